@@ -1,0 +1,116 @@
+#include "core/status.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *code;
+    const char *title;
+    int http;
+    bool retryable;
+} rows[RB_STATUS_COUNT] = {
+    [RB_OK] = {"ok", "OK", 200, false},
+#define RB_STATUS_ROW(sym, code, http, retryable, title) [sym] = {code, title, http, retryable},
+    RB_STATUS_MAP(RB_STATUS_ROW)
+#undef RB_STATUS_ROW
+};
+
+static enum rb_status fill(struct rb_error *err, enum rb_status status, const char *pointer,
+                           const char *format, va_list args)
+{
+    if (err != NULL) {
+        err->status = status;
+        (void)snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
+        (void)vsnprintf(err->detail, sizeof err->detail, format, args);
+    }
+    return status;
+}
+
+enum rb_status rb_error_set(struct rb_error *err, enum rb_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(err, status, "", format, args);
+    va_end(args);
+    return status;
+}
+
+enum rb_status rb_error_at(struct rb_error *err, enum rb_status status, const char *pointer,
+                           const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fill(err, status, pointer, format, args);
+    va_end(args);
+    return status;
+}
+
+enum rb_status rb_error_prefix(struct rb_error *err, const char *format, ...)
+{
+    if (err == NULL)
+        return RB_EINTERNAL;
+    char old[sizeof err->detail];
+    memcpy(old, err->detail, sizeof old);
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(err->detail, sizeof err->detail, format, args);
+    va_end(args);
+    if (n >= 0 && (size_t)n < sizeof err->detail)
+        (void)snprintf(err->detail + n, sizeof err->detail - (size_t)n, "%s", old);
+    return err->status;
+}
+
+enum rb_status rb_error_errno(struct rb_error *err, int error_number, const char *what)
+{
+    enum rb_status status = RB_EIO;
+    switch (error_number) {
+    case ENOSPC:
+    case EDQUOT:
+        status = RB_EDISKFULL;
+        break;
+    case EMFILE:
+    case ENFILE:
+        status = RB_EFILES;
+        break;
+    case ENOMEM:
+        status = RB_ENOMEM;
+        break;
+    case ENOENT:
+    case ENOTDIR:
+        status = RB_ENOTFOUND;
+        break;
+    default:
+        break;
+    }
+    return rb_error_set(err, status, "%s: %s", what, strerror(error_number));
+}
+
+const char *rb_status_code(enum rb_status status)
+{
+    return rows[status].code;
+}
+
+const char *rb_status_title(enum rb_status status)
+{
+    return rows[status].title;
+}
+
+int rb_status_http(enum rb_status status)
+{
+    return rows[status].http;
+}
+
+bool rb_status_retryable(enum rb_status status)
+{
+    return rows[status].retryable;
+}
+
+enum rb_status rb_status_from_code(const char *code)
+{
+    for (int i = 1; i < RB_STATUS_COUNT; i++)
+        if (strcmp(rows[i].code, code) == 0)
+            return (enum rb_status)i;
+    return RB_OK;
+}

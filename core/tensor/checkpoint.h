@@ -1,0 +1,47 @@
+/* core/tensor/checkpoint.h: a Hugging Face folder: its config.json and its tensors, whether in one
+ * model.safetensors or in shards named by model.safetensors.index.json. */
+#ifndef RB_CORE_TENSOR_CHECKPOINT_H
+#define RB_CORE_TENSOR_CHECKPOINT_H
+
+#include "core/tensor/safetensors.h"
+
+#include <jansson.h>
+
+struct rb_checkpoint {
+    char *path;     /* the folder */
+    json_t *config; /* config.json, an object; never changed after opening */
+    struct rb_safetensors *shards;
+    size_t shard_count;
+    const struct rb_tensor **tensors; /* of all shards, sorted by name */
+    size_t tensor_count;
+    uint64_t bytes; /* of all shard files */
+};
+
+/* Maps every shard. With an index: each tensor must be where the index says, index and shards must
+ * name the same tensors, and shard names must be plain file names (no '/', no "..").
+ * Errors name the file: RB_ENOTFOUND (folder or file missing), RB_ECONFIG, RB_ESAFETENSORS, RB_EIO.
+ * The caller owns *ret: rb_checkpoint_deinit. */
+enum rb_status rb_checkpoint_open(const char *folder, struct rb_checkpoint *ret,
+                                  struct rb_error *err) RB_MUST_CHECK;
+void rb_checkpoint_deinit(struct rb_checkpoint *c);
+const struct rb_tensor *rb_checkpoint_find(const struct rb_checkpoint *c, const char *name);
+
+/* The files that make up the checkpoint, for hashing, copying and listing, relative to the folder:
+ * config.json, the weights (index and shards), vocab.txt and tokenizer_config.json where present.
+ * A NULL-terminated array, sorted; free each and the array, or rb_checkpoint_files_free. */
+enum rb_status rb_checkpoint_files(const char *folder, char ***ret,
+                                   struct rb_error *err) RB_MUST_CHECK;
+void rb_checkpoint_files_free(char **files);
+
+/* ---- a mapping whose file shrinks under us ----
+ * Reading a mapped page beyond the end of a truncated file raises SIGBUS. The process's owner
+ * installs rb_map_sigbus as the handler: if the address lies in a mapping made by
+ * rb_safetensors_open, a zero page is put there, the mapping is marked damaged, and it returns
+ * true; otherwise false (not ours: re-raise). Async-signal-safe. */
+bool rb_map_sigbus(void *address);
+/* Has any shard of c been hit by that, or changed size or mtime on disk since it was opened? Ask
+ * after a stage has read it; then its results must not be used. RB_EIO naming the file, or RB_OK. */
+enum rb_status rb_checkpoint_verify(const struct rb_checkpoint *c,
+                                    struct rb_error *err) RB_MUST_CHECK;
+
+#endif
