@@ -1,0 +1,99 @@
+/* core/align/alignment.h: how B is moved: one permutation group per part of the model, with its
+ * score, head assignment and rotations; the certificate; and what the correlations looked like. */
+#ifndef RB_CORE_ALIGN_ALIGNMENT_H
+#define RB_CORE_ALIGN_ALIGNMENT_H
+
+#include "core/align/moments.h"
+#include "core/model/blend.h"
+
+enum { RB_HISTOGRAM_BINS = 40, RB_HEATMAP_SIZE = 128 };
+
+/* A distribution of correlations over the d units of a group. */
+struct rb_distribution {
+    double mean;
+    double quantiles[5];                   /* 5, 25, 50, 75, 95 % */
+    uint64_t histogram[RB_HISTOGRAM_BINS]; /* equal bins over [-1, 1]; the last one closed */
+};
+
+enum rb_verdict { RB_VERDICT_STRONG, RB_VERDICT_WEAK, RB_VERDICT_NONE };
+extern const char *const rb_verdict_names[]; /* "strong", "weak", "none" */
+
+/* Did alignment have something to hold on to? */
+struct rb_correlations {
+    struct rb_distribution matched;       /* C[i, p[i]] */
+    struct rb_distribution identity;      /* C[i, i] */
+    struct rb_distribution best_unmatched; /* max over j != p[i] of C[i, j] */
+    double weak_share;                    /* units with matched correlation < 0.1 */
+    enum rb_verdict verdict;
+    uint32_t heatmap_size;   /* min(d, RB_HEATMAP_SIZE) */
+    float *heatmap_before;   /* (size, size) block means of C[i, j] */
+    float *heatmap_after;    /* (size, size) block means of C[i, p[j]] */
+};
+
+struct rb_group {
+    char name[32]; /* "layer.0.ff", "layer.0.mha", "layer.0.qk", "residual", "residual.3", "head" */
+    enum rb_axis axis; /* RB_AXIS_FF, _MHA, _QK, _RES_FIRST (every residual group), _TRANSFORM, _POOLER */
+    uint32_t layer;    /* of residual groups under "separate": the tap's index */
+    uint32_t size;
+    uint32_t *index;   /* (size) unit index[i] of B is matched to unit i of A */
+    uint32_t head_count; /* 0 without heads */
+    uint32_t *heads;   /* (head_count) head heads[i] of B is matched to head i of A */
+    double score;      /* sum of the similarity over matched pairs */
+    double mean_correlation; /* of matched pairs; the correlation whatever the similarity */
+    float *rotation;   /* (head_count, d_h, d_h) R, of queries and keys for _QK and _MHA … */
+    float *value_rotation; /* … and S, of values and the output; NULL when not rotated */
+    struct rb_correlations correlations;
+};
+
+struct rb_certificate {
+    bool present;    /* a job that moves B always has one */
+    bool equivalent; /* measured: within tolerance */
+    bool expected;   /* false for heads "ignore" and residual "separate" */
+    double max_abs_logit_difference;
+    double tolerance;
+    uint32_t sequences;
+};
+
+struct rb_alignment {
+    struct rb_align_options options;
+    struct rb_group *groups; /* in the order of METHOD's tables: per layer ff, mha, qk; residual; head */
+    size_t group_count;
+    uint64_t tokens; /* rows the moments came from */
+    struct rb_certificate certificate;
+};
+
+/* An alignment without groups: plain averaging. */
+enum rb_status rb_alignment_empty(const struct rb_align_options *o, struct rb_alignment **ret,
+                                  struct rb_error *err) RB_MUST_CHECK;
+void rb_alignment_free(struct rb_alignment *a); /* a may be NULL */
+const struct rb_group *rb_alignment_find(const struct rb_alignment *a, const char *name);
+
+/* Does the moved B compute B's function by construction? */
+bool rb_alignment_preserves(const struct rb_align_options *o);
+
+/* Solves every assignment of METHOD 4 from the moments; a program. Borrows moments until freed. */
+enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
+                            const struct rb_moments *moments, const struct rb_align_options *o,
+                            struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
+/* After it has finished: the caller owns the alignment. */
+struct rb_alignment *rb_solve_take(struct rb_program *p);
+
+/* What the forward pass and the writer need of an alignment: an index per axis. Borrows from a.
+ * *ret must be deinitialised with rb_motion_deinit. RB_EMODELS if a does not fit the model. */
+enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb_model *b,
+                                   struct rb_motion *ret, struct rb_error *err) RB_MUST_CHECK;
+
+/* Compares moved B with B on probe sequences; a program. rb_certify_result is valid after it. */
+enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,
+                              struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
+struct rb_certificate rb_certify_result(const struct rb_program *p);
+
+/* alignment.safetensors: index vectors and head assignments as I32, rotations and heat maps as F32,
+ * all else as JSON in __metadata__. Loading checks everything: each index a permutation, sizes,
+ * names. RB_ESAFETENSORS, RB_EIO, RB_ENOMEM, RB_EDISKFULL. */
+enum rb_status rb_alignment_save(const struct rb_alignment *a, const char *path,
+                                 struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_alignment_load(const char *path, struct rb_alignment **ret,
+                                 struct rb_error *err) RB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,64 @@
+/* core/align/moments.h: first and second moments of two models' features on the same tokens
+ * (METHOD 2 and 3): per tap the A x B block of second moments, and each side's means and
+ * variances; never the 2d x 2d matrix. */
+#ifndef RB_CORE_ALIGN_MOMENTS_H
+#define RB_CORE_ALIGN_MOMENTS_H
+
+#include "core/align/options.h"
+#include "core/model/model.h"
+#include "core/program.h"
+#include "core/text/sequences.h"
+
+enum rb_tap_kind { RB_TAP_FF, RB_TAP_MHA, RB_TAP_Q, RB_TAP_K, RB_TAP_RESIDUAL, RB_TAP_HEAD };
+
+/* Sums over rows of features shifted by a pivot near their mean, so that F32 products lose
+ * nothing: cross[i*d + j] = sum_t (a_ti - pivot_a[i]) (b_tj - pivot_b[j]). */
+struct rb_tap {
+    char name[32]; /* "layer.3.ff", "layer.3.mha", "layer.3.q", "layer.3.k", "residual.5", "head" */
+    enum rb_tap_kind kind;
+    uint32_t layer; /* residual: the index 0 … 2L */
+    uint32_t size;  /* d */
+    double rows;    /* n */
+    double *pivot_a, *pivot_b; /* (d) */
+    double *sum_a, *sum_b;     /* (d) shifted */
+    double *square_a, *square_b; /* (d) shifted */
+    double *cross;             /* (d, d) shifted; rows: units of A */
+};
+
+struct rb_moments {
+    struct rb_tap *taps;
+    size_t tap_count;
+    uint64_t tokens; /* rows of features by METHOD 2: what the report calls tokens */
+    struct rb_safetensors *mapped; /* where the arrays live when loaded; else NULL */
+};
+
+/* Which taps an alignment needs, as a bit set of (1 << enum rb_tap_kind). All residual taps come
+ * together, so that changing only the strategy finds them in the cache. */
+unsigned rb_taps_needed(const struct rb_align_options *o);
+
+/* A program that runs both models on the sequences and leaves the moments of the taps asked for.
+ * Borrows everything until freed; a and b must be equal (rb_models_equal). pooling and
+ * special_tokens are read from o. The caller owns *ret. */
+enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b,
+                              const struct rb_sequences *sequences, unsigned taps,
+                              const struct rb_align_options *o, struct rb_program **ret,
+                              struct rb_error *err) RB_MUST_CHECK;
+/* After the program has finished: gives the moments away; the caller owns them. */
+struct rb_moments *rb_collect_take(struct rb_program *p);
+/* Bytes of accumulators and of buffers that a collection needs; for the plan of a job. */
+void rb_collect_estimate(const struct rb_config *c, unsigned taps, uint64_t tokens,
+                         uint64_t *ret_accumulator_bytes, uint64_t *ret_buffer_bytes,
+                         double *ret_cost);
+
+void rb_moments_free(struct rb_moments *m); /* m may be NULL */
+const struct rb_tap *rb_moments_find(const struct rb_moments *m, enum rb_tap_kind kind,
+                                     uint32_t layer);
+
+/* As a safetensors file (F64 throughout, so that a cached run gives the same bits) and back
+ * (mapped, not copied). */
+enum rb_status rb_moments_save(const struct rb_moments *m, const char *path,
+                               struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_moments_load(const char *path, struct rb_moments **ret,
+                               struct rb_error *err) RB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,41 @@
+/* core/align/options.h: the choices of an alignment (METHOD 2-4), and their names on the wire. */
+#ifndef RB_CORE_ALIGN_OPTIONS_H
+#define RB_CORE_ALIGN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum rb_component { RB_COMPONENT_FF = 1, RB_COMPONENT_MHA = 2, RB_COMPONENT_RESIDUAL = 4 };
+enum rb_heads { RB_HEADS_PERMUTE, RB_HEADS_MONOTONIC, RB_HEADS_IGNORE };
+enum rb_residual { RB_RESIDUAL_FIRST, RB_RESIDUAL_LAST, RB_RESIDUAL_ALL, RB_RESIDUAL_SEPARATE };
+enum rb_decoder { RB_DECODER_TIED, RB_DECODER_UNTIED };
+enum rb_similarity { RB_CORRELATION, RB_COVARIANCE, RB_DOT };
+enum rb_pooling { RB_POOL_TOKEN, RB_POOL_CLS, RB_POOL_MEAN, RB_POOL_MAX };
+
+/* Names on the wire, in enum order, NULL-terminated; components in bit order. */
+extern const char *const rb_component_names[];  /* "ff", "mha", "residual" */
+extern const char *const rb_heads_names[];      /* "permute", "monotonic", "ignore" */
+extern const char *const rb_residual_names[];   /* "first", "last", "all", "separate" */
+extern const char *const rb_decoder_names[];    /* "tied", "untied" */
+extern const char *const rb_similarity_names[]; /* "correlation", "covariance", "dot" */
+extern const char *const rb_pooling_names[];    /* "token", "cls", "mean", "max" */
+
+struct rb_align_options {
+    unsigned components; /* of enum rb_component; 0: plain averaging */
+    enum rb_heads heads;
+    bool separate_qk;
+    bool rotate_heads;
+    enum rb_residual residual;
+    enum rb_decoder decoder;
+    bool output_head;
+    enum rb_similarity similarity;
+    bool absolute;
+    enum rb_pooling pooling;
+    bool special_tokens;
+};
+
+/* ff+mha, permute, last, tied, correlation, token, special tokens counted. */
+void rb_align_options_default(struct rb_align_options *o);
+
+#endif

@@ -1,0 +1,56 @@
+/* core/merge/curve.h: the loss at one lambda, the curve over all of them, and its barriers. */
+#ifndef RB_CORE_MERGE_CURVE_H
+#define RB_CORE_MERGE_CURVE_H
+
+#include "core/merge/options.h"
+#include "core/model/blend.h"
+#include "core/program.h"
+#include "core/text/sequences.h"
+
+/* One point of a curve. */
+struct rb_point {
+    double lambda;
+    double loss;
+    double standard_error;
+    double metrics[RB_METRIC_COUNT]; /* NaN where the task has no such metric */
+};
+
+/* Checks that head and labels fit the task: RB_EHEAD (regression on a 4-label head, MLM without an
+ * MLM head), RB_EDATASET (label outside the head's range, with its line). */
+enum rb_status rb_evaluate_check(const struct rb_model *m, const struct rb_evaluate_options *o,
+                                 const struct rb_sequences *s,
+                                 struct rb_error *err) RB_MUST_CHECK;
+
+/* A program that evaluates the blend (a, b, motion, lambda) on the sequences. Borrows all. */
+enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_evaluate_options *o,
+                               const struct rb_sequences *s, struct rb_program **ret,
+                               struct rb_error *err) RB_MUST_CHECK;
+/* After it has finished. RB_ENUMERIC when the loss is not finite (named, never hidden). */
+enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *ret,
+                                  struct rb_error *err) RB_MUST_CHECK;
+void rb_evaluate_estimate(const struct rb_config *c, const struct rb_evaluate_options *o,
+                          uint64_t tokens, uint64_t predicted, uint64_t *ret_buffer_bytes,
+                          double *ret_cost);
+
+enum rb_shape { RB_SHAPE_FLAT, RB_SHAPE_HUMP, RB_SHAPE_M, RB_SHAPE_VALLEY, RB_SHAPE_MONOTONE };
+extern const char *const rb_shape_names[]; /* "flat", "hump", "m", "valley", "monotone" */
+
+enum { RB_MAX_PEAKS = 4 };
+
+/* METHOD 6: both barriers and where they are. Diagnosis: the shape, peaks and lowest point. */
+struct rb_barrier {
+    double chord, chord_lambda;
+    double mean, mean_lambda;
+    enum rb_shape shape;
+    uint32_t peak_count;
+    double peaks[RB_MAX_PEAKS]; /* lambda of the highest points of each hump, ascending */
+    double lowest_lambda;
+};
+
+/* points: (count) by ascending lambda, the first at 0, the last at 1; count >= 2. */
+void rb_barrier_compute(const struct rb_point *points, size_t count, struct rb_barrier *ret);
+
+/* Which metrics a task has: fills names of those that are not NaN. Bit set by enum rb_metric. */
+unsigned rb_task_metrics(enum rb_task task, uint32_t num_labels);
+
+#endif

@@ -1,0 +1,36 @@
+/* core/merge/options.h: what is measured along the path (METHOD 6 and 7), and its names. */
+#ifndef RB_CORE_MERGE_OPTIONS_H
+#define RB_CORE_MERGE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum rb_task { RB_TASK_MLM, RB_TASK_CLASSIFICATION, RB_TASK_REGRESSION };
+extern const char *const rb_task_names[]; /* "mlm", "classification", "regression" */
+
+enum rb_metric {
+    RB_PSEUDO_PERPLEXITY,
+    RB_ACCURACY,
+    RB_F1,
+    RB_MATTHEWS,
+    RB_PEARSON,
+    RB_SPEARMAN,
+    RB_METRIC_COUNT
+};
+/* "pseudo_perplexity", "accuracy", "f1", "matthews", "pearson", "spearman" */
+extern const char *const rb_metric_names[];
+
+struct rb_evaluate_options {
+    enum rb_task task;
+    uint32_t block_size;  /* mlm */
+    uint32_t max_blocks;  /* mlm; 0: all */
+    double mask_probability;
+    uint64_t seed;
+    uint32_t max_length;   /* classification, regression */
+    uint32_t max_examples; /* 0: all */
+    enum rb_metric metric; /* the one asked for; others of the task come along */
+    bool control;
+};
+
+#endif
