@@ -1,0 +1,51 @@
+#include "server/work/hub.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <string.h>
+
+void rb_hub_init(struct rb_hub *hub)
+{
+    *hub = (struct rb_hub){.count = 0};
+    hub->first.next_ = hub->first.previous_ = &hub->first;
+}
+
+void rb_hub_deinit(struct rb_hub *hub)
+{
+    while (hub->first.next_ != &hub->first)
+        rb_hub_unlisten(hub, hub->first.next_);
+}
+
+void rb_hub_listen(struct rb_hub *hub, struct rb_listener *l)
+{
+    assert(!l->listening_ && l->heard != NULL);
+    l->listening_ = true;
+    l->next_ = &hub->first;
+    l->previous_ = hub->first.previous_;
+    l->previous_->next_ = l;
+    hub->first.previous_ = l;
+    hub->count++;
+}
+
+void rb_hub_unlisten(struct rb_hub *hub, struct rb_listener *l)
+{
+    if (!l->listening_)
+        return;
+    if (hub->next_ == l)
+        hub->next_ = l->next_;
+    l->next_->previous_ = l->previous_;
+    l->previous_->next_ = l->next_;
+    l->listening_ = false;
+    hub->count--;
+}
+
+void rb_hub_publish(struct rb_hub *hub, const struct rb_event_note *note)
+{
+    assert(hub->next_ == NULL); /* not from inside heard */
+    for (struct rb_listener *l = hub->first.next_; l != &hub->first; l = hub->next_) {
+        hub->next_ = l->next_;
+        if (l->job == NULL || strcmp(l->job, note->job) == 0)
+            l->heard(l, note);
+    }
+    hub->next_ = NULL;
+}
