@@ -1,0 +1,51 @@
+#include "core/model/kernels.h"
+#include "core/model/kernels_sets.h"
+
+#include <math.h>
+
+const struct rb_kernels *const *rb_kernels_all(void)
+{
+#if defined(__x86_64__)
+    static const struct rb_kernels *const all[] = {&rb_kernels_avx512, &rb_kernels_avx2,
+                                                   &rb_kernels_plain, NULL};
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+        return all;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? all + 1 : all + 2;
+#else
+    static const struct rb_kernels *const all[] = {&rb_kernels_plain, NULL};
+    return all;
+#endif
+}
+
+const struct rb_kernels *rb_kernels(void)
+{
+    return rb_kernels_all()[0];
+}
+
+double rb_ref_gelu(double x)
+{
+    return 0.5 * x * (1 + erf(x * M_SQRT1_2));
+}
+
+void rb_ref_softmax(const float *x, double *y, size_t n, double scale)
+{
+    double top = -INFINITY, sum = 0;
+    for (size_t i = 0; i < n; i++)
+        top = fmax(top, scale * (double)x[i]);
+    for (size_t i = 0; i < n; i++)
+        sum += y[i] = exp(scale * (double)x[i] - top);
+    for (size_t i = 0; i < n; i++)
+        y[i] /= sum;
+}
+
+void rb_ref_layer_norm(const double *x, const float *weight, const float *shift, double eps,
+                       double *y, size_t n)
+{
+    double mean = 0, variance = 0;
+    for (size_t i = 0; i < n; i++)
+        mean += x[i] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        variance += (x[i] - mean) * (x[i] - mean) / (double)n;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) / sqrt(variance + eps) * (double)weight[i] + (double)shift[i];
+}

@@ -1,0 +1,61 @@
+/* core/model/kernels.h: the element-wise parts of the forward pass, vectorised.
+ *
+ * DESIGN. One source, kernels_body.h, is compiled once per instruction set with the width of that
+ * set's registers; rb_kernels() picks the best that the CPU has. Each kernel stands beside an
+ * obvious reference in F64 (rb_ref_…) and is tested against it for every set the CPU can run.
+ * Stated bounds, as absolute errors unless said otherwise:
+ *   gelu           5e-7 * max(1, |x|)            (erf as a rational function, |error| < 3.5e-7)
+ *   tanh           4e-7
+ *   softmax        2e-6 relative to the largest entry of a row
+ *   layer_norm     2e-6 * max(1, |weight| * |normalised| + |bias|), rows up to 2^14 wide
+ *   max_sum_exp    2e-6 relative
+ * Buffers need no alignment. A kernel gives the same bits for a row whatever the rows around it.
+ */
+#ifndef RB_CORE_MODEL_KERNELS_H
+#define RB_CORE_MODEL_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct rb_kernels {
+    const char *name; /* "avx512", "avx2", "plain" */
+
+    /* x: (rows, n) += bias (n). */
+    void (*add_bias)(float *x, const float *bias, size_t rows, size_t n);
+
+    /* x = gelu(x + bias), erf form: 0.5 x (1 + erf(x / sqrt 2)). x: (rows, n). */
+    void (*bias_gelu)(float *x, const float *bias, size_t rows, size_t n);
+
+    /* x = tanh(x + bias). */
+    void (*bias_tanh)(float *x, const float *bias, size_t rows, size_t n);
+
+    /* Each row of x, (rows, n) with `stride` floats from row to row: softmax(scale * x). */
+    void (*softmax)(float *x, size_t rows, size_t n, size_t stride, float scale);
+
+    /* y = layer_norm(x + bias + skip) * weight + shift, per row of (rows, n); bias and skip may be
+     * NULL; y may be x or skip. Population variance, eps inside the root. */
+    void (*layer_norm)(float *y, const float *x, const float *bias, const float *skip,
+                       const float *weight, const float *shift, float eps, size_t rows, size_t n);
+
+    /* max of x + bias over n, and sum of exp(x + bias - max). */
+    void (*max_sum_exp)(const float *x, const float *bias, size_t n, float *ret_max,
+                        float *ret_sum);
+
+    /* y = wa * x + wb * z; y may be x or z. */
+    void (*blend)(float *y, const float *x, float wa, const float *z, float wb, size_t n);
+
+    /* x: (rows, n) -= pivot (n). */
+    void (*subtract)(float *x, const float *pivot, size_t rows, size_t n);
+};
+
+const struct rb_kernels *rb_kernels(void);
+/* Every set this CPU can run, NULL-terminated; for tests and benchmarks. */
+const struct rb_kernels *const *rb_kernels_all(void);
+
+/* References: the formula, in F64. */
+double rb_ref_gelu(double x);
+void rb_ref_softmax(const float *x, double *y, size_t n, double scale);
+void rb_ref_layer_norm(const double *x, const float *weight, const float *shift, double eps,
+                       double *y, size_t n);
+
+#endif

@@ -1,0 +1,280 @@
+/* core/model/kernels_body.h: the kernels, for one register width. The including file defines
+ * RB_LANES (floats per register) and RB_KERNELS_NAME, RB_KERNELS_SYMBOL; it is compiled with the
+ * flags of its instruction set (core/CMakeLists.txt). Written with the compilers' vector
+ * extension, so that the same text serves every set. */
+#include "core/model/kernels.h"
+
+#include <string.h>
+
+typedef float vf __attribute__((vector_size(RB_LANES * 4)));
+typedef int32_t vi __attribute__((vector_size(RB_LANES * 4)));
+typedef float vf_mem __attribute__((vector_size(RB_LANES * 4), aligned(4), may_alias));
+
+static inline vf load(const float *p)
+{
+    return *(const vf_mem *)p;
+}
+
+static inline void store(float *p, vf v)
+{
+    *(vf_mem *)p = v;
+}
+
+static inline vf all(float x)
+{
+    return x - (vf){0};
+}
+
+/* The last n < RB_LANES elements; lanes beyond hold `fill`. */
+static inline vf load_part(const float *p, size_t n, float fill)
+{
+    vf v = all(fill);
+    memcpy(&v, p, n * sizeof(float));
+    return v;
+}
+
+static inline void store_part(float *p, vf v, size_t n)
+{
+    memcpy(p, &v, n * sizeof(float));
+}
+
+static inline vf pick(vi mask, vf yes, vf no)
+{
+    return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
+}
+
+static inline vf vmax(vf a, vf b)
+{
+    return pick(a > b, a, b);
+}
+
+static inline vf vmin(vf a, vf b)
+{
+    return pick(a < b, a, b);
+}
+
+static inline float sum_lanes(vf v)
+{
+    float s = 0;
+    for (int i = 0; i < RB_LANES; i++)
+        s += v[i];
+    return s;
+}
+
+static inline float max_lanes(vf v)
+{
+    float m = v[0];
+    for (int i = 1; i < RB_LANES; i++)
+        m = v[i] > m ? v[i] : m;
+    return m;
+}
+
+/* exp for x in [-87, 88]; below, 0. x = n ln 2 + r, |r| <= ln 2 / 2; Taylor to r^7 leaves 1e-8. */
+static inline vf vexp(vf x)
+{
+    vi tiny = x < -87.0f;
+    x = vmin(vmax(x, all(-87.0f)), all(88.0f));
+    vf shift = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: rounds to nearest */
+    vf n = shift - 12582912.0f;
+    vf r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    vf p = all(1.0f / 5040);
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    vi bits = (((vi)shift - 0x4B400000) + 127) << 23; /* 0x4B400000: the bits of 12582912 */
+    vf e = p * (vf)bits;
+    return (vf)((vi)e & ~tiny);
+}
+
+/* erf, |error| < 3.5e-7: x P(x^2) / Q(x^2), weighted minimax fit on [0, 3.95]; beyond, +-1. */
+static inline vf verf(vf x)
+{
+    x = vmin(vmax(x, all(-3.95f)), all(3.95f));
+    vf z = x * x;
+    vf p = all(2.0259190023352858e-6f);
+    p = p * z + 2.8468770324252546e-4f;
+    p = p * z + 3.8081377279013395e-3f;
+    p = p * z + 5.2875373512506485e-2f;
+    p = p * z + 1.9154967367649078e-1f;
+    p = p * z + 1.1283791065216064f;
+    vf q = all(3.7831916415598243e-5f);
+    q = q * z + 1.1707210214808583e-3f;
+    q = q * z + 1.5055040828883648e-2f;
+    q = q * z + 1.1455936729907990e-1f;
+    q = q * z + 5.0308912992477417e-1f;
+    q = q * z + 1.0f;
+    return vmin(vmax(x * p / q, all(-1.0f)), all(1.0f));
+}
+
+static inline vf vgelu(vf x)
+{
+    vf half = x * 0.5f;
+    return half + half * verf(x * 0.70710678118654752f);
+}
+
+static inline vf vtanh(vf x)
+{
+    vf e = vexp(vmin(vmax(x, all(-10.0f)), all(10.0f)) * 2.0f);
+    vf big = (e - 1.0f) / (e + 1.0f);
+    vf z = x * x; /* near 0 the quotient loses digits: the series to x^7 */
+    vf small = x * (1.0f + z * (-1.0f / 3 + z * (2.0f / 15 - z * (17.0f / 315))));
+    return pick(z < 0.01f, small, big);
+}
+
+#define FOR_VECTORS(i, n) for (; (i) + RB_LANES <= (n); (i) += RB_LANES)
+
+#define DEFINE_BIAS_MAP(name, expression)                                                          \
+    static void name(float *x, const float *bias, size_t rows, size_t n)                           \
+    {                                                                                              \
+        for (size_t r = 0; r < rows; r++, x += n) {                                                \
+            size_t i = 0;                                                                          \
+            FOR_VECTORS (i, n) {                                                                   \
+                vf v = load(x + i), b = load(bias + i);                                            \
+                store(x + i, expression);                                                          \
+            }                                                                                      \
+            if (i < n) {                                                                           \
+                vf v = load_part(x + i, n - i, 0), b = load_part(bias + i, n - i, 0);              \
+                store_part(x + i, expression, n - i);                                              \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+DEFINE_BIAS_MAP(add_bias, v + b)
+DEFINE_BIAS_MAP(bias_gelu, vgelu(v + b))
+DEFINE_BIAS_MAP(bias_tanh, vtanh(v + b))
+DEFINE_BIAS_MAP(subtract, v - b)
+
+static void softmax(float *x, size_t rows, size_t n, size_t stride, float scale)
+{
+    for (size_t r = 0; r < rows; r++, x += stride) {
+        vf m = all(-3.4e38f);
+        size_t i = 0;
+        FOR_VECTORS (i, n)
+            m = vmax(m, load(x + i));
+        if (i < n)
+            m = vmax(m, load_part(x + i, n - i, -3.4e38f));
+        float top = max_lanes(m) * scale;
+        vf sum = all(0);
+        i = 0;
+        FOR_VECTORS (i, n) {
+            vf e = vexp(load(x + i) * scale - top);
+            store(x + i, e);
+            sum += e;
+        }
+        if (i < n) {
+            vf e = vexp(load_part(x + i, n - i, -3.4e38f) * scale - top);
+            store_part(x + i, e, n - i);
+            vf none = all(0);
+            memcpy(&none, &e, (n - i) * sizeof(float));
+            sum += none;
+        }
+        float inverse = 1.0f / sum_lanes(sum);
+        i = 0;
+        FOR_VECTORS (i, n)
+            store(x + i, load(x + i) * inverse);
+        for (; i < n; i++)
+            x[i] *= inverse;
+    }
+}
+
+/* One lane group of x + bias + skip. */
+static inline vf gather(const float *x, const float *bias, const float *skip, size_t i, size_t n)
+{
+    size_t left = n - i;
+    if (left >= RB_LANES) {
+        vf v = load(x + i);
+        if (bias != NULL)
+            v += load(bias + i);
+        if (skip != NULL)
+            v += load(skip + i);
+        return v;
+    }
+    vf v = load_part(x + i, left, 0);
+    if (bias != NULL)
+        v += load_part(bias + i, left, 0);
+    if (skip != NULL)
+        v += load_part(skip + i, left, 0);
+    return v;
+}
+
+static void layer_norm(float *y, const float *x, const float *bias, const float *skip,
+                       const float *weight, const float *shift, float eps, size_t rows, size_t n)
+{
+    float inverse_n = 1.0f / (float)n;
+    for (size_t r = 0; r < rows; r++) {
+        vf sum = all(0);
+        for (size_t i = 0; i < n; i += RB_LANES) {
+            vf v = gather(x, bias, skip, i, n);
+            if (n - i >= RB_LANES)
+                store(y + i, v);
+            else
+                store_part(y + i, v, n - i);
+            sum += v;
+        }
+        float mean = sum_lanes(sum) * inverse_n;
+        vf square = all(0);
+        size_t i = 0;
+        FOR_VECTORS (i, n) {
+            vf d = load(y + i) - mean;
+            square += d * d;
+        }
+        if (i < n) {
+            vf d = load_part(y + i, n - i, mean) - mean;
+            square += d * d;
+        }
+        float scale = 1.0f / __builtin_sqrtf(sum_lanes(square) * inverse_n + eps);
+        i = 0;
+        FOR_VECTORS (i, n)
+            store(y + i, (load(y + i) - mean) * scale * load(weight + i) + load(shift + i));
+        for (; i < n; i++)
+            y[i] = (y[i] - mean) * scale * weight[i] + shift[i];
+        y += n;
+        x += n;
+        skip = skip != NULL ? skip + n : NULL;
+    }
+}
+
+static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_max, float *ret_sum)
+{
+    vf m = all(-3.4e38f);
+    size_t i = 0;
+    FOR_VECTORS (i, n)
+        m = vmax(m, load(x + i) + load(bias + i));
+    if (i < n)
+        m = vmax(m, load_part(x + i, n - i, -3.4e38f) + load_part(bias + i, n - i, 0));
+    float top = max_lanes(m);
+    vf sum = all(0);
+    i = 0;
+    FOR_VECTORS (i, n)
+        sum += vexp(load(x + i) + load(bias + i) - top);
+    if (i < n)
+        sum += vexp(load_part(x + i, n - i, -3.4e38f) + load_part(bias + i, n - i, 0) - top);
+    *ret_max = top;
+    *ret_sum = sum_lanes(sum);
+}
+
+static void blend(float *y, const float *x, float wa, const float *z, float wb, size_t n)
+{
+    size_t i = 0;
+    FOR_VECTORS (i, n)
+        store(y + i, wa * load(x + i) + wb * load(z + i));
+    for (; i < n; i++)
+        y[i] = wa * x[i] + wb * z[i];
+}
+
+const struct rb_kernels RB_KERNELS_SYMBOL = {
+    .name = RB_KERNELS_NAME,
+    .add_bias = add_bias,
+    .bias_gelu = bias_gelu,
+    .bias_tanh = bias_tanh,
+    .softmax = softmax,
+    .layer_norm = layer_norm,
+    .max_sum_exp = max_sum_exp,
+    .blend = blend,
+    .subtract = subtract,
+};
