@@ -17,8 +17,9 @@ struct rb_checkpoint {
     uint64_t bytes; /* of all shard files */
 };
 
-/* Maps every shard. With an index: each tensor must be where the index says, index and shards must
- * name the same tensors, and shard names must be plain file names (no '/', no "..").
+/* Maps every shard. Weights are model.safetensors if it is there, else what the index names. With
+ * an index: each tensor must be where the index says, index and shards must name the same tensors,
+ * and shard names must be plain file names (no '/', no "..", ending in ".safetensors").
  * Errors name the file: RB_ENOTFOUND (folder or file missing), RB_ECONFIG, RB_ESAFETENSORS, RB_EIO.
  * The caller owns *ret: rb_checkpoint_deinit. */
 enum rb_status rb_checkpoint_open(const char *folder, struct rb_checkpoint *ret,
@@ -39,8 +40,9 @@ void rb_checkpoint_files_free(char **files);
  * rb_safetensors_open, a zero page is put there, the mapping is marked damaged, and it returns
  * true; otherwise false (not ours: re-raise). Async-signal-safe. */
 bool rb_map_sigbus(void *address);
-/* Has any shard of c been hit by that, or changed size or mtime on disk since it was opened? Ask
- * after a stage has read it; then its results must not be used. RB_EIO naming the file, or RB_OK. */
+/* Has any shard of c been hit by that, or been replaced, removed, or changed in size or mtime on
+ * disk since it was opened? Ask after a stage has read it; if so, its results must not be used.
+ * RB_EIO naming the file, or RB_OK. */
 enum rb_status rb_checkpoint_verify(const struct rb_checkpoint *c,
                                     struct rb_error *err) RB_MUST_CHECK;
 

@@ -33,13 +33,12 @@ struct rb_metadata { /* one "__metadata__" entry */
 };
 
 struct rb_safetensors {
-    const char *path; /* for messages; owned */
-    struct rb_tensor *tensors; /* sorted by name */
+    char *path;                /* for messages; owned */
+    struct rb_tensor *tensors; /* sorted by name (strcmp) */
     size_t tensor_count;
     struct rb_metadata *metadata;
     size_t metadata_count;
-    void *map; /* private to safetensors.c from here on */
-    size_t map_bytes;
+    struct rb_map *map; /* private to core/tensor from here on; NULL if only parsed */
     char *names;
 };
 
@@ -50,10 +49,9 @@ struct rb_safetensors {
  * RB_ESAFETENSORS, RB_ENOMEM. On success the caller owns *ret: rb_safetensors_deinit. */
 enum rb_status rb_safetensors_parse(const char *label, const void *head, size_t head_bytes,
                                     uint64_t file_bytes, const void *data,
-                                    struct rb_safetensors *ret,
-                                    struct rb_error *err) RB_MUST_CHECK;
+                                    struct rb_safetensors *ret, struct rb_error *err) RB_MUST_CHECK;
 
-/* Maps the file read-only and parses it. RB_ENOTFOUND, RB_EIO, RB_ESAFETENSORS, RB_ENOMEM. */
+/* Maps the file read-only and parses it. RB_ENOTFOUND (or not a regular file), RB_EIO, RB_ESAFETENSORS, RB_ENOMEM. */
 enum rb_status rb_safetensors_open(const char *path, struct rb_safetensors *ret,
                                    struct rb_error *err) RB_MUST_CHECK;
 /* The same of an open descriptor (borrowed: may be closed afterwards). */
@@ -66,6 +64,12 @@ const struct rb_tensor *rb_safetensors_find(const struct rb_safetensors *st, con
 /* NULL if absent. */
 const char *rb_safetensors_metadata(const struct rb_safetensors *st, const char *key);
 
+/* What a tensor of that shape takes; false if that is more than can be addressed. Axes of length 0
+ * are left out of the product and make it 0 at the end, so that no partial product that a caller
+ * may form can overflow either. */
+bool rb_shape_bytes(enum rb_dtype dtype, const uint64_t *shape, uint32_t rank,
+                    size_t *ret) RB_MUST_CHECK;
+
 /* "[512, 128]" into buffer; returns buffer. */
 char *rb_shape_text(const uint64_t *shape, uint32_t rank, char *buffer, size_t size);
 
@@ -73,7 +77,11 @@ char *rb_shape_text(const uint64_t *shape, uint32_t rank, char *buffer, size_t s
  * All tensors are announced first (name, dtype, shape), so that offsets are known; then each is
  * written, in any order, from any thread, in pieces; commit checks that every byte was written,
  * fsyncs, renames over `path` and fsyncs the folder. Until commit nothing is seen at `path`;
- * abort removes the temporary file (path + ".tmp"). Data parts start 8-byte aligned. */
+ * abort removes the temporary file (path + ".tmp"); opening replaces one left by a killed run, so
+ * there can be one writer per path. The data start 8-byte aligned, tensors in the order of specs,
+ * without gaps. Disk space is reserved at opening. RB_EDISKFULL, RB_EFILES, RB_EIO, RB_ENOMEM,
+ * RB_ENOTFOUND (no such folder); RB_EINTERNAL for a name announced twice, a write outside a tensor,
+ * or a commit with bytes missing. */
 struct rb_st_writer;
 
 struct rb_st_spec {

@@ -1,0 +1,29 @@
+/* core/tensor/file.h: regular files, opened and read whole; private to core/tensor. */
+#ifndef RB_CORE_TENSOR_FILE_H
+#define RB_CORE_TENSOR_FILE_H
+
+#include "core/status.h"
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+struct rb_file {
+    int fd;
+    struct stat st;
+    uint64_t bytes;
+};
+
+/* Opens `name` in folder dir_fd (or AT_FDCWD) for reading. Symbolic links are followed: a Hugging
+ * Face cache consists of them. Anything but a regular file counts as not found.
+ * RB_ENOTFOUND, RB_EFILES, RB_EIO. The caller owns *ret: rb_file_close. */
+enum rb_status rb_file_open(int dir_fd, const char *name, const char *label, struct rb_file *ret,
+                            struct rb_error *err) RB_MUST_CHECK;
+/* The same of an open descriptor, which stays the caller's. */
+enum rb_status rb_file_of_fd(int fd, const char *label, struct rb_file *ret,
+                             struct rb_error *err) RB_MUST_CHECK;
+void rb_file_close(struct rb_file *file);
+/* Exactly n bytes from `offset` on; RB_EIO, also if the file ends before. */
+enum rb_status rb_file_read(const struct rb_file *file, uint64_t offset, void *buffer, size_t n,
+                            const char *label, struct rb_error *err) RB_MUST_CHECK;
+
+#endif
