@@ -24,8 +24,8 @@ struct rb_row {
     size_t text_bytes;
     const char *text_pair; /* NULL without that field */
     size_t text_pair_bytes;
-    double label;     /* NaN without that field */
-    uint64_t number;  /* 1-based line in the file, for messages */
+    double label;    /* NaN without that field */
+    uint64_t number; /* 1-based line in the file, for messages */
 };
 
 /* data stays borrowed until the reader is freed. A UTF-8 BOM is skipped; CRLF is taken as LF.
@@ -34,8 +34,8 @@ struct rb_row {
  * the columns, no quoting (as GLUE's files); a row with another number of cells is an error.
  * RB_EDATASET names line and field. `label` names the file in errors. */
 enum rb_status rb_dataset_reader_new(const char *label, enum rb_format format,
-                                     const struct rb_fields *fields, const char *data,
-                                     size_t bytes, struct rb_dataset_reader **ret,
+                                     const struct rb_fields *fields, const char *data, size_t bytes,
+                                     struct rb_dataset_reader **ret,
                                      struct rb_error *err) RB_MUST_CHECK;
 void rb_dataset_reader_free(struct rb_dataset_reader *r);
 /* false in *ret_more at the end of the data; then row is untouched. */
@@ -52,8 +52,7 @@ struct rb_dataset_summary {
  * line"). When fields.text is NULL for JSONL/TSV, only the shape is checked and fields reported. */
 enum rb_status rb_dataset_check(const char *label, enum rb_format format,
                                 const struct rb_fields *fields, const char *data, size_t bytes,
-                                struct rb_dataset_summary *ret,
-                                struct rb_error *err) RB_MUST_CHECK;
+                                struct rb_dataset_summary *ret, struct rb_error *err) RB_MUST_CHECK;
 void rb_dataset_summary_deinit(struct rb_dataset_summary *s);
 
 #endif

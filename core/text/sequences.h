@@ -7,15 +7,15 @@
 #include "core/text/tokenizer.h"
 
 struct rb_sequences {
-    size_t count;         /* sequences */
-    size_t *starts;       /* (count + 1): sequence s is tokens [starts[s], starts[s+1]) */
-    int32_t *ids;         /* (tokens) input ids */
-    uint8_t *types;       /* (tokens) token type, 0 or 1 */
-    uint8_t *special;     /* (tokens) 1 for the [CLS] and [SEP] that the encoder added */
-    int32_t *targets;     /* (tokens) MLM: the id to predict, -1 where nothing is; else NULL */
-    size_t target_count;  /* predicted positions in all */
-    double *labels;       /* (count) classification and regression; else NULL */
-    uint64_t *rows;       /* (count) line in the file each came from, for messages; blocks: 0 */
+    size_t count;        /* sequences */
+    size_t *starts;      /* (count + 1): sequence s is tokens [starts[s], starts[s+1]) */
+    int32_t *ids;        /* (tokens) input ids */
+    uint8_t *types;      /* (tokens) token type, 0 or 1 */
+    uint8_t *special;    /* (tokens) 1 for the [CLS] and [SEP] that the encoder added */
+    int32_t *targets;    /* (tokens) MLM: the id to predict, -1 where nothing is; else NULL */
+    size_t target_count; /* predicted positions in all */
+    double *labels;      /* (count) classification and regression; else NULL */
+    uint64_t *rows;      /* (count) line in the file each came from, for messages; blocks: 0 */
 };
 
 static inline size_t rb_sequences_tokens(const struct rb_sequences *s)

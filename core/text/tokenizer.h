@@ -11,16 +11,17 @@
 struct rb_tokenizer; /* immutable once made: any thread may use it */
 
 struct rb_tokenizer_options {
-    bool do_lower_case;           /* default true */
-    int strip_accents;            /* -1: as do_lower_case (null in tokenizer_config.json), 0, 1 */
-    bool tokenize_chinese_chars;  /* default true */
+    bool do_lower_case;          /* default true */
+    int strip_accents;           /* -1: as do_lower_case (null in tokenizer_config.json), 0, 1 */
+    bool tokenize_chinese_chars; /* default true */
     const char *unk_token, *sep_token, *pad_token, *cls_token, *mask_token; /* "[UNK]" … */
 };
 
 void rb_tokenizer_options_default(struct rb_tokenizer_options *o);
 
 /* From vocab.txt's bytes: one token a line, line number = id. `label` names it in errors.
- * RB_EVOCAB (empty, duplicate token, missing special token, not UTF-8, a line over 1 kB), RB_ENOMEM. */
+ * RB_EVOCAB (empty, duplicate token, missing special token, not UTF-8, a line over 1 kB),
+ * RB_ENOMEM. */
 enum rb_status rb_tokenizer_new(const char *label, const char *vocab, size_t vocab_bytes,
                                 const struct rb_tokenizer_options *options,
                                 struct rb_tokenizer **ret, struct rb_error *err) RB_MUST_CHECK;
