@@ -1,0 +1,49 @@
+/* server/work/inspect.h: what a model folder or a dataset file is, found out off the loop.
+ *
+ * A folder becomes facts (sizes, head, parameters, hashes) and problems (what keeps it from being
+ * used); a file becomes a count of rows and the names of its fields. Everything below is started
+ * on the loop thread, reads and hashes on a pool thread, writes the row into the store, and calls
+ * `done` on the loop thread, never from inside the starting call.
+ */
+#ifndef RB_SERVER_WORK_INSPECT_H
+#define RB_SERVER_WORK_INSPECT_H
+
+#include "core/status.h"
+#include "core/text/dataset.h"
+
+struct rb_work;
+struct rb_inspection;
+
+/* With RB_OK the row is committed. Otherwise nothing was registered, and err says what is wrong
+ * with which file. */
+typedef void rb_inspect_done(void *data, enum rb_status status, const struct rb_error *err);
+
+/* The caller went away: done will not be called; the work itself goes on. */
+void rb_inspection_forget(struct rb_inspection *i);
+
+/* POST /v1/models: registers a folder without copying. path must lie below an import root, links
+ * followed (RB_EINPUT at /path naming the roots); a damaged or incomplete folder is refused with
+ * the status of what is wrong (RB_ESAFETENSORS, RB_ETENSOR, RB_ESHAPE, RB_ECONFIG, RB_EVOCAB …) and
+ * nothing is registered. RB_ECONFLICT when the name is taken. All strings are copied. */
+struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const char *path,
+                                      rb_inspect_done *done, void *data);
+
+/* PUT …/files/{file}: after a file has been put whole into models/<name>/: looks at the folder
+ * again and writes the row: "incomplete" (files missing), "invalid" (problems[] say why) or
+ * "ready". RB_OK in all three cases. */
+struct rb_inspection *rb_model_uploaded(struct rb_work *w, const char *name, rb_inspect_done *done,
+                                        void *data);
+
+/* POST /v1/datasets: as rb_model_import; RB_EDATASET naming line and field. */
+struct rb_inspection *rb_dataset_import(struct rb_work *w, const char *name, const char *path,
+                                        enum rb_format format, const struct rb_fields *fields,
+                                        rb_inspect_done *done, void *data);
+
+/* PUT /v1/datasets/{name}: `path` is the whole body in a temporary file below tmp/. When it is
+ * usable it is renamed to datasets/<name>/data and the row written or replaced; else it is removed.
+ */
+struct rb_inspection *rb_dataset_uploaded(struct rb_work *w, const char *name, const char *path,
+                                          enum rb_format format, const struct rb_fields *fields,
+                                          rb_inspect_done *done, void *data);
+
+#endif
