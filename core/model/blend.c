@@ -108,32 +108,43 @@ static enum rb_status rotate_columns(const float *rotation, size_t dh, size_t ro
     return RB_OK;
 }
 
+/* Which rows are asked for: first, first + 1, … or, with a list, those it names. */
+struct rows {
+    size_t first, count;
+    const int32_t *list;
+};
+
+static inline size_t row_at(const struct rows *r, size_t i)
+{
+    return r->list != NULL ? (size_t)r->list[i] : r->first + i;
+}
+
 static enum rb_status rows_of_b(const struct rb_blend *blend, const struct rb_tensor *t,
-                                const struct rb_tensor_row *row, uint32_t layer, size_t first,
-                                size_t rows, size_t columns, float *dst,
+                                const struct rb_tensor_row *row, uint32_t layer,
+                                const struct rows *rows, size_t columns, float *dst,
                                 struct rb_scratch *scratch, struct rb_error *err)
 {
     const struct rb_config *c = &blend->b->config;
     size_t dh = c->hidden_size / c->num_attention_heads;
     struct move v = move_of(blend, row, layer);
     if (v.row_rotation != NULL)
-        return rotated_rows(t, &v, dh, first, rows, columns, dst, scratch, err);
+        return rotated_rows(t, &v, dh, rows->first, rows->count, columns, dst, scratch, err);
     float *tmp = NULL;
     if (v.columns != NULL) {
         tmp = rb_scratch_alloc(scratch, columns, sizeof(float));
         if (tmp == NULL)
             return rb_error_set(err, RB_ENOMEM, "no memory to permute a row");
     }
-    if (v.rows == NULL && v.columns == NULL)
-        rb_dtype_to_f32(t->dtype,
-                        (const unsigned char *)t->data + first * columns * rb_dtype_bytes(t->dtype),
-                        dst, rows * columns);
-    else
-        for (size_t i = 0; i < rows; i++)
-            moved_row(t, &v, first + i, columns, tmp, dst + i * columns);
+    for (size_t i = 0; i < rows->count; i++)
+        moved_row(t, &v, row_at(rows, i), columns, tmp, dst + i * columns);
     if (v.column_rotation != NULL)
-        return rotate_columns(v.column_rotation, dh, rows, columns, dst, scratch, err);
+        return rotate_columns(v.column_rotation, dh, rows->count, columns, dst, scratch, err);
     return RB_OK;
+}
+
+const struct rb_model *rb_blend_model(const struct rb_blend *blend)
+{
+    return blend->a != NULL ? blend->a : blend->b;
 }
 
 static bool only_a(const struct rb_blend *blend)
@@ -146,35 +157,51 @@ static bool only_b(const struct rb_blend *blend)
     return blend->lambda >= 1 || blend->a == NULL;
 }
 
+static enum rb_status blend_rows(const struct rb_blend *blend, enum rb_role role, uint32_t layer,
+                                 const struct rows *rows, float *dst, struct rb_scratch *scratch,
+                                 struct rb_error *err)
+{
+    const struct rb_model *model = rb_blend_model(blend);
+    const struct rb_tensor_row *row = &model->arch->rows[role];
+    size_t columns = (size_t)rb_config_dim(&model->config, row->columns);
+    if (!only_a(blend)) {
+        const struct rb_tensor *t = rb_model_tensor(blend->b, role, layer);
+        enum rb_status s = rows_of_b(blend, t, row, layer, rows, columns, dst, scratch, err);
+        if (s != RB_OK || only_b(blend))
+            return s;
+    }
+    const struct rb_tensor *t = rb_model_tensor(blend->a, role, layer);
+    if (only_a(blend)) {
+        for (size_t i = 0; i < rows->count; i++)
+            convert_row(t, row_at(rows, i), columns, dst + i * columns);
+        return RB_OK;
+    }
+    float *tmp = rb_scratch_alloc(scratch, columns, sizeof(float));
+    if (tmp == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to interpolate a row");
+    float wa = (float)(1 - blend->lambda), wb = (float)blend->lambda;
+    const struct rb_kernels *k = rb_kernels();
+    for (size_t i = 0; i < rows->count; i++) {
+        convert_row(t, row_at(rows, i), columns, tmp);
+        k->blend(dst + i * columns, tmp, wa, dst + i * columns, wb, columns);
+    }
+    return RB_OK;
+}
+
 enum rb_status rb_blend_rows(const struct rb_blend *blend, enum rb_role role, uint32_t layer,
                              size_t first, size_t rows, float *dst, struct rb_scratch *scratch,
                              struct rb_error *err)
 {
-    const struct rb_model *any = only_a(blend) ? blend->a : blend->b;
-    const struct rb_tensor_row *row = &any->arch->rows[role];
-    size_t columns = (size_t)rb_config_dim(&any->config, row->columns);
-    if (only_a(blend)) {
-        const struct rb_tensor *t = rb_model_tensor(blend->a, role, layer);
-        rb_dtype_to_f32(t->dtype,
-                        (const unsigned char *)t->data + first * columns * rb_dtype_bytes(t->dtype),
-                        dst, rows * columns);
-        return RB_OK;
-    }
-    enum rb_status s = rows_of_b(blend, rb_model_tensor(blend->b, role, layer), row, layer, first,
-                                 rows, columns, dst, scratch, err);
-    if (s != RB_OK || only_b(blend))
-        return s;
-    float *tmp = rb_scratch_alloc(scratch, columns, sizeof(float));
-    if (tmp == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory to interpolate a row");
-    const struct rb_tensor *ta = rb_model_tensor(blend->a, role, layer);
-    float wa = (float)(1 - blend->lambda), wb = (float)blend->lambda;
-    const struct rb_kernels *k = rb_kernels();
-    for (size_t i = 0; i < rows; i++) {
-        convert_row(ta, first + i, columns, tmp);
-        k->blend(dst + i * columns, tmp, wa, dst + i * columns, wb, columns);
-    }
-    return RB_OK;
+    const struct rows r = {.first = first, .count = rows};
+    return blend_rows(blend, role, layer, &r, dst, scratch, err);
+}
+
+enum rb_status rb_blend_gather(const struct rb_blend *blend, enum rb_role role, const int32_t *ids,
+                               size_t count, float *dst, struct rb_scratch *scratch,
+                               struct rb_error *err)
+{
+    const struct rows r = {.count = count, .list = ids};
+    return blend_rows(blend, role, 0, &r, dst, scratch, err);
 }
 
 const float *rb_blend_direct(const struct rb_blend *blend, enum rb_role role, uint32_t layer)

@@ -35,6 +35,15 @@ enum rb_status rb_blend_rows(const struct rb_blend *blend, enum rb_role role, ui
                              size_t first, size_t rows, float *dst, struct rb_scratch *scratch,
                              struct rb_error *err) RB_MUST_CHECK;
 
+/* Rows ids[0 … count) of an embedding table, in that order; dst (count, columns). ids must lie
+ * inside the table. RB_ENOMEM only. */
+enum rb_status rb_blend_gather(const struct rb_blend *blend, enum rb_role role, const int32_t *ids,
+                               size_t count, float *dst, struct rb_scratch *scratch,
+                               struct rb_error *err) RB_MUST_CHECK;
+
+/* The model that says sizes: A, or B where there is no A. */
+const struct rb_model *rb_blend_model(const struct rb_blend *blend);
+
 /* The whole tensor without copying when it already lies in memory as F32, aligned, unmoved and
  * uninterpolated; else NULL. */
 const float *rb_blend_direct(const struct rb_blend *blend, enum rb_role role, uint32_t layer);
