@@ -1,0 +1,27 @@
+/* api/artifact.h: a file that a job has left. */
+#ifndef RB_API_ARTIFACT_H
+#define RB_API_ARTIFACT_H
+
+#include "api/encode.h"
+
+enum { RB_ARTIFACT_NAME_SIZE = 64, RB_SHA256_HEX_SIZE = 65 };
+
+struct rb_artifact {
+    char name[RB_ARTIFACT_NAME_SIZE]; /* "alignment.safetensors" */
+    uint64_t bytes;
+    char sha256[RB_SHA256_HEX_SIZE]; /* lower-case hex; "" while not yet known: null */
+};
+
+/* {"name","bytes","sha256","media_type"}. */
+void rb_artifact_encode(struct rb_json *w, const char *key, const struct rb_artifact *a);
+/* {"data":[…]}: the answer of GET /v1/jobs/{id}/artifacts. */
+void rb_artifacts_encode(struct rb_json *w, const struct rb_artifact *items, size_t count);
+
+/* By the name's ending: application/json, text/csv, text/plain, else application/octet-stream. */
+const char *rb_artifact_media_type(const char *name);
+/* May a path segment name an artifact: 1 to 63 of a-z A-Z 0-9 . _ -, not starting with a dot. */
+bool rb_artifact_name_valid(const char *name);
+/* "merged-0.50.safetensors": the lambda with at least two decimals, more where it needs them. */
+void rb_artifact_merged_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE]);
+
+#endif

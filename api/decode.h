@@ -1,0 +1,142 @@
+/* api/decode.h: JSON in is declared, not coded.
+ *
+ * DESIGN. A body is parsed by rb_body_parse under hard limits (size, depth, duplicate keys), then
+ * one validator, rb_object_decode, interprets a table of fields: key, type, bounds, whether it is
+ * required, and where in the caller's struct the value goes. Members the table does not name are
+ * errors. It does not stop at the first fault: up to RB_PROBLEMS_MAX are collected, each with its
+ * RFC 6901 JSON pointer and with what was expected and what was found. Rules between members
+ * ("rotate_heads needs mha") are the resources' own code and report through the same list.
+ *
+ * Pure functions, no globals; any thread.
+ */
+#ifndef RB_API_DECODE_H
+#define RB_API_DECODE_H
+
+#include "core/status.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+enum { RB_PROBLEMS_MAX = 16, RB_BODY_MAX_DEPTH = 32 };
+
+/* ---- what is wrong with an input ---- */
+struct rb_fault {
+    char pointer[160]; /* RFC 6901, "" for the whole body */
+    char detail[320];  /* UTF-8 */
+};
+
+/* Zero-initialise. */
+struct rb_problems {
+    size_t count; /* of items */
+    size_t found; /* all that were found; may exceed count */
+    bool out_of_memory;
+    struct rb_fault items[RB_PROBLEMS_MAX];
+};
+
+/* Adds one; the 17th and later are only counted. */
+void rb_problems_add(struct rb_problems *p, const char *pointer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The list as a status: RB_OK if empty, RB_ENOMEM, else RB_EINPUT with the first fault's pointer
+ * and detail in err (and how many more there are). */
+enum rb_status rb_problems_status(const struct rb_problems *p, struct rb_error *err) RB_MUST_CHECK;
+
+/* ---- bytes to JSON ---- */
+
+/* Parses a body that must be one JSON value. Duplicate keys, nesting over RB_BODY_MAX_DEPTH,
+ * numbers that no double holds, invalid UTF-8 and trailing bytes are refused.
+ * RB_EJSON with line and column (1-based, column in bytes), RB_ETOOLARGE over max_bytes,
+ * RB_ENOMEM. *ret: new reference, json_decref. The target of fuzzing. */
+enum rb_status rb_body_parse(const char *text, size_t bytes, size_t max_bytes, json_t **ret,
+                             struct rb_error *err) RB_MUST_CHECK;
+
+/* ---- JSON to structs ---- */
+
+/* Growing lists; zero-initialise, freed by the owner's deinit. */
+struct rb_numbers {
+    double *values;
+    size_t count;
+};
+
+struct rb_label {
+    char *key, *value;
+};
+
+struct rb_labels {
+    struct rb_label *items; /* sorted by key, keys distinct */
+    size_t count;
+};
+
+void rb_numbers_deinit(struct rb_numbers *n);
+void rb_labels_deinit(struct rb_labels *l);
+/* Deep copy; *ret untouched on RB_ENOMEM. */
+enum rb_status rb_labels_copy(const struct rb_labels *from, struct rb_labels *ret,
+                              struct rb_error *err) RB_MUST_CHECK;
+
+enum rb_field_type {
+    /*                    target in the struct      low, high mean      */
+    RB_FIELD_BOOL,    /*  bool                      -                   */
+    RB_FIELD_INT,     /*  int32_t                   bounds              */
+    RB_FIELD_UINT,    /*  uint32_t                  bounds              */
+    RB_FIELD_UINT64,  /*  uint64_t                  bounds, <= 2^53 - 1 */
+    RB_FIELD_NUMBER,  /*  double                    bounds              */
+    RB_FIELD_STRING,  /*  char *, malloc'ed         characters          */
+    RB_FIELD_NAME,    /*  char *, malloc'ed         -  (the name rule)  */
+    RB_FIELD_JOB_ID,  /*  char *, malloc'ed         -  (the job id rule) */
+    RB_FIELD_ENUM,    /*  an enum (int-sized)       -  (names[])        */
+    RB_FIELD_FLAGS,   /*  unsigned, bit i: names[i] -  (array of distinct names) */
+    RB_FIELD_NUMBERS, /*  struct rb_numbers         of each element; most count  */
+    RB_FIELD_LABELS,  /*  struct rb_labels          -  (object of strings)       */
+    RB_FIELD_OBJECT,  /*  a struct with its own table                            */
+    RB_FIELD_CUSTOM,  /*  whatever decode() fills                                */
+};
+
+struct rb_object;
+
+struct rb_field {
+    const char *key;
+    enum rb_field_type type;
+    size_t offset;  /* of the target in the caller's struct */
+    uint32_t given; /* bit set in the struct's given member when the key is there; 0: none */
+    bool required;
+    bool open_low; /* low itself is not allowed */
+    bool nullable; /* null sets the given bit and leaves the target as it is */
+    double low, high;
+    size_t most;                    /* RB_FIELD_NUMBERS: elements */
+    const char *const *names;       /* RB_FIELD_ENUM, RB_FIELD_FLAGS: NULL-terminated */
+    const struct rb_object *object; /* RB_FIELD_OBJECT */
+    void (*decode)(const json_t *json, const char *pointer, unsigned flags, void *target,
+                   struct rb_problems *problems); /* RB_FIELD_CUSTOM */
+};
+
+struct rb_object {
+    const struct rb_field *fields;
+    size_t field_count;
+    size_t given_offset; /* of a uint32_t; RB_NO_GIVEN: no field has a given bit */
+};
+
+#define RB_NO_GIVEN SIZE_MAX
+
+/* Decodes json into target, whose defaults the caller has set; members that are absent keep them.
+ * `at` is the pointer of json itself ("" for the body, "/jobs/3"). flags is handed to custom
+ * decoders. Faults go to problems; what was decoded before stays in target, so the caller always
+ * deinitialises it. */
+void rb_object_decode(const json_t *json, const char *at, const struct rb_object *object,
+                      unsigned flags, void *target, struct rb_problems *problems);
+
+/* One enum by name, for custom decoders: true and *ret = index into names, or a fault that lists
+ * the names and suggests the nearest. */
+bool rb_enum_decode(const json_t *json, const char *pointer, const char *const *names, int *ret,
+                    struct rb_problems *problems);
+/* Looks a string up; -1 if it is not among names. For query parameters and the store. */
+int rb_enum_find(const char *const *names, const char *name);
+/* "expected one of a, b, c, found \"x\"; did you mean \"b\"?" into buffer; for query parameters. */
+void rb_enum_describe(const char *const *names, const char *found, char *buffer, size_t size);
+
+/* Appends "/token" to pointer (size bytes), escaped by RFC 6901; cut at a character if too long. */
+void rb_pointer_append(char *pointer, size_t size, const char *token);
+void rb_pointer_append_index(char *pointer, size_t size, size_t index);
+/* What a value is, for messages: `"x"`, `7`, `null`, `an object`; long strings are cut. */
+void rb_json_describe(const json_t *json, char *buffer, size_t size);
+
+#endif

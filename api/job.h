@@ -1,0 +1,124 @@
+/* api/job.h: the job resource, as GET /v1/jobs/{id} shows it. */
+#ifndef RB_API_JOB_H
+#define RB_API_JOB_H
+
+#include "api/artifact.h"
+#include "api/decode.h"
+#include "api/encode.h"
+#include "api/job_spec.h"
+#include "api/names.h"
+
+/* queued -> running -> succeeded | failed; canceling -> canceled. */
+enum rb_job_status {
+    RB_JOB_QUEUED,
+    RB_JOB_RUNNING,
+    RB_JOB_CANCELING,
+    RB_JOB_SUCCEEDED,
+    RB_JOB_FAILED,
+    RB_JOB_CANCELED,
+    RB_JOB_STATUS_COUNT
+};
+/* In enum order, NULL-terminated: rb_enum_find looks names up. */
+extern const char *const rb_job_status_names[];
+
+/* succeeded, failed or canceled: it will not change by itself again. */
+static inline bool rb_job_status_terminal(enum rb_job_status s)
+{
+    return s >= RB_JOB_SUCCEEDED;
+}
+
+/* The stages, in the order in which a job passes them. */
+enum rb_phase {
+    RB_PHASE_NONE, /* not running: null */
+    RB_PHASE_LOADING,
+    RB_PHASE_ALIGNING,
+    RB_PHASE_SOLVING,
+    RB_PHASE_CERTIFYING,
+    RB_PHASE_EVALUATING,
+    RB_PHASE_WRITING,
+    RB_PHASE_COUNT
+};
+/* In enum order; the name of RB_PHASE_NONE is "none" and never goes over the wire. */
+extern const char *const rb_phase_names[];
+
+struct rb_progress {
+    double done, total; /* fraction = done / total; total 0: not known, fraction 0 */
+    const char *unit;   /* "sequences", "points" …; static text, NULL: null */
+    double eta_seconds; /* of the whole job; NaN: null */
+};
+
+struct rb_job_input {
+    char role[24]; /* "model_a", "model_b", "align_dataset", "evaluate_dataset", "from_job" */
+    char name[RB_NAME_SIZE];
+    char sha256[RB_SHA256_HEX_SIZE]; /* "": null */
+};
+enum { RB_JOB_INPUTS_MAX = 5 };
+
+/* NaN: null. */
+struct rb_job_summary {
+    double barrier_chord, barrier_mean;
+    double control_barrier_chord, control_barrier_mean;
+    double reduction; /* 1 - barrier_mean / control_barrier_mean */
+    int equivalent;   /* the certificate's word: -1 not known (null), 0, 1 */
+};
+
+struct rb_job_error {
+    enum rb_status status; /* RB_OK: the job has no error: null */
+    char detail[512];
+};
+
+/* Strings are malloc'ed and owned: rb_job_deinit. */
+struct rb_job {
+    char id[RB_JOB_ID_SIZE];
+    enum rb_job_status status;
+    enum rb_phase phase;
+    struct rb_progress progress;
+    char *name; /* NULL: null */
+    struct rb_labels labels;
+    int32_t priority;
+    char *spec_json; /* as rb_job_spec_encode wrote it */
+    struct rb_job_input inputs[RB_JOB_INPUTS_MAX];
+    size_t input_count;
+    uint32_t attempt;                                        /* 0 before the first run */
+    int64_t created_ms, started_ms, finished_ms, updated_ms; /* -1: null */
+    uint64_t version;                                        /* grows with every change; the ETag */
+    char retry_of[RB_JOB_ID_SIZE];                           /* "": null */
+    struct rb_job_summary summary;
+    double timings[RB_PHASE_COUNT]; /* seconds; NaN: not run, left out */
+    uint64_t peak_bytes;            /* 0: null */
+    struct rb_job_error error;
+    struct rb_artifact *artifacts; /* malloc'ed */
+    size_t artifact_count;
+};
+
+/* An empty queued job: NaN, -1 and NULL where nothing is known. */
+void rb_job_init(struct rb_job *j);
+void rb_job_deinit(struct rb_job *j);
+
+/* All members of API.md, null where unknown; links are relative to the service root. Leaves the
+ * object closed; for `rebasind run --json`, rb_job_encode_open leaves it open for more members
+ * (a barrier): the caller ends it with rb_json_end. */
+void rb_job_encode(struct rb_json *w, const char *key, const struct rb_job *j);
+void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job *j);
+
+/* summary{…} from the two curves' barriers and the certificate is filled by the caller; this is
+ * the one rule for the reduction: 1 - aligned / control, NaN unless control > 0. */
+double rb_reduction(double aligned, double control);
+
+/* PATCH: each member may be absent; name null takes the name away; labels replace all labels. */
+enum rb_job_patch_given { RB_PATCH_NAME = 1, RB_PATCH_LABELS = 2, RB_PATCH_PRIORITY = 4 };
+
+struct rb_job_patch {
+    uint32_t given;
+    char *name; /* NULL with RB_PATCH_NAME: none */
+    struct rb_labels labels;
+    int32_t priority;
+};
+
+/* RB_EINPUT, also for a patch without any member; RB_ENOMEM. The caller owns *ret. */
+enum rb_status rb_job_patch_decode(const json_t *json, struct rb_job_patch *ret,
+                                   struct rb_problems *problems,
+                                   struct rb_error *err) RB_MUST_CHECK;
+void rb_job_patch_deinit(struct rb_job_patch *p);
+
+#endif

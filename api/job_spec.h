@@ -1,0 +1,143 @@
+/* api/job_spec.h: what a client asks for: the body of POST /v1/jobs, and SPEC.json of
+ * `rebasind run`. After decoding every member has its value; the `given` bits say which ones the
+ * client wrote, so that a default may give way to the model (rb_job_spec_fit) and a wish may not.
+ */
+#ifndef RB_API_JOB_SPEC_H
+#define RB_API_JOB_SPEC_H
+
+#include "api/decode.h"
+#include "api/encode.h"
+#include "core/align/options.h"
+#include "core/merge/options.h"
+#include "core/merge/write.h"
+#include "core/text/dataset.h"
+
+enum {
+    RB_JOB_NAME_MAX = 200, /* characters */
+    RB_LABELS_MAX = 32,
+    RB_LABEL_VALUE_MAX = 128, /* characters */
+    RB_PRIORITY_MAX = 100,    /* -100 … 100; higher runs first */
+    RB_POINTS_MAX = 1001,
+    RB_MERGED_MAX = 101,
+    RB_BATCH_MAX = 100,
+};
+
+enum rb_spec_flags {
+    /* Models and datasets are paths, not names in the registry; a dataset may then also be
+     * {"path","format","text","text_pair","label"}. align.from_job is refused: there is no store.
+     */
+    RB_SPEC_PATHS = 1,
+};
+
+/* A dataset by name; with RB_SPEC_PATHS by path, and then how it is read. */
+struct rb_dataset_ref {
+    char *name; /* NULL: none */
+    bool is_path;
+    /* Of a path. Given as a plain string the format is told by the ending (.jsonl, .tsv, else
+     * text) and the fields are "text" and, for tasks with labels, "label". */
+    enum rb_format format;
+    char *text, *text_pair, *label; /* NULL: none */
+};
+
+/* Bits of rb_align_spec.given. */
+enum rb_align_given {
+    RB_ALIGN_COMPONENTS = 1 << 0,
+    RB_ALIGN_HEADS = 1 << 1,
+    RB_ALIGN_SEPARATE_QK = 1 << 2,
+    RB_ALIGN_ROTATE_HEADS = 1 << 3,
+    RB_ALIGN_RESIDUAL = 1 << 4,
+    RB_ALIGN_DECODER = 1 << 5,
+    RB_ALIGN_OUTPUT_HEAD = 1 << 6,
+    RB_ALIGN_SIMILARITY = 1 << 7,
+    RB_ALIGN_ABSOLUTE = 1 << 8,
+    RB_ALIGN_POOLING = 1 << 9,
+    RB_ALIGN_SPECIAL_TOKENS = 1 << 10,
+    RB_ALIGN_DATASET = 1 << 11,
+    RB_ALIGN_MAX_SEQUENCES = 1 << 12,
+    RB_ALIGN_MAX_LENGTH = 1 << 13,
+    RB_ALIGN_FROM_JOB = 1 << 14,
+};
+
+struct rb_align_spec {
+    uint32_t given;
+    char *from_job; /* NULL, or a job whose alignment is used: all below is then meaningless */
+    /* decoder is RB_DECODER_UNTIED whenever output_head is set: METHOD 4. */
+    struct rb_align_options options;
+    struct rb_dataset_ref dataset; /* there whenever components is not 0 and from_job is NULL */
+    uint32_t max_sequences;        /* 1000 */
+    uint32_t max_length;           /* 128 */
+};
+
+/* Bits of rb_evaluate_spec.given. */
+enum rb_evaluate_given {
+    RB_EVALUATE_TASK = 1 << 0,
+    RB_EVALUATE_DATASET = 1 << 1,
+    RB_EVALUATE_BLOCK_SIZE = 1 << 2,
+    RB_EVALUATE_MAX_BLOCKS = 1 << 3,
+    RB_EVALUATE_MASK_PROBABILITY = 1 << 4,
+    RB_EVALUATE_SEED = 1 << 5,
+    RB_EVALUATE_MAX_LENGTH = 1 << 6,
+    RB_EVALUATE_MAX_EXAMPLES = 1 << 7,
+    RB_EVALUATE_METRIC = 1 << 8,
+    RB_EVALUATE_CONTROL = 1 << 9,
+};
+
+struct rb_evaluate_spec {
+    uint32_t given;
+    struct rb_evaluate_options options; /* members of the other tasks are 0 */
+    struct rb_dataset_ref dataset;
+};
+
+/* Bits of rb_job_spec.given. */
+enum rb_spec_given {
+    RB_SPEC_ALIGN = 1 << 0,
+    RB_SPEC_INTERPOLATE = 1 << 1,
+    RB_SPEC_EVALUATE = 1 << 2,
+    RB_SPEC_OUTPUTS = 1 << 3,
+    RB_SPEC_NAME = 1 << 4,
+    RB_SPEC_LABELS = 1 << 5,
+    RB_SPEC_PRIORITY = 1 << 6,
+};
+
+struct rb_job_spec {
+    uint32_t given;
+    char *name; /* NULL: none */
+    struct rb_labels labels;
+    int32_t priority;
+    char *model_a, *model_b; /* names; with RB_SPEC_PATHS folders */
+    struct rb_align_spec align;
+    uint32_t points;           /* 0 when lambdas were listed */
+    struct rb_numbers lambdas; /* resolved: ascending, distinct, first 0, last 1 */
+    bool has_evaluate;         /* false: no curve; lambdas are then not used */
+    struct rb_evaluate_spec evaluate;
+    struct rb_numbers merged; /* lambdas to write as checkpoints: ascending, distinct, in [0, 1] */
+    enum rb_output_dtype dtype;
+};
+
+/* Decodes one job. `at` is the pointer of json ("" or "/jobs/3"). All faults go to problems (may
+ * be NULL); err says the first. RB_EINPUT, RB_ENOMEM. The caller owns *ret: rb_job_spec_deinit;
+ * untouched on failure. */
+enum rb_status rb_job_spec_decode(const json_t *json, const char *at, unsigned flags,
+                                  struct rb_job_spec *ret, struct rb_problems *problems,
+                                  struct rb_error *err) RB_MUST_CHECK;
+void rb_job_spec_deinit(struct rb_job_spec *s);
+
+/* Holds the lengths against the model (METHOD 7): max_length and block_size that were not given
+ * are capped at max_position_embeddings; one that was given and is longer is an error. Call it
+ * once the models are known, before encoding. RB_EINPUT. */
+enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
+                               uint32_t max_position_embeddings, struct rb_problems *problems,
+                               struct rb_error *err) RB_MUST_CHECK;
+
+/* The spec with all defaults filled, members that mean nothing left out. Decoding it again gives
+ * the same job, and the same text: what the store keeps. */
+void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_spec *s);
+
+/* {"jobs":[…]} of POST /v1/jobs/batch: 1 to RB_BATCH_MAX jobs, all or none. The caller owns the
+ * array and each spec: rb_job_specs_free. */
+enum rb_status rb_job_batch_decode(const json_t *json, struct rb_job_spec **ret, size_t *ret_count,
+                                   struct rb_problems *problems,
+                                   struct rb_error *err) RB_MUST_CHECK;
+void rb_job_specs_free(struct rb_job_spec *specs, size_t count);
+
+#endif

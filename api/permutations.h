@@ -1,0 +1,17 @@
+/* api/permutations.h: an alignment as JSON. */
+#ifndef RB_API_PERMUTATIONS_H
+#define RB_API_PERMUTATIONS_H
+
+#include "api/encode.h"
+#include "core/align/alignment.h"
+
+/* {"job","groups":[…],"certificate":{…}|null}: GET /v1/jobs/{id}/permutations and the artifact
+ * permutations.json. job may be NULL: null. */
+void rb_permutations_encode(struct rb_json *w, const char *job, const struct rb_alignment *a);
+
+/* One group with "job" first; with rotations also "rotation" and "value_rotation": per head a
+ * d_h x d_h matrix, rows first; null where the group is not rotated. */
+void rb_permutation_encode(struct rb_json *w, const char *job, const struct rb_group *group,
+                           bool rotations);
+
+#endif

@@ -1,0 +1,50 @@
+/* api/service.h: what the daemon says about itself: /version, /readyz?verbose, /v1/stats, and the
+ * estimate of a dry run. All strings borrowed. */
+#ifndef RB_API_SERVICE_H
+#define RB_API_SERVICE_H
+
+#include "api/job.h"
+#include "api/model.h"
+
+/* GET /version: {"name":"rebasind","version","commit","compiler","libraries":{name: version}}. */
+struct rb_library_version {
+    const char *name, *version;
+};
+struct rb_version_view {
+    const char *version, *commit, *compiler; /* commit may be NULL: null */
+    const struct rb_library_version *libraries;
+    size_t library_count;
+};
+void rb_version_encode(struct rb_json *w, const char *key, const struct rb_version_view *v);
+
+/* GET /readyz?verbose: {"ready","checks":[{"name","ok","detail"}],"version":{…}}. */
+struct rb_ready_check {
+    const char *name; /* "store", "disk", "workers", "draining" */
+    bool ok;
+    const char *detail; /* NULL: null */
+};
+void rb_ready_encode(struct rb_json *w, const struct rb_ready_check *checks, size_t count,
+                     const struct rb_version_view *version);
+
+/* GET /v1/stats. */
+struct rb_stats_view {
+    double uptime_seconds;
+    uint64_t jobs[RB_JOB_STATUS_COUNT]; /* by status */
+    uint64_t models, datasets;
+    uint32_t workers, workers_busy;
+    uint32_t queue_depth, queue_limit;
+    double oldest_queued_seconds;     /* NaN: none is queued */
+    uint64_t store_bytes, free_bytes; /* of the data folder and its disk */
+    uint32_t event_listeners;
+};
+void rb_stats_encode(struct rb_json *w, const struct rb_stats_view *s);
+
+/* POST /v1/jobs?dry_run=true: {"spec":{…},"estimate":{"peak_bytes","seconds","disk_bytes"}}. */
+struct rb_estimate {
+    uint64_t peak_bytes, disk_bytes;
+    double seconds; /* NaN: null */
+};
+void rb_estimate_encode(struct rb_json *w, const struct rb_job_spec *spec,
+                        const struct rb_estimate *e);
+
+#endif
