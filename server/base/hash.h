@@ -1,0 +1,38 @@
+/* server/base/hash.h: SHA-256 of what streams by, and its text forms. Any thread. */
+#ifndef RB_SERVER_BASE_HASH_H
+#define RB_SERVER_BASE_HASH_H
+
+#include "core/status.h"
+
+#include <sodium/crypto_hash_sha256.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum {
+    RB_SHA256_BYTES = 32,
+    RB_SHA256_HEX = 65,   /* lower case, with NUL */
+    RB_SHA256_BASE64 = 45 /* standard alphabet, padded, with NUL: the form of Repr-Digest */
+};
+
+struct rb_sha256 {
+    crypto_hash_sha256_state state;
+};
+
+void rb_sha256_init(struct rb_sha256 *h);
+void rb_sha256_add(struct rb_sha256 *h, const void *bytes, size_t count);
+void rb_sha256_end(struct rb_sha256 *h, unsigned char ret[RB_SHA256_BYTES]);
+void rb_sha256_of(const void *bytes, size_t count, unsigned char ret[RB_SHA256_BYTES]);
+
+/* The whole file behind fd (borrowed) from offset 0 by pread, in blocks of 1 MiB. Blocks: never on
+ * the loop thread. stop may be NULL. RB_EIO naming label, RB_ECANCELED when stopped, RB_ENOMEM. */
+enum rb_status rb_sha256_fd(int fd, const char *label, const atomic_bool *stop,
+                            unsigned char ret[RB_SHA256_BYTES], struct rb_error *err) RB_MUST_CHECK;
+
+void rb_sha256_hex(const unsigned char digest[RB_SHA256_BYTES], char ret[RB_SHA256_HEX]);
+void rb_sha256_base64(const unsigned char digest[RB_SHA256_BYTES], char ret[RB_SHA256_BASE64]);
+/* 64 hex digits in either case; false otherwise. */
+bool rb_sha256_from_hex(const char *text, unsigned char ret[RB_SHA256_BYTES]);
+/* 44 characters of padded base64; false otherwise. */
+bool rb_sha256_from_base64(const char *text, size_t length, unsigned char ret[RB_SHA256_BYTES]);
+
+#endif

@@ -1,0 +1,117 @@
+/* server/base/metrics.h: what Prometheus reads at /metrics, declared in one table.
+ *
+ * Loop thread only: no locks. Counters and histograms are added to where things happen; gauges
+ * marked * are set by the handler of /metrics from the store and the pool just before rendering.
+ * A series exists from its first use on; series without labels exist, at 0, from the start. At most
+ * RB_METRICS_SERIES_MAX series of a metric: label values must come from closed sets (route
+ * templates, never paths); what exceeds that is counted under the label value "other".
+ *
+ *    symbol, kind, name without prefix, label 1 ("" none), label 2, buckets, help
+ */
+#ifndef RB_SERVER_BASE_METRICS_H
+#define RB_SERVER_BASE_METRICS_H
+
+#include "core/status.h"
+
+#include <stdint.h>
+
+/* clang-format off */
+#define RB_METRIC_MAP(X)                                                                           \
+    X(BUILD, GAUGE, "build_info", "version", "", NONE,                                             \
+      "Always 1, with the version of the daemon")                                                  \
+    X(START, GAUGE, "start_time_seconds", "", "", NONE,                                            \
+      "When the daemon started, in seconds since 1970")                                            \
+    X(REQUESTS, COUNTER, "http_requests_total", "route", "status", NONE,                           \
+      "Requests answered, by route template and status")                                           \
+    X(REQUEST_SECONDS, HISTOGRAM, "http_request_duration_seconds", "route", "", LATENCY,           \
+      "Time from the first byte of a request to its queued reply, long polls excepted")            \
+    X(REQUEST_BYTES, COUNTER, "http_received_bytes_total", "", "", NONE,                           \
+      "Bytes of request bodies")                                                                   \
+    X(REPLY_BYTES, COUNTER, "http_sent_bytes_total", "", "", NONE,                                 \
+      "Bytes of reply bodies")                                                                     \
+    X(REFUSED, COUNTER, "http_refused_total", "reason", "", NONE,                                  \
+      "Requests and connections refused before a handler, by error code")                          \
+    X(CONNECTIONS, GAUGE, "http_connections", "", "", NONE,                                        \
+      "Open connections")                                                                          \
+    X(LISTENERS, GAUGE, "event_listeners", "", "", NONE,                                           \
+      "Open streams of server-sent events")                                                        \
+    X(LOOP_LAG, HISTOGRAM, "loop_lag_seconds", "", "", LATENCY,                                    \
+      "How late a timer of the loop fires")                                                        \
+    X(QUEUE_DEPTH, GAUGE, "queue_depth", "", "", NONE,                                             \
+      "* Jobs that wait")                                                                          \
+    X(QUEUE_AGE, GAUGE, "queue_oldest_seconds", "", "", NONE,                                      \
+      "* How long the oldest waiting job has waited")                                              \
+    X(JOBS, GAUGE, "jobs", "status", "", NONE,                                                     \
+      "* Jobs in the store, by status")                                                            \
+    X(JOBS_FINISHED, COUNTER, "jobs_finished_total", "status", "", NONE,                           \
+      "Jobs that this process brought to an end, by status")                                       \
+    X(PHASE_SECONDS, HISTOGRAM, "phase_duration_seconds", "phase", "", PHASE,                      \
+      "Time a job spent in a phase")                                                               \
+    X(TOKENS, COUNTER, "tokens_processed_total", "phase", "", NONE,                                \
+      "Tokens that went through a model, by phase")                                                \
+    X(POOL_BUSY, GAUGE, "pool_busy_workers", "", "", NONE,                                         \
+      "* Work items running now")                                                                  \
+    X(POOL_WORKERS, GAUGE, "pool_workers", "", "", NONE,                                           \
+      "* Work items that may run at once")                                                         \
+    X(POOL_ITEMS, COUNTER, "pool_items_total", "", "", NONE,                                       \
+      "Work items finished")                                                                       \
+    X(POOL_SECONDS, COUNTER, "pool_busy_seconds_total", "", "", NONE,                              \
+      "Time that work items ran, over all workers")                                                \
+    X(STORE_BYTES, GAUGE, "store_bytes", "", "", NONE,                                             \
+      "* Size of the database with its log")                                                       \
+    X(STORE_COMMIT_SECONDS, HISTOGRAM, "store_commit_duration_seconds", "", "", LATENCY,           \
+      "Time of a transaction's commit")                                                            \
+    X(STORE_ERRORS, COUNTER, "store_errors_total", "code", "", NONE,                               \
+      "Failed operations on the store, by error code")                                             \
+    X(UPLOAD_BYTES, COUNTER, "upload_bytes_total", "", "", NONE,                                   \
+      "Bytes of models and datasets uploaded")                                                     \
+    X(DISK_FREE, GAUGE, "data_free_bytes", "", "", NONE,                                           \
+      "* Free disk at the data folder")                                                            \
+    X(MOMENTS_BYTES, GAUGE, "moments_cache_bytes", "", "", NONE,                                   \
+      "* Size of the kept moments")                                                                \
+    X(MOMENTS_HITS, COUNTER, "moments_cache_requests_total", "result", "", NONE,                   \
+      "Look-ups of kept moments: hit or miss")                                                     \
+    X(RESIDENT, GAUGE, "resident_memory_bytes", "", "", NONE,                                      \
+      "* Resident memory of the daemon")                                                           \
+    X(CPU_SECONDS, COUNTER, "cpu_seconds_total", "", "", NONE,                                     \
+      "* User and system time of the daemon")                                                      \
+    X(OPEN_FILES, GAUGE, "open_files", "", "", NONE,                                               \
+      "* Open file descriptors of the daemon")
+/* clang-format on */
+
+enum rb_metric {
+#define RB_METRIC_ENUM(symbol, kind, name, label1, label2, buckets, help) RB_METRIC_##symbol,
+    RB_METRIC_MAP(RB_METRIC_ENUM)
+#undef RB_METRIC_ENUM
+        RB_METRIC_COUNT
+};
+
+enum { RB_METRICS_SERIES_MAX = 1024 };
+
+struct rb_metrics;
+
+/* NULL when out of memory. */
+struct rb_metrics *rb_metrics_new(void);
+void rb_metrics_free(struct rb_metrics *m); /* m may be NULL */
+
+/* Label values are copied; NULL where the table names no label (asserted). These never fail: out
+ * of memory loses the sample. m may be NULL (tools without metrics). */
+void rb_metrics_add(struct rb_metrics *m, enum rb_metric metric, double by, const char *label1,
+                    const char *label2);
+void rb_metrics_set(struct rb_metrics *m, enum rb_metric metric, double value, const char *label1,
+                    const char *label2);
+void rb_metrics_observe(struct rb_metrics *m, enum rb_metric metric, double value,
+                        const char *label1);
+/* For tests and /v1/stats: the value of a series (a histogram's count), 0 if it does not exist. */
+double rb_metrics_get(const struct rb_metrics *m, enum rb_metric metric, const char *label1,
+                      const char *label2);
+
+/* Sets RESIDENT, CPU_SECONDS and OPEN_FILES from /proc/self. */
+void rb_metrics_collect_process(struct rb_metrics *m);
+
+/* Prometheus text exposition 0.0.4 ("text/plain; version=0.0.4; charset=utf-8"). *ret is
+ * NUL-terminated and the caller's: free(). RB_ENOMEM. */
+enum rb_status rb_metrics_render(const struct rb_metrics *m, char **ret, size_t *ret_bytes,
+                                 struct rb_error *err) RB_MUST_CHECK;
+
+#endif

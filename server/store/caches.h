@@ -1,0 +1,46 @@
+/* server/store/caches.h: what need not be computed twice: digests of files, and moments kept on
+ * disk. Losing a row costs time, nothing else. Loop thread only. */
+#ifndef RB_SERVER_STORE_CACHES_H
+#define RB_SERVER_STORE_CACHES_H
+
+#include "server/base/hash.h"
+#include "server/store/store.h"
+
+/* ---- digests of files that have not changed ---- */
+
+struct rb_file_id {
+    const char *path; /* absolute */
+    uint64_t bytes, inode;
+    int64_t mtime_ns;
+};
+/* *ret_found false if the file is unknown or anything of its id is another. */
+enum rb_status rb_hash_get(struct rb_store *s, const struct rb_file_id *file, bool *ret_found,
+                           unsigned char ret[RB_SHA256_BYTES], struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_hash_put(struct rb_store *s, const struct rb_file_id *file,
+                           const unsigned char sha256[RB_SHA256_BYTES], int64_t now_ms,
+                           struct rb_error *err) RB_MUST_CHECK;
+
+/* ---- moments below cache/moments/ ---- */
+
+struct rb_moments_row {
+    char *key;  /* hex digest of all that the moments depend on */
+    char *file; /* name below cache/moments/ */
+    uint64_t bytes;
+    int64_t created_at_ms, used_at_ms;
+};
+void rb_moments_row_deinit(struct rb_moments_row *row);
+/* Notes the use at now_ms. *ret_found false if the key is unknown. */
+enum rb_status rb_moments_get(struct rb_store *s, const char *key, int64_t now_ms, bool *ret_found,
+                              struct rb_moments_row *ret, struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_moments_put(struct rb_store *s, const struct rb_moments_row *row,
+                              struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_moments_remove(struct rb_store *s, const char *key,
+                                 struct rb_error *err) RB_MUST_CHECK;
+/* Bytes of all kept moments. */
+enum rb_status rb_moments_total(struct rb_store *s, uint64_t *ret_bytes,
+                                struct rb_error *err) RB_MUST_CHECK;
+/* The one longest unused: the next to go. */
+enum rb_status rb_moments_oldest(struct rb_store *s, bool *ret_found, struct rb_moments_row *ret,
+                                 struct rb_error *err) RB_MUST_CHECK;
+
+#endif

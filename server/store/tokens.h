@@ -1,0 +1,62 @@
+/* server/store/tokens.h: who may do what.
+ *
+ * DESIGN. Tokens live in the text file "tokens" of the data folder, not in the database: `rebasind
+ * token create` must work beside a running daemon, and a second process must not write the
+ * database (store.h). The file is replaced whole, under flock on "tokens.lock", and the daemon
+ * reads it anew when a request finds it changed, so a revocation counts from the next request on.
+ * One token a line, tab between: id, SHA-256 of the token in hex, scopes, created, revoked or "-",
+ * name. The secret itself is printed once and stored nowhere. When a token was last used is noted
+ * in the database, at most once a minute.
+ *
+ * 256 random bits need no salt and no slow hash; they are compared in constant time.
+ */
+#ifndef RB_SERVER_STORE_TOKENS_H
+#define RB_SERVER_STORE_TOKENS_H
+
+#include "server/base/hash.h"
+#include "server/base/ids.h"
+#include "server/store/store.h"
+
+enum rb_scope { RB_SCOPE_READ = 1, RB_SCOPE_SUBMIT = 2, RB_SCOPE_ADMIN = 4, RB_SCOPE_ALL = 7 };
+
+/* "read,submit" to bits: admin includes submit, submit includes read. RB_EUSAGE naming the word. */
+enum rb_status rb_scopes_parse(const char *text, unsigned *ret, struct rb_error *err) RB_MUST_CHECK;
+enum { RB_SCOPES_TEXT = 32 };
+void rb_scopes_format(unsigned scopes, char ret[RB_SCOPES_TEXT]);
+
+struct rb_token {
+    char id[RB_TOKEN_ID_TEXT]; /* "tok_…"; "tok_file" for --token-file */
+    unsigned char sha256[RB_SHA256_BYTES];
+    unsigned scopes;
+    char name[65];
+    int64_t created_at_ms, revoked_at_ms; /* 0: valid */
+};
+
+struct rb_tokens;
+
+/* The tokens of the data folder root_fd (borrowed), and the one in token_file (NULL or "" none).
+ * RB_EUSAGE for a token file that is empty, short (< 32 characters) or readable by others.
+ * The caller owns *ret. */
+enum rb_status rb_tokens_open(int root_fd, const char *token_file, struct rb_tokens **ret,
+                              struct rb_error *err) RB_MUST_CHECK;
+void rb_tokens_close(struct rb_tokens *t); /* t may be NULL */
+
+/* Valid tokens: 0 means that the service is open to whoever reaches it. Re-reads first. */
+size_t rb_tokens_count(struct rb_tokens *t);
+/* The valid token whose secret is text (length bytes), or NULL. Re-reads the files if they changed;
+ * if they cannot be read, what was read last holds. *ret lives until the next call. Loop thread. */
+const struct rb_token *rb_tokens_find(struct rb_tokens *t, const char *text, size_t length);
+/* Notes in the database that it was used now, if the last note is older than a minute. */
+void rb_token_used(struct rb_tokens *t, struct rb_store *s, const struct rb_token *token,
+                   int64_t now_ms);
+
+/* For the token command. The secret goes to ret_secret and nowhere else. */
+enum rb_status rb_token_create(int root_fd, unsigned scopes, const char *name, struct rb_token *ret,
+                               char ret_secret[RB_TOKEN_TEXT], struct rb_error *err) RB_MUST_CHECK;
+/* By id; revoking twice is fine. RB_ENOTFOUND. */
+enum rb_status rb_token_revoke(int root_fd, const char *id, struct rb_error *err) RB_MUST_CHECK;
+/* All, revoked too, oldest first. The caller frees *ret with free(). */
+enum rb_status rb_tokens_list(int root_fd, struct rb_token **ret, size_t *ret_count,
+                              struct rb_error *err) RB_MUST_CHECK;
+
+#endif
