@@ -51,7 +51,8 @@ enum rb_status rb_safetensors_parse(const char *label, const void *head, size_t 
                                     uint64_t file_bytes, const void *data,
                                     struct rb_safetensors *ret, struct rb_error *err) RB_MUST_CHECK;
 
-/* Maps the file read-only and parses it. RB_ENOTFOUND (or not a regular file), RB_EIO, RB_ESAFETENSORS, RB_ENOMEM. */
+/* Maps the file read-only and parses it. RB_ENOTFOUND (or not a regular file), RB_EIO,
+ * RB_ESAFETENSORS, RB_ENOMEM. */
 enum rb_status rb_safetensors_open(const char *path, struct rb_safetensors *ret,
                                    struct rb_error *err) RB_MUST_CHECK;
 /* The same of an open descriptor (borrowed: may be closed afterwards). */
