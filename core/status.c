@@ -17,6 +17,36 @@ static const struct {
 #undef RB_STATUS_ROW
 };
 
+/* How many bytes the UTF-8 character at c takes; 0 if there is none, whole and printable. */
+static size_t character_bytes(const unsigned char *c)
+{
+    if (c[0] < 0x80)
+        return c[0] >= 0x20 && c[0] != 0x7f;
+    size_t n = c[0] >= 0xf0 ? 4 : c[0] >= 0xe0 ? 3 : 2;
+    if (c[0] < 0xc2 || c[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xf0 && c[1] < 0x90);
+    bool surrogate = c[0] == 0xed && c[1] >= 0xa0, beyond = c[0] == 0xf4 && c[1] >= 0x90;
+    bool control = c[0] == 0xc2 && c[1] < 0xa0;
+    return overlong || surrogate || beyond || control ? 0 : n;
+}
+
+/* Messages quote names from strangers and are cut to fit: what is left must still be UTF-8, for
+ * JSON, and one line without control characters, for logs and terminals. */
+static void make_printable(char *text)
+{
+    unsigned char *c = (unsigned char *)text;
+    while (*c != '\0') {
+        size_t n = character_bytes(c);
+        if (n == 0)
+            *c = '?';
+        c += n > 0 ? n : 1;
+    }
+}
+
 static enum rb_status fill(struct rb_error *err, enum rb_status status, const char *pointer,
                            const char *format, va_list args)
 {
@@ -24,6 +54,8 @@ static enum rb_status fill(struct rb_error *err, enum rb_status status, const ch
         err->status = status;
         (void)snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
         (void)vsnprintf(err->detail, sizeof err->detail, format, args);
+        make_printable(err->pointer);
+        make_printable(err->detail);
     }
     return status;
 }
@@ -59,6 +91,7 @@ enum rb_status rb_error_prefix(struct rb_error *err, const char *format, ...)
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof err->detail)
         (void)snprintf(err->detail + n, sizeof err->detail - (size_t)n, "%s", old);
+    make_printable(err->detail);
     return err->status;
 }
 

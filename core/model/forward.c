@@ -140,6 +140,12 @@ static void keep(float *tap, const float *from, size_t floats)
         memcpy(tap, from, floats * sizeof(float));
 }
 
+/* Features that nothing overwrites later are computed where the tap wants them. */
+static float *place(float *tap, size_t floats, struct rb_scratch *scratch)
+{
+    return tap != NULL ? tap : rb_scratch_alloc(scratch, floats, sizeof(float));
+}
+
 enum rb_status rb_forward_layer(const struct rb_layer_call *call, float *x,
                                 struct rb_scratch *scratch, struct rb_error *err)
 {
@@ -149,11 +155,11 @@ enum rb_status rb_forward_layer(const struct rb_layer_call *call, float *x,
     size_t d = c->hidden_size, inner = c->intermediate_size, n = rb_span_tokens(&call->span);
     size_t rows = call->rows != NULL ? call->row_count : n, most = longest(&call->span);
     float *q = rb_scratch_alloc(scratch, rows * d, sizeof(float));
-    float *k = rb_scratch_alloc(scratch, n * d, sizeof(float));
+    float *k = place(call->taps.k, n * d, scratch);
     float *v = rb_scratch_alloc(scratch, n * d, sizeof(float));
-    float *mha = rb_scratch_alloc(scratch, rows * d, sizeof(float));
+    float *mha = place(call->taps.mha, rows * d, scratch);
     float *scores = rb_scratch_alloc(scratch, most * most, sizeof(float));
-    float *ff = rb_scratch_alloc(scratch, rows * inner, sizeof(float));
+    float *ff = place(call->taps.ff, rows * inner, scratch);
     if (q == NULL || k == NULL || v == NULL || mha == NULL || scores == NULL || ff == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a layer over %zu tokens", n);
 
@@ -164,11 +170,8 @@ enum rb_status rb_forward_layer(const struct rb_layer_call *call, float *x,
             memmove(x + i * d, x + call->rows[i] * d, d * sizeof(float));
     project(x, rows, d, w, RB_QUERY_WEIGHT, q);
     keep(call->taps.q, q, rows * d);
-    keep(call->taps.k, k, n * d);
 
     attend_all(&(struct attention){call, q, k, v, mha, scores});
-    keep(call->taps.mha, mha, rows * d);
-
     rb_linear(mha, rows, d, w->w[RB_ATTENTION_OUTPUT_WEIGHT], d, q); /* q has been read */
     kernels->layer_norm(x, q, w->w[RB_ATTENTION_OUTPUT_BIAS], x, w->w[RB_ATTENTION_LN_WEIGHT],
                         w->w[RB_ATTENTION_LN_BIAS], c->layer_norm_eps, rows, d);
@@ -176,7 +179,6 @@ enum rb_status rb_forward_layer(const struct rb_layer_call *call, float *x,
 
     rb_linear(x, rows, d, w->w[RB_INTERMEDIATE_WEIGHT], inner, ff);
     kernels->bias_gelu(ff, w->w[RB_INTERMEDIATE_BIAS], rows, inner);
-    keep(call->taps.ff, ff, rows * inner);
     if (call->stop_after_ff)
         return RB_OK;
     rb_linear(ff, rows, inner, w->w[RB_OUTPUT_WEIGHT], d, q);

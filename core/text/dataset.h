@@ -28,11 +28,14 @@ struct rb_row {
     uint64_t number; /* 1-based line in the file, for messages */
 };
 
-/* data stays borrowed until the reader is freed. A UTF-8 BOM is skipped; CRLF is taken as LF.
+/* data, label and the names in fields stay borrowed until the reader is freed. A UTF-8 BOM is
+ * skipped; CRLF is taken as LF; a line must be UTF-8 and at most 16 MB.
  * Text: empty lines and lines of white space are skipped. JSONL: each line an object with the
- * fields (strings; label a number or a boolean); other members are ignored. TSV: first line names
- * the columns, no quoting (as GLUE's files); a row with another number of cells is an error.
- * RB_EDATASET names line and field. `label` names the file in errors. */
+ * fields (strings; label a number or a boolean); other members are ignored, blank lines skipped.
+ * TSV: first line names the columns (at most 1024, each name once), no quoting (as GLUE's files); a
+ * row with another number of cells is an error; empty lines are skipped. In both an empty text is a
+ * row, an empty text_pair an error. RB_EDATASET names line and field. `label` names the file in
+ * errors. */
 enum rb_status rb_dataset_reader_new(const char *label, enum rb_format format,
                                      const struct rb_fields *fields, const char *data, size_t bytes,
                                      struct rb_dataset_reader **ret,

@@ -35,10 +35,11 @@ struct rb_dataset_view {
 };
 
 /* Alignment, METHOD 2: one row = one sequence [CLS] … [SEP] (pairs: [CLS] a [SEP] b [SEP], types
- * 0/1, longest first truncation), truncated to max_length tokens in all; the first max_rows rows
- * (0: all). Text without a single token besides [CLS]/[SEP] still counts as a sequence.
- * Classification and regression, METHOD 7: the same with labels where fields.label is given.
- * RB_EDATASET when no usable row, RB_ENOMEM. max_length >= 2 (pairs 3). */
+ * 0/1, longest first truncation as in Hugging Face's fast tokenizers), truncated to max_length
+ * tokens in all; the first max_rows rows (0: all; later ones are not looked at). Text without a
+ * single token besides [CLS]/[SEP] still counts as a sequence. Classification and regression,
+ * METHOD 7: the same with labels where fields.label is given. RB_EDATASET when no usable row,
+ * RB_ENOMEM. max_length >= 2 (pairs 3), else RB_EINPUT. */
 enum rb_status rb_sequences_from_rows(const struct rb_tokenizer *t,
                                       const struct rb_dataset_view *data, size_t max_rows,
                                       size_t max_length, struct rb_sequences *ret,
@@ -46,8 +47,9 @@ enum rb_status rb_sequences_from_rows(const struct rb_tokenizer *t,
 
 /* MLM, METHOD 7: rows concatenated as [CLS] tokens [SEP] runs (never truncated), cut into blocks of
  * block_size, the remainder dropped, at most max_blocks (0: all); masked as METHOD 7 says with
- * seed and mask_probability in (0, 1]. RB_EDATASET when not one block is filled, or when no
- * position is predicted; reading stops as soon as max_blocks are full. */
+ * seed and mask_probability in (0, 1]. Only data's fields.text is read; all types are 0.
+ * RB_EDATASET when not one block is filled, or when no position is predicted; RB_EINPUT for a
+ * block_size of 0 or a probability out of range; reading stops as soon as max_blocks are full. */
 enum rb_status rb_sequences_mlm(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
                                 size_t block_size, size_t max_blocks, double mask_probability,
                                 uint64_t seed, struct rb_sequences *ret,

@@ -19,13 +19,15 @@ struct rb_tokenizer_options {
 
 void rb_tokenizer_options_default(struct rb_tokenizer_options *o);
 
-/* From vocab.txt's bytes: one token a line, line number = id. `label` names it in errors.
- * RB_EVOCAB (empty, duplicate token, missing special token, not UTF-8, a line over 1 kB),
- * RB_ENOMEM. */
+/* From vocab.txt's bytes, borrowed for the call: one token a line, the first has id 0. `label`
+ * names it in errors. RB_EVOCAB (empty, duplicate token, missing special token, not UTF-8, a NUL
+ * byte, a line over 1 kB, over 64 MB in all), RB_ENOMEM. */
 enum rb_status rb_tokenizer_new(const char *label, const char *vocab, size_t vocab_bytes,
                                 const struct rb_tokenizer_options *options,
                                 struct rb_tokenizer **ret, struct rb_error *err) RB_MUST_CHECK;
-/* From a checkpoint folder: vocab.txt, and tokenizer_config.json if there is one. */
+/* From a checkpoint folder: vocab.txt, and tokenizer_config.json (at most 1 MB) if there is one, of
+ * which the members of rb_tokenizer_options are read: a token may be a string or an object with
+ * "content". RB_ENOTFOUND, RB_EIO, RB_ENOMEM, RB_EVOCAB naming the file and the member. */
 enum rb_status rb_tokenizer_open(const char *folder, struct rb_tokenizer **ret,
                                  struct rb_error *err) RB_MUST_CHECK;
 void rb_tokenizer_free(struct rb_tokenizer *t); /* t may be NULL */

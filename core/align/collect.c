@@ -1,0 +1,698 @@
+/* Collecting moments: both models over the same sequences, slab by slab, layer by layer.
+ *
+ * DESIGN. A slab is some thousand tokens. Its rounds are
+ *   embed    both models' embeddings; weights of layer 0 to F32
+ *   forward  per layer: each item one model over one span of sequences; features of the layer's
+ *            taps go to the slab's feature buffers
+ *   centre   first slab only: the means of its features become the pivots, and are subtracted
+ *            (later slabs subtract in the forward items)
+ *   moments  per layer: each item some rows of one tap's A x B block: an F32 product over the
+ *            slab, folded into the F64 sums; the next layer's weights come along
+ * An element of a sum is touched by one item per slab, in slab order: the result does not depend
+ * on how many threads ran. Memory: the sums of all taps, and one layer's features of one slab. */
+#include "core/align/moments.h"
+#include "core/model/forward.h"
+#include "core/model/kernels.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FEATURE_BYTES = 160 * 1000 * 1000, /* aim for all feature buffers together */
+    SLAB_MIN = 2 * RB_CHUNK_TOKENS,
+    SLAB_MAX = 16 * RB_CHUNK_TOKENS,
+    MAX_LAYER_TAPS = 8,
+    TILE_STEP = 16,
+};
+
+static const double TILE_FLOPS = 1e10; /* about 0.1 s on one core */
+
+/* What one layer's forward item can leave behind. */
+enum source { SRC_Q, SRC_K, SRC_MHA, SRC_MIDDLE, SRC_FF, SRC_OUT, SRC_EMBEDDING, SRC_HEAD };
+
+struct stream { /* one tap at work in the present layer */
+    struct rb_tap *tap;
+    enum source source;
+    float *features[2]; /* (rows of the slab, size), of A and of B */
+    size_t capacity;    /* floats in each */
+};
+
+struct tile { /* rows [first, first + rows) of a stream's A x B block */
+    uint32_t stream, first, rows;
+};
+
+enum round { ROUND_EMBED, ROUND_FORWARD, ROUND_CENTRE, ROUND_MOMENTS };
+
+struct collect {
+    struct rb_program program;
+    struct rb_blend blend[2]; /* A alone, B alone */
+    const struct rb_sequences *sequences;
+    const struct rb_config *config;
+    enum rb_head head;
+    unsigned taps;
+    enum rb_pooling pooling;
+    bool special_tokens;
+    struct rb_moments *moments;
+
+    size_t slab_tokens;
+    size_t from, to;       /* sequences of the present slab */
+    size_t *spans;         /* (span_count + 1) first sequence of each */
+    size_t span_count;
+    size_t *rows_before;   /* (sequences + 1) feature rows before each sequence */
+    float *x[2];           /* (slab tokens, hidden_size) */
+    size_t x_capacity;
+    struct rb_weights weights[2], head_weights[2];
+    struct stream streams[MAX_LAYER_TAPS];
+    size_t stream_count;
+    struct tile *tiles;
+    size_t tile_count;
+    enum round round;
+    uint32_t layer;
+    bool begun;
+};
+
+/* ---- which rows count (METHOD 2) ---- */
+
+static bool counts(const struct collect *c, size_t token)
+{
+    return c->special_tokens || !c->sequences->special[token];
+}
+
+static size_t rows_of_sequence(const struct collect *c, size_t s)
+{
+    size_t n = 0;
+    for (size_t t = c->sequences->starts[s]; t < c->sequences->starts[s + 1]; t++)
+        n += counts(c, t);
+    return c->pooling == RB_POOL_TOKEN ? n : n > 0;
+}
+
+/* A tap of the pooler has a row per sequence whatever the pooling. */
+static bool per_sequence(const struct collect *c, const struct stream *st)
+{
+    return st->source == SRC_HEAD && c->head == RB_HEAD_CLASSIFIER;
+}
+
+static size_t rows_between(const struct collect *c, const struct stream *st, size_t from, size_t to)
+{
+    return per_sequence(c, st) ? to - from : c->rows_before[to] - c->rows_before[from];
+}
+
+/* One sequence's features (tokens, d) -> its rows at dst. */
+static void pool_sequence(const struct collect *c, size_t s, const float *x, size_t d, float *dst)
+{
+    size_t first = c->sequences->starts[s], end = c->sequences->starts[s + 1], kept = 0;
+    for (size_t t = first; t < end; t++) {
+        const float *row = x + (t - first) * d;
+        if (!counts(c, t))
+            continue;
+        if (c->pooling == RB_POOL_TOKEN)
+            memcpy(dst + kept * d, row, d * sizeof(float));
+        else if (kept == 0)
+            memcpy(dst, row, d * sizeof(float));
+        else if (c->pooling == RB_POOL_MEAN)
+            for (size_t j = 0; j < d; j++)
+                dst[j] += row[j];
+        else if (c->pooling == RB_POOL_MAX)
+            for (size_t j = 0; j < d; j++)
+                dst[j] = row[j] > dst[j] ? row[j] : dst[j];
+        kept++;
+    }
+    if (c->pooling == RB_POOL_MEAN && kept > 1)
+        for (size_t j = 0; j < d; j++)
+            dst[j] /= (float)kept;
+}
+
+/* Features of a span go to the slab's buffer as they are, or pooled from a detour. */
+static bool straight(const struct collect *c)
+{
+    return c->pooling == RB_POOL_TOKEN && c->special_tokens;
+}
+
+/* ---- items ---- */
+
+static struct rb_span span_of(const struct collect *c, size_t i)
+{
+    return (struct rb_span){c->sequences->starts + c->spans[i], c->spans[i + 1] - c->spans[i]};
+}
+
+static float *x_of(const struct collect *c, int side, size_t span)
+{
+    size_t first = c->sequences->starts[c->spans[span]] - c->sequences->starts[c->from];
+    return c->x[side] + first * c->config->hidden_size;
+}
+
+static float *rows_of_span(const struct collect *c, const struct stream *st, int side, size_t span)
+{
+    return st->features[side] + rows_between(c, st, c->from, c->spans[span]) * st->tap->size;
+}
+
+/* After the features of a span lie in a stream's buffer. */
+static void shift_rows(const struct collect *c, const struct stream *st, int side, size_t span,
+                       struct rb_scratch *scratch, float *pivot)
+{
+    (void)scratch;
+    if (c->from == 0)
+        return; /* the centre round does it, once the pivots are known */
+    const double *from = side == 0 ? st->tap->pivot_a : st->tap->pivot_b;
+    for (size_t j = 0; j < st->tap->size; j++)
+        pivot[j] = (float)from[j];
+    rb_kernels()->subtract(rows_of_span(c, st, side, span), pivot,
+                           rows_between(c, st, c->spans[span], c->spans[span + 1]), st->tap->size);
+}
+
+static void deliver(const struct collect *c, const struct stream *st, int side, size_t span,
+                    const float *x)
+{
+    float *dst = rows_of_span(c, st, side, span);
+    size_t d = st->tap->size, first = c->sequences->starts[c->spans[span]];
+    if (x == dst)
+        return;
+    for (size_t s = c->spans[span]; s < c->spans[span + 1]; s++) {
+        size_t t = c->sequences->starts[s];
+        if (per_sequence(c, st))
+            memcpy(dst, x + (s - c->spans[span]) * d, d * sizeof(float));
+        else
+            pool_sequence(c, s, x + (t - first) * d, d, dst);
+        dst += rows_between(c, st, s, s + 1) * d;
+    }
+}
+
+/* The output head's features of a span, from the last layer's output. */
+static enum rb_status head_features(const struct collect *c, int side, size_t span, const float *x,
+                                    float *y, struct rb_scratch *scratch, struct rb_error *err)
+{
+    struct rb_span sp = span_of(c, span);
+    size_t d = c->config->hidden_size, n = rb_span_tokens(&sp);
+    if (c->head == RB_HEAD_MLM) {
+        memcpy(y, x, n * d * sizeof(float));
+        return rb_forward_transform(c->config, &c->head_weights[side], y, n, scratch, err);
+    }
+    for (size_t s = 0; s < sp.count; s++)
+        memcpy(y + s * d, x + (sp.starts[s] - sp.starts[0]) * d, d * sizeof(float));
+    return rb_forward_pooler(c->config, &c->head_weights[side], y, sp.count, scratch, err);
+}
+
+static enum rb_status forward_item(const struct collect *c, int side, size_t span,
+                                   struct rb_scratch *scratch, struct rb_error *err)
+{
+    struct rb_span sp = span_of(c, span);
+    size_t n = rb_span_tokens(&sp), d = c->config->hidden_size;
+    float *x = x_of(c, side, span), *out[SRC_HEAD + 1] = {0};
+    float *pivot = rb_scratch_alloc(scratch, c->config->intermediate_size > d
+                                                 ? c->config->intermediate_size : d, sizeof(float));
+    bool deeper = c->layer + 1 < c->config->num_hidden_layers;
+    if (pivot == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for features");
+    for (size_t i = 0; i < c->stream_count; i++) {
+        const struct stream *st = &c->streams[i];
+        deeper = deeper || st->source == SRC_OUT || st->source == SRC_HEAD;
+        if (st->source == SRC_EMBEDDING)
+            deliver(c, st, side, span, x);
+        else if (st->source != SRC_OUT)
+            out[st->source] = straight(c) && !per_sequence(c, st)
+                                  ? rows_of_span(c, st, side, span)
+                                  : rb_scratch_alloc(scratch, n * st->tap->size, sizeof(float));
+        if (st->source != SRC_EMBEDDING && st->source != SRC_OUT && out[st->source] == NULL)
+            return rb_error_set(err, RB_ENOMEM, "no memory for features");
+    }
+    const struct rb_layer_call call = {
+        .config = c->config,
+        .weights = &c->weights[side],
+        .span = sp,
+        .taps = {out[SRC_Q], out[SRC_K], out[SRC_MHA], out[SRC_MIDDLE], out[SRC_FF]},
+        .stop_after_ff = !deeper,
+    };
+    enum rb_status s = rb_forward_layer(&call, x, scratch, err);
+    out[SRC_OUT] = x;
+    if (s == RB_OK && out[SRC_HEAD] != NULL)
+        s = head_features(c, side, span, x, out[SRC_HEAD], scratch, err);
+    for (size_t i = 0; i < c->stream_count && s == RB_OK; i++) {
+        if (c->streams[i].source != SRC_EMBEDDING)
+            deliver(c, &c->streams[i], side, span, out[c->streams[i].source]);
+        shift_rows(c, &c->streams[i], side, span, scratch, pivot);
+    }
+    return s;
+}
+
+/* First slab: the means of one side of a stream become its pivot. */
+static enum rb_status centre_item(const struct collect *c, size_t item, struct rb_scratch *scratch,
+                                  struct rb_error *err)
+{
+    const struct stream *st = &c->streams[item / 2];
+    size_t d = st->tap->size, rows = rows_between(c, st, c->from, c->to);
+    float *x = st->features[item % 2];
+    double *pivot = item % 2 == 0 ? st->tap->pivot_a : st->tap->pivot_b;
+    float *rounded = rb_scratch_alloc(scratch, d, sizeof(float));
+    if (rounded == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for means");
+    for (size_t t = 0; t < rows; t++)
+        for (size_t j = 0; j < d; j++)
+            pivot[j] += (double)x[t * d + j];
+    for (size_t j = 0; j < d; j++) {
+        rounded[j] = rows > 0 ? (float)(pivot[j] / (double)rows) : 0;
+        pivot[j] = (double)rounded[j];
+    }
+    rb_kernels()->subtract(x, rounded, rows, d);
+    return RB_OK;
+}
+
+static void add_sums(const float *x, size_t rows, size_t d, size_t first, size_t n, double *sum,
+                     double *square)
+{
+    for (size_t t = 0; t < rows; t++)
+        for (size_t j = first; j < first + n; j++) {
+            double v = (double)x[t * d + j];
+            sum[j] += v;
+            square[j] += v * v;
+        }
+}
+
+static enum rb_status moments_item(const struct collect *c, size_t item, struct rb_scratch *scratch,
+                                   struct rb_error *err)
+{
+    const struct tile *tile = &c->tiles[item];
+    const struct stream *st = &c->streams[tile->stream];
+    struct rb_tap *tap = st->tap;
+    size_t d = tap->size, rows = rows_between(c, st, c->from, c->to);
+    float *block = rb_scratch_alloc(scratch, (size_t)tile->rows * d, sizeof(float));
+    if (block == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a block of moments");
+    if (rows == 0)
+        return RB_OK;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)tile->rows, (int)d, (int)rows, 1.0f,
+                st->features[0] + tile->first, (int)d, st->features[1], (int)d, 0.0f, block,
+                (int)d);
+    double *cross = tap->cross + tile->first * d;
+    for (size_t i = 0; i < tile->rows * d; i++)
+        cross[i] += (double)block[i];
+    add_sums(st->features[0], rows, d, tile->first, tile->rows, tap->sum_a, tap->square_a);
+    add_sums(st->features[1], rows, d, tile->first, tile->rows, tap->sum_b, tap->square_b);
+    return RB_OK;
+}
+
+/* Items of ROUND_EMBED and ROUND_MOMENTS beyond their own: weights of the next layer, A then B,
+ * then those of the head. */
+static enum rb_status weights_item(const struct collect *c, size_t item, struct rb_scratch *scratch,
+                                   struct rb_error *err)
+{
+    const struct rb_weights *sets[] = {&c->weights[0], &c->weights[1], &c->head_weights[0],
+                                       &c->head_weights[1]};
+    size_t i = 0;
+    while (item >= sets[i]->item_count)
+        item -= sets[i++]->item_count;
+    return rb_weights_fill(sets[i], &c->blend[i % 2], item, scratch, err);
+}
+
+static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
+                               struct rb_error *err)
+{
+    const struct collect *c = (const struct collect *)p;
+    if (rb_worker_stopped(w))
+        return rb_error_set(err, RB_ECANCELED, "canceled");
+    size_t both = 2 * c->span_count;
+    switch (c->round) {
+    case ROUND_EMBED:
+        if (item >= both)
+            return weights_item(c, item - both, &w->scratch, err);
+        struct rb_span span = span_of(c, item / 2);
+        return rb_forward_embed(&c->blend[item % 2], c->sequences, &span,
+                                x_of(c, (int)(item % 2), item / 2), &w->scratch, err);
+    case ROUND_FORWARD:
+        return forward_item(c, (int)(item % 2), item / 2, &w->scratch, err);
+    case ROUND_CENTRE:
+        return centre_item(c, item, &w->scratch, err);
+    case ROUND_MOMENTS:
+        if (item >= c->tile_count)
+            return weights_item(c, item - c->tile_count, &w->scratch, err);
+        return moments_item(c, item, &w->scratch, err);
+    }
+    return RB_OK;
+}
+
+/* ---- rounds ---- */
+
+static enum rb_status reserve(float **p, size_t *capacity, size_t floats, struct rb_error *err)
+{
+    if (floats <= *capacity)
+        return RB_OK;
+    for (int side = 0; side < 2; side++) {
+        free(p[side]);
+        p[side] = rb_malloc_aligned(floats, sizeof(float));
+        if (p[side] == NULL) {
+            *capacity = 0;
+            return rb_error_set(err, RB_ENOMEM, "no memory for the features of a slab (%zu MB)",
+                                floats * sizeof(float) / 1000000);
+        }
+    }
+    *capacity = floats;
+    return RB_OK;
+}
+
+static enum rb_status begin_weights(struct collect *c, uint32_t layer, struct rb_error *err)
+{
+    enum rb_status s = RB_OK;
+    for (int side = 0; side < 2 && s == RB_OK; side++) {
+        c->head_weights[side].item_count = 0;
+        s = rb_weights_begin(&c->weights[side], &c->blend[side], RB_QUERY_WEIGHT,
+                             RB_OUTPUT_LN_BIAS, layer, err);
+        if (s == RB_OK && (c->taps & 1U << RB_TAP_HEAD) && c->from == 0 &&
+            layer + 1 == c->config->num_hidden_layers)
+            s = rb_weights_begin(&c->head_weights[side], &c->blend[side],
+                                 c->head == RB_HEAD_MLM ? RB_TRANSFORM_WEIGHT : RB_POOLER_WEIGHT,
+                                 c->head == RB_HEAD_MLM ? RB_TRANSFORM_LN_BIAS : RB_POOLER_BIAS, 0,
+                                 err);
+    }
+    return s;
+}
+
+static size_t weight_items(const struct collect *c)
+{
+    return c->weights[0].item_count + c->weights[1].item_count + c->head_weights[0].item_count +
+           c->head_weights[1].item_count;
+}
+
+static enum rb_status add_stream(struct collect *c, enum rb_tap_kind kind, uint32_t layer,
+                                 enum source source, struct rb_error *err)
+{
+    if (!(c->taps & 1U << kind))
+        return RB_OK;
+    struct stream *st = &c->streams[c->stream_count++];
+    st->tap = (struct rb_tap *)(uintptr_t)rb_moments_find(c->moments, kind, layer);
+    st->source = source;
+    return reserve(st->features, &st->capacity, rows_between(c, st, c->from, c->to) * st->tap->size,
+                   err);
+}
+
+/* The taps of a layer. Buffers stay with their place in the list, whose order is the same in each
+ * layer but the first (the embedding comes last) and the last. */
+static enum rb_status begin_streams(struct collect *c, struct rb_error *err)
+{
+    uint32_t l = c->layer;
+    c->stream_count = 0;
+    enum rb_status s = add_stream(c, RB_TAP_FF, l, SRC_FF, err);
+    if (s == RB_OK)
+        s = add_stream(c, RB_TAP_MHA, l, SRC_MHA, err);
+    if (s == RB_OK)
+        s = add_stream(c, RB_TAP_Q, l, SRC_Q, err);
+    if (s == RB_OK)
+        s = add_stream(c, RB_TAP_K, l, SRC_K, err);
+    if (s == RB_OK)
+        s = add_stream(c, RB_TAP_RESIDUAL, 2 * l + 1, SRC_MIDDLE, err);
+    if (s == RB_OK)
+        s = add_stream(c, RB_TAP_RESIDUAL, 2 * l + 2, SRC_OUT, err);
+    if (s == RB_OK && l == 0)
+        s = add_stream(c, RB_TAP_RESIDUAL, 0, SRC_EMBEDDING, err);
+    if (s == RB_OK && l + 1 == c->config->num_hidden_layers)
+        s = add_stream(c, RB_TAP_HEAD, 0, SRC_HEAD, err);
+    return s;
+}
+
+static size_t tile_rows(size_t d, size_t rows)
+{
+    size_t by_cost = (size_t)(TILE_FLOPS / (2.0 * (double)d * (double)(rows > 0 ? rows : 1)));
+    size_t quarter = (d + 3) / 4; /* so that a small model keeps more than one core busy */
+    size_t n = by_cost < quarter ? by_cost : quarter;
+    n = (n + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
+    return n > 0 ? n : TILE_STEP;
+}
+
+static enum rb_status begin_tiles(struct collect *c, struct rb_error *err)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        size_t n = 0;
+        for (uint32_t i = 0; i < c->stream_count; i++) {
+            size_t d = c->streams[i].tap->size;
+            size_t step = tile_rows(d, rows_between(c, &c->streams[i], c->from, c->to));
+            for (size_t first = 0; first < d; first += step, n++)
+                if (pass == 1)
+                    c->tiles[n] = (struct tile){i, (uint32_t)first,
+                                                (uint32_t)(d - first < step ? d - first : step)};
+        }
+        c->tile_count = n;
+        if (pass == 0) {
+            struct tile *tiles = realloc(c->tiles, (n + 1) * sizeof *tiles);
+            if (tiles == NULL)
+                return rb_error_set(err, RB_ENOMEM, "no memory for a list of tiles");
+            c->tiles = tiles;
+        }
+    }
+    return RB_OK;
+}
+
+static void count_rows(struct collect *c)
+{
+    for (size_t i = 0; i < c->stream_count; i++)
+        c->streams[i].tap->rows += (double)rows_between(c, &c->streams[i], c->from, c->to);
+}
+
+/* The next slab: whole sequences of about slab_tokens tokens. */
+static enum rb_status begin_slab(struct collect *c, struct rb_error *err)
+{
+    const struct rb_sequences *s = c->sequences;
+    c->from = c->to;
+    while (c->to < s->count && s->starts[c->to] - s->starts[c->from] < c->slab_tokens)
+        c->to++;
+    size_t tokens = s->starts[c->to] - s->starts[c->from];
+    c->span_count = rb_spans_count(s, c->from, c->to, RB_CHUNK_TOKENS);
+    size_t *spans = realloc(c->spans, (c->span_count + 1) * sizeof *spans);
+    if (spans == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a list of spans");
+    c->spans = spans;
+    rb_spans_fill(s, c->from, c->to, RB_CHUNK_TOKENS, spans);
+    c->layer = 0;
+    c->round = ROUND_EMBED;
+    enum rb_status st = begin_weights(c, 0, err);
+    return st == RB_OK ? reserve(c->x, &c->x_capacity, tokens * c->config->hidden_size, err) : st;
+}
+
+static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
+{
+    struct collect *c = (struct collect *)p;
+    enum rb_status s = RB_OK;
+    uint32_t layers = c->config->num_hidden_layers;
+    if (c->begun && (c->round == ROUND_EMBED || (c->round == ROUND_MOMENTS && c->layer + 1 < layers))) {
+        c->layer += c->round == ROUND_MOMENTS;
+        c->round = ROUND_FORWARD;
+        s = begin_streams(c, err);
+        *ret_items = 2 * c->span_count;
+    } else if (c->begun && c->round == ROUND_FORWARD && c->from == 0 && c->stream_count > 0) {
+        c->round = ROUND_CENTRE;
+        *ret_items = 2 * c->stream_count;
+    } else if (c->begun && c->round != ROUND_MOMENTS) {
+        c->round = ROUND_MOMENTS;
+        count_rows(c);
+        s = begin_tiles(c, err);
+        for (int side = 0; side < 2; side++)
+            c->weights[side].item_count = c->head_weights[side].item_count = 0;
+        if (s == RB_OK && c->layer + 1 < layers)
+            s = begin_weights(c, c->layer + 1, err);
+        *ret_items = c->tile_count + weight_items(c);
+        if (s == RB_OK && *ret_items == 0)
+            return next_round(p, ret_items, err); /* no tap in this layer, weights used in place */
+    } else if (c->to == c->sequences->count) {
+        *ret_items = 0;
+    } else {
+        c->begun = true;
+        s = begin_slab(c, err);
+        *ret_items = 2 * c->span_count + weight_items(c);
+    }
+    return s;
+}
+
+static double item_cost(const struct rb_program *p, size_t item)
+{
+    const struct collect *c = (const struct collect *)p;
+    if (c->round == ROUND_FORWARD) {
+        struct rb_span span = span_of(c, item / 2);
+        return rb_layer_flops(c->config, span.starts, span.count);
+    }
+    if (c->round != ROUND_MOMENTS || item >= c->tile_count)
+        return 0;
+    const struct stream *st = &c->streams[c->tiles[item].stream];
+    return 2.0 * c->tiles[item].rows * st->tap->size *
+           (double)rows_between(c, st, c->from, c->to);
+}
+
+static void collect_free(struct rb_program *p)
+{
+    struct collect *c = (struct collect *)p;
+    for (int side = 0; side < 2; side++) {
+        free(c->x[side]);
+        rb_weights_deinit(&c->weights[side]);
+        rb_weights_deinit(&c->head_weights[side]);
+        for (size_t i = 0; i < MAX_LAYER_TAPS; i++)
+            free(c->streams[i].features[side]);
+    }
+    rb_moments_free(c->moments);
+    free(c->rows_before);
+    free(c->spans);
+    free(c->tiles);
+    free(c);
+}
+
+static const struct rb_program_ops ops = {next_round, run_item, item_cost, collect_free};
+
+/* ---- setting up ---- */
+
+/* Taps of one kind over the whole model: how many, and their size. */
+struct kind {
+    enum rb_tap_kind kind;
+    uint32_t count, size;
+    const char *format;
+};
+
+static size_t list_kinds(const struct rb_config *c, unsigned taps, struct kind *ret)
+{
+    uint32_t l = c->num_hidden_layers, d = c->hidden_size;
+    const struct kind all[] = {
+        {RB_TAP_FF, l, c->intermediate_size, "layer.%u.ff"}, {RB_TAP_MHA, l, d, "layer.%u.mha"},
+        {RB_TAP_Q, l, d, "layer.%u.q"},                      {RB_TAP_K, l, d, "layer.%u.k"},
+        {RB_TAP_RESIDUAL, 2 * l + 1, d, "residual.%u"},      {RB_TAP_HEAD, 1, d, "head"},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (taps & 1U << all[i].kind)
+            ret[n++] = all[i];
+    return n;
+}
+
+static bool alloc_tap(struct rb_tap *t)
+{
+    double **vectors[] = {&t->pivot_a, &t->pivot_b,  &t->sum_a,
+                          &t->sum_b,   &t->square_a, &t->square_b};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+        *vectors[i] = rb_calloc_aligned(t->size, sizeof(double));
+        ok = ok && *vectors[i] != NULL;
+    }
+    t->cross = rb_calloc_aligned((size_t)t->size * t->size, sizeof(double));
+    return ok && t->cross != NULL;
+}
+
+static enum rb_status alloc_moments(const struct rb_config *c, unsigned taps,
+                                    struct rb_moments **ret, struct rb_error *err)
+{
+    struct kind kinds[RB_TAP_HEAD + 1];
+    size_t kind_count = list_kinds(c, taps, kinds), total = 0;
+    for (size_t k = 0; k < kind_count; k++)
+        total += kinds[k].count;
+    struct rb_moments *m = calloc(1, sizeof *m);
+    if (m != NULL)
+        m->taps = calloc(total + 1, sizeof *m->taps);
+    bool ok = m != NULL && m->taps != NULL;
+    for (size_t k = 0; k < kind_count && ok; k++)
+        for (uint32_t i = 0; i < kinds[k].count && ok; i++) {
+            struct rb_tap *t = &m->taps[m->tap_count++];
+            *t = (struct rb_tap){.kind = kinds[k].kind, .layer = i, .size = kinds[k].size};
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* formats are the table's own */
+            (void)snprintf(t->name, sizeof t->name, kinds[k].format, i);
+#pragma GCC diagnostic pop
+            ok = alloc_tap(t);
+        }
+    if (!ok) {
+        rb_moments_free(m);
+        return rb_error_set(err, RB_ENOMEM, "no memory for the moments of %zu taps", total);
+    }
+    *ret = m;
+    return RB_OK;
+}
+
+static size_t floats_per_token(const struct rb_config *c, unsigned taps)
+{
+    size_t d = c->hidden_size, n = d;
+    n += taps & 1U << RB_TAP_FF ? c->intermediate_size : 0;
+    n += taps & 1U << RB_TAP_MHA ? d : 0;
+    n += taps & 1U << RB_TAP_Q ? 2 * d : 0;
+    n += taps & 1U << RB_TAP_RESIDUAL ? 3 * d : 0;
+    n += taps & 1U << RB_TAP_HEAD ? d : 0;
+    return 2 * n;
+}
+
+/* Slabs of equal size near what memory allows. */
+static size_t slab_size(const struct rb_config *c, unsigned taps, uint64_t tokens)
+{
+    size_t most = FEATURE_BYTES / sizeof(float) / floats_per_token(c, taps);
+    most = most < SLAB_MIN ? SLAB_MIN : most > SLAB_MAX ? SLAB_MAX : most;
+    size_t slabs = (size_t)(tokens + most - 1) / most;
+    return slabs > 0 ? (size_t)(tokens + slabs - 1) / slabs : 1;
+}
+
+static double plan_cost(const struct rb_config *c, unsigned taps, double tokens, double layers_flops)
+{
+    struct kind kinds[RB_TAP_HEAD + 1];
+    size_t n = list_kinds(c, taps, kinds);
+    double cost = 2 * layers_flops;
+    for (size_t k = 0; k < n; k++)
+        cost += 2.0 * kinds[k].count * kinds[k].size * kinds[k].size * tokens;
+    return cost;
+}
+
+void rb_collect_estimate(const struct rb_config *c, unsigned taps, uint64_t tokens,
+                         uint64_t *ret_accumulator_bytes, uint64_t *ret_buffer_bytes,
+                         double *ret_cost)
+{
+    struct kind kinds[RB_TAP_HEAD + 1];
+    size_t n = list_kinds(c, taps, kinds);
+    uint64_t sums = 0;
+    for (size_t k = 0; k < n; k++)
+        sums += (uint64_t)kinds[k].count * kinds[k].size * (kinds[k].size + 6) * sizeof(double);
+    const size_t starts[2] = {0, RB_CHUNK_TOKENS / 4};
+    double per_token = rb_layer_flops(c, starts, 1) / (double)starts[1] * c->num_hidden_layers;
+    *ret_accumulator_bytes = sums;
+    *ret_buffer_bytes = slab_size(c, taps, tokens) * floats_per_token(c, taps) * sizeof(float) +
+                        2 * rb_weights_layer_floats(c) * sizeof(float);
+    *ret_cost = plan_cost(c, taps, (double)tokens, per_token * (double)tokens);
+}
+
+enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b,
+                              const struct rb_sequences *sequences, unsigned taps,
+                              const struct rb_align_options *o, struct rb_program **ret,
+                              struct rb_error *err)
+{
+    struct collect *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to collect moments");
+    c->program.ops = &ops;
+    c->blend[0] = (struct rb_blend){.a = a, .lambda = 0};
+    c->blend[1] = (struct rb_blend){.a = b, .lambda = 0};
+    c->sequences = sequences;
+    c->config = &a->config;
+    c->head = a->head;
+    c->taps = taps;
+    c->pooling = o->pooling;
+    c->special_tokens = o->special_tokens;
+    size_t tokens = rb_sequences_tokens(sequences);
+    c->slab_tokens = slab_size(&a->config, taps, tokens);
+    c->rows_before = calloc(sequences->count + 1, sizeof *c->rows_before);
+    enum rb_status s = RB_OK;
+    if (c->rows_before == NULL)
+        s = rb_error_set(err, RB_ENOMEM, "no memory to collect moments");
+    if (s == RB_OK)
+        s = alloc_moments(&a->config, taps, &c->moments, err);
+    for (size_t i = 0; i < sequences->count && s == RB_OK; i++)
+        c->rows_before[i + 1] = c->rows_before[i] + rows_of_sequence(c, i);
+    if (s == RB_OK && c->rows_before[sequences->count] == 0)
+        s = rb_error_set(err, RB_EDATASET, "no token is left to align on without special tokens");
+    if (s != RB_OK) {
+        collect_free(&c->program);
+        return s;
+    }
+    c->moments->tokens = c->rows_before[sequences->count];
+    c->program.total_cost =
+        plan_cost(&a->config, taps, (double)c->moments->tokens,
+                  rb_layer_flops(&a->config, sequences->starts, sequences->count) *
+                      a->config.num_hidden_layers);
+    *ret = &c->program;
+    return RB_OK;
+}
+
+struct rb_moments *rb_collect_take(struct rb_program *p)
+{
+    struct collect *c = (struct collect *)p;
+    struct rb_moments *m = c->moments;
+    c->moments = NULL;
+    return m;
+}

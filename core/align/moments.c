@@ -1,0 +1,200 @@
+#include "core/align/moments.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+unsigned rb_taps_needed(const struct rb_align_options *o)
+{
+    unsigned taps = 0;
+    if (o->components & RB_COMPONENT_FF)
+        taps |= 1U << RB_TAP_FF;
+    if (o->components & RB_COMPONENT_MHA)
+        taps |= 1U << RB_TAP_MHA;
+    if ((o->components & RB_COMPONENT_MHA) && (o->separate_qk || o->rotate_heads))
+        taps |= 1U << RB_TAP_Q | 1U << RB_TAP_K;
+    if (o->components & RB_COMPONENT_RESIDUAL)
+        taps |= 1U << RB_TAP_RESIDUAL;
+    if (o->output_head)
+        taps |= 1U << RB_TAP_HEAD;
+    return taps;
+}
+
+void rb_moments_free(struct rb_moments *m)
+{
+    if (m == NULL)
+        return;
+    for (size_t i = 0; i < m->tap_count && m->mapped == NULL; i++) {
+        struct rb_tap *t = &m->taps[i];
+        free(t->pivot_a);
+        free(t->pivot_b);
+        free(t->sum_a);
+        free(t->sum_b);
+        free(t->square_a);
+        free(t->square_b);
+        free(t->cross);
+    }
+    if (m->mapped != NULL) {
+        rb_safetensors_deinit(m->mapped);
+        free(m->mapped);
+    }
+    free(m->taps);
+    free(m);
+}
+
+const struct rb_tap *rb_moments_find(const struct rb_moments *m, enum rb_tap_kind kind,
+                                     uint32_t layer)
+{
+    for (size_t i = 0; i < m->tap_count; i++)
+        if (m->taps[i].kind == kind && m->taps[i].layer == layer)
+            return &m->taps[i];
+    return NULL;
+}
+
+/* ---- on disk ---- */
+
+/* One row per array of a tap: its tensor is "<tap>.<name>". */
+static const struct {
+    const char *name;
+    size_t offset; /* of the pointer in struct rb_tap */
+    bool matrix;
+} arrays[] = {
+    {"pivot_a", offsetof(struct rb_tap, pivot_a), false},
+    {"pivot_b", offsetof(struct rb_tap, pivot_b), false},
+    {"sum_a", offsetof(struct rb_tap, sum_a), false},
+    {"sum_b", offsetof(struct rb_tap, sum_b), false},
+    {"square_a", offsetof(struct rb_tap, square_a), false},
+    {"square_b", offsetof(struct rb_tap, square_b), false},
+    {"cross", offsetof(struct rb_tap, cross), true},
+};
+
+enum { ARRAYS = sizeof arrays / sizeof arrays[0], KEY_BYTES = 64 };
+
+static double **array_of(struct rb_tap *t, size_t i)
+{
+    return (double **)(void *)((char *)t + arrays[i].offset);
+}
+
+static enum rb_status write_taps(const struct rb_moments *m, struct rb_st_writer *w,
+                                 struct rb_error *err)
+{
+    for (size_t i = 0; i < m->tap_count; i++) {
+        struct rb_tap *t = &m->taps[i];
+        for (size_t k = 0; k < ARRAYS; k++) {
+            size_t n = arrays[k].matrix ? (size_t)t->size * t->size : t->size;
+            enum rb_status s = rb_st_writer_write(w, i * ARRAYS + k, 0, *array_of(t, k),
+                                                  n * sizeof(double), err);
+            if (s != RB_OK)
+                return s;
+        }
+    }
+    return RB_OK;
+}
+
+enum rb_status rb_moments_save(const struct rb_moments *m, const char *path, struct rb_error *err)
+{
+    size_t count = m->tap_count * ARRAYS;
+    struct rb_st_spec *specs = calloc(count + 1, sizeof *specs);
+    char(*names)[KEY_BYTES] = calloc(count + m->tap_count + 1, KEY_BYTES);
+    char(*values)[KEY_BYTES] = calloc(m->tap_count + 1, KEY_BYTES);
+    struct rb_metadata *metadata = calloc(m->tap_count + 1, sizeof *metadata);
+    enum rb_status s = RB_ENOMEM;
+    if (specs == NULL || names == NULL || values == NULL || metadata == NULL) {
+        s = rb_error_set(err, RB_ENOMEM, "no memory to save moments");
+        goto err_after_alloc;
+    }
+    for (size_t i = 0; i < m->tap_count; i++) {
+        const struct rb_tap *t = &m->taps[i];
+        for (size_t k = 0; k < ARRAYS; k++) {
+            char *name = names[i * ARRAYS + k];
+            (void)snprintf(name, KEY_BYTES, "%s.%s", t->name, arrays[k].name);
+            specs[i * ARRAYS + k] = (struct rb_st_spec){.name = name,
+                                                        .dtype = RB_F64,
+                                                        .rank = arrays[k].matrix ? 2 : 1,
+                                                        .shape = {t->size, t->size}};
+        }
+        (void)snprintf(names[count + i], KEY_BYTES, "%s", t->name);
+        (void)snprintf(values[i], KEY_BYTES, "%d %" PRIu32 " %" PRIu32 " %.0f", (int)t->kind,
+                       t->layer, t->size, t->rows);
+        metadata[i] = (struct rb_metadata){names[count + i], values[i]};
+    }
+    (void)snprintf(values[m->tap_count], KEY_BYTES, "%" PRIu64, m->tokens);
+    metadata[m->tap_count] = (struct rb_metadata){"tokens", values[m->tap_count]};
+    struct rb_st_writer *w;
+    s = rb_st_writer_open(path, specs, count, metadata, m->tap_count + 1, &w, err);
+    if (s != RB_OK)
+        goto err_after_alloc;
+    s = write_taps(m, w, err);
+    if (s == RB_OK)
+        s = rb_st_writer_commit(w, err);
+    else
+        rb_st_writer_abort(w);
+err_after_alloc:
+    free(specs);
+    free(names);
+    free(values);
+    free(metadata);
+    return s;
+}
+
+static enum rb_status load_tap(const struct rb_safetensors *st, const struct rb_metadata *entry,
+                               struct rb_tap *ret, struct rb_error *err)
+{
+    struct rb_tap t = {0};
+    int kind = -1;
+    if (strlen(entry->key) >= sizeof t.name ||
+        sscanf(entry->value, "%d %" SCNu32 " %" SCNu32 " %lf", &kind, &t.layer, &t.size,
+               &t.rows) != 4 ||
+        kind < RB_TAP_FF || kind > RB_TAP_HEAD || !(t.rows >= 1))
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: metadata of tap '%s' cannot be read",
+                            st->path, entry->key);
+    t.kind = (enum rb_tap_kind)kind;
+    memcpy(t.name, entry->key, strlen(entry->key) + 1);
+    for (size_t k = 0; k < ARRAYS; k++) {
+        char name[2 * KEY_BYTES];
+        (void)snprintf(name, sizeof name, "%s.%s", t.name, arrays[k].name);
+        const struct rb_tensor *x = rb_safetensors_find(st, name);
+        uint32_t rank = arrays[k].matrix ? 2 : 1;
+        if (x == NULL || x->dtype != RB_F64 || x->rank != rank || x->shape[0] != t.size ||
+            x->shape[rank - 1] != t.size || (uintptr_t)x->data % sizeof(double) != 0)
+            return rb_error_set(err, RB_ESAFETENSORS, "%s: tensor '%s' is missing or damaged",
+                                st->path, name);
+        *array_of(&t, k) = (double *)(uintptr_t)x->data; /* mapped read-only, never written */
+    }
+    *ret = t;
+    return RB_OK;
+}
+
+enum rb_status rb_moments_load(const char *path, struct rb_moments **ret, struct rb_error *err)
+{
+    struct rb_moments *m = calloc(1, sizeof *m);
+    struct rb_safetensors *st = calloc(1, sizeof *st);
+    if (m == NULL || st == NULL) {
+        free(m);
+        free(st);
+        return rb_error_set(err, RB_ENOMEM, "no memory to load moments");
+    }
+    enum rb_status s = rb_safetensors_open(path, st, err);
+    if (s != RB_OK) {
+        free(m);
+        free(st);
+        return s;
+    }
+    m->mapped = st;
+    m->taps = calloc(st->metadata_count + 1, sizeof *m->taps);
+    if (m->taps == NULL)
+        s = rb_error_set(err, RB_ENOMEM, "no memory to load moments");
+    for (size_t i = 0; i < st->metadata_count && s == RB_OK; i++) {
+        if (strcmp(st->metadata[i].key, "tokens") == 0)
+            m->tokens = strtoull(st->metadata[i].value, NULL, 10);
+        else
+            s = load_tap(st, &st->metadata[i], &m->taps[m->tap_count++], err);
+    }
+    if (s != RB_OK) {
+        rb_moments_free(m);
+        return s;
+    }
+    *ret = m;
+    return RB_OK;
+}
