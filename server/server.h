@@ -16,9 +16,7 @@
 
 struct rb_store;  /* server/store/store.h: the database */
 struct rb_tokens; /* server/store/tokens.h: who may do what */
-struct rb_pool;   /* server/work/pool.h: the threads that compute */
-struct rb_hub;    /* server/work/hub.h: who hears what happens to jobs */
-struct rb_queue;  /* server/work/queue.h: jobs under way */
+struct rb_work;   /* server/work/work.h: pool, hub, queue: everything that computes */
 struct rb_http;   /* server/http/: connections */
 
 struct rb_server {
@@ -31,9 +29,7 @@ struct rb_server {
     struct rb_metrics *metrics;
     struct rb_store *store;
     struct rb_tokens *tokens;
-    struct rb_pool *pool;
-    struct rb_hub *hub;
-    struct rb_queue *queue;
+    struct rb_work *work;
     struct rb_http *http;
 
     bool draining; /* after SIGTERM: readyz says 503, no new work starts */

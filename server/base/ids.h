@@ -2,12 +2,12 @@
 #ifndef RB_SERVER_BASE_IDS_H
 #define RB_SERVER_BASE_IDS_H
 
+#include "api/names.h"
 #include "core/status.h"
 
 #include <stdint.h>
 
 enum {
-    RB_JOB_ID_TEXT = 41,     /* "job_" + UUID + NUL */
     RB_REQUEST_ID_TEXT = 21, /* "req_" + 16 hex digits + NUL */
     RB_TOKEN_ID_TEXT = 17,   /* "tok_" + 12 hex digits + NUL */
     RB_TOKEN_BYTES = 32,     /* 256 bits */
@@ -18,9 +18,7 @@ enum {
 enum rb_status rb_ids_init(struct rb_error *err) RB_MUST_CHECK;
 
 /* "job_" + UUIDv7 (RFC 9562): sorts by time, then at random. */
-void rb_job_id_make(int64_t realtime_ms, char ret[RB_JOB_ID_TEXT]);
-/* Is text exactly of that form (lower case, version 7, RFC variant)? */
-bool rb_job_id_valid(const char *text);
+void rb_job_id_make(int64_t realtime_ms, char ret[RB_JOB_ID_SIZE]);
 void rb_request_id_make(char ret[RB_REQUEST_ID_TEXT]);
 void rb_token_id_make(char ret[RB_TOKEN_ID_TEXT]);
 /* A new secret. */

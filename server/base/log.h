@@ -16,9 +16,15 @@
 
 enum { RB_LOG_LINE_MAX = 4096 };
 
-struct rb_field {
+struct rb_log_field {
     const char *key; /* NULL ends the fields; lower case, snake_case */
-    enum { RB_FIELD_STRING, RB_FIELD_INT, RB_FIELD_UINT, RB_FIELD_DOUBLE, RB_FIELD_BOOL } type;
+    enum {
+        RB_LOG_FIELD_STRING,
+        RB_LOG_FIELD_INT,
+        RB_LOG_FIELD_UINT,
+        RB_LOG_FIELD_DOUBLE,
+        RB_LOG_FIELD_BOOL
+    } type;
     union {
         const char *string; /* NULL leaves the field out */
         int64_t integer;
@@ -28,21 +34,25 @@ struct rb_field {
     };
 };
 
-#define RB_S(k, v) ((struct rb_field){.key = (k), .type = RB_FIELD_STRING, .string = (v)})
-#define RB_I(k, v) ((struct rb_field){.key = (k), .type = RB_FIELD_INT, .integer = (int64_t)(v)})
-#define RB_U(k, v) ((struct rb_field){.key = (k), .type = RB_FIELD_UINT, .natural = (uint64_t)(v)})
-#define RB_D(k, v) ((struct rb_field){.key = (k), .type = RB_FIELD_DOUBLE, .number = (double)(v)})
-#define RB_B(k, v) ((struct rb_field){.key = (k), .type = RB_FIELD_BOOL, .boolean = (v)})
+#define RB_S(k, v) ((struct rb_log_field){.key = (k), .type = RB_LOG_FIELD_STRING, .string = (v)})
+#define RB_I(k, v)                                                                                 \
+    ((struct rb_log_field){.key = (k), .type = RB_LOG_FIELD_INT, .integer = (int64_t)(v)})
+#define RB_U(k, v)                                                                                 \
+    ((struct rb_log_field){.key = (k), .type = RB_LOG_FIELD_UINT, .natural = (uint64_t)(v)})
+#define RB_D(k, v)                                                                                 \
+    ((struct rb_log_field){.key = (k), .type = RB_LOG_FIELD_DOUBLE, .number = (double)(v)})
+#define RB_B(k, v) ((struct rb_log_field){.key = (k), .type = RB_LOG_FIELD_BOOL, .boolean = (v)})
 
 /* Sets form and least level for the process; fd is 2 but in tests. */
 void rb_log_init(enum rb_log_format_choice format, enum rb_log_level least, int fd);
 /* Would a line of that level be written? For fields that cost something to make. */
 bool rb_log_enabled(enum rb_log_level level);
 /* fields end with one whose key is NULL. errno is left as it was. */
-void rb_log_write(enum rb_log_level level, const char *message, const struct rb_field *fields);
+void rb_log_write(enum rb_log_level level, const char *message, const struct rb_log_field *fields);
 
 #define RB_LOG(level, message, ...)                                                                \
-    rb_log_write(level, message, (const struct rb_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
+    rb_log_write(level, message,                                                                   \
+                 (const struct rb_log_field[]){__VA_ARGS__ __VA_OPT__(, ){.key = NULL}})
 #define rb_log_debug(...) RB_LOG(RB_LOG_DEBUG, __VA_ARGS__)
 #define rb_log_info(...) RB_LOG(RB_LOG_INFO, __VA_ARGS__)
 #define rb_log_warn(...) RB_LOG(RB_LOG_WARN, __VA_ARGS__)

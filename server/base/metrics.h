@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 /* clang-format off */
-#define RB_METRIC_MAP(X)                                                                           \
+#define RB_METER_MAP(X)                                                                           \
     X(BUILD, GAUGE, "build_info", "version", "", NONE,                                             \
       "Always 1, with the version of the daemon")                                                  \
     X(START, GAUGE, "start_time_seconds", "", "", NONE,                                            \
@@ -79,11 +79,11 @@
       "* Open file descriptors of the daemon")
 /* clang-format on */
 
-enum rb_metric {
-#define RB_METRIC_ENUM(symbol, kind, name, label1, label2, buckets, help) RB_METRIC_##symbol,
-    RB_METRIC_MAP(RB_METRIC_ENUM)
-#undef RB_METRIC_ENUM
-        RB_METRIC_COUNT
+enum rb_meter {
+#define RB_METER_ENUM(symbol, kind, name, label1, label2, buckets, help) RB_METER_##symbol,
+    RB_METER_MAP(RB_METER_ENUM)
+#undef RB_METER_ENUM
+        RB_METER_COUNT
 };
 
 enum { RB_METRICS_SERIES_MAX = 1024 };
@@ -96,14 +96,14 @@ void rb_metrics_free(struct rb_metrics *m); /* m may be NULL */
 
 /* Label values are copied; NULL where the table names no label (asserted). These never fail: out
  * of memory loses the sample. m may be NULL (tools without metrics). */
-void rb_metrics_add(struct rb_metrics *m, enum rb_metric metric, double by, const char *label1,
+void rb_metrics_add(struct rb_metrics *m, enum rb_meter meter, double by, const char *label1,
                     const char *label2);
-void rb_metrics_set(struct rb_metrics *m, enum rb_metric metric, double value, const char *label1,
+void rb_metrics_set(struct rb_metrics *m, enum rb_meter meter, double value, const char *label1,
                     const char *label2);
-void rb_metrics_observe(struct rb_metrics *m, enum rb_metric metric, double value,
+void rb_metrics_observe(struct rb_metrics *m, enum rb_meter meter, double value,
                         const char *label1);
 /* For tests and /v1/stats: the value of a series (a histogram's count), 0 if it does not exist. */
-double rb_metrics_get(const struct rb_metrics *m, enum rb_metric metric, const char *label1,
+double rb_metrics_get(const struct rb_metrics *m, enum rb_meter meter, const char *label1,
                       const char *label2);
 
 /* Sets RESIDENT, CPU_SECONDS and OPEN_FILES from /proc/self. */

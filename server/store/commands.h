@@ -5,6 +5,8 @@
 #ifndef RB_SERVER_STORE_COMMANDS_H
 #define RB_SERVER_STORE_COMMANDS_H
 
+#include "api/service.h"
+
 #include <stdio.h>
 
 /* token create [--name N] [--scopes read,submit,admin] | token list | token revoke ID; each with
@@ -19,10 +21,6 @@ int rb_cmd_check_config(int argc, char *const argv[], FILE *out);
 extern const char rb_cmd_token_help[];
 extern const char rb_cmd_check_config_help[];
 
-/* One linked library. */
-struct rb_library_version {
-    const char *name, *version;
-};
 /* version [--json]: the daemon's version and those of its libraries. The list comes from main,
  * which alone links them all; it ends with a NULL name. */
 int rb_cmd_version(int argc, char *const argv[], const struct rb_library_version *libraries,

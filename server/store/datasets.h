@@ -2,24 +2,21 @@
 #ifndef RB_SERVER_STORE_DATASETS_H
 #define RB_SERVER_STORE_DATASETS_H
 
+#include "api/dataset.h"
 #include "server/store/store.h"
 
-/* Strings are NULL where not given. When written they are borrowed, when read the row owns them. */
+/* When written all is borrowed, when read the row owns it. */
 struct rb_dataset_row {
-    char *name;
+    struct rb_dataset_resource resource;
     bool imported; /* in place below an import root; else below datasets/ in the data folder */
     char *path;    /* of the file; absolute if imported, else relative to the data folder */
-    char *format;  /* "text", "jsonl", "tsv" */
-    char *text, *text_pair, *label; /* field names */
-    char *fields;                   /* JSON array of the field names found */
-    uint64_t rows, bytes;
-    char *sha256; /* hex */
-    int64_t created_at_ms, updated_at_ms;
+    int64_t updated_ms;
     uint64_t version; /* 1, then up by one with each put */
 };
 void rb_dataset_row_deinit(struct rb_dataset_row *row);
 
-/* Inserts, or replaces all but created_at. *ret_created says which (may be NULL). */
+/* Inserts, or replaces all but created_ms; the version is the store's.
+ * *ret_created says which (may be NULL). */
 enum rb_status rb_dataset_put(struct rb_store *s, const struct rb_dataset_row *row,
                               bool *ret_created, struct rb_error *err) RB_MUST_CHECK;
 /* RB_ENOTFOUND naming the dataset. */
@@ -33,5 +30,7 @@ enum rb_status rb_datasets_list(struct rb_store *s, const char *after, uint32_t 
                                 struct rb_dataset_row **ret, size_t *ret_count,
                                 struct rb_error *err) RB_MUST_CHECK;
 void rb_datasets_free(struct rb_dataset_row *rows, size_t count);
+enum rb_status rb_datasets_count(struct rb_store *s, uint64_t *ret,
+                                 struct rb_error *err) RB_MUST_CHECK;
 
 #endif

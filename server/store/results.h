@@ -7,16 +7,19 @@
 #ifndef RB_SERVER_STORE_RESULTS_H
 #define RB_SERVER_STORE_RESULTS_H
 
-#include "server/base/hash.h"
+#include "api/artifact.h"
+#include "api/event.h"
+#include "server/store/events.h"
 #include "server/store/store.h"
 
 /* ---- stages ---- */
 
+/* When written borrowed, when read owned. */
 struct rb_stage_row {
     char *stage;   /* name chosen by server/work */
     char *product; /* JSON: figures and file names */
     double seconds;
-    int64_t finished_at_ms;
+    int64_t finished_ms;
 };
 /* RB_ECONFLICT if that stage of the job is there already. */
 enum rb_status rb_stage_add(struct rb_store *s, int64_t job, const struct rb_stage_row *row,
@@ -28,24 +31,19 @@ void rb_stages_free(struct rb_stage_row *rows, size_t count);
 
 /* ---- points of the loss curves ---- */
 
-enum rb_curve_kind { RB_CURVE_ALIGNED, RB_CURVE_CONTROL, RB_CURVE_COUNT };
-
 struct rb_point_row {
-    enum rb_curve_kind curve;
+    enum rb_curve_name curve;
     uint32_t index; /* of lambda in the spec's list */
-    double lambda, loss, standard_error;
-    char *metrics; /* JSON object or NULL */
-    int64_t at_ms;
+    struct rb_point point;
 };
-/* With its "point" event in the same transaction; event NULL adds none and leaves ret_event_id 0.
+/* Together with its "point" event, which goes to *ret_event (the caller's; may be NULL).
  * RB_ECONFLICT if that index of that curve is there already. */
 enum rb_status rb_point_add(struct rb_store *s, int64_t job, const struct rb_point_row *row,
-                            const char *event, int64_t *ret_event_id,
+                            int64_t at_ms, struct rb_event_row *ret_event,
                             struct rb_error *err) RB_MUST_CHECK;
-/* By curve, then index. The caller owns *ret: rb_points_free. */
+/* Aligned before control, each by index; bit for bit as added. The caller frees *ret: free(). */
 enum rb_status rb_points_list(struct rb_store *s, int64_t job, struct rb_point_row **ret,
                               size_t *ret_count, struct rb_error *err) RB_MUST_CHECK;
-void rb_points_free(struct rb_point_row *rows, size_t count);
 
 /* For a retry: gives job `to` all stages and points that `from` has and `to` lacks. */
 enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to,
@@ -53,23 +51,14 @@ enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to,
 
 /* ---- artifacts ---- */
 
-struct rb_artifact_row {
-    char *name; /* file name below jobs/<id>/ */
-    uint64_t bytes;
-    unsigned char sha256[RB_SHA256_BYTES];
-    char *media_type;
-    int64_t created_at_ms;
-};
 /* Replaces one of the same name. */
-enum rb_status rb_artifact_put(struct rb_store *s, int64_t job, const struct rb_artifact_row *row,
+enum rb_status rb_artifact_put(struct rb_store *s, int64_t job, const struct rb_artifact *artifact,
                                struct rb_error *err) RB_MUST_CHECK;
-/* RB_ENOTFOUND. The caller owns *ret: rb_artifact_row_deinit. */
+/* RB_ENOTFOUND. */
 enum rb_status rb_artifact_get(struct rb_store *s, int64_t job, const char *name,
-                               struct rb_artifact_row *ret, struct rb_error *err) RB_MUST_CHECK;
-void rb_artifact_row_deinit(struct rb_artifact_row *row);
-/* By name. The caller owns *ret: rb_artifacts_free. */
-enum rb_status rb_artifacts_list(struct rb_store *s, int64_t job, struct rb_artifact_row **ret,
+                               struct rb_artifact *ret, struct rb_error *err) RB_MUST_CHECK;
+/* By name. The caller frees *ret: free(). */
+enum rb_status rb_artifacts_list(struct rb_store *s, int64_t job, struct rb_artifact **ret,
                                  size_t *ret_count, struct rb_error *err) RB_MUST_CHECK;
-void rb_artifacts_free(struct rb_artifact_row *rows, size_t count);
 
 #endif

@@ -8,8 +8,8 @@
  *
  * Tables are one file each: jobs.h, results.h (stages, points, artifacts), events.h, models.h,
  * datasets.h, tokens.h, idempotency.h, caches.h. Rows are plain structs whose strings the
- * struct owns; `rb_<thing>_row_deinit` frees them and zeroes the struct. JSON is text here,
- * written as given and never parsed: the store knows nothing of the wire.
+ * struct owns; `rb_<thing>_row_deinit` frees them and zeroes the struct. Where api/ has a struct
+ * for what a table holds, the row has that struct in it.
  *
  * Failures: RB_EDISKFULL (SQLITE_FULL), RB_ENOMEM, RB_ESTORE (BUSY, IOERR, READONLY, CANTOPEN,
  * PROTOCOL: may pass), RB_EINTERNAL (CONSTRAINT where none can fail, MISUSE, CORRUPT). Every
@@ -40,7 +40,7 @@ void rb_store_close(struct rb_store *store);
  * fails: the commit then refuses with that first failure. Never left open over a return to the
  * loop. Use:
  *     if ((st = rb_store_begin(s, err)) != RB_OK) return st;
- *     if ((st = rb_point_add(s, …, err)) == RB_OK) st = rb_event_add(s, …, err);
+ *     if ((st = rb_job_add(s, …, err)) == RB_OK) st = rb_idempotency_add(s, …, err);
  *     return rb_store_end(s, st, err);
  */
 enum rb_status rb_store_begin(struct rb_store *store, struct rb_error *err) RB_MUST_CHECK;
