@@ -17,6 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct rb_two_least {
+    double least, second;
+    size_t column, second_column;
+};
+
 struct rb_kernels {
     const char *name; /* "avx512", "avx2", "plain" */
 
@@ -46,6 +51,17 @@ struct rb_kernels {
 
     /* x: (rows, n) -= pivot (n). */
     void (*subtract)(float *x, const float *pivot, size_t rows, size_t n);
+
+    /* ---- rows of an assignment problem (core/align/assignment.c), in F64, exact ----
+     * The reduced cost of column j is -similarity[j] - v[j]. The lowest index wins a tie. */
+
+    /* The two least reduced costs and their columns; n >= 2. */
+    void (*two_least)(const float *similarity, const double *v, size_t n, struct rb_two_least *ret);
+
+    /* distance[j] = min(distance[j], base - similarity[j] - v[j]), and where that lowers it
+     * from[j] = row; then the least distance and its column. A NaN distance stays and never wins. */
+    size_t (*relax)(const float *similarity, const double *v, double base, uint32_t row, size_t n,
+                    double *distance, uint32_t *from, double *ret_least);
 };
 
 const struct rb_kernels *rb_kernels(void);

@@ -267,6 +267,122 @@ static void blend(float *y, const float *x, float wa, const float *z, float wb, 
         y[i] = wa * x[i] + wb * z[i];
 }
 
+/* ---- assignment rows: half as many lanes, in F64 ---- */
+
+enum { WIDE = RB_LANES / 2 };
+
+typedef double vd __attribute__((vector_size(WIDE * 8)));
+typedef double vd_mem __attribute__((vector_size(WIDE * 8), aligned(8), may_alias));
+typedef float vh_mem __attribute__((vector_size(WIDE * 4), aligned(4), may_alias));
+typedef int64_t vl __attribute__((vector_size(WIDE * 8)));
+typedef uint32_t vu_mem __attribute__((vector_size(WIDE * 4), aligned(4), may_alias));
+
+static inline vd pick_d(vl mask, vd yes, vd no)
+{
+    return (vd)(((vl)yes & mask) | ((vl)no & ~mask));
+}
+
+static inline vl pick_l(vl mask, vl yes, vl no)
+{
+    return (yes & mask) | (no & ~mask);
+}
+
+static inline vd reduced(const float *similarity, const double *v, size_t j)
+{
+    vd s = __builtin_convertvector(*(const vh_mem *)(similarity + j), vd);
+    return -s - *(const vd_mem *)(v + j);
+}
+
+static inline vl columns_from(size_t j)
+{
+    vl c;
+    for (int i = 0; i < WIDE; i++)
+        c[i] = (int64_t)j + i;
+    return c;
+}
+
+/* Puts (cost, column) into the two least so far, in order of (cost, column). */
+static inline void rank_two(struct rb_two_least *t, double cost, size_t column)
+{
+    if (cost < t->least || (!(cost > t->least) && column < t->column)) {
+        t->second = t->least;
+        t->second_column = t->column;
+        t->least = cost;
+        t->column = column;
+    } else if (cost < t->second || (!(cost > t->second) && column < t->second_column)) {
+        t->second = cost;
+        t->second_column = column;
+    }
+}
+
+static void two_least(const float *similarity, const double *v, size_t n, struct rb_two_least *ret)
+{
+    struct rb_two_least t = {__builtin_inf(), __builtin_inf(), SIZE_MAX, SIZE_MAX};
+    size_t j = 0;
+    if (n >= WIDE) {
+        vd first = (vd){0} + __builtin_inf(), second = first;
+        vl at = columns_from(0), first_at = at, second_at = at;
+        for (; j + WIDE <= n; j += WIDE, at += WIDE) {
+            vd c = reduced(similarity, v, j);
+            vl best = c < first, better = c < second;
+            second = pick_d(best, first, pick_d(better, c, second));
+            second_at = pick_l(best, first_at, pick_l(better, at, second_at));
+            first = pick_d(best, c, first);
+            first_at = pick_l(best, at, first_at);
+        }
+        for (int i = 0; i < WIDE; i++) {
+            rank_two(&t, first[i], (size_t)first_at[i]);
+            if (second[i] < __builtin_inf())
+                rank_two(&t, second[i], (size_t)second_at[i]);
+        }
+    }
+    for (; j < n; j++)
+        rank_two(&t, -(double)similarity[j] - v[j], j);
+    *ret = t;
+}
+
+static size_t relax(const float *similarity, const double *v, double base, uint32_t row, size_t n,
+                    double *distance, uint32_t *from, double *ret_least)
+{
+    double least = __builtin_inf();
+    size_t column = SIZE_MAX, j = 0;
+    if (n >= WIDE) {
+        vd best = (vd){0} + __builtin_inf();
+        vl at = columns_from(0), best_at = at;
+        for (; j + WIDE <= n; j += WIDE, at += WIDE) {
+            vd c = reduced(similarity, v, j) + base, d = *(vd_mem *)(distance + j);
+            vl lower = c < d;
+            d = pick_d(lower, c, d);
+            *(vd_mem *)(distance + j) = d;
+            typedef int32_t vw __attribute__((vector_size(WIDE * 4)));
+            vw narrow = __builtin_convertvector(lower, vw);
+            vu_mem *f = (vu_mem *)(from + j);
+            *f = (*f & ~(vu_mem)narrow) | ((vu_mem)narrow & row);
+            vl wins = d < best;
+            best = pick_d(wins, d, best);
+            best_at = pick_l(wins, at, best_at);
+        }
+        for (int i = 0; i < WIDE; i++)
+            if (best[i] < least || (!(best[i] > least) && (size_t)best_at[i] < column)) {
+                least = best[i];
+                column = (size_t)best_at[i];
+            }
+    }
+    for (; j < n; j++) {
+        double c = base - (double)similarity[j] - v[j];
+        if (c < distance[j]) {
+            distance[j] = c;
+            from[j] = row;
+        }
+        if (distance[j] < least) {
+            least = distance[j];
+            column = j;
+        }
+    }
+    *ret_least = least;
+    return column;
+}
+
 const struct rb_kernels RB_KERNELS_SYMBOL = {
     .name = RB_KERNELS_NAME,
     .add_bias = add_bias,
@@ -277,4 +393,6 @@ const struct rb_kernels RB_KERNELS_SYMBOL = {
     .max_sum_exp = max_sum_exp,
     .blend = blend,
     .subtract = subtract,
+    .two_least = two_least,
+    .relax = relax,
 };
