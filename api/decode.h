@@ -17,7 +17,12 @@
 #include <jansson.h>
 #include <stdint.h>
 
-enum { RB_PROBLEMS_MAX = 16, RB_BODY_MAX_DEPTH = 32 };
+enum {
+    RB_PROBLEMS_MAX = 16,
+    RB_BODY_MAX_DEPTH = 32,
+    RB_LABELS_MAX = 32,
+    RB_LABEL_VALUE_MAX = 128, /* characters */
+};
 
 /* ---- what is wrong with an input ---- */
 struct rb_fault {
@@ -45,7 +50,7 @@ enum rb_status rb_problems_status(const struct rb_problems *p, struct rb_error *
 
 /* Parses a body that must be one JSON value. Duplicate keys, nesting over RB_BODY_MAX_DEPTH,
  * numbers that no double holds, invalid UTF-8 and trailing bytes are refused.
- * RB_EJSON with line and column (1-based, column in bytes), RB_ETOOLARGE over max_bytes,
+ * RB_EJSON with line and column (1-based, column in characters), RB_ETOOLARGE over max_bytes,
  * RB_ENOMEM. *ret: new reference, json_decref. The target of fuzzing. */
 enum rb_status rb_body_parse(const char *text, size_t bytes, size_t max_bytes, json_t **ret,
                              struct rb_error *err) RB_MUST_CHECK;
@@ -105,6 +110,7 @@ struct rb_field {
     size_t most;                    /* RB_FIELD_NUMBERS: elements */
     const char *const *names;       /* RB_FIELD_ENUM, RB_FIELD_FLAGS: NULL-terminated */
     const struct rb_object *object; /* RB_FIELD_OBJECT */
+    const char *expected;           /* RB_FIELD_CUSTOM: "a model's name", for messages */
     void (*decode)(const json_t *json, const char *pointer, unsigned flags, void *target,
                    struct rb_problems *problems); /* RB_FIELD_CUSTOM */
 };
@@ -130,6 +136,8 @@ bool rb_enum_decode(const json_t *json, const char *pointer, const char *const *
                     struct rb_problems *problems);
 /* Looks a string up; -1 if it is not among names. For query parameters and the store. */
 int rb_enum_find(const char *const *names, const char *name);
+/* "a, b, c" into buffer. */
+void rb_enum_list(const char *const *names, char *buffer, size_t size);
 /* "expected one of a, b, c, found \"x\"; did you mean \"b\"?" into buffer; for query parameters. */
 void rb_enum_describe(const char *const *names, const char *found, char *buffer, size_t size);
 

@@ -14,9 +14,7 @@
 
 enum {
     RB_JOB_NAME_MAX = 200, /* characters */
-    RB_LABELS_MAX = 32,
-    RB_LABEL_VALUE_MAX = 128, /* characters */
-    RB_PRIORITY_MAX = 100,    /* -100 … 100; higher runs first */
+    RB_PRIORITY_MAX = 100, /* -100 … 100; higher runs first */
     RB_POINTS_MAX = 1001,
     RB_MERGED_MAX = 101,
     RB_BATCH_MAX = 100,

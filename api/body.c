@@ -1,0 +1,69 @@
+/* Bytes to JSON, under limits that hold before the parser is let at them. */
+#include "api/decode.h"
+
+/* Line and column of a byte, as jansson counts them: from 1, columns in characters. */
+static void locate(const char *text, size_t at, int *ret_line, int *ret_column)
+{
+    *ret_line = 1;
+    *ret_column = 1;
+    for (size_t i = 0; i < at; i++) {
+        if (text[i] == '\n') {
+            ++*ret_line;
+            *ret_column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            ++*ret_column;
+        }
+    }
+}
+
+/* The first bracket that opens a level too many, bytes if there is none. Brackets in strings do
+ * not count; whether the rest is JSON is for the parser to say. */
+static size_t too_deep_at(const char *text, size_t bytes)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < bytes; i++) {
+        char c = text[i];
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > RB_BODY_MAX_DEPTH)
+                return i;
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return bytes;
+}
+
+enum rb_status rb_body_parse(const char *text, size_t bytes, size_t max_bytes, json_t **ret,
+                             struct rb_error *err)
+{
+    if (bytes > max_bytes)
+        return rb_error_set(err, RB_ETOOLARGE, "expected at most %zu bytes, found %zu", max_bytes,
+                            bytes);
+    if (bytes == 0)
+        return rb_error_set(err, RB_EJSON, "expected a JSON value, found an empty body");
+    int line = 0, column = 0;
+    size_t deep = too_deep_at(text, bytes);
+    if (deep < bytes) {
+        locate(text, deep, &line, &column);
+        return rb_error_set(err, RB_EJSON,
+                            "line %d, column %d: expected at most %d nested levels, found more",
+                            line, column, RB_BODY_MAX_DEPTH);
+    }
+    json_error_t why;
+    json_t *json = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (json == NULL && json_error_code(&why) == json_error_out_of_memory)
+        return rb_error_set(err, RB_ENOMEM, "not enough memory to read the body");
+    if (json == NULL)
+        return rb_error_set(err, RB_EJSON, "line %d, column %d: %s", why.line,
+                            why.column > 0 ? why.column : 1, why.text);
+    *ret = json;
+    return RB_OK;
+}

@@ -1,0 +1,189 @@
+/* The list of faults, pointers, and the words that describe what was found. */
+#include "api/decode.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void rb_problems_add(struct rb_problems *p, const char *pointer, const char *format, ...)
+{
+    p->found++;
+    if (p->count == RB_PROBLEMS_MAX)
+        return;
+    struct rb_fault *fault = &p->items[p->count++];
+    (void)snprintf(fault->pointer, sizeof fault->pointer, "%s", pointer);
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(fault->detail, sizeof fault->detail, format, args);
+    va_end(args);
+}
+
+enum rb_status rb_problems_status(const struct rb_problems *p, struct rb_error *err)
+{
+    if (p->out_of_memory)
+        return rb_error_set(err, RB_ENOMEM, "not enough memory to read the body");
+    if (p->count == 0)
+        return RB_OK;
+    const struct rb_fault *first = &p->items[0];
+    const char *where = first->pointer[0] != '\0' ? first->pointer : "the body";
+    if (p->found == 1)
+        return rb_error_at(err, RB_EINPUT, first->pointer, "%s: %s", where, first->detail);
+    return rb_error_at(err, RB_EINPUT, first->pointer, "%s: %s (and %zu more)", where,
+                       first->detail, p->found - 1);
+}
+
+void rb_pointer_append(char *pointer, size_t size, const char *token)
+{
+    size_t used = strnlen(pointer, size);
+    if (used + 1 >= size)
+        return;
+    pointer[used++] = '/';
+    for (; *token != '\0'; token++) {
+        char escaped[2] = {*token, '\0'};
+        if (*token == '~' || *token == '/') {
+            escaped[0] = '~';
+            escaped[1] = *token == '~' ? '0' : '1';
+        }
+        size_t n = escaped[1] != '\0' ? 2 : 1;
+        if (used + n >= size)
+            break;
+        memcpy(pointer + used, escaped, n);
+        used += n;
+    }
+    /* Cut short: not in the middle of a character. */
+    if (*token != '\0' && ((unsigned char)*token & 0xc0) == 0x80) {
+        while (((unsigned char)pointer[used - 1] & 0xc0) == 0x80)
+            used--;
+        used--;
+    }
+    pointer[used] = '\0';
+}
+
+void rb_pointer_append_index(char *pointer, size_t size, size_t index)
+{
+    char token[24];
+    (void)snprintf(token, sizeof token, "%zu", index);
+    rb_pointer_append(pointer, size, token);
+}
+
+/* The beginning of a string, quoted, control characters and what cannot be shown as '?'. */
+static void describe_string(const char *text, size_t bytes, char *buffer, size_t size)
+{
+    enum { SHOWN_MAX = 40 };
+    size_t shown = bytes;
+    if (bytes > SHOWN_MAX) {
+        shown = SHOWN_MAX;
+        while (shown > 0 && ((unsigned char)text[shown] & 0xc0) == 0x80)
+            shown--;
+    }
+    char copy[SHOWN_MAX + 1];
+    memcpy(copy, text, shown);
+    copy[shown] = '\0';
+    for (size_t i = 0; i < shown; i++)
+        if ((unsigned char)copy[i] < 0x20 || copy[i] == 0x7f)
+            copy[i] = '?';
+    (void)snprintf(buffer, size, "\"%s%s\"", copy, shown < bytes ? "…" : "");
+}
+
+void rb_json_describe(const json_t *json, char *buffer, size_t size)
+{
+    switch (json_typeof(json)) {
+    case JSON_OBJECT:
+        (void)snprintf(buffer, size, "an object");
+        break;
+    case JSON_ARRAY:
+        (void)snprintf(buffer, size, "an array");
+        break;
+    case JSON_STRING:
+        describe_string(json_string_value(json), json_string_length(json), buffer, size);
+        break;
+    case JSON_INTEGER:
+        (void)snprintf(buffer, size, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+        break;
+    case JSON_REAL:
+        (void)snprintf(buffer, size, "%.15g", json_real_value(json));
+        break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        (void)snprintf(buffer, size, json_is_true(json) ? "true" : "false");
+        break;
+    case JSON_NULL:
+        (void)snprintf(buffer, size, "null");
+        break;
+    }
+}
+
+/* ---- names ---- */
+
+static size_t smallest(size_t a, size_t b, size_t c)
+{
+    size_t least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+/* Edits (insert, delete, replace) between two words of at most WORD_MAX bytes; Wagner-Fischer. */
+enum { WORD_MAX = 40 };
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[WORD_MAX + 1];
+    size_t columns = strlen(b);
+    for (size_t j = 0; j <= columns; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= columns; j++) {
+            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            row[j] = smallest(row[j] + 1, row[j - 1] + 1, replaced);
+        }
+    }
+    return row[columns];
+}
+
+/* The name that `found` probably meant: at most a third of it mistyped. NULL if none. */
+static const char *nearest(const char *const *names, const char *found)
+{
+    size_t length = strlen(found);
+    if (length > WORD_MAX)
+        return NULL;
+    size_t best = (length < 3 ? 1 : length / 3) + 1;
+    const char *name = NULL;
+    for (; *names != NULL; names++) {
+        size_t distance = strlen(*names) > WORD_MAX ? best : edit_distance(found, *names);
+        if (distance < best) {
+            best = distance;
+            name = *names;
+        }
+    }
+    return name;
+}
+
+int rb_enum_find(const char *const *names, const char *name)
+{
+    for (int i = 0; names[i] != NULL; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+void rb_enum_list(const char *const *names, char *buffer, size_t size)
+{
+    size_t used = 0;
+    buffer[0] = '\0';
+    for (size_t i = 0; names[i] != NULL && used < size; i++)
+        used += (size_t)snprintf(buffer + used, size - used, "%s%s", i > 0 ? ", " : "", names[i]);
+}
+
+void rb_enum_describe(const char *const *names, const char *found, char *buffer, size_t size)
+{
+    char list[200], shown[64];
+    rb_enum_list(names, list, sizeof list);
+    describe_string(found, strlen(found), shown, sizeof shown);
+    const char *meant = nearest(names, found);
+    if (meant != NULL)
+        (void)snprintf(buffer, size, "expected one of %s, found %s; did you mean \"%s\"?", list,
+                       shown, meant);
+    else
+        (void)snprintf(buffer, size, "expected one of %s, found %s", list, shown);
+}
