@@ -47,6 +47,7 @@ static void make_printable(char *text)
     }
 }
 
+__attribute__((format(printf, 4, 0)))
 static enum rb_status fill(struct rb_error *err, enum rb_status status, const char *pointer,
                            const char *format, va_list args)
 {
