@@ -138,6 +138,8 @@ bool rb_enum_decode(const json_t *json, const char *pointer, const char *const *
 int rb_enum_find(const char *const *names, const char *name);
 /* "a, b, c" into buffer. */
 void rb_enum_list(const char *const *names, char *buffer, size_t size);
+/* The name that `found` probably meant: at most a third of it mistyped. NULL if none. */
+const char *rb_enum_nearest(const char *const *names, const char *found);
 /* "expected one of a, b, c, found \"x\"; did you mean \"b\"?" into buffer; for query parameters. */
 void rb_enum_describe(const char *const *names, const char *found, char *buffer, size_t size);
 

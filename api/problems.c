@@ -141,8 +141,7 @@ static size_t edit_distance(const char *a, const char *b)
     return row[columns];
 }
 
-/* The name that `found` probably meant: at most a third of it mistyped. NULL if none. */
-static const char *nearest(const char *const *names, const char *found)
+const char *rb_enum_nearest(const char *const *names, const char *found)
 {
     size_t length = strlen(found);
     if (length > WORD_MAX)
@@ -180,7 +179,7 @@ void rb_enum_describe(const char *const *names, const char *found, char *buffer,
     char list[200], shown[64];
     rb_enum_list(names, list, sizeof list);
     describe_string(found, strlen(found), shown, sizeof shown);
-    const char *meant = nearest(names, found);
+    const char *meant = rb_enum_nearest(names, found);
     if (meant != NULL)
         (void)snprintf(buffer, size, "expected one of %s, found %s; did you mean \"%s\"?", list,
                        shown, meant);

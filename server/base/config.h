@@ -54,9 +54,9 @@
       "path below which a proxy shows the service")                                                \
     X(token_file, STRING, "token-file", "", 0, 0, "/run/secrets/rebasind-token",                   \
       "file whose first line is a token with every scope")                                         \
-    X(log_format, CHOICE, "log-format", "text", 0, 0, "json",                                      \
+    X(log_format, LOG_FORMAT, "log-format", "text", 0, 0, "json",                                      \
       "text for people or json for machines")                                                      \
-    X(log_level, CHOICE, "log-level", "info", 0, 0, "debug",                                       \
+    X(log_level, LOG_LEVEL, "log-level", "info", 0, 0, "debug",                                       \
       "least severe lines to log: debug, info, warn or error")                                     \
     X(max_connections, COUNT, "max-connections", "1000", 1, 1000000, "10000",                      \
       "open connections in all")                                                                   \
@@ -86,8 +86,11 @@ struct rb_strings {
     size_t count;
 };
 
-enum rb_log_format_choice { RB_LOG_TEXT, RB_LOG_JSON };                     /* log_format */
-enum rb_log_level { RB_LOG_DEBUG, RB_LOG_INFO, RB_LOG_WARN, RB_LOG_ERROR }; /* log_level */
+enum rb_log_format { RB_LOG_TEXT, RB_LOG_JSON };
+enum rb_log_level { RB_LOG_DEBUG, RB_LOG_INFO, RB_LOG_WARN, RB_LOG_ERROR };
+/* In enum order, NULL-terminated. */
+extern const char *const rb_log_format_names[];
+extern const char *const rb_log_level_names[];
 
 /* The field types of the table. */
 #define RB_OPTION_TYPE_STRING char *
@@ -95,7 +98,8 @@ enum rb_log_level { RB_LOG_DEBUG, RB_LOG_INFO, RB_LOG_WARN, RB_LOG_ERROR }; /* l
 #define RB_OPTION_TYPE_COUNT uint64_t
 #define RB_OPTION_TYPE_BYTES uint64_t
 #define RB_OPTION_TYPE_DURATION uint64_t
-#define RB_OPTION_TYPE_CHOICE int
+#define RB_OPTION_TYPE_LOG_FORMAT enum rb_log_format
+#define RB_OPTION_TYPE_LOG_LEVEL enum rb_log_level
 
 /* Read-only once loaded; any thread. `workers` and `data_dir` are resolved: never 0 or "". */
 struct rb_settings {
@@ -106,14 +110,28 @@ struct rb_settings {
     enum rb_origin origin[RB_OPTION_COUNT];
 };
 
-/* Reads flags (argv[0] is skipped; `--flag value` and `--flag=value`), environ and the file.
- * getenv-like `lookup` may be NULL for the process's environment (tests give their own).
+/* What a subcommand takes besides the options: flags of its own, and words without dashes. */
+struct rb_extra_flag {
+    const char *flag;      /* without dashes */
+    const char **ret_text; /* takes a value, borrowed from argv; or */
+    bool *ret_given;       /* is a switch */
+};
+struct rb_arguments {
+    const struct rb_extra_flag *flags; /* ends with a NULL flag; may be NULL */
+    const char **words;                /* (words_max) borrowed from argv */
+    size_t words_max, word_count;      /* more words are an error */
+};
+
+/* Reads flags (argv[0] is skipped; `--flag value` and `--flag=value`; after `--` all are words),
+ * the environment (environ if NULL) and the file. arguments may be NULL: no words, no other flags.
  * Checks every bound, the listen address, prefix, hosts, origins and networks; touches no disk but
- * the configuration file. RB_EUSAGE naming the flag, variable or file:line, what was found and
- * what was expected; RB_ENOTFOUND or RB_EIO for the file; RB_ENOMEM.
- * The caller owns *ret: rb_settings_deinit. */
-enum rb_status rb_settings_load(int argc, char *const argv[], const char *(*lookup)(const char *),
-                                struct rb_settings *ret, struct rb_error *err) RB_MUST_CHECK;
+ * the configuration file. Variables that Kubernetes makes for a service called rebasind
+ * (REBASIND_SERVICE_…, REBASIND_PORT…) are passed over.
+ * RB_EUSAGE naming the flag, variable or file:line, what was found and what was expected;
+ * RB_ENOTFOUND or RB_EIO for the file; RB_ENOMEM. The caller owns *ret: rb_settings_deinit. */
+enum rb_status rb_settings_load(int argc, char *const argv[], char *const environment[],
+                                struct rb_arguments *arguments, struct rb_settings *ret,
+                                struct rb_error *err) RB_MUST_CHECK;
 void rb_settings_deinit(struct rb_settings *s);
 
 /* The listen address taken apart: "127.0.0.1:8686", "[::1]:8686", "0.0.0.0:80", ":8686" (every

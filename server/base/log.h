@@ -44,7 +44,7 @@ struct rb_log_field {
 #define RB_B(k, v) ((struct rb_log_field){.key = (k), .type = RB_LOG_FIELD_BOOL, .boolean = (v)})
 
 /* Sets form and least level for the process; fd is 2 but in tests. */
-void rb_log_init(enum rb_log_format_choice format, enum rb_log_level least, int fd);
+void rb_log_init(enum rb_log_format format, enum rb_log_level least, int fd);
 /* Would a line of that level be written? For fields that cost something to make. */
 bool rb_log_enabled(enum rb_log_level level);
 /* fields end with one whose key is NULL. errno is left as it was. */
