@@ -1,0 +1,93 @@
+#include "core/align/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const double WEAK = 0.1;
+
+const char *const rb_verdict_names[] = {"strong", "weak", "none", NULL};
+
+static int compare(const void *x, const void *y)
+{
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+/* Linear interpolation between order statistics, as numpy's default. Sorts values. */
+static void distribution(double *values, size_t n, struct rb_distribution *ret)
+{
+    static const double at[5] = {0.05, 0.25, 0.5, 0.75, 0.95};
+    struct rb_distribution d = {0};
+    for (size_t i = 0; i < n; i++) {
+        double bin = floor((values[i] + 1) / 2 * RB_HISTOGRAM_BINS);
+        bin = bin < 0 ? 0 : bin >= RB_HISTOGRAM_BINS ? RB_HISTOGRAM_BINS - 1 : bin;
+        d.histogram[(size_t)bin]++;
+        d.mean += values[i] / (double)n;
+    }
+    qsort(values, n, sizeof *values, compare);
+    for (size_t q = 0; q < 5; q++) {
+        double place = at[q] * (double)(n - 1);
+        size_t below = (size_t)place, above = below + 1 < n ? below + 1 : below;
+        d.quantiles[q] = values[below] + (place - (double)below) * (values[above] - values[below]);
+    }
+    *ret = d;
+}
+
+/* Block means over a (size, size) grid; column j is read at index[j], or at j. */
+static void heatmap(const float *c, size_t d, const uint32_t *index, size_t size, float *ret)
+{
+    for (size_t r = 0; r < size; r++)
+        for (size_t k = 0; k < size; k++) {
+            size_t i0 = r * d / size, i1 = (r + 1) * d / size;
+            size_t j0 = k * d / size, j1 = (k + 1) * d / size;
+            double sum = 0;
+            for (size_t i = i0; i < i1; i++)
+                for (size_t j = j0; j < j1; j++)
+                    sum += (double)c[i * d + (index != NULL ? index[j] : j)];
+            ret[r * size + k] = (float)(sum / (double)((i1 - i0) * (j1 - j0)));
+        }
+}
+
+/* Strong: the typical matched unit correlates clearly, and clearly more than what chance offers as
+ * the best of the rest. */
+static enum rb_verdict judge(const struct rb_correlations *r)
+{
+    if (r->matched.quantiles[2] >= 0.3 && r->weak_share < 0.25)
+        return RB_VERDICT_STRONG;
+    return r->matched.quantiles[2] >= WEAK ? RB_VERDICT_WEAK : RB_VERDICT_NONE;
+}
+
+enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
+                              struct rb_scratch *scratch, struct rb_error *err)
+{
+    size_t d = group->size, weak = 0;
+    struct rb_correlations *r = &group->correlations;
+    double *values = rb_scratch_alloc(scratch, d, sizeof(double));
+    r->heatmap_size = (uint32_t)(d < RB_HEATMAP_SIZE ? d : RB_HEATMAP_SIZE);
+    r->heatmap_before = calloc((size_t)r->heatmap_size * r->heatmap_size, sizeof(float));
+    r->heatmap_after = calloc((size_t)r->heatmap_size * r->heatmap_size, sizeof(float));
+    if (values == NULL || r->heatmap_before == NULL || r->heatmap_after == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the report of group '%s'", group->name);
+    for (size_t i = 0; i < d; i++) {
+        values[i] = (double)correlation[i * d + group->index[i]];
+        weak += values[i] < WEAK;
+    }
+    distribution(values, d, &r->matched);
+    for (size_t i = 0; i < d; i++)
+        values[i] = (double)correlation[i * d + i];
+    distribution(values, d, &r->identity);
+    for (size_t i = 0; i < d; i++) {
+        double best = d > 1 ? -1 : 0;
+        for (size_t j = 0; j < d; j++)
+            if (j != group->index[i] && (double)correlation[i * d + j] > best)
+                best = (double)correlation[i * d + j];
+        values[i] = best;
+    }
+    distribution(values, d, &r->best_unmatched);
+    r->weak_share = (double)weak / (double)d;
+    r->verdict = judge(r);
+    group->mean_correlation = r->matched.mean;
+    heatmap(correlation, d, NULL, r->heatmap_size, r->heatmap_before);
+    heatmap(correlation, d, group->index, r->heatmap_size, r->heatmap_after);
+    return RB_OK;
+}
