@@ -39,13 +39,13 @@ void rb_hub_unlisten(struct rb_hub *hub, struct rb_listener *l)
     hub->count--;
 }
 
-void rb_hub_publish(struct rb_hub *hub, const struct rb_event_note *note)
+void rb_hub_publish(struct rb_hub *hub, const struct rb_event *event)
 {
     assert(hub->next_ == NULL); /* not from inside heard */
     for (struct rb_listener *l = hub->first.next_; l != &hub->first; l = hub->next_) {
         hub->next_ = l->next_;
-        if (l->job == NULL || strcmp(l->job, note->job) == 0)
-            l->heard(l, note);
+        if (l->job == NULL || strcmp(l->job, event->job) == 0)
+            l->heard(l, event);
     }
     hub->next_ = NULL;
 }

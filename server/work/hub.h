@@ -7,22 +7,14 @@
 #ifndef RB_SERVER_WORK_HUB_H
 #define RB_SERVER_WORK_HUB_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-struct rb_event_note {
-    int64_t id;       /* of the stored event, what Last-Event-ID names; 0: not stored */
-    const char *type; /* "status", "progress", "point" */
-    const char *job;  /* the job's id */
-    const char *data; /* the event's JSON object; valid during the call */
-};
+#include "api/event.h"
 
 /* The caller's storage; zeroed before the first three are set. */
 struct rb_listener {
     const char *job; /* borrowed while listening; NULL hears every job */
     /* May unlisten itself or any other listener and make others listen (they hear later notes, or
      * this one too); must not publish. */
-    void (*heard)(struct rb_listener *l, const struct rb_event_note *note);
+    void (*heard)(struct rb_listener *l, const struct rb_event *event);
     void *data;
 
     struct rb_listener *next_, *previous_;
@@ -41,6 +33,6 @@ void rb_hub_deinit(struct rb_hub *hub);
 void rb_hub_listen(struct rb_hub *hub, struct rb_listener *l);
 /* Does nothing if l is not listening. */
 void rb_hub_unlisten(struct rb_hub *hub, struct rb_listener *l);
-void rb_hub_publish(struct rb_hub *hub, const struct rb_event_note *note);
+void rb_hub_publish(struct rb_hub *hub, const struct rb_event *event);
 
 #endif

@@ -16,7 +16,7 @@ enum { RB_POOL_NICE = 10 };
 struct rb_slot {
     uv_work_t request;
     struct rb_pool *pool;
-    struct rb_task *task;
+    struct rb_pool_task *task;
     size_t item;
     struct rb_worker worker;
     enum rb_status status;
@@ -29,7 +29,7 @@ struct rb_pool {
     uv_loop_t *loop;
     uv_idle_t kick; /* starts items and rounds outside the caller's call */
     bool kicked;
-    struct rb_task *tasks; /* by rank: who is served first stands first */
+    struct rb_pool_task *tasks; /* by rank: who is served first stands first */
     uint64_t started;
     struct rb_async *waiting, **waiting_tail;
     unsigned asyncs;
@@ -65,7 +65,7 @@ static void slot_work(uv_work_t *request)
 /* ---- the list of tasks ---- */
 
 /* Does a go before b? */
-static bool task_before(const struct rb_task *a, const struct rb_task *b)
+static bool task_before(const struct rb_pool_task *a, const struct rb_pool_task *b)
 {
     if (a->priority != b->priority)
         return a->priority > b->priority;
@@ -74,9 +74,9 @@ static bool task_before(const struct rb_task *a, const struct rb_task *b)
     return a->private_.started < b->private_.started;
 }
 
-static void task_insert(struct rb_pool *pool, struct rb_task *task)
+static void task_insert(struct rb_pool *pool, struct rb_pool_task *task)
 {
-    struct rb_task *previous = NULL, *next = pool->tasks;
+    struct rb_pool_task *previous = NULL, *next = pool->tasks;
     while (next != NULL && !task_before(task, next)) {
         previous = next;
         next = next->private_.next;
@@ -91,9 +91,9 @@ static void task_insert(struct rb_pool *pool, struct rb_task *task)
         pool->tasks = task;
 }
 
-static void task_remove(struct rb_pool *pool, struct rb_task *task)
+static void task_remove(struct rb_pool *pool, struct rb_pool_task *task)
 {
-    struct rb_task *previous = task->private_.previous, *next = task->private_.next;
+    struct rb_pool_task *previous = task->private_.previous, *next = task->private_.next;
     if (next != NULL)
         next->private_.previous = previous;
     if (previous != NULL)
@@ -104,14 +104,14 @@ static void task_remove(struct rb_pool *pool, struct rb_task *task)
 
 /* ---- rounds ---- */
 
-static bool task_stopped(const struct rb_task *task)
+static bool task_stopped(const struct rb_pool_task *task)
 {
     return task->stop != NULL && atomic_load_explicit(task->stop, memory_order_relaxed);
 }
 
 /* The outcome must not depend on which thread was quicker, so of several failures in one round the
  * lowest item's counts. */
-static void task_fail(struct rb_task *task, size_t item, const struct rb_error *error)
+static void task_fail(struct rb_pool_task *task, size_t item, const struct rb_error *error)
 {
     if (task->private_.error.status == RB_OK || item < task->private_.failed_item) {
         task->private_.error = *error;
@@ -119,7 +119,7 @@ static void task_fail(struct rb_task *task, size_t item, const struct rb_error *
     }
 }
 
-static void task_begin_round(struct rb_task *task)
+static void task_begin_round(struct rb_pool_task *task)
 {
     struct rb_error error = {.status = RB_OK};
     size_t items = 0;
@@ -135,9 +135,9 @@ static void task_begin_round(struct rb_task *task)
 }
 
 /* Brings a task without running items to where it can go on: ended, or with items to start. */
-static void task_settle(struct rb_task *task)
+static void task_settle(struct rb_pool_task *task)
 {
-    struct rb_task_private *t = &task->private_;
+    struct rb_pool_task_private *t = &task->private_;
     if (t->running > 0 || t->ended)
         return;
     if (t->error.status == RB_OK && task_stopped(task))
@@ -148,9 +148,9 @@ static void task_settle(struct rb_task *task)
         task_begin_round(task);
 }
 
-static bool task_ready(const struct rb_task *task)
+static bool task_ready(const struct rb_pool_task *task)
 {
-    const struct rb_task_private *t = &task->private_;
+    const struct rb_pool_task_private *t = &task->private_;
     return !t->ended && t->in_round && t->next_item < t->items && t->error.status == RB_OK &&
            !task_stopped(task);
 }
@@ -179,7 +179,7 @@ static void slot_done(uv_work_t *request, int status)
 {
     struct rb_slot *s = request->data;
     struct rb_pool *pool = s->pool;
-    struct rb_task *task = s->task;
+    struct rb_pool_task *task = s->task;
     assert(status == 0); /* items are never canceled in libuv's queue */
     (void)status;
     double seconds = (double)s->busy_ns * 1e-9;
@@ -200,7 +200,7 @@ static void slot_done(uv_work_t *request, int status)
     pump(pool);
 }
 
-static void slot_start(struct rb_pool *pool, struct rb_slot *s, struct rb_task *task)
+static void slot_start(struct rb_pool *pool, struct rb_slot *s, struct rb_pool_task *task)
 {
     s->task = task;
     s->item = task->private_.next_item++;
@@ -222,7 +222,7 @@ static struct rb_slot *slot_free(struct rb_pool *pool)
     return NULL;
 }
 
-static void task_end(struct rb_pool *pool, struct rb_task *task)
+static void task_end(struct rb_pool *pool, struct rb_pool_task *task)
 {
     task_remove(pool, task);
     task->private_.pool = NULL;
@@ -234,7 +234,7 @@ static void task_end(struct rb_pool *pool, struct rb_task *task)
  * done callback may start or free tasks, so after each the walk begins again. */
 static void pump(struct rb_pool *pool)
 {
-    struct rb_task *task = pool->tasks;
+    struct rb_pool_task *task = pool->tasks;
     while (task != NULL) {
         task_settle(task);
         if (task->private_.ended) {
@@ -249,7 +249,7 @@ static void pump(struct rb_pool *pool)
     }
 }
 
-void rb_task_start(struct rb_pool *pool, struct rb_task *task)
+void rb_pool_start(struct rb_pool *pool, struct rb_pool_task *task)
 {
     assert(task->program != NULL && task->done != NULL);
     memset(&task->private_, 0, sizeof task->private_);

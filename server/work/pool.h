@@ -39,14 +39,14 @@ enum { RB_POOL_SPARE = 2 };
 /* ---- programs ---- */
 
 /* One program under way; the caller's storage, zeroed before the first five are set. */
-struct rb_task {
+struct rb_pool_task {
     struct rb_program *program; /* borrowed until done has been called */
     int32_t priority;           /* higher goes first … */
     uint64_t order;             /* … then lower (say, the job's age), then first started */
     const atomic_bool *stop;    /* given to items; when set no further item starts. May be NULL */
     /* Once nothing of it runs: RB_OK, the first error in item order of the earliest failing round,
      * or RB_ECANCELED. The task and its program may be freed or started anew inside. */
-    void (*done)(struct rb_task *task, enum rb_status status, const struct rb_error *err);
+    void (*done)(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err);
     void *data; /* the caller's */
 
     /* Read-only while under way. */
@@ -54,9 +54,9 @@ struct rb_task {
     double busy_seconds; /* thread time of finished items */
     size_t items_done;
 
-    struct rb_task_private {
+    struct rb_pool_task_private {
         struct rb_pool *pool;
-        struct rb_task *next, *previous;
+        struct rb_pool_task *next, *previous;
         size_t items, next_item, running;
         size_t failed_item;
         uint64_t started;
@@ -66,7 +66,7 @@ struct rb_task {
 };
 
 /* Queues the task behind those of higher rank. */
-void rb_task_start(struct rb_pool *pool, struct rb_task *task);
+void rb_pool_start(struct rb_pool *pool, struct rb_pool_task *task);
 
 /* After a stop flag was set: tasks that only waited for a free slot end now, not with the next
  * item. */
