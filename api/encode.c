@@ -261,8 +261,8 @@ void rb_json_text_or_null(struct rb_json *w, const char *key, const char *value)
 
 void rb_json_time(struct rb_json *w, const char *key, int64_t unix_ms)
 {
-    char text[RB_RFC3339_SIZE];
-    rb_json_string(w, key, unix_ms < 0 ? NULL : rb_rfc3339_format(unix_ms, text));
+    char text[RB_TIME_SIZE];
+    rb_json_string(w, key, unix_ms < 0 ? NULL : rb_time_format(unix_ms, text));
 }
 
 void rb_json_raw(struct rb_json *w, const char *key, const char *value)

@@ -30,7 +30,7 @@ static void date_from_days(int64_t days, int *year, int *month, int *day)
     *year = (int)(year_of_era + era * 400 + (*month <= 2));
 }
 
-char *rb_rfc3339_format(int64_t unix_ms, char buffer[RB_RFC3339_SIZE])
+char *rb_time_format(int64_t unix_ms, char buffer[RB_TIME_SIZE])
 {
     const int64_t last = INT64_C(253402300799999); /* 9999-12-31T23:59:59.999Z */
     unix_ms = unix_ms < 0 ? 0 : unix_ms > last ? last : unix_ms;
@@ -38,7 +38,7 @@ char *rb_rfc3339_format(int64_t unix_ms, char buffer[RB_RFC3339_SIZE])
     date_from_days(unix_ms / MS_PER_DAY, &year, &month, &day);
     int ms = (int)(unix_ms % MS_PER_DAY);
     /* The masks only tell the compiler what the clamp above already says: everything fits. */
-    (void)snprintf(buffer, RB_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
+    (void)snprintf(buffer, RB_TIME_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
                    (unsigned)year % 10000U, (unsigned)month % 100U, (unsigned)day % 100U,
                    (unsigned)(ms / 3600000) % 100U, (unsigned)(ms / 60000 % 60),
                    (unsigned)(ms / 1000 % 60), (unsigned)(ms % 1000));
@@ -119,7 +119,7 @@ static int days_in_month(int year, int month)
     return month == 2 && leap ? 29 : days[month - 1];
 }
 
-bool rb_rfc3339_parse(const char *text, size_t length, int64_t *ret_unix_ms)
+bool rb_time_parse(const char *text, size_t length, int64_t *ret_unix_ms)
 {
     struct cursor c = {.at = text, .end = text + length};
     int year = digits(&c, 4, 1970, 9999);
