@@ -3,7 +3,6 @@
 
 #include "core/text/unicode.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,9 +29,32 @@ static const char *next_cell(const char **rest, const char *end, size_t *ret_byt
     return cell;
 }
 
+/* RB_NO_COLUMN if there is none of that name. */
+static size_t column_called(const struct rb_dataset_reader *r, const char *name)
+{
+    for (size_t i = 0; i < r->column_count; i++)
+        if (strcmp(r->columns[i], name) == 0)
+            return i;
+    return RB_NO_COLUMN;
+}
+
+/* Takes name. */
+static enum rb_status add_column(struct rb_dataset_reader *r, char *name, struct rb_error *err)
+{
+    size_t same = column_called(r, name);
+    r->columns[r->column_count++] = name;
+    if (same == RB_NO_COLUMN)
+        return RB_OK;
+    char shown[48];
+    return rb_dataset_error(r, err, "", "columns %zu and %zu are both called '%s'", same + 1,
+                            r->column_count,
+                            rb_utf8_excerpt(shown, sizeof shown, name, strlen(name)));
+}
+
 static enum rb_status read_header(struct rb_dataset_reader *r, const char *line, size_t bytes,
                                   struct rb_error *err)
 {
+    r->column_count = 0;
     r->columns = calloc(MAX_COLUMNS, sizeof *r->columns);
     if (r->columns == NULL)
         return rb_dataset_no_memory(r, err);
@@ -47,14 +69,9 @@ static enum rb_status read_header(struct rb_dataset_reader *r, const char *line,
         char *name = strndup(cell, cell_bytes);
         if (name == NULL)
             return rb_dataset_no_memory(r, err);
-        r->columns[r->column_count++] = name;
-        for (size_t i = 0; i + 1 < r->column_count; i++)
-            if (strcmp(r->columns[i], name) == 0) {
-                char shown[48];
-                return rb_dataset_error(r, err, "", "columns %zu and %zu are both called '%s'",
-                                        i + 1, r->column_count,
-                                        rb_utf8_excerpt(shown, sizeof shown, name, cell_bytes));
-            }
+        enum rb_status status = add_column(r, name, err);
+        if (status != RB_OK)
+            return status;
     }
     return RB_OK;
 }
@@ -62,17 +79,12 @@ static enum rb_status read_header(struct rb_dataset_reader *r, const char *line,
 static enum rb_status find_column(const struct rb_dataset_reader *r, const char *field, size_t *ret,
                                   struct rb_error *err)
 {
-    *ret = RB_NO_COLUMN;
-    if (field == NULL)
+    *ret = field != NULL ? column_called(r, field) : RB_NO_COLUMN;
+    if (field == NULL || *ret != RB_NO_COLUMN)
         return RB_OK;
     struct rb_name_list names = {.used = 0};
-    for (size_t i = 0; i < r->column_count; i++) {
-        if (strcmp(r->columns[i], field) == 0) {
-            *ret = i;
-            return RB_OK;
-        }
+    for (size_t i = 0; i < r->column_count; i++)
         rb_name_list_add(&names, r->columns[i]);
-    }
     return rb_dataset_error(r, err, field, "no column '%s'; the columns are %s", field, names.text);
 }
 

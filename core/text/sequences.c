@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,7 @@ static bool add_sequence(struct builder *b, const struct rb_tokenizer *t, const 
     truncate_pair(&na, &nb, room);
     if (!reserve(b, na + nb + 3, labelled))
         return false;
+    assert(s->ids != NULL && s->types != NULL && s->special != NULL);
     size_t at = rb_sequences_tokens(s);
     s->starts[s->count] = at;
     put(s, at++, rb_tokenizer_cls(t), 0, true);

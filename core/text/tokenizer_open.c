@@ -159,16 +159,15 @@ static enum rb_status parse_config(const char *path, const char *text, size_t by
     return RB_OK;
 }
 
+/* Without the file all stays as it is. */
 static enum rb_status read_config(const char *path, struct rb_tokenizer_options *o, json_t **ret,
                                   struct rb_error *err)
 {
     char *text;
     size_t bytes;
     enum rb_status status = read_file(path, CONFIG_MAX_BYTES, &text, &bytes, err);
-    if (status == RB_ENOTFOUND) {
-        *ret = NULL;
+    if (status == RB_ENOTFOUND)
         return RB_OK;
-    }
     if (status != RB_OK)
         return status;
     status = parse_config(path, text, bytes, o, ret, err);
@@ -189,7 +188,7 @@ enum rb_status rb_tokenizer_open(const char *folder, struct rb_tokenizer **ret,
     }
     struct rb_tokenizer_options options;
     rb_tokenizer_options_default(&options);
-    json_t *config;
+    json_t *config = NULL;
     status = read_config(config_path, &options, &config, err);
     if (status != RB_OK)
         goto err_after_config_path;
