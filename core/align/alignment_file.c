@@ -1,0 +1,374 @@
+/* alignment.safetensors: what an alignment is on disk. */
+#include "core/align/alignment.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_BYTES = 64 };
+
+static const char METADATA_KEY[] = "rebasind.alignment";
+
+/* The tensors of a group, by suffix of its name. */
+enum part { PART_INDEX, PART_HEADS, PART_ROTATION, PART_VALUE_ROTATION, PART_BEFORE, PART_AFTER,
+            PART_COUNT };
+
+static const struct {
+    const char *suffix;
+    enum rb_dtype dtype;
+} parts[PART_COUNT] = {
+    [PART_INDEX] = {"", RB_I32},
+    [PART_HEADS] = {".heads", RB_I32},
+    [PART_ROTATION] = {".rotation", RB_F32},
+    [PART_VALUE_ROTATION] = {".value_rotation", RB_F32},
+    [PART_BEFORE] = {".heatmap_before", RB_F32},
+    [PART_AFTER] = {".heatmap_after", RB_F32},
+};
+
+/* Where a part of a group lies in memory, and its shape; NULL: the group has none. */
+static void **part_of(struct rb_group *g, enum part part, uint32_t *ret_rank, uint64_t *ret_shape)
+{
+    uint32_t dh = g->head_count > 0 ? g->size / g->head_count : 0;
+    *ret_rank = 1;
+    ret_shape[0] = g->size;
+    ret_shape[1] = ret_shape[2] = dh;
+    switch (part) {
+    case PART_INDEX:
+        return (void **)&g->index;
+    case PART_HEADS:
+        ret_shape[0] = g->head_count;
+        return (void **)&g->heads;
+    case PART_ROTATION:
+    case PART_VALUE_ROTATION:
+        *ret_rank = 3;
+        ret_shape[0] = g->head_count;
+        return part == PART_ROTATION ? (void **)&g->rotation : (void **)&g->value_rotation;
+    default:
+        *ret_rank = 2;
+        ret_shape[0] = ret_shape[1] = g->correlations.heatmap_size;
+        return part == PART_BEFORE ? (void **)&g->correlations.heatmap_before
+                                   : (void **)&g->correlations.heatmap_after;
+    }
+}
+
+static size_t elements(uint32_t rank, const uint64_t *shape)
+{
+    size_t n = 1;
+    for (uint32_t i = 0; i < rank; i++)
+        n *= (size_t)shape[i];
+    return n;
+}
+
+/* ---- JSON of what is not an array ---- */
+
+static json_t *distribution_json(const struct rb_distribution *d)
+{
+    json_t *q = json_array(), *h = json_array();
+    for (size_t i = 0; i < 5; i++)
+        json_array_append_new(q, json_real(d->quantiles[i]));
+    for (size_t i = 0; i < RB_HISTOGRAM_BINS; i++)
+        json_array_append_new(h, json_integer((json_int_t)d->histogram[i]));
+    return json_pack("{s:f, s:o, s:o}", "mean", d->mean, "quantiles", q, "histogram", h);
+}
+
+static json_t *group_json(const struct rb_group *g)
+{
+    const struct rb_correlations *r = &g->correlations;
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:o, s:o, s:o}", "name",
+                     g->name, "axis", (int)g->axis, "layer", (int)g->layer, "size", (int)g->size,
+                     "head_count", (int)g->head_count, "score", g->score, "mean_correlation",
+                     g->mean_correlation, "weak_share", r->weak_share, "verdict", (int)r->verdict,
+                     "heatmap_size", (int)r->heatmap_size, "matched",
+                     distribution_json(&r->matched), "identity", distribution_json(&r->identity),
+                     "best_unmatched", distribution_json(&r->best_unmatched));
+}
+
+/* Plain members of an alignment, one row each: read and written by the same table. */
+enum member_type { MEMBER_INT, MEMBER_BOOL, MEMBER_REAL };
+
+static const struct member {
+    const char *key;
+    enum member_type type;
+    size_t offset, size;
+    double most;
+} members[] = {
+#define MEMBER(key, type, path, most)                                                              \
+    {key, type, offsetof(struct rb_alignment, path), sizeof(((struct rb_alignment *)0)->path), most}
+    MEMBER("components", MEMBER_INT, options.components, 7),
+    MEMBER("heads", MEMBER_INT, options.heads, RB_HEADS_IGNORE),
+    MEMBER("separate_qk", MEMBER_BOOL, options.separate_qk, 1),
+    MEMBER("rotate_heads", MEMBER_BOOL, options.rotate_heads, 1),
+    MEMBER("residual", MEMBER_INT, options.residual, RB_RESIDUAL_SEPARATE),
+    MEMBER("decoder", MEMBER_INT, options.decoder, RB_DECODER_UNTIED),
+    MEMBER("output_head", MEMBER_BOOL, options.output_head, 1),
+    MEMBER("similarity", MEMBER_INT, options.similarity, RB_DOT),
+    MEMBER("absolute", MEMBER_BOOL, options.absolute, 1),
+    MEMBER("pooling", MEMBER_INT, options.pooling, RB_POOL_MAX),
+    MEMBER("special_tokens", MEMBER_BOOL, options.special_tokens, 1),
+    MEMBER("tokens", MEMBER_INT, tokens, 9e15),
+    MEMBER("certified", MEMBER_BOOL, certificate.present, 1),
+    MEMBER("equivalent", MEMBER_BOOL, certificate.equivalent, 1),
+    MEMBER("expected", MEMBER_BOOL, certificate.expected, 1),
+    MEMBER("max_abs_logit_difference", MEMBER_REAL, certificate.max_abs_logit_difference, 0),
+    MEMBER("tolerance", MEMBER_REAL, certificate.tolerance, 0),
+    MEMBER("sequences", MEMBER_INT, certificate.sequences, 1e6),
+#undef MEMBER
+};
+
+enum { MEMBERS = sizeof members / sizeof members[0] };
+
+static uint64_t get_int(const void *p, size_t size)
+{
+    uint64_t wide = 0;
+    uint32_t narrow;
+    if (size == sizeof wide) {
+        memcpy(&wide, p, sizeof wide);
+        return wide;
+    }
+    memcpy(&narrow, p, sizeof narrow);
+    return narrow;
+}
+
+static json_t *member_json(const struct rb_alignment *a, const struct member *m)
+{
+    const void *p = (const char *)a + m->offset;
+    if (m->type == MEMBER_BOOL)
+        return json_boolean(*(const bool *)p);
+    if (m->type == MEMBER_REAL) {
+        double v = *(const double *)p;
+        return isfinite(v) ? json_real(v) : json_null();
+    }
+    return json_integer((json_int_t)get_int(p, m->size));
+}
+
+static bool read_member(struct rb_alignment *a, const struct member *m, const json_t *v)
+{
+    void *p = (char *)a + m->offset;
+    if (m->type == MEMBER_BOOL) {
+        *(bool *)p = json_is_true(v);
+        return json_is_boolean(v);
+    }
+    if (m->type == MEMBER_REAL) {
+        *(double *)p = json_is_null(v) ? (double)NAN : json_number_value(v);
+        return json_is_number(v) || json_is_null(v);
+    }
+    json_int_t n = json_integer_value(v);
+    if (!json_is_integer(v) || n < 0 || (double)n > m->most)
+        return false;
+    uint64_t wide = (uint64_t)n;
+    uint32_t narrow = (uint32_t)n;
+    memcpy(p, m->size == sizeof wide ? (void *)&wide : (void *)&narrow, m->size);
+    return true;
+}
+
+/* ---- writing ---- */
+
+static enum rb_status write_parts(struct rb_alignment *a, struct rb_st_writer *w,
+                                  struct rb_error *err)
+{
+    size_t tensor = 0;
+    enum rb_status s = RB_OK;
+    for (size_t i = 0; i < a->group_count; i++)
+        for (enum part p = 0; p < PART_COUNT && s == RB_OK; p++) {
+            uint32_t rank;
+            uint64_t shape[RB_ST_MAX_RANK] = {0};
+            void **data = part_of(&a->groups[i], p, &rank, shape);
+            if (*data != NULL)
+                s = rb_st_writer_write(w, tensor++, 0, *data, elements(rank, shape) * 4, err);
+        }
+    return s;
+}
+
+static size_t list_parts(struct rb_alignment *a, struct rb_st_spec *specs, char (*names)[NAME_BYTES])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->group_count; i++)
+        for (enum part p = 0; p < PART_COUNT; p++) {
+            struct rb_st_spec spec = {.name = names[n], .dtype = parts[p].dtype};
+            void **data = part_of(&a->groups[i], p, &spec.rank, spec.shape);
+            if (*data == NULL)
+                continue;
+            (void)snprintf(names[n], NAME_BYTES, "%s%s", a->groups[i].name, parts[p].suffix);
+            specs[n++] = spec;
+        }
+    return n;
+}
+
+static char *metadata_text(const struct rb_alignment *a)
+{
+    json_t *root = json_object(), *groups = json_array();
+    for (size_t i = 0; i < MEMBERS; i++)
+        json_object_set_new(root, members[i].key, member_json(a, &members[i]));
+    for (size_t i = 0; i < a->group_count; i++)
+        json_array_append_new(groups, group_json(&a->groups[i]));
+    json_object_set_new(root, "groups", groups);
+    char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(root);
+    return text;
+}
+
+enum rb_status rb_alignment_save(const struct rb_alignment *alignment, const char *path,
+                                 struct rb_error *err)
+{
+    struct rb_alignment *a = (struct rb_alignment *)(uintptr_t)alignment; /* only read */
+    size_t most = a->group_count * PART_COUNT;
+    struct rb_st_spec *specs = calloc(most + 1, sizeof *specs);
+    char(*names)[NAME_BYTES] = calloc(most + 1, NAME_BYTES);
+    char *text = metadata_text(a);
+    enum rb_status s;
+    if (specs == NULL || names == NULL || text == NULL) {
+        s = rb_error_set(err, RB_ENOMEM, "no memory to save an alignment");
+        goto err_after_alloc;
+    }
+    const struct rb_metadata metadata = {METADATA_KEY, text};
+    struct rb_st_writer *w;
+    s = rb_st_writer_open(path, specs, list_parts(a, specs, names), &metadata, 1, &w, err);
+    if (s != RB_OK)
+        goto err_after_alloc;
+    s = write_parts(a, w, err);
+    if (s == RB_OK)
+        s = rb_st_writer_commit(w, err);
+    else
+        rb_st_writer_abort(w);
+err_after_alloc:
+    free(specs);
+    free(names);
+    free(text);
+    return s;
+}
+
+/* ---- reading ---- */
+
+static bool read_distribution(const json_t *json, struct rb_distribution *d)
+{
+    const json_t *q = json_object_get(json, "quantiles"), *h = json_object_get(json, "histogram");
+    if (json_array_size(q) != 5 || json_array_size(h) != RB_HISTOGRAM_BINS)
+        return false;
+    d->mean = json_number_value(json_object_get(json, "mean"));
+    for (size_t i = 0; i < 5; i++)
+        d->quantiles[i] = json_number_value(json_array_get(q, i));
+    for (size_t i = 0; i < RB_HISTOGRAM_BINS; i++)
+        d->histogram[i] = (uint64_t)json_integer_value(json_array_get(h, i));
+    return true;
+}
+
+static bool read_group(const json_t *json, struct rb_group *g)
+{
+    const char *name;
+    int axis, layer, size, heads, verdict, map;
+    json_t *matched, *identity, *best;
+    struct rb_correlations *r = &g->correlations;
+    if (json_unpack((json_t *)(uintptr_t)json,
+                    "{s:s, s:i, s:i, s:i, s:i, s:F, s:F, s:F, s:i, s:i, s:o, s:o, s:o}", "name",
+                    &name, "axis", &axis, "layer", &layer, "size", &size, "head_count", &heads,
+                    "score", &g->score, "mean_correlation", &g->mean_correlation, "weak_share",
+                    &r->weak_share, "verdict", &verdict, "heatmap_size", &map, "matched", &matched,
+                    "identity", &identity, "best_unmatched", &best) != 0)
+        return false;
+    if (strlen(name) >= sizeof g->name || axis <= RB_AXIS_FIXED || axis >= RB_AXIS_COUNT ||
+        layer < 0 || size < 1 || heads < 0 || (heads > 0 && size % heads != 0) || verdict < 0 ||
+        verdict > RB_VERDICT_NONE || map < 0 || map > RB_HEATMAP_SIZE)
+        return false;
+    memcpy(g->name, name, strlen(name) + 1);
+    g->axis = (enum rb_axis)axis;
+    g->layer = (uint32_t)layer;
+    g->size = (uint32_t)size;
+    g->head_count = (uint32_t)heads;
+    r->verdict = (enum rb_verdict)verdict;
+    r->heatmap_size = (uint32_t)map;
+    return read_distribution(matched, &r->matched) && read_distribution(identity, &r->identity) &&
+           read_distribution(best, &r->best_unmatched);
+}
+
+static bool is_permutation(const uint32_t *index, size_t n)
+{
+    unsigned char *seen = calloc(n, 1);
+    bool ok = seen != NULL;
+    for (size_t i = 0; i < n && ok; i++) {
+        ok = index[i] < n && !seen[index[i]];
+        if (ok)
+            seen[index[i]] = 1;
+    }
+    free(seen);
+    return ok;
+}
+
+static enum rb_status load_parts(const struct rb_safetensors *st, struct rb_group *g,
+                                 struct rb_error *err)
+{
+    for (enum part p = 0; p < PART_COUNT; p++) {
+        char name[NAME_BYTES];
+        uint32_t rank;
+        uint64_t shape[RB_ST_MAX_RANK] = {0};
+        void **slot = part_of(g, p, &rank, shape);
+        (void)snprintf(name, sizeof name, "%s%s", g->name, parts[p].suffix);
+        const struct rb_tensor *t = rb_safetensors_find(st, name);
+        if (t == NULL && p != PART_INDEX)
+            continue;
+        if (t == NULL || t->dtype != parts[p].dtype || t->rank != rank ||
+            memcmp(t->shape, shape, rank * sizeof shape[0]) != 0)
+            return rb_error_set(err, RB_ESAFETENSORS, "%s: tensor '%s' is missing or has another "
+                                "shape than its group", st->path, name);
+        *slot = rb_malloc_aligned(t->bytes, 1);
+        if (*slot == NULL)
+            return rb_error_set(err, RB_ENOMEM, "%s: no memory for '%s'", st->path, name);
+        memcpy(*slot, t->data, t->bytes);
+    }
+    if (!is_permutation(g->index, g->size) ||
+        (g->heads != NULL && !is_permutation(g->heads, g->head_count)))
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: '%s' is not a permutation", st->path,
+                            g->name);
+    return RB_OK;
+}
+
+static enum rb_status load(const struct rb_safetensors *st, struct rb_alignment *a,
+                           struct rb_error *err)
+{
+    const char *text = rb_safetensors_metadata(st, METADATA_KEY);
+    json_t *root = text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    const json_t *groups = json_object_get(root, "groups");
+    bool ok = json_is_array(groups);
+    for (size_t i = 0; i < MEMBERS && ok; i++)
+        ok = read_member(a, &members[i], json_object_get(root, members[i].key));
+    size_t count = json_array_size(groups);
+    a->groups = calloc(count + 1, sizeof *a->groups);
+    if (a->groups == NULL) {
+        json_decref(root);
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory", st->path);
+    }
+    for (size_t i = 0; i < count && ok; i++)
+        ok = read_group(json_array_get(groups, i), &a->groups[a->group_count++]);
+    json_decref(root);
+    if (!ok)
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: metadata '%s' is missing or damaged",
+                            st->path, METADATA_KEY);
+    for (size_t i = 0; i < count; i++) {
+        enum rb_status s = load_parts(st, &a->groups[i], err);
+        if (s != RB_OK)
+            return s;
+    }
+    return RB_OK;
+}
+
+enum rb_status rb_alignment_load(const char *path, struct rb_alignment **ret, struct rb_error *err)
+{
+    struct rb_safetensors st;
+    enum rb_status s = rb_safetensors_open(path, &st, err);
+    if (s != RB_OK)
+        return s;
+    struct rb_align_options o;
+    struct rb_alignment *a = NULL;
+    rb_align_options_default(&o);
+    s = rb_alignment_empty(&o, &a, err);
+    if (s == RB_OK)
+        s = load(&st, a, err);
+    rb_safetensors_deinit(&st);
+    if (s != RB_OK) {
+        rb_alignment_free(a);
+        return s;
+    }
+    *ret = a;
+    return RB_OK;
+}
