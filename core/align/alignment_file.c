@@ -27,8 +27,9 @@ static const struct {
     [PART_AFTER] = {".heatmap_after", RB_F32},
 };
 
-/* Where a part of a group lies in memory, and its shape; NULL: the group has none. */
-static void **part_of(struct rb_group *g, enum part part, uint32_t *ret_rank, uint64_t *ret_shape)
+/* The pointer that holds a part of a group, and the part's shape. Its type differs from part to part,
+ * so it is read and written by get_pointer and set_pointer. */
+static void *part_of(struct rb_group *g, enum part part, uint32_t *ret_rank, uint64_t *ret_shape)
 {
     uint32_t dh = g->head_count > 0 ? g->size / g->head_count : 0;
     *ret_rank = 1;
@@ -36,21 +37,33 @@ static void **part_of(struct rb_group *g, enum part part, uint32_t *ret_rank, ui
     ret_shape[1] = ret_shape[2] = dh;
     switch (part) {
     case PART_INDEX:
-        return (void **)&g->index;
+        return &g->index;
     case PART_HEADS:
         ret_shape[0] = g->head_count;
-        return (void **)&g->heads;
+        return &g->heads;
     case PART_ROTATION:
     case PART_VALUE_ROTATION:
         *ret_rank = 3;
         ret_shape[0] = g->head_count;
-        return part == PART_ROTATION ? (void **)&g->rotation : (void **)&g->value_rotation;
+        return part == PART_ROTATION ? &g->rotation : &g->value_rotation;
     default:
         *ret_rank = 2;
         ret_shape[0] = ret_shape[1] = g->correlations.heatmap_size;
-        return part == PART_BEFORE ? (void **)&g->correlations.heatmap_before
-                                   : (void **)&g->correlations.heatmap_after;
+        return part == PART_BEFORE ? &g->correlations.heatmap_before
+                                   : &g->correlations.heatmap_after;
     }
+}
+
+static void *get_pointer(const void *slot)
+{
+    void *p;
+    memcpy(&p, slot, sizeof p);
+    return p;
+}
+
+static void set_pointer(void *slot, void *p)
+{
+    memcpy(slot, &p, sizeof p);
 }
 
 static size_t elements(uint32_t rank, const uint64_t *shape)
@@ -174,9 +187,9 @@ static enum rb_status write_parts(struct rb_alignment *a, struct rb_st_writer *w
         for (enum part p = 0; p < PART_COUNT && s == RB_OK; p++) {
             uint32_t rank;
             uint64_t shape[RB_ST_MAX_RANK] = {0};
-            void **data = part_of(&a->groups[i], p, &rank, shape);
-            if (*data != NULL)
-                s = rb_st_writer_write(w, tensor++, 0, *data, elements(rank, shape) * 4, err);
+            const void *data = get_pointer(part_of(&a->groups[i], p, &rank, shape));
+            if (data != NULL)
+                s = rb_st_writer_write(w, tensor++, 0, data, elements(rank, shape) * 4, err);
         }
     return s;
 }
@@ -187,8 +200,7 @@ static size_t list_parts(struct rb_alignment *a, struct rb_st_spec *specs, char 
     for (size_t i = 0; i < a->group_count; i++)
         for (enum part p = 0; p < PART_COUNT; p++) {
             struct rb_st_spec spec = {.name = names[n], .dtype = parts[p].dtype};
-            void **data = part_of(&a->groups[i], p, &spec.rank, spec.shape);
-            if (*data == NULL)
+            if (get_pointer(part_of(&a->groups[i], p, &spec.rank, spec.shape)) == NULL)
                 continue;
             (void)snprintf(names[n], NAME_BYTES, "%s%s", a->groups[i].name, parts[p].suffix);
             specs[n++] = spec;
@@ -302,7 +314,7 @@ static enum rb_status load_parts(const struct rb_safetensors *st, struct rb_grou
         char name[NAME_BYTES];
         uint32_t rank;
         uint64_t shape[RB_ST_MAX_RANK] = {0};
-        void **slot = part_of(g, p, &rank, shape);
+        void *slot = part_of(g, p, &rank, shape);
         (void)snprintf(name, sizeof name, "%s%s", g->name, parts[p].suffix);
         const struct rb_tensor *t = rb_safetensors_find(st, name);
         if (t == NULL && p != PART_INDEX)
@@ -311,10 +323,11 @@ static enum rb_status load_parts(const struct rb_safetensors *st, struct rb_grou
             memcmp(t->shape, shape, rank * sizeof shape[0]) != 0)
             return rb_error_set(err, RB_ESAFETENSORS, "%s: tensor '%s' is missing or has another "
                                 "shape than its group", st->path, name);
-        *slot = rb_malloc_aligned(t->bytes, 1);
-        if (*slot == NULL)
+        void *data = rb_malloc_aligned(t->bytes, 1);
+        if (data == NULL)
             return rb_error_set(err, RB_ENOMEM, "%s: no memory for '%s'", st->path, name);
-        memcpy(*slot, t->data, t->bytes);
+        memcpy(data, t->data, t->bytes);
+        set_pointer(slot, data);
     }
     if (!is_permutation(g->index, g->size) ||
         (g->heads != NULL && !is_permutation(g->heads, g->head_count)))

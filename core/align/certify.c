@@ -1,0 +1,294 @@
+/* The certificate: does the moved B compute what B computes?
+ *
+ * DESIGN. Two trunks run side by side over the same probe sequences: B as it is, and B moved, read
+ * through the very blend (lambda = 1) that the curve and the writer use. The probes are token ids
+ * drawn by METHOD 7's generator, so they reach all over the vocabulary and need no text. What is
+ * compared is the head's output: logits at the first positions of each sequence, a classifier's
+ * logits, or, without a head, the last hidden state put back into B's order.
+ *
+ * Tolerance. Both sides compute the same sums in another order. A sum of n products in F32 differs
+ * by about u sqrt(n) of its size, u = 2^-24; a model passes 2L + 2 such stages, each followed by a
+ * norm that keeps sizes equal. So 4 u sqrt(max(d, d_ff)) (2L + 2) times the largest logit: a
+ * permutation applied wrongly is off by the size of the logits themselves, 3 orders above. */
+#include "core/align/alignment.h"
+#include "core/model/trunk.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { PROBES = 16, PROBE_TOKENS = 32, ROWS_READ = 4, TILE = 1024 };
+
+struct certify {
+    struct rb_program program;
+    const struct rb_model *model;
+    struct rb_motion motion;
+    struct rb_blend blend[2]; /* B, moved B */
+    struct rb_trunk trunk[2];
+    size_t items[2]; /* of the present round */
+    struct rb_sequences probes;
+    enum { STAGE_START, STAGE_TRUNK, STAGE_HEAD, STAGE_COMPARE, STAGE_DONE } stage;
+    float *rows[2];   /* (row_count, hidden_size) what the head reads */
+    size_t row_count;
+    double *worst;    /* (tiles) largest difference, then largest logit, per tile */
+    double *largest;
+    size_t tile_count;
+    struct rb_certificate result;
+};
+
+static enum rb_head head_of(const struct certify *c)
+{
+    return c->model->head;
+}
+
+static uint32_t outputs(const struct certify *c)
+{
+    const struct rb_config *g = &c->model->config;
+    return head_of(c) == RB_HEAD_MLM          ? g->vocab_size
+           : head_of(c) == RB_HEAD_CLASSIFIER ? g->num_labels
+                                              : g->hidden_size;
+}
+
+static bool make_probes(struct certify *c)
+{
+    const struct rb_config *g = &c->model->config;
+    size_t length = g->max_position_embeddings < PROBE_TOKENS ? g->max_position_embeddings
+                                                              : PROBE_TOKENS;
+    struct rb_sequences *s = &c->probes;
+    size_t tokens = PROBES * length, reads = length < ROWS_READ ? length : ROWS_READ;
+    s->count = PROBES;
+    s->starts = calloc(PROBES + 1, sizeof *s->starts);
+    s->ids = calloc(tokens, sizeof *s->ids);
+    s->types = calloc(tokens, sizeof *s->types);
+    s->special = calloc(tokens, sizeof *s->special);
+    s->targets = calloc(tokens, sizeof *s->targets);
+    if (!s->starts || !s->ids || !s->types || !s->special || !s->targets)
+        return false;
+    for (size_t q = 0; q < PROBES; q++) {
+        s->starts[q + 1] = (q + 1) * length;
+        for (size_t t = 0; t < length; t++) {
+            double u = rb_mask_uniform(0, q, t, 3);
+            s->ids[q * length + t] = (int32_t)(u * g->vocab_size);
+            s->types[q * length + t] = g->type_vocab_size > 1 && t >= length / 2;
+            s->targets[q * length + t] = t < reads ? 0 : -1;
+        }
+    }
+    c->row_count = PROBES * (head_of(c) == RB_HEAD_CLASSIFIER ? 1 : reads);
+    return true;
+}
+
+/* Rows the head reads, gathered, through the transform or the pooler. */
+static enum rb_status gather_item(struct certify *c, int side, struct rb_scratch *scratch,
+                                  struct rb_error *err)
+{
+    const struct rb_trunk *t = &c->trunk[side];
+    const struct rb_config *g = &c->model->config;
+    size_t d = g->hidden_size;
+    for (size_t span = 0; span < t->span_count; span++)
+        for (size_t i = t->first_row[span]; i < t->first_row[span + 1]; i++) {
+            const float *x = rb_trunk_row(t, span, i);
+            for (size_t j = 0; j < d; j++)
+                c->rows[side][i * d + j] = x[j];
+        }
+    if (head_of(c) == RB_HEAD_MLM)
+        return rb_forward_transform(g, &t->head, c->rows[side], c->row_count, scratch, err);
+    if (head_of(c) == RB_HEAD_CLASSIFIER)
+        return rb_forward_pooler(g, &t->head, c->rows[side], c->row_count, scratch, err);
+    return RB_OK;
+}
+
+/* Without a head: unit j of moved B is unit index[j] of B. */
+static void compare_hidden(struct certify *c)
+{
+    const struct rb_motion *m = &c->motion;
+    const uint32_t *index = m->index[(size_t)RB_AXIS_RES_LAST * m->layers];
+    size_t d = c->model->config.hidden_size;
+    for (size_t r = 0; r < c->row_count; r++)
+        for (size_t j = 0; j < d; j++) {
+            double b = (double)c->rows[0][r * d + (index != NULL ? index[j] : j)];
+            double moved = (double)c->rows[1][r * d + j];
+            c->worst[0] = fmax(c->worst[0], fabs(b - moved));
+            c->largest[0] = fmax(c->largest[0], fabs(b));
+        }
+}
+
+/* Some outputs of both sides' heads, compared. */
+static enum rb_status compare_item(struct certify *c, size_t tile, struct rb_scratch *scratch,
+                                   struct rb_error *err)
+{
+    if (head_of(c) == RB_HEAD_NONE) {
+        compare_hidden(c);
+        return RB_OK;
+    }
+    bool mlm = head_of(c) == RB_HEAD_MLM;
+    size_t d = c->model->config.hidden_size, n = outputs(c), first = tile * TILE;
+    size_t width = n - first < TILE ? n - first : TILE;
+    float *logits[2], *weight = rb_scratch_alloc(scratch, width * d, sizeof(float));
+    float *bias = rb_scratch_alloc(scratch, width, sizeof(float));
+    for (int side = 0; side < 2; side++) {
+        logits[side] = rb_scratch_alloc(scratch, c->row_count * width, sizeof(float));
+        if (weight == NULL || bias == NULL || logits[side] == NULL)
+            return rb_error_set(err, RB_ENOMEM, "no memory for the probes' logits");
+        enum rb_status s = rb_blend_rows(&c->blend[side],
+                                         mlm ? RB_DECODER_WEIGHT : RB_CLASSIFIER_WEIGHT, 0, first,
+                                         width, weight, scratch, err);
+        if (s == RB_OK)
+            s = rb_blend_rows(&c->blend[side], mlm ? RB_DECODER_BIAS : RB_CLASSIFIER_BIAS, 0, first,
+                              width, bias, scratch, err);
+        if (s != RB_OK)
+            return s;
+        rb_linear(c->rows[side], c->row_count, d, weight, width, logits[side]);
+    }
+    for (size_t i = 0; i < c->row_count * width; i++) {
+        double difference = fabs((double)logits[0][i] - (double)logits[1][i]);
+        double size = fabs((double)logits[0][i] + (double)bias[i % width]);
+        if (isnan(difference))
+            difference = INFINITY; /* a maximum would swallow it */
+        c->worst[tile] = fmax(c->worst[tile], difference);
+        c->largest[tile] = fmax(c->largest[tile], size);
+    }
+    return RB_OK;
+}
+
+static void conclude(struct certify *c)
+{
+    const struct rb_config *g = &c->model->config;
+    double largest = 0, inner = fmax(g->hidden_size, g->intermediate_size);
+    for (size_t i = 0; i < c->tile_count; i++) {
+        c->result.max_abs_logit_difference =
+            fmax(c->result.max_abs_logit_difference, c->worst[i]);
+        largest = fmax(largest, c->largest[i]);
+    }
+    c->result.tolerance =
+        4 * 0x1p-24 * sqrt(inner) * (2.0 * g->num_hidden_layers + 2) * fmax(largest, 1);
+    c->result.equivalent = c->result.max_abs_logit_difference <= c->result.tolerance;
+}
+
+/* Both trunks have the same rounds: they go in step. */
+static enum rb_status trunk_round(struct certify *c, size_t *ret_items, struct rb_error *err)
+{
+    enum rb_status s = RB_OK;
+    for (int side = 0; side < 2 && s == RB_OK; side++)
+        s = c->stage == STAGE_START
+                ? rb_trunk_begin(&c->trunk[side], 0, c->probes.count, &c->items[side], err)
+                : rb_trunk_next(&c->trunk[side], &c->items[side], err);
+    *ret_items = c->items[0] + c->items[1];
+    return s;
+}
+
+static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
+{
+    struct certify *c = (struct certify *)p;
+    if (c->stage <= STAGE_TRUNK) {
+        enum rb_status s = trunk_round(c, ret_items, err);
+        c->stage = STAGE_TRUNK;
+        if (s != RB_OK || *ret_items > 0)
+            return s;
+    }
+    c->stage++;
+    *ret_items = c->stage == STAGE_HEAD ? 2 : c->stage == STAGE_COMPARE ? c->tile_count : 0;
+    if (c->stage == STAGE_DONE)
+        conclude(c);
+    return RB_OK;
+}
+
+static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
+                               struct rb_error *err)
+{
+    struct certify *c = (struct certify *)p;
+    if (rb_worker_stopped(w))
+        return rb_error_set(err, RB_ECANCELED, "canceled");
+    if (c->stage == STAGE_HEAD)
+        return gather_item(c, (int)item, &w->scratch, err);
+    if (c->stage == STAGE_COMPARE)
+        return compare_item(c, item, &w->scratch, err);
+    int side = item >= c->items[0];
+    return rb_trunk_item(&c->trunk[side], item - (side ? c->items[0] : 0), &w->scratch, err);
+}
+
+static double head_cost(const struct certify *c)
+{
+    const struct rb_config *g = &c->model->config;
+    return 2.0 * (double)c->row_count * g->hidden_size * g->hidden_size;
+}
+
+static double item_cost(const struct rb_program *p, size_t item)
+{
+    const struct certify *c = (const struct certify *)p;
+    if (c->stage == STAGE_HEAD)
+        return head_cost(c);
+    if (c->stage == STAGE_COMPARE)
+        return 4.0 * (double)c->row_count * outputs(c) * c->model->config.hidden_size /
+               (double)c->tile_count;
+    int side = item >= c->items[0];
+    return rb_trunk_item_cost(&c->trunk[side], item - (side ? c->items[0] : 0));
+}
+
+static void certify_free(struct rb_program *p)
+{
+    struct certify *c = (struct certify *)p;
+    for (int side = 0; side < 2; side++) {
+        rb_trunk_deinit(&c->trunk[side]);
+        free(c->rows[side]);
+    }
+    rb_motion_deinit(&c->motion);
+    rb_sequences_deinit(&c->probes);
+    free(c->worst);
+    free(c->largest);
+    free(c);
+}
+
+static const struct rb_program_ops ops = {next_round, run_item, item_cost, certify_free};
+
+static void init_trunks(struct certify *c)
+{
+    static const enum rb_role first[] = {1, RB_TRANSFORM_WEIGHT, RB_POOLER_WEIGHT};
+    static const enum rb_role last[] = {0, RB_TRANSFORM_LN_BIAS, RB_POOLER_BIAS};
+    for (int side = 0; side < 2; side++) {
+        c->blend[side] = (struct rb_blend){.b = c->model, .lambda = 1};
+        c->blend[side].motion = side == 1 ? &c->motion : NULL;
+        rb_trunk_init(&c->trunk[side], &c->blend[side], &c->probes,
+                      head_of(c) == RB_HEAD_CLASSIFIER ? RB_READ_FIRST : RB_READ_TARGETS,
+                      first[head_of(c)], last[head_of(c)]);
+    }
+}
+
+enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,
+                              struct rb_program **ret, struct rb_error *err)
+{
+    struct certify *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the certificate");
+    c->program.ops = &ops;
+    c->model = b;
+    c->result = (struct rb_certificate){.present = true,
+                                        .expected = rb_alignment_preserves(&a->options),
+                                        .sequences = PROBES};
+    enum rb_status s = rb_alignment_motion(a, b, &c->motion, err);
+    if (s != RB_OK) {
+        free(c);
+        return s;
+    }
+    c->tile_count = head_of(c) == RB_HEAD_NONE ? 1 : (outputs(c) + TILE - 1) / TILE;
+    c->worst = calloc(c->tile_count, sizeof *c->worst);
+    c->largest = calloc(c->tile_count, sizeof *c->largest);
+    bool ok = make_probes(c) && c->worst != NULL && c->largest != NULL;
+    for (int side = 0; side < 2 && ok; side++) {
+        c->rows[side] = rb_calloc_aligned(c->row_count * b->config.hidden_size, sizeof(float));
+        ok = c->rows[side] != NULL;
+    }
+    if (!ok) {
+        certify_free(&c->program);
+        return rb_error_set(err, RB_ENOMEM, "no memory for the certificate");
+    }
+    init_trunks(c);
+    c->program.total_cost =
+        2 * rb_trunk_flops(&b->config, &c->probes, c->trunk[0].reads, 0, PROBES) +
+        2 * head_cost(c) + 4.0 * (double)c->row_count * outputs(c) * b->config.hidden_size;
+    *ret = &c->program;
+    return RB_OK;
+}
+
+struct rb_certificate rb_certify_result(const struct rb_program *p)
+{
+    return ((const struct certify *)p)->result;
+}
