@@ -1,0 +1,234 @@
+#include "server/work/digests.h"
+#include "core/tensor/checkpoint.h"
+#include "server/base/clock.h"
+#include "server/store/caches.h"
+#include "server/work/imports.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A file written just now may be written again within the clock's grain, unseen. */
+static const int64_t SETTLED_NS = 2000000000;
+
+static int64_t mtime_of(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+/* ---- which files ---- */
+
+static enum rb_status append(struct rb_digests *d, const char *name, const char *path, bool member,
+                             struct rb_error *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return rb_error_errno(err, errno, path);
+    if (!S_ISREG(st.st_mode))
+        return rb_error_set(err, RB_EIO, "%s: expected a file", path);
+    struct rb_digest_file *grown = realloc(d->files, (d->count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory to list it", path);
+    d->files = grown;
+    struct rb_digest_file *f = &grown[d->count];
+    *f = (struct rb_digest_file){
+        .name = strdup(name),
+        .path = strdup(path),
+        .bytes = (uint64_t)st.st_size,
+        .inode = st.st_ino,
+        .mtime_ns = mtime_of(&st),
+        .member = member,
+    };
+    d->count++;
+    if (f->name == NULL || f->path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory to list it", path);
+    return RB_OK;
+}
+
+static enum rb_status append_below(struct rb_digests *d, const char *folder, const char *name,
+                                   const struct rb_strings *roots, bool member,
+                                   struct rb_error *err)
+{
+    char *path = NULL, *real = NULL;
+    if (asprintf(&path, "%s/%s", folder, name) < 0)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory to list it", folder);
+    enum rb_status status = rb_import_resolve(roots, path, &real, err);
+    if (status == RB_OK)
+        status = append(d, name, path, member, err);
+    free(real);
+    free(path);
+    return status;
+}
+
+static bool listed(char **names, const char *name)
+{
+    for (size_t i = 0; names != NULL && names[i] != NULL; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct rb_digest_file *)a)->name,
+                  ((const struct rb_digest_file *)b)->name);
+}
+
+static enum rb_status scan_everything(const char *folder, char **members, struct rb_digests *d,
+                                      struct rb_error *err)
+{
+    DIR *dir = opendir(folder);
+    if (dir == NULL)
+        return rb_error_errno(err, errno, folder);
+    enum rb_status status = RB_OK;
+    struct dirent *entry;
+    while (status == RB_OK && (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.' && entry->d_type != DT_DIR)
+            status = append_below(d, folder, entry->d_name, NULL, listed(members, entry->d_name),
+                                  err);
+    closedir(dir);
+    if (d->count > 0)
+        qsort(d->files, d->count, sizeof *d->files, by_name);
+    return status;
+}
+
+enum rb_status rb_digests_scan_folder(const char *folder, bool everything,
+                                      const struct rb_strings *roots, struct rb_digests *ret,
+                                      struct rb_error *err)
+{
+    char **members = NULL;
+    struct rb_digests d = {0};
+    enum rb_status status = rb_checkpoint_files(folder, &members, err);
+    if (everything)
+        status = scan_everything(folder, status == RB_OK ? members : NULL, &d, err);
+    else
+        for (size_t i = 0; status == RB_OK && members[i] != NULL; i++)
+            status = append_below(&d, folder, members[i], roots, true, err);
+    rb_checkpoint_files_free(members);
+    if (status == RB_OK)
+        *ret = d;
+    else
+        rb_digests_deinit(&d);
+    return status;
+}
+
+enum rb_status rb_digests_scan_file(const char *path, struct rb_digests *ret, struct rb_error *err)
+{
+    struct rb_digests d = {0};
+    enum rb_status status = append(&d, path, path, true, err);
+    if (status == RB_OK)
+        *ret = d;
+    else
+        rb_digests_deinit(&d);
+    return status;
+}
+
+/* ---- digests ---- */
+
+static struct rb_file_id id_of(const struct rb_digest_file *f)
+{
+    return (struct rb_file_id){
+        .path = f->path, .bytes = f->bytes, .inode = f->inode, .mtime_ns = f->mtime_ns};
+}
+
+void rb_digests_recall(struct rb_digests *d, struct rb_store *store)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        struct rb_digest_file *f = &d->files[i];
+        struct rb_file_id id = id_of(f);
+        bool found = false;
+        if (rb_hash_get(store, &id, &found, f->sha256, NULL) == RB_OK && found)
+            f->known = f->remembered = true;
+    }
+}
+
+static enum rb_status compute(struct rb_digest_file *f, const atomic_bool *stop,
+                              struct rb_error *err)
+{
+    int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return rb_error_errno(err, errno, f->path);
+    enum rb_status status = rb_sha256_fd(fd, f->path, stop, f->sha256, err);
+    struct stat st;
+    if (status == RB_OK &&
+        (fstat(fd, &st) != 0 || (uint64_t)st.st_size != f->bytes || mtime_of(&st) != f->mtime_ns))
+        status = rb_error_set(err, RB_EIO, "%s: changed while it was read", f->path);
+    close(fd);
+    f->known = status == RB_OK;
+    return status;
+}
+
+enum rb_status rb_digests_compute(struct rb_digests *d, const atomic_bool *stop,
+                                  struct rb_error *err)
+{
+    enum rb_status status = RB_OK;
+    for (size_t i = 0; status == RB_OK && i < d->count; i++)
+        if (!d->files[i].known)
+            status = compute(&d->files[i], stop, err);
+    return status;
+}
+
+void rb_digests_remember(struct rb_digests *d, struct rb_store *store)
+{
+    int64_t now_ms = rb_clock_realtime_ms();
+    if (rb_store_begin(store, NULL) != RB_OK)
+        return;
+    enum rb_status status = RB_OK;
+    for (size_t i = 0; status == RB_OK && i < d->count; i++) {
+        struct rb_digest_file *f = &d->files[i];
+        struct rb_file_id id = id_of(f);
+        if (f->known && !f->remembered && f->mtime_ns + SETTLED_NS < now_ms * 1000000)
+            status = rb_hash_put(store, &id, f->sha256, now_ms, NULL);
+    }
+    /* Not remembering costs time, nothing else. */
+    status = rb_store_end(store, status, NULL);
+    (void)status;
+}
+
+void rb_digests_deinit(struct rb_digests *d)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        free(d->files[i].name);
+        free(d->files[i].path);
+    }
+    free(d->files);
+    *d = (struct rb_digests){0};
+}
+
+uint64_t rb_digests_bytes(const struct rb_digests *d)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < d->count; i++)
+        bytes += d->files[i].member ? d->files[i].bytes : 0;
+    return bytes;
+}
+
+void rb_digests_file_hex(const struct rb_digests *d, char ret[RB_SHA256_HEX])
+{
+    rb_sha256_hex(d->files[0].sha256, ret);
+}
+
+void rb_digests_model_hex(const struct rb_digests *d, char ret[RB_SHA256_HEX])
+{
+    struct rb_sha256 h;
+    unsigned char digest[RB_SHA256_BYTES];
+    rb_sha256_init(&h);
+    for (size_t i = 0; i < d->count; i++) {
+        const struct rb_digest_file *f = &d->files[i];
+        char hex[RB_SHA256_HEX];
+        if (!f->member)
+            continue;
+        rb_sha256_hex(f->sha256, hex);
+        rb_sha256_add(&h, hex, strlen(hex));
+        rb_sha256_add(&h, "  ", 2);
+        rb_sha256_add(&h, f->name, strlen(f->name));
+        rb_sha256_add(&h, "\n", 1);
+    }
+    rb_sha256_end(&h, digest);
+    rb_sha256_hex(digest, ret);
+}
