@@ -96,6 +96,14 @@ static enum rb_status gather_item(struct certify *c, int side, struct rb_scratch
     return RB_OK;
 }
 
+/* Largest difference and largest size so far; a maximum would swallow NaN. */
+static void compare_one(struct certify *c, size_t tile, double a, double b)
+{
+    double difference = fabs(a - b);
+    c->worst[tile] = fmax(c->worst[tile], isnan(difference) ? INFINITY : difference);
+    c->largest[tile] = fmax(c->largest[tile], fabs(a));
+}
+
 /* Without a head: unit j of moved B is unit index[j] of B. */
 static void compare_hidden(struct certify *c)
 {
@@ -104,10 +112,8 @@ static void compare_hidden(struct certify *c)
     size_t d = c->model->config.hidden_size;
     for (size_t r = 0; r < c->row_count; r++)
         for (size_t j = 0; j < d; j++) {
-            double b = (double)c->rows[0][r * d + (index != NULL ? index[j] : j)];
-            double moved = (double)c->rows[1][r * d + j];
-            c->worst[0] = fmax(c->worst[0], fabs(b - moved));
-            c->largest[0] = fmax(c->largest[0], fabs(b));
+            float b = c->rows[0][r * d + (index != NULL ? index[j] : j)];
+            compare_one(c, 0, (double)b, (double)c->rows[1][r * d + j]);
         }
 }
 
@@ -139,12 +145,8 @@ static enum rb_status compare_item(struct certify *c, size_t tile, struct rb_scr
         rb_linear(c->rows[side], c->row_count, d, weight, width, logits[side]);
     }
     for (size_t i = 0; i < c->row_count * width; i++) {
-        double difference = fabs((double)logits[0][i] - (double)logits[1][i]);
-        double size = fabs((double)logits[0][i] + (double)bias[i % width]);
-        if (isnan(difference))
-            difference = INFINITY; /* a maximum would swallow it */
-        c->worst[tile] = fmax(c->worst[tile], difference);
-        c->largest[tile] = fmax(c->largest[tile], size);
+        double shift = (double)bias[i % width];
+        compare_one(c, tile, (double)logits[0][i] + shift, (double)logits[1][i] + shift);
     }
     return RB_OK;
 }

@@ -1,0 +1,98 @@
+/* Both barriers of METHOD 6, and what the curve looks like. */
+#include "core/merge/curve.h"
+
+#include <math.h>
+
+const char *const rb_shape_names[] = {"flat", "hump", "m", "valley", "monotone", NULL};
+
+/* A rise or dip counts from this share of the curve's range; below, it is noise. */
+static const double NOTABLE = 0.005;
+/* A curve whose range is below this share of its ends is flat. */
+static const double FLAT = 0.01;
+
+static double chord_at(const struct rb_point *p, size_t n, size_t i)
+{
+    double l = p[i].lambda;
+    return (1 - l) * p[0].loss + l * p[n - 1].loss;
+}
+
+/* Peaks: points above which nothing rises before the curve has fallen by `notable` on both sides
+ * (an end of the curve is no peak). At most RB_MAX_PEAKS, ascending. */
+static void find_peaks(const struct rb_point *p, size_t n, double notable, struct rb_barrier *b)
+{
+    double low = p[0].loss, high = -INFINITY;
+    size_t at = 0;
+    for (size_t i = 1; i < n; i++) {
+        double loss = p[i].loss;
+        if (at == 0) { /* climbing from the lowest point since the last peak */
+            low = fmin(low, loss);
+            if (loss > low + notable && i + 1 < n) {
+                at = i;
+                high = loss;
+            }
+        } else if (loss > high) {
+            high = loss;
+            at = i + 1 < n ? i : 0; /* still rising at the end: no peak */
+        } else if (loss < high - notable) {
+            if (b->peak_count < RB_MAX_PEAKS)
+                b->peaks[b->peak_count++] = p[at].lambda;
+            at = 0;
+            low = loss;
+        }
+    }
+}
+
+/* Does the loss fall below an end's before it first rises above it? step +1 from the first end. */
+static bool dips(const struct rb_point *p, size_t n, size_t from, int step, double notable)
+{
+    double end = p[from].loss;
+    for (size_t k = 1; k < n; k++) {
+        double loss = p[step > 0 ? from + k : from - k].loss;
+        if (loss < end - notable)
+            return true;
+        if (loss > end + notable)
+            return false;
+    }
+    return false;
+}
+
+static enum rb_shape shape_of(const struct rb_point *p, size_t n, double range, double notable,
+                              const struct rb_barrier *b)
+{
+    double first = p[0].loss, last = p[n - 1].loss, low = INFINITY;
+    for (size_t i = 0; i < n; i++)
+        low = fmin(low, p[i].loss);
+    if (range <= FLAT * fmax(fabs(first), fabs(last)))
+        return RB_SHAPE_FLAT;
+    if (b->peak_count >= 2)
+        return RB_SHAPE_M;
+    if (b->peak_count == 1)
+        return dips(p, n, 0, 1, notable) && dips(p, n, n - 1, -1, notable) ? RB_SHAPE_M
+                                                                           : RB_SHAPE_HUMP;
+    return low < fmin(first, last) - notable ? RB_SHAPE_VALLEY : RB_SHAPE_MONOTONE;
+}
+
+void rb_barrier_compute(const struct rb_point *p, size_t n, struct rb_barrier *ret)
+{
+    struct rb_barrier b = {.chord = -INFINITY, .mean = -INFINITY};
+    double mean = (p[0].loss + p[n - 1].loss) / 2, low = INFINITY, high = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        double over_chord = p[i].loss - chord_at(p, n, i), over_mean = p[i].loss - mean;
+        if (over_chord > b.chord) {
+            b.chord = over_chord;
+            b.chord_lambda = p[i].lambda;
+        }
+        if (over_mean > b.mean) {
+            b.mean = over_mean;
+            b.mean_lambda = p[i].lambda;
+        }
+        if (p[i].loss < low) {
+            low = p[i].loss;
+            b.lowest_lambda = p[i].lambda;
+        }
+        high = fmax(high, p[i].loss);
+    }
+    find_peaks(p, n, NOTABLE * (high - low), &b);
+    b.shape = shape_of(p, n, high - low, NOTABLE * (high - low), &b);
+    *ret = b;
+}

@@ -1,0 +1,439 @@
+/* The loss and metrics at one lambda.
+ *
+ * DESIGN. Slab by slab (some ten thousand tokens): the trunk's rounds, then the head's.
+ * MLM: the transform over the predicted rows; then the decoder in tiles of the vocabulary: an item
+ * brings one tile to F32 and takes all rows through it, keeping per row only the largest logit, the
+ * sum of exponentials and the target's logit. The logits are never all in memory, and each row of
+ * the decoder is interpolated once. Classification and regression: pooler and classifier over the
+ * first token of each sequence. Losses are kept per position and added in order, in F64. */
+#include "core/merge/curve.h"
+#include "core/merge/metrics.h"
+#include "core/model/kernels.h"
+#include "core/model/trunk.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum {
+    SLAB_BYTES = 96 * 1000 * 1000, /* of activations */
+    SLAB_MIN = 2 * RB_CHUNK_TOKENS,
+    SLAB_MAX = 1 << 16,
+    TILE_MIN = 64,
+    TILE_MAX = 1024,
+    TILES_WANTED = 8,
+    ROWS = 256, /* rows of the head taken at a time: their logits stay in the cache */
+};
+
+enum stage { STAGE_START, STAGE_TRUNK, STAGE_ROWS, STAGE_TILES };
+
+struct tile_row { /* one row's logits in one tile of the vocabulary */
+    float top, sum;
+};
+
+struct evaluate {
+    struct rb_program program;
+    struct rb_blend blend;
+    struct rb_evaluate_options options;
+    const struct rb_sequences *sequences;
+    const struct rb_config *config;
+    struct rb_trunk trunk;
+    enum stage stage;
+    size_t slab_tokens, from, to;
+
+    float *rows;       /* (row_count, hidden_size) of the slab, what the head reads */
+    int32_t *targets;  /* (row_count) MLM */
+    size_t row_count, row_capacity;
+    size_t tile, tile_count;
+    struct tile_row *parts; /* (tile_count, row_count) */
+    float *target_logits;   /* (row_count) */
+
+    double *losses; /* (positions in all, or sequences) */
+    size_t loss_count, losses_done;
+    uint32_t *predicted, *truth; /* (sequences) classification */
+    double *outputs;             /* (sequences) regression */
+};
+
+static bool is_mlm(const struct evaluate *e)
+{
+    return e->options.task == RB_TASK_MLM;
+}
+
+/* ---- items ---- */
+
+/* Chunk `item` of the slab's rows: gathered from the trunk, through the transform or the pooler. */
+static enum rb_status rows_item(struct evaluate *e, size_t item, struct rb_scratch *scratch,
+                                struct rb_error *err)
+{
+    const struct rb_trunk *t = &e->trunk;
+    size_t d = e->config->hidden_size, first = item * ROWS, span = 0;
+    size_t n = e->row_count - first < ROWS ? e->row_count - first : ROWS;
+    float *x = e->rows + first * d;
+    for (size_t i = first; i < first + n; i++) {
+        while (i >= t->first_row[span + 1])
+            span++;
+        const float *from = rb_trunk_row(t, span, i);
+        for (size_t j = 0; j < d; j++)
+            x[(i - first) * d + j] = from[j];
+    }
+    if (is_mlm(e))
+        return rb_forward_transform(e->config, &t->head, x, n, scratch, err);
+    return rb_forward_pooler(e->config, &t->head, x, n, scratch, err);
+}
+
+static enum rb_status tile_item(struct evaluate *e, size_t item, struct rb_scratch *scratch,
+                                struct rb_error *err)
+{
+    const struct rb_kernels *k = rb_kernels();
+    size_t d = e->config->hidden_size, first = item * e->tile;
+    size_t width = e->config->vocab_size - first < e->tile ? e->config->vocab_size - first : e->tile;
+    float *weight = rb_scratch_alloc(scratch, width * d, sizeof(float));
+    float *bias = rb_scratch_alloc(scratch, width, sizeof(float));
+    float *logits = rb_scratch_alloc(scratch, ROWS * width, sizeof(float));
+    if (weight == NULL || bias == NULL || logits == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a tile of the decoder");
+    enum rb_status s = rb_blend_rows(&e->blend, RB_DECODER_WEIGHT, 0, first, width, weight, scratch,
+                                     err);
+    if (s == RB_OK)
+        s = rb_blend_rows(&e->blend, RB_DECODER_BIAS, 0, first, width, bias, scratch, err);
+    if (s != RB_OK)
+        return s;
+    for (size_t r = 0; r < e->row_count; r += ROWS) {
+        size_t n = e->row_count - r < ROWS ? e->row_count - r : ROWS;
+        rb_linear(e->rows + r * d, n, d, weight, width, logits);
+        for (size_t i = 0; i < n; i++) {
+            struct tile_row *part = &e->parts[item * e->row_count + r + i];
+            k->max_sum_exp(logits + i * width, bias, width, &part->top, &part->sum);
+            size_t target = (size_t)e->targets[r + i] - first;
+            if (target < width)
+                e->target_logits[r + i] = logits[i * width + target] + bias[target];
+        }
+    }
+    return RB_OK;
+}
+
+static void classify(struct evaluate *e, size_t sequence, const float *logits, size_t labels)
+{
+    double label = e->sequences->labels[sequence];
+    if (e->options.task == RB_TASK_REGRESSION) {
+        double off = (double)logits[0] - label;
+        e->outputs[sequence] = (double)logits[0];
+        e->losses[sequence] = off * off;
+        return;
+    }
+    size_t best = 0;
+    double sum = 0;
+    for (size_t c = 1; c < labels; c++)
+        best = logits[c] > logits[best] ? c : best;
+    for (size_t c = 0; c < labels; c++)
+        sum += exp((double)logits[c] - (double)logits[best]);
+    e->truth[sequence] = (uint32_t)label;
+    e->predicted[sequence] = (uint32_t)best;
+    e->losses[sequence] =
+        log(sum) + (double)logits[best] - (double)logits[(uint32_t)label];
+}
+
+/* The classifier over one chunk of sequences of the slab, in the item that pooled it. */
+static enum rb_status classify_item(struct evaluate *e, size_t item, struct rb_scratch *scratch,
+                                    struct rb_error *err)
+{
+    size_t d = e->config->hidden_size, labels = e->config->num_labels, first = item * ROWS;
+    size_t n = e->row_count - first < ROWS ? e->row_count - first : ROWS;
+    float *weight = rb_scratch_alloc(scratch, labels * d, sizeof(float));
+    float *bias = rb_scratch_alloc(scratch, labels, sizeof(float));
+    float *logits = rb_scratch_alloc(scratch, n * labels, sizeof(float));
+    if (weight == NULL || bias == NULL || logits == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the classifier");
+    enum rb_status s = rb_blend_rows(&e->blend, RB_CLASSIFIER_WEIGHT, 0, 0, labels, weight, scratch,
+                                     err);
+    if (s == RB_OK)
+        s = rb_blend_rows(&e->blend, RB_CLASSIFIER_BIAS, 0, 0, labels, bias, scratch, err);
+    if (s != RB_OK)
+        return s;
+    rb_linear(e->rows + first * d, n, d, weight, labels, logits);
+    rb_kernels()->add_bias(logits, bias, n, labels);
+    for (size_t i = 0; i < n; i++)
+        classify(e, e->from + first + i, logits + i * labels, labels);
+    return RB_OK;
+}
+
+static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
+                               struct rb_error *err)
+{
+    struct evaluate *e = (struct evaluate *)p;
+    if (rb_worker_stopped(w))
+        return rb_error_set(err, RB_ECANCELED, "canceled");
+    if (e->stage == STAGE_TRUNK)
+        return rb_trunk_item(&e->trunk, item, &w->scratch, err);
+    if (e->stage == STAGE_TILES)
+        return tile_item(e, item, &w->scratch, err);
+    enum rb_status s = rows_item(e, item, &w->scratch, err);
+    return s == RB_OK && !is_mlm(e) ? classify_item(e, item, &w->scratch, err) : s;
+}
+
+/* ---- rounds ---- */
+
+/* Joins each row's tiles into its loss: log sum exp minus the target's logit. */
+static void finish_rows(struct evaluate *e)
+{
+    for (size_t r = 0; r < e->row_count; r++) {
+        double top = -INFINITY, sum = 0;
+        for (size_t t = 0; t < e->tile_count; t++)
+            top = fmax(top, (double)e->parts[t * e->row_count + r].top);
+        for (size_t t = 0; t < e->tile_count; t++) {
+            const struct tile_row *part = &e->parts[t * e->row_count + r];
+            sum += (double)part->sum * exp((double)part->top - top);
+        }
+        e->losses[e->losses_done++] = top + log(sum) - (double)e->target_logits[r];
+    }
+}
+
+static enum rb_status reserve_rows(struct evaluate *e, struct rb_error *err)
+{
+    e->row_count = rb_trunk_rows(&e->trunk);
+    if (e->row_count > e->row_capacity) {
+        free(e->rows);
+        free(e->targets);
+        free(e->parts);
+        free(e->target_logits);
+        size_t n = e->row_capacity = e->row_count;
+        e->rows = rb_malloc_aligned(n * e->config->hidden_size, sizeof(float));
+        e->targets = calloc(n, sizeof *e->targets);
+        e->parts = calloc(n * e->tile_count, sizeof *e->parts);
+        e->target_logits = calloc(n, sizeof *e->target_logits);
+        if (!e->rows || !e->targets || !e->parts || !e->target_logits) {
+            e->row_capacity = 0;
+            return rb_error_set(err, RB_ENOMEM, "no memory for %zu predicted rows", n);
+        }
+    }
+    const struct rb_sequences *s = e->sequences;
+    for (size_t t = s->starts[e->from], n = 0; is_mlm(e) && t < s->starts[e->to]; t++)
+        if (s->targets[t] >= 0)
+            e->targets[n++] = s->targets[t];
+    return RB_OK;
+}
+
+static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
+{
+    struct evaluate *e = (struct evaluate *)p;
+    enum rb_status s;
+    switch (e->stage) {
+    case STAGE_TRUNK:
+        s = rb_trunk_next(&e->trunk, ret_items, err);
+        if (s != RB_OK || *ret_items > 0)
+            return s;
+        s = reserve_rows(e, err);
+        if (s != RB_OK)
+            return s;
+        e->stage = STAGE_ROWS;
+        *ret_items = (e->row_count + ROWS - 1) / ROWS;
+        if (*ret_items > 0)
+            return RB_OK;
+        break; /* a slab in which nothing is predicted */
+    case STAGE_ROWS:
+        if (is_mlm(e)) {
+            e->stage = STAGE_TILES;
+            *ret_items = e->tile_count;
+            return RB_OK;
+        }
+        break;
+    case STAGE_TILES:
+        finish_rows(e);
+        break;
+    case STAGE_START:
+        break;
+    }
+    e->from = e->to;
+    if (e->from == e->sequences->count) {
+        *ret_items = 0;
+        return RB_OK;
+    }
+    e->to = rb_slab_end(e->sequences, e->from, e->slab_tokens);
+    e->stage = STAGE_TRUNK;
+    return rb_trunk_begin(&e->trunk, e->from, e->to, ret_items, err);
+}
+
+static double item_cost(const struct rb_program *p, size_t item)
+{
+    const struct evaluate *e = (const struct evaluate *)p;
+    double d = e->config->hidden_size, rows = (double)e->row_count;
+    if (e->stage == STAGE_TRUNK)
+        return rb_trunk_item_cost(&e->trunk, item);
+    if (e->stage == STAGE_TILES)
+        return 2 * rows * d * e->config->vocab_size / (double)e->tile_count;
+    return 2 * rows * d * d / (double)((e->row_count + ROWS - 1) / ROWS);
+}
+
+static void evaluate_free(struct rb_program *p)
+{
+    struct evaluate *e = (struct evaluate *)p;
+    rb_trunk_deinit(&e->trunk);
+    free(e->rows);
+    free(e->targets);
+    free(e->parts);
+    free(e->target_logits);
+    free(e->losses);
+    free(e->predicted);
+    free(e->truth);
+    free(e->outputs);
+    free(e);
+}
+
+static const struct rb_program_ops ops = {next_round, run_item, item_cost, evaluate_free};
+
+/* ---- setting up ---- */
+
+static size_t slab_size(const struct rb_config *c)
+{
+    size_t n = SLAB_BYTES / sizeof(float) / c->hidden_size;
+    return n < SLAB_MIN ? SLAB_MIN : n > SLAB_MAX ? SLAB_MAX : n;
+}
+
+static size_t tile_size(const struct rb_config *c)
+{
+    size_t n = (c->vocab_size + TILES_WANTED - 1) / TILES_WANTED;
+    return n < TILE_MIN ? TILE_MIN : n > TILE_MAX ? TILE_MAX : n;
+}
+
+static double head_cost(const struct rb_config *c, enum rb_task task, double rows)
+{
+    double d = c->hidden_size;
+    return 2 * rows * d * d + (task == RB_TASK_MLM ? 2 * rows * d * c->vocab_size : 0);
+}
+
+void rb_evaluate_estimate(const struct rb_config *c, const struct rb_evaluate_options *o,
+                          uint64_t tokens, uint64_t predicted, uint64_t *ret_buffer_bytes,
+                          double *ret_cost)
+{
+    double d = c->hidden_size, inner = c->intermediate_size, n = (double)tokens;
+    uint64_t slab = tokens < slab_size(c) ? tokens : slab_size(c);
+    uint64_t rows = tokens > 0 ? predicted * slab / tokens + 1 : 1;
+    uint64_t tiles = (c->vocab_size + tile_size(c) - 1) / tile_size(c);
+    double length = o->task == RB_TASK_MLM ? o->block_size : o->max_length;
+    double layer = n * (8 * d * d + 4 * d * inner) + 4 * d * n * length;
+    double last = n * 4 * d * d + (double)predicted * (4 * d * d + 4 * d * inner + 4 * d * length);
+    *ret_cost = layer * (c->num_hidden_layers - 1) + last + head_cost(c, o->task, (double)predicted);
+    *ret_buffer_bytes = slab * c->hidden_size * sizeof(float) +
+                        2 * rb_weights_layer_floats(c) * sizeof(float) +
+                        rows * (c->hidden_size * sizeof(float) + tiles * sizeof(struct tile_row));
+}
+
+enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_evaluate_options *o,
+                               const struct rb_sequences *s, struct rb_program **ret,
+                               struct rb_error *err)
+{
+    struct evaluate *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to evaluate");
+    e->program.ops = &ops;
+    e->blend = *blend;
+    e->options = *o;
+    e->sequences = s;
+    e->config = &rb_blend_model(blend)->config;
+    e->slab_tokens = slab_size(e->config);
+    e->tile = tile_size(e->config);
+    e->tile_count = is_mlm(e) ? (e->config->vocab_size + e->tile - 1) / e->tile : 0;
+    e->loss_count = is_mlm(e) ? s->target_count : s->count;
+    e->losses = calloc(e->loss_count + 1, sizeof *e->losses);
+    e->predicted = calloc(s->count + 1, sizeof *e->predicted);
+    e->truth = calloc(s->count + 1, sizeof *e->truth);
+    e->outputs = calloc(s->count + 1, sizeof *e->outputs);
+    if (!e->losses || !e->predicted || !e->truth || !e->outputs) {
+        evaluate_free(&e->program);
+        return rb_error_set(err, RB_ENOMEM, "no memory for %zu losses", e->loss_count);
+    }
+    enum rb_reads reads = is_mlm(e) ? RB_READ_TARGETS : RB_READ_FIRST;
+    rb_trunk_init(&e->trunk, &e->blend, s, reads, is_mlm(e) ? RB_TRANSFORM_WEIGHT : RB_POOLER_WEIGHT,
+                  is_mlm(e) ? RB_TRANSFORM_LN_BIAS : RB_POOLER_BIAS);
+    e->program.total_cost = rb_trunk_flops(e->config, s, reads, 0, s->count) +
+                            head_cost(e->config, o->task, (double)e->loss_count);
+    *ret = &e->program;
+    return RB_OK;
+}
+
+/* ---- results ---- */
+
+unsigned rb_task_metrics(enum rb_task task, uint32_t num_labels)
+{
+    (void)num_labels;
+    if (task == RB_TASK_MLM)
+        return 1U << RB_PSEUDO_PERPLEXITY;
+    if (task == RB_TASK_CLASSIFICATION)
+        return 1U << RB_ACCURACY | 1U << RB_F1 | 1U << RB_MATTHEWS;
+    return 1U << RB_PEARSON | 1U << RB_SPEARMAN;
+}
+
+static void fill_metrics(const struct evaluate *e, struct rb_point *p)
+{
+    size_t n = e->sequences->count;
+    uint32_t labels = e->config->num_labels;
+    for (size_t m = 0; m < RB_METRIC_COUNT; m++)
+        p->metrics[m] = (double)NAN;
+    switch (e->options.task) {
+    case RB_TASK_MLM:
+        p->metrics[RB_PSEUDO_PERPLEXITY] = exp(p->loss);
+        break;
+    case RB_TASK_CLASSIFICATION:
+        p->metrics[RB_ACCURACY] = rb_accuracy(e->predicted, e->truth, n);
+        p->metrics[RB_F1] = rb_f1(e->predicted, e->truth, n, labels);
+        p->metrics[RB_MATTHEWS] = rb_matthews(e->predicted, e->truth, n, labels);
+        break;
+    case RB_TASK_REGRESSION:
+        p->metrics[RB_PEARSON] = rb_pearson(e->outputs, e->sequences->labels, n);
+        p->metrics[RB_SPEARMAN] = rb_spearman(e->outputs, e->sequences->labels, n);
+        break;
+    }
+}
+
+enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *ret,
+                                  struct rb_error *err)
+{
+    const struct evaluate *e = (const struct evaluate *)p;
+    double n = (double)e->loss_count, sum = 0, square = 0;
+    for (size_t i = 0; i < e->loss_count; i++)
+        sum += e->losses[i];
+    struct rb_point point = {.lambda = e->blend.lambda, .loss = sum / n};
+    for (size_t i = 0; i < e->loss_count; i++)
+        square += (e->losses[i] - point.loss) * (e->losses[i] - point.loss);
+    point.standard_error = n > 1 ? sqrt(square / (n - 1) / n) : 0;
+    if (!isfinite(point.loss))
+        return rb_error_set(err, RB_ENUMERIC, "the loss at lambda = %g is %g: a weight is not "
+                            "finite, or activations overflow", point.lambda, point.loss);
+    fill_metrics(e, &point);
+    *ret = point;
+    return RB_OK;
+}
+
+enum rb_status rb_evaluate_check(const struct rb_model *m, const struct rb_evaluate_options *o,
+                                 const struct rb_sequences *s, struct rb_error *err)
+{
+    uint32_t labels = m->config.num_labels;
+    if (o->task == RB_TASK_MLM)
+        return m->head == RB_HEAD_MLM
+                   ? RB_OK
+                   : rb_error_at(err, RB_EHEAD, "/evaluate/task",
+                                 "task 'mlm' needs an MLM head (cls.predictions), the model has %s",
+                                 m->head == RB_HEAD_NONE ? "no head" : "a classifier");
+    if (m->head != RB_HEAD_CLASSIFIER)
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task", "task '%s' needs a classification head "
+                           "(classifier.weight), the model has %s", rb_task_names[o->task],
+                           m->head == RB_HEAD_NONE ? "no head" : "an MLM head");
+    if (o->task == RB_TASK_REGRESSION && labels != 1)
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task", "task 'regression' needs a head with 1 "
+                           "label, the model's has %u", labels);
+    if (o->task == RB_TASK_CLASSIFICATION && labels < 2)
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task", "task 'classification' needs a head "
+                           "with 2 labels or more, the model's has %u", labels);
+    for (size_t i = 0; s != NULL && i < s->count; i++) {
+        double label = s->labels != NULL ? s->labels[i] : (double)NAN;
+        bool ok = o->task == RB_TASK_REGRESSION ? isfinite(label)
+                                                : label >= 0 && label < labels &&
+                                                      !(label > floor(label));
+        if (!ok)
+            return rb_error_at(err, RB_EDATASET, "/evaluate/dataset",
+                               "line %llu: label %g: expected %s%u", (unsigned long long)s->rows[i],
+                               label, o->task == RB_TASK_REGRESSION ? "a finite number, for head "
+                                                                    : "an integer from 0 to ",
+                               o->task == RB_TASK_REGRESSION ? labels : labels - 1);
+    }
+    return RB_OK;
+}
