@@ -10,6 +10,9 @@
 
 enum { RB_FIELD_NAME_MAX = 200 }; /* characters of a column's or member's name */
 
+/* "text", "jsonl", "tsv", in enum rb_format's order, NULL-terminated. */
+extern const char *const rb_dataset_format_names[];
+
 /* Which fields are read; NULL: none. Owned. */
 struct rb_dataset_fields {
     char *text, *text_pair, *label;

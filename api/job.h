@@ -101,6 +101,11 @@ void rb_job_deinit(struct rb_job *j);
 void rb_job_encode(struct rb_json *w, const char *key, const struct rb_job *j);
 void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job *j);
 
+/* Parts that events show too. The progress goes, member by member, into the open object. */
+void rb_phase_encode(struct rb_json *w, const char *key, enum rb_phase phase);
+void rb_progress_encode(struct rb_json *w, const struct rb_progress *p);
+void rb_job_error_encode(struct rb_json *w, const char *key, const struct rb_job_error *e);
+
 /* summary{…} from the two curves' barriers and the certificate is filled by the caller; this is
  * the one rule for the reduction: 1 - aligned / control, NaN unless control > 0. */
 double rb_reduction(double aligned, double control);

@@ -131,6 +131,9 @@ enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
  * the same job, and the same text: what the store keeps. */
 void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_spec *s);
 
+/* Labels as an object of strings; the job resource shows them too. */
+void rb_labels_encode(struct rb_json *w, const char *key, const struct rb_labels *labels);
+
 /* {"jobs":[…]} of POST /v1/jobs/batch: 1 to RB_BATCH_MAX jobs, all or none. The caller owns the
  * array and each spec: rb_job_specs_free. */
 enum rb_status rb_job_batch_decode(const json_t *json, struct rb_job_spec **ret, size_t *ret_count,

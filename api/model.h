@@ -43,10 +43,15 @@ struct rb_model_resource {
 void rb_model_resource_deinit(struct rb_model_resource *m);
 void rb_model_encode(struct rb_json *w, const char *key, const struct rb_model_resource *m);
 
+enum { RB_PATH_CHARACTERS_MAX = 4096 };
+/* What models and datasets ask of a path to import: that it is absolute. Faults point at "/path".
+ * path may be NULL: no fault. */
+void rb_import_path_check(const char *path, struct rb_problems *problems);
+
 /* POST /v1/models: a folder below an import root. */
 struct rb_model_post {
     char *name,
-        *path; /* path absolute, 1 to 4096 bytes; that it lies below a root is not checked */
+        *path; /* path absolute, 1 to 4096 characters; that it lies below a root is not checked */
 };
 enum rb_status rb_model_post_decode(const json_t *json, struct rb_model_post *ret,
                                     struct rb_problems *problems,

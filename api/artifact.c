@@ -1,0 +1,59 @@
+#include "api/artifact.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void rb_artifact_encode(struct rb_json *w, const char *key, const struct rb_artifact *a)
+{
+    rb_json_object(w, key);
+    rb_json_string(w, "name", a->name);
+    rb_json_uint(w, "bytes", a->bytes);
+    rb_json_text_or_null(w, "sha256", a->sha256);
+    rb_json_string(w, "media_type", rb_artifact_media_type(a->name));
+    rb_json_end(w);
+}
+
+void rb_artifacts_encode(struct rb_json *w, const struct rb_artifact *items, size_t count)
+{
+    rb_json_object(w, NULL);
+    rb_json_array(w, "data");
+    for (size_t i = 0; i < count; i++)
+        rb_artifact_encode(w, NULL, &items[i]);
+    rb_json_end(w);
+    rb_json_end(w);
+}
+
+const char *rb_artifact_media_type(const char *name)
+{
+    static const struct {
+        const char *ending, *media_type;
+    } types[] = {
+        {".json", "application/json"},
+        {".csv", "text/csv"},
+        {".txt", "text/plain"},
+    };
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot != NULL && i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(dot, types[i].ending) == 0)
+            return types[i].media_type;
+    return "application/octet-stream";
+}
+
+bool rb_artifact_name_valid(const char *name)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t length = strspn(name, allowed);
+    return length > 0 && length < RB_ARTIFACT_NAME_SIZE && name[length] == '\0' && name[0] != '.';
+}
+
+void rb_artifact_merged_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE])
+{
+    char number[RB_NUMBER_SIZE];
+    (void)rb_number_format(lambda, number);
+    const char *dot = strchr(number, '.');
+    /* "0", "0.5" gain zeros; "0.125" and "1e-07" say what they say. */
+    if (strchr(number, 'e') == NULL && (dot == NULL || strlen(dot) < 3))
+        (void)snprintf(number, sizeof number, "%.2f", lambda);
+    (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged-%s.safetensors", number);
+}

@@ -1,0 +1,161 @@
+/* The body of POST /v1/jobs: from JSON to a spec, whole or not at all. */
+#include "api/job_spec_draft.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void spec_default(struct rb_job_spec *s)
+{
+    *s = (struct rb_job_spec){
+        .align = {.max_sequences = 1000, .max_length = 128},
+        .evaluate.options = {.control = true},
+        .dtype = RB_OUT_SOURCE,
+    };
+    rb_align_options_default(&s->align.options);
+}
+
+static enum rb_status finish(const struct rb_problems *problems, struct rb_job_spec *spec,
+                             struct rb_job_spec *ret, struct rb_error *err)
+{
+    enum rb_status status = rb_problems_status(problems, err);
+    if (status == RB_OK)
+        *ret = *spec;
+    else
+        rb_job_spec_deinit(spec);
+    return status;
+}
+
+enum rb_status rb_job_spec_decode(const json_t *json, const char *at, unsigned flags,
+                                  struct rb_job_spec *ret, struct rb_problems *problems,
+                                  struct rb_error *err)
+{
+    struct rb_problems own = {0};
+    struct rb_spec_draft d = {
+        .flags = flags, .at = at, .problems = problems != NULL ? problems : &own};
+    spec_default(&d.spec);
+    rb_object_decode(json, at, &rb_spec_object, flags, &d, d.problems);
+    if (json_is_object(json))
+        rb_draft_check(&d);
+    return finish(d.problems, &d.spec, ret, err);
+}
+
+void rb_job_spec_deinit(struct rb_job_spec *s)
+{
+    free(s->name);
+    rb_labels_deinit(&s->labels);
+    free(s->model_a);
+    free(s->model_b);
+    free(s->align.from_job);
+    rb_dataset_ref_deinit(&s->align.dataset);
+    rb_dataset_ref_deinit(&s->evaluate.dataset);
+    rb_numbers_deinit(&s->lambdas);
+    rb_numbers_deinit(&s->merged);
+    *s = (struct rb_job_spec){0};
+}
+
+enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
+                               uint32_t max_position_embeddings, struct rb_problems *problems,
+                               struct rb_error *err)
+{
+    struct rb_problems own = {0};
+    struct rb_spec_draft d = {.at = at, .problems = problems != NULL ? problems : &own};
+    bool mlm = s->evaluate.options.task == RB_TASK_MLM;
+    struct {
+        bool used, given;
+        uint32_t *length;
+        const char *pointer;
+    } lengths[] = {
+        {s->align.from_job == NULL && s->align.options.components != 0,
+         (s->align.given & RB_ALIGN_MAX_LENGTH) != 0, &s->align.max_length, "/align/max_length"},
+        {s->has_evaluate && mlm, (s->evaluate.given & RB_EVALUATE_BLOCK_SIZE) != 0,
+         &s->evaluate.options.block_size, "/evaluate/block_size"},
+        {s->has_evaluate && !mlm, (s->evaluate.given & RB_EVALUATE_MAX_LENGTH) != 0,
+         &s->evaluate.options.max_length, "/evaluate/max_length"},
+    };
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        if (!lengths[i].used || *lengths[i].length <= max_position_embeddings)
+            continue;
+        if (lengths[i].given)
+            rb_draft_fault(&d, lengths[i].pointer,
+                           "expected at most the models' max_position_embeddings, %u, found %u",
+                           max_position_embeddings, *lengths[i].length);
+        else
+            *lengths[i].length = max_position_embeddings;
+    }
+    return rb_problems_status(d.problems, err);
+}
+
+/* ---- batch ---- */
+
+void rb_job_specs_free(struct rb_job_spec *specs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        rb_job_spec_deinit(&specs[i]);
+    free(specs);
+}
+
+struct batch {
+    struct rb_job_spec *specs;
+    size_t count;
+};
+
+static void decode_jobs(const json_t *json, const char *pointer, unsigned flags, void *target,
+                        struct rb_problems *problems)
+{
+    struct batch *b = target;
+    size_t count = json_array_size(json);
+    if (count < 1 || count > RB_BATCH_MAX) {
+        char found[80];
+        (void)snprintf(found, sizeof found, "an array of %zu", count);
+        if (!json_is_array(json))
+            rb_json_describe(json, found, sizeof found);
+        rb_problems_add(problems, pointer, "expected an array of 1 to %d jobs, found %s",
+                        RB_BATCH_MAX, found);
+        return;
+    }
+    b->specs = calloc(count, sizeof *b->specs);
+    if (b->specs == NULL) {
+        problems->out_of_memory = true;
+        return;
+    }
+    for (b->count = 0; b->count < count; b->count++) {
+        char at[64];
+        (void)snprintf(at, sizeof at, "%s/%zu", pointer, b->count);
+        /* Each job's own list: a fault of one must not make the others look faulty. */
+        struct rb_problems own = {0};
+        if (rb_job_spec_decode(json_array_get(json, b->count), at, flags, &b->specs[b->count], &own,
+                               NULL) != RB_OK) {
+            problems->out_of_memory |= own.out_of_memory;
+            for (size_t i = 0; i < own.count; i++)
+                rb_problems_add(problems, own.items[i].pointer, "%s", own.items[i].detail);
+            problems->found += own.found - own.count;
+        }
+    }
+}
+
+static const struct rb_field batch_fields[] = {
+    {.key = "jobs",
+     .type = RB_FIELD_CUSTOM,
+     .required = true,
+     .expected = "an array of jobs",
+     .decode = decode_jobs},
+};
+static const struct rb_object batch_object = {
+    .fields = batch_fields, .field_count = 1, .given_offset = RB_NO_GIVEN};
+
+enum rb_status rb_job_batch_decode(const json_t *json, struct rb_job_spec **ret, size_t *ret_count,
+                                   struct rb_problems *problems, struct rb_error *err)
+{
+    struct rb_problems own = {0};
+    struct rb_problems *list = problems != NULL ? problems : &own;
+    struct batch b = {0};
+    rb_object_decode(json, "", &batch_object, 0, &b, list);
+    enum rb_status status = rb_problems_status(list, err);
+    if (status != RB_OK) {
+        rb_job_specs_free(b.specs, b.count);
+        return status;
+    }
+    *ret = b.specs;
+    *ret_count = b.count;
+    return RB_OK;
+}

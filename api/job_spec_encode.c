@@ -1,0 +1,115 @@
+/* A decoded spec as JSON again: every default filled, so that it says all that the job will do. */
+#include "api/job_spec.h"
+
+void rb_labels_encode(struct rb_json *w, const char *key, const struct rb_labels *labels)
+{
+    rb_json_object(w, key);
+    for (size_t i = 0; i < labels->count; i++)
+        rb_json_string(w, labels->items[i].key, labels->items[i].value);
+    rb_json_end(w);
+}
+
+static void encode_numbers(struct rb_json *w, const char *key, const struct rb_numbers *numbers)
+{
+    rb_json_array(w, key);
+    for (size_t i = 0; i < numbers->count; i++)
+        rb_json_number(w, NULL, numbers->values[i]);
+    rb_json_end(w);
+}
+
+static void encode_dataset(struct rb_json *w, const struct rb_dataset_ref *ref)
+{
+    if (ref->name == NULL)
+        return;
+    if (!ref->is_path) {
+        rb_json_string(w, "dataset", ref->name);
+        return;
+    }
+    rb_json_object(w, "dataset");
+    rb_json_string(w, "path", ref->name);
+    rb_json_string(w, "format", rb_format_name(ref->format));
+    if (ref->text != NULL)
+        rb_json_string(w, "text", ref->text);
+    if (ref->text_pair != NULL)
+        rb_json_string(w, "text_pair", ref->text_pair);
+    if (ref->label != NULL)
+        rb_json_string(w, "label", ref->label);
+    rb_json_end(w);
+}
+
+static void encode_align(struct rb_json *w, const struct rb_align_spec *a)
+{
+    const struct rb_align_options *o = &a->options;
+    rb_json_object(w, "align");
+    if (a->from_job != NULL) {
+        rb_json_string(w, "from_job", a->from_job);
+        rb_json_end(w);
+        return;
+    }
+    rb_json_array(w, "components");
+    for (unsigned i = 0; rb_component_names[i] != NULL; i++)
+        if ((o->components & 1U << i) != 0)
+            rb_json_string(w, NULL, rb_component_names[i]);
+    rb_json_end(w);
+    rb_json_string(w, "heads", rb_heads_names[o->heads]);
+    rb_json_bool(w, "separate_qk", o->separate_qk);
+    rb_json_bool(w, "rotate_heads", o->rotate_heads);
+    rb_json_string(w, "residual", rb_residual_names[o->residual]);
+    rb_json_string(w, "decoder", rb_decoder_names[o->decoder]);
+    rb_json_bool(w, "output_head", o->output_head);
+    rb_json_string(w, "similarity", rb_similarity_names[o->similarity]);
+    rb_json_bool(w, "absolute", o->absolute);
+    rb_json_string(w, "pooling", rb_pooling_names[o->pooling]);
+    rb_json_bool(w, "special_tokens", o->special_tokens);
+    encode_dataset(w, &a->dataset);
+    rb_json_uint(w, "max_sequences", a->max_sequences);
+    rb_json_uint(w, "max_length", a->max_length);
+    rb_json_end(w);
+}
+
+static void encode_evaluate(struct rb_json *w, const struct rb_evaluate_spec *e)
+{
+    const struct rb_evaluate_options *o = &e->options;
+    rb_json_object(w, "evaluate");
+    rb_json_string(w, "task", rb_task_names[o->task]);
+    encode_dataset(w, &e->dataset);
+    if (o->task == RB_TASK_MLM) {
+        rb_json_uint(w, "block_size", o->block_size);
+        rb_json_uint(w, "max_blocks", o->max_blocks);
+        rb_json_number(w, "mask_probability", o->mask_probability);
+        rb_json_uint(w, "seed", o->seed);
+    } else {
+        rb_json_uint(w, "max_length", o->max_length);
+        rb_json_uint(w, "max_examples", o->max_examples);
+        rb_json_string(w, "metric", rb_metric_names[o->metric]);
+    }
+    rb_json_bool(w, "control", o->control);
+    rb_json_end(w);
+}
+
+void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_spec *s)
+{
+    rb_json_object(w, key);
+    if (s->name != NULL)
+        rb_json_string(w, "name", s->name);
+    rb_labels_encode(w, "labels", &s->labels);
+    rb_json_int(w, "priority", s->priority);
+    rb_json_object(w, "models");
+    rb_json_string(w, "a", s->model_a);
+    rb_json_string(w, "b", s->model_b);
+    rb_json_end(w);
+    encode_align(w, &s->align);
+    rb_json_object(w, "interpolate");
+    if (s->points > 0)
+        rb_json_uint(w, "points", s->points);
+    else
+        encode_numbers(w, "lambdas", &s->lambdas);
+    rb_json_end(w);
+    if (s->has_evaluate)
+        encode_evaluate(w, &s->evaluate);
+    rb_json_object(w, "outputs");
+    encode_numbers(w, "merged", &s->merged);
+    rb_json_string(w, "dtype", rb_output_dtype_names[s->dtype]);
+    rb_json_end(w);
+    rb_json_end(w);
+}

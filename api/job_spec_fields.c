@@ -1,0 +1,317 @@
+/* The members of a job's spec, as tables. */
+#include "api/dataset.h"
+#include "api/job_spec_draft.h"
+#include "api/model.h"
+#include "api/names.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Fewer than three tokens hold no word between [CLS] and [SEP]. */
+enum {
+    LENGTH_MIN = 3,
+    LENGTH_MAX = 65536,
+    COUNT_MAX = 100000000,
+};
+#define SEED_MAX 9007199254740991.0 /* 2^53 - 1: exact in every JSON reader */
+
+/* ---- members that are a name in the registry, or with RB_SPEC_PATHS a path ---- */
+
+#define PATH_EXPECTED "a path of 1 to 4096 characters"
+
+static char *copy_of(const char *text, struct rb_problems *problems)
+{
+    char *copy = strdup(text);
+    if (copy == NULL)
+        problems->out_of_memory = true;
+    return copy;
+}
+
+/* A copy of the reference; NULL after a fault, or without memory. */
+static char *decode_reference(const json_t *json, const char *pointer, unsigned flags,
+                              const char *what, struct rb_problems *problems)
+{
+    bool paths = (flags & RB_SPEC_PATHS) != 0;
+    const char *text = json_string_value(json);
+    size_t bytes = json_string_length(json);
+    if (text != NULL &&
+        (paths ? bytes >= 1 && bytes <= RB_PATH_CHARACTERS_MAX : rb_name_valid(text, bytes)))
+        return copy_of(text, problems);
+    char found[80], named[128];
+    rb_json_describe(json, found, sizeof found);
+    (void)snprintf(named, sizeof named, "a %s's name (" RB_NAME_RULE ")", what);
+    rb_problems_add(problems, pointer, "expected %s, found %s", paths ? PATH_EXPECTED : named,
+                    found);
+    return NULL;
+}
+
+static void decode_model(const json_t *json, const char *pointer, unsigned flags, void *target,
+                         struct rb_problems *problems)
+{
+    *(char **)target = decode_reference(json, pointer, flags, "model", problems);
+}
+
+void rb_dataset_ref_deinit(struct rb_dataset_ref *r)
+{
+    free(r->name);
+    free(r->text);
+    free(r->text_pair);
+    free(r->label);
+    *r = (struct rb_dataset_ref){0};
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t n = strlen(text), m = strlen(ending);
+    return n >= m && strcmp(text + n - m, ending) == 0;
+}
+
+static enum rb_format format_of_path(const char *path)
+{
+    if (ends_with(path, ".jsonl"))
+        return RB_JSONL;
+    return ends_with(path, ".tsv") ? RB_TSV : RB_TEXT;
+}
+
+#define PATH_TEXT(name, most)                                                                      \
+    .type = RB_FIELD_STRING, .offset = offsetof(struct rb_dataset_ref, name), .low = 1, .high = most
+static const struct rb_field path_fields[] = {
+    {.key = "path", PATH_TEXT(name, RB_PATH_CHARACTERS_MAX), .required = true},
+    {.key = "format",
+     .type = RB_FIELD_ENUM,
+     .offset = offsetof(struct rb_dataset_ref, format),
+     .names = rb_dataset_format_names},
+    {.key = "text", PATH_TEXT(text, RB_FIELD_NAME_MAX)},
+    {.key = "text_pair", PATH_TEXT(text_pair, RB_FIELD_NAME_MAX)},
+    {.key = "label", PATH_TEXT(label, RB_FIELD_NAME_MAX)},
+};
+#define OBJECT(table, given)                                                                       \
+    {                                                                                              \
+        .fields = table, .field_count = sizeof(table) / sizeof(table)[0], .given_offset = given    \
+    }
+static const struct rb_object path_object = OBJECT(path_fields, RB_NO_GIVEN);
+
+static void decode_dataset(const json_t *json, const char *pointer, unsigned flags, void *target,
+                           struct rb_problems *problems)
+{
+    struct rb_dataset_ref *ref = target;
+    ref->is_path = (flags & RB_SPEC_PATHS) != 0;
+    if (ref->is_path && json_is_object(json)) {
+        const char *path = json_string_value(json_object_get(json, "path"));
+        ref->format = path != NULL ? format_of_path(path) : RB_TEXT;
+        size_t before = problems->found;
+        rb_object_decode(json, pointer, &path_object, flags, ref, problems);
+        if (problems->found == before)
+            rb_dataset_fields_check(ref->format, ref->text, ref->text_pair, ref->label, pointer,
+                                    problems);
+        return;
+    }
+    ref->name = decode_reference(json, pointer, flags, "dataset", problems);
+    ref->format = ref->is_path && ref->name != NULL ? format_of_path(ref->name) : RB_TEXT;
+    if (ref->format != RB_TEXT)
+        ref->text = copy_of("text", problems);
+}
+
+/* ---- the tables ---- */
+
+#define AT(member) .offset = offsetof(struct rb_job_spec, member)
+
+static const struct rb_field models_fields[] = {
+    {.key = "a",
+     .type = RB_FIELD_CUSTOM,
+     AT(model_a),
+     .required = true,
+     .expected = "a model",
+     .decode = decode_model},
+    {.key = "b",
+     .type = RB_FIELD_CUSTOM,
+     AT(model_b),
+     .required = true,
+     .expected = "a model",
+     .decode = decode_model},
+};
+static const struct rb_object models_object = OBJECT(models_fields, RB_NO_GIVEN);
+
+#define IN_ALIGN(member) .offset = offsetof(struct rb_align_spec, member)
+#define ALIGN_BOOL(member) .type = RB_FIELD_BOOL, IN_ALIGN(options.member)
+#define ALIGN_ENUM(member)                                                                         \
+    .type = RB_FIELD_ENUM, IN_ALIGN(options.member), .names = rb_##member##_names
+static const struct rb_field align_fields[] = {
+    {.key = "components",
+     .type = RB_FIELD_FLAGS,
+     IN_ALIGN(options.components),
+     .names = rb_component_names,
+     .given = RB_ALIGN_COMPONENTS},
+    {.key = "heads", ALIGN_ENUM(heads), .given = RB_ALIGN_HEADS},
+    {.key = "separate_qk", ALIGN_BOOL(separate_qk), .given = RB_ALIGN_SEPARATE_QK},
+    {.key = "rotate_heads", ALIGN_BOOL(rotate_heads), .given = RB_ALIGN_ROTATE_HEADS},
+    {.key = "residual", ALIGN_ENUM(residual), .given = RB_ALIGN_RESIDUAL},
+    {.key = "decoder", ALIGN_ENUM(decoder), .given = RB_ALIGN_DECODER},
+    {.key = "output_head", ALIGN_BOOL(output_head), .given = RB_ALIGN_OUTPUT_HEAD},
+    {.key = "similarity", ALIGN_ENUM(similarity), .given = RB_ALIGN_SIMILARITY},
+    {.key = "absolute", ALIGN_BOOL(absolute), .given = RB_ALIGN_ABSOLUTE},
+    {.key = "pooling", ALIGN_ENUM(pooling), .given = RB_ALIGN_POOLING},
+    {.key = "special_tokens", ALIGN_BOOL(special_tokens), .given = RB_ALIGN_SPECIAL_TOKENS},
+    {.key = "dataset",
+     .type = RB_FIELD_CUSTOM,
+     IN_ALIGN(dataset),
+     .expected = "a dataset",
+     .decode = decode_dataset,
+     .given = RB_ALIGN_DATASET},
+    {.key = "max_sequences",
+     .type = RB_FIELD_UINT,
+     IN_ALIGN(max_sequences),
+     .low = 1,
+     .high = COUNT_MAX,
+     .given = RB_ALIGN_MAX_SEQUENCES},
+    {.key = "max_length",
+     .type = RB_FIELD_UINT,
+     IN_ALIGN(max_length),
+     .low = LENGTH_MIN,
+     .high = LENGTH_MAX,
+     .given = RB_ALIGN_MAX_LENGTH},
+    {.key = "from_job", .type = RB_FIELD_JOB_ID, IN_ALIGN(from_job), .given = RB_ALIGN_FROM_JOB},
+};
+static const struct rb_object align_object =
+    OBJECT(align_fields, offsetof(struct rb_align_spec, given));
+
+static const struct rb_field interpolate_fields[] = {
+    {.key = "points",
+     .type = RB_FIELD_UINT,
+     AT(points),
+     .low = 2,
+     .high = RB_POINTS_MAX,
+     .given = RB_GIVEN_POINTS},
+    {.key = "lambdas",
+     .type = RB_FIELD_NUMBERS,
+     AT(lambdas),
+     .low = 0,
+     .high = 1,
+     .most = RB_POINTS_MAX,
+     .given = RB_GIVEN_LAMBDAS},
+};
+static const struct rb_object interpolate_object =
+    OBJECT(interpolate_fields, offsetof(struct rb_spec_draft, interpolate_given));
+
+/* The metrics that can be asked for; MLM's one always comes. In rb_metric_names' order. */
+enum { FIRST_METRIC = RB_ACCURACY };
+
+static void decode_metric(const json_t *json, const char *pointer, unsigned flags, void *target,
+                          struct rb_problems *problems)
+{
+    (void)flags;
+    int index = 0;
+    if (rb_enum_decode(json, pointer, rb_metric_names + FIRST_METRIC, &index, problems))
+        *(enum rb_metric *)target = (enum rb_metric)(index + FIRST_METRIC);
+}
+
+#define IN_EVALUATE(member) .offset = offsetof(struct rb_evaluate_spec, member)
+static const struct rb_field evaluate_fields[] = {
+    {.key = "task",
+     .type = RB_FIELD_ENUM,
+     IN_EVALUATE(options.task),
+     .required = true,
+     .names = rb_task_names,
+     .given = RB_EVALUATE_TASK},
+    {.key = "dataset",
+     .type = RB_FIELD_CUSTOM,
+     IN_EVALUATE(dataset),
+     .required = true,
+     .expected = "a dataset",
+     .decode = decode_dataset,
+     .given = RB_EVALUATE_DATASET},
+    {.key = "block_size",
+     .type = RB_FIELD_UINT,
+     IN_EVALUATE(options.block_size),
+     .low = LENGTH_MIN,
+     .high = LENGTH_MAX,
+     .given = RB_EVALUATE_BLOCK_SIZE},
+    {.key = "max_blocks",
+     .type = RB_FIELD_UINT,
+     IN_EVALUATE(options.max_blocks),
+     .high = COUNT_MAX,
+     .given = RB_EVALUATE_MAX_BLOCKS},
+    {.key = "mask_probability",
+     .type = RB_FIELD_NUMBER,
+     IN_EVALUATE(options.mask_probability),
+     .low = 0,
+     .open_low = true,
+     .high = 1,
+     .given = RB_EVALUATE_MASK_PROBABILITY},
+    {.key = "seed",
+     .type = RB_FIELD_UINT64,
+     IN_EVALUATE(options.seed),
+     .high = SEED_MAX,
+     .given = RB_EVALUATE_SEED},
+    {.key = "max_length",
+     .type = RB_FIELD_UINT,
+     IN_EVALUATE(options.max_length),
+     .low = LENGTH_MIN,
+     .high = LENGTH_MAX,
+     .given = RB_EVALUATE_MAX_LENGTH},
+    {.key = "max_examples",
+     .type = RB_FIELD_UINT,
+     IN_EVALUATE(options.max_examples),
+     .high = COUNT_MAX,
+     .given = RB_EVALUATE_MAX_EXAMPLES},
+    {.key = "metric",
+     .type = RB_FIELD_CUSTOM,
+     IN_EVALUATE(options.metric),
+     .expected = "a metric",
+     .decode = decode_metric,
+     .given = RB_EVALUATE_METRIC},
+    {.key = "control",
+     .type = RB_FIELD_BOOL,
+     IN_EVALUATE(options.control),
+     .given = RB_EVALUATE_CONTROL},
+};
+static const struct rb_object evaluate_object =
+    OBJECT(evaluate_fields, offsetof(struct rb_evaluate_spec, given));
+
+static const struct rb_field outputs_fields[] = {
+    {.key = "merged",
+     .type = RB_FIELD_NUMBERS,
+     AT(merged),
+     .low = 0,
+     .high = 1,
+     .most = RB_MERGED_MAX},
+    {.key = "dtype", .type = RB_FIELD_ENUM, AT(dtype), .names = rb_output_dtype_names},
+};
+static const struct rb_object outputs_object = OBJECT(outputs_fields, RB_NO_GIVEN);
+
+static const struct rb_field spec_fields[] = {
+    {.key = "name",
+     .type = RB_FIELD_STRING,
+     AT(name),
+     .low = 1,
+     .high = RB_JOB_NAME_MAX,
+     .given = RB_SPEC_NAME},
+    {.key = "labels", .type = RB_FIELD_LABELS, AT(labels), .given = RB_SPEC_LABELS},
+    {.key = "priority",
+     .type = RB_FIELD_INT,
+     AT(priority),
+     .low = -RB_PRIORITY_MAX,
+     .high = RB_PRIORITY_MAX,
+     .given = RB_SPEC_PRIORITY},
+    {.key = "models", .type = RB_FIELD_OBJECT, .object = &models_object, .required = true},
+    {.key = "align",
+     .type = RB_FIELD_OBJECT,
+     AT(align),
+     .object = &align_object,
+     .given = RB_SPEC_ALIGN},
+    {.key = "interpolate",
+     .type = RB_FIELD_OBJECT,
+     .object = &interpolate_object,
+     .given = RB_SPEC_INTERPOLATE},
+    {.key = "evaluate",
+     .type = RB_FIELD_OBJECT,
+     AT(evaluate),
+     .object = &evaluate_object,
+     .given = RB_SPEC_EVALUATE},
+    {.key = "outputs",
+     .type = RB_FIELD_OBJECT,
+     .object = &outputs_object,
+     .given = RB_SPEC_OUTPUTS},
+};
+const struct rb_object rb_spec_object = OBJECT(spec_fields, offsetof(struct rb_job_spec, given));

@@ -1,0 +1,248 @@
+/* What the members of a job's spec mean to each other. */
+#include "api/job_spec_draft.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void rb_draft_fault(struct rb_spec_draft *d, const char *pointer, const char *format, ...)
+{
+    char where[sizeof d->problems->items[0].pointer], words[sizeof d->problems->items[0].detail];
+    (void)snprintf(where, sizeof where, "%s%s", d->at, pointer);
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(words, sizeof words, format, args);
+    va_end(args);
+    rb_problems_add(d->problems, where, "%s", words);
+}
+
+/* ---- align: which members mean something with which components ---- */
+
+/* A member whose value is the default's changes nothing and is taken anywhere, so that a form may
+ * send all of its fields; another value without the component is a mistake. */
+static void check_components(struct rb_spec_draft *d)
+{
+    const struct rb_align_options *o = &d->spec.align.options;
+    struct rb_align_options plain;
+    rb_align_options_default(&plain);
+    const struct {
+        const char *pointer;
+        bool asks;
+        enum rb_component needs;
+    } rules[] = {
+        {"/align/heads", o->heads != plain.heads, RB_COMPONENT_MHA},
+        {"/align/separate_qk", o->separate_qk, RB_COMPONENT_MHA},
+        {"/align/rotate_heads", o->rotate_heads, RB_COMPONENT_MHA},
+        {"/align/residual", o->residual != plain.residual, RB_COMPONENT_RESIDUAL},
+        /* output_head unties by itself: saying so is no mistake */
+        {"/align/decoder", o->decoder != plain.decoder && !o->output_head, RB_COMPONENT_RESIDUAL},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        if (rules[i].asks && (o->components & rules[i].needs) == 0)
+            rb_draft_fault(d, rules[i].pointer,
+                           "expected only with component \"%s\", found without it",
+                           rules[i].needs == RB_COMPONENT_MHA ? "mha" : "residual");
+}
+
+static void check_align(struct rb_spec_draft *d)
+{
+    struct rb_align_spec *a = &d->spec.align;
+    struct rb_align_options *o = &a->options;
+    if ((a->given & RB_ALIGN_FROM_JOB) != 0) {
+        if ((a->given & ~(uint32_t)RB_ALIGN_FROM_JOB) != 0)
+            rb_draft_fault(
+                d, "/align/from_job",
+                "expected to stand alone (it reuses that job's permutations), found other "
+                "members beside it in align");
+        if ((d->flags & RB_SPEC_PATHS) != 0)
+            rb_draft_fault(d, "/align/from_job",
+                           "expected a job of the daemon, found none: rebasind run keeps no jobs");
+        return;
+    }
+    check_components(d);
+    if (o->rotate_heads && o->heads == RB_HEADS_IGNORE)
+        rb_draft_fault(
+            d, "/align/rotate_heads",
+            "expected heads \"permute\" or \"monotonic\", found \"ignore\": without matched "
+            "heads there is nothing to rotate");
+    if (o->output_head && o->components == 0)
+        rb_draft_fault(d, "/align/output_head", "expected at least one component, found none");
+    if (o->output_head && (a->given & RB_ALIGN_DECODER) != 0 && o->decoder == RB_DECODER_TIED)
+        rb_draft_fault(
+            d, "/align/decoder",
+            "expected \"untied\", found \"tied\": with output_head the decoder keeps a basis of "
+            "its own");
+    if (o->output_head)
+        o->decoder = RB_DECODER_UNTIED;
+    if (o->components != 0 && (a->given & RB_ALIGN_DATASET) == 0)
+        rb_draft_fault(
+            d, "/align/dataset",
+            "required: expected a dataset to align on, found no such member (components [] "
+            "needs none)");
+}
+
+/* ---- evaluate ---- */
+
+enum { FOR_MLM = 1 << RB_TASK_MLM };
+enum { FOR_LABELS = 1 << RB_TASK_CLASSIFICATION | 1 << RB_TASK_REGRESSION };
+
+static const struct {
+    const char *pointer;
+    uint32_t given;
+    unsigned tasks;
+} task_members[] = {
+    {"/evaluate/block_size", RB_EVALUATE_BLOCK_SIZE, FOR_MLM},
+    {"/evaluate/max_blocks", RB_EVALUATE_MAX_BLOCKS, FOR_MLM},
+    {"/evaluate/mask_probability", RB_EVALUATE_MASK_PROBABILITY, FOR_MLM},
+    {"/evaluate/seed", RB_EVALUATE_SEED, FOR_MLM},
+    {"/evaluate/max_length", RB_EVALUATE_MAX_LENGTH, FOR_LABELS},
+    {"/evaluate/max_examples", RB_EVALUATE_MAX_EXAMPLES, FOR_LABELS},
+    {"/evaluate/metric", RB_EVALUATE_METRIC, FOR_LABELS},
+};
+
+static const struct {
+    enum rb_metric first, last; /* the task's metrics are neighbours in enum rb_metric */
+    const char *names;
+} task_metrics[] = {
+    [RB_TASK_MLM] = {RB_PSEUDO_PERPLEXITY, RB_PSEUDO_PERPLEXITY, ""},
+    [RB_TASK_CLASSIFICATION] = {RB_ACCURACY, RB_MATTHEWS, "accuracy, f1, matthews"},
+    [RB_TASK_REGRESSION] = {RB_PEARSON, RB_SPEARMAN, "pearson, spearman"},
+};
+
+static void default_evaluate(struct rb_evaluate_spec *e)
+{
+    struct rb_evaluate_options *o = &e->options;
+    if (o->task == RB_TASK_MLM) {
+        o->block_size = (e->given & RB_EVALUATE_BLOCK_SIZE) != 0 ? o->block_size : 128;
+        o->max_blocks = (e->given & RB_EVALUATE_MAX_BLOCKS) != 0 ? o->max_blocks : 256;
+        if ((e->given & RB_EVALUATE_MASK_PROBABILITY) == 0)
+            o->mask_probability = 0.15;
+    } else {
+        o->max_length = (e->given & RB_EVALUATE_MAX_LENGTH) != 0 ? o->max_length : 128;
+    }
+    if ((e->given & RB_EVALUATE_METRIC) == 0)
+        o->metric = task_metrics[o->task].first;
+}
+
+/* The label of a path that does not say it. */
+static void check_labels(struct rb_spec_draft *d, struct rb_dataset_ref *ref)
+{
+    if (!ref->is_path || ref->name == NULL || ref->label != NULL)
+        return;
+    if (ref->format == RB_TEXT)
+        rb_draft_fault(d, "/evaluate/dataset",
+                       "expected a jsonl or tsv file with labels, found format text");
+    else
+        ref->label = strdup("label");
+    d->problems->out_of_memory |= ref->format != RB_TEXT && ref->label == NULL;
+}
+
+static void check_evaluate(struct rb_spec_draft *d)
+{
+    struct rb_evaluate_spec *e = &d->spec.evaluate;
+    enum rb_task task = e->options.task;
+    for (size_t i = 0; i < sizeof task_members / sizeof task_members[0]; i++)
+        if ((e->given & task_members[i].given) != 0 && (task_members[i].tasks & 1U << task) == 0)
+            rb_draft_fault(
+                d, task_members[i].pointer, "expected only with task %s, found with \"%s\"",
+                task_members[i].tasks == FOR_MLM ? "\"mlm\""
+                                                 : "\"classification\" or \"regression\"",
+                rb_task_names[task]);
+    default_evaluate(e);
+    enum rb_metric metric = e->options.metric;
+    if (task != RB_TASK_MLM &&
+        (metric < task_metrics[task].first || metric > task_metrics[task].last))
+        rb_draft_fault(d, "/evaluate/metric", "expected one of %s for task \"%s\", found \"%s\"",
+                       task_metrics[task].names, rb_task_names[task], rb_metric_names[metric]);
+    if (task != RB_TASK_MLM)
+        check_labels(d, &e->dataset);
+}
+
+/* ---- lambdas ---- */
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort_distinct(struct rb_numbers *n)
+{
+    if (n->count == 0)
+        return;
+    qsort(n->values, n->count, sizeof *n->values, compare_doubles);
+    size_t kept = 1;
+    for (size_t i = 1; i < n->count; i++)
+        if (n->values[i] > n->values[kept - 1])
+            n->values[kept++] = n->values[i];
+    n->count = kept;
+}
+
+static void resolve_lambdas(struct rb_spec_draft *d)
+{
+    struct rb_job_spec *s = &d->spec;
+    bool listed = (d->interpolate_given & RB_GIVEN_LAMBDAS) != 0;
+    if (listed && (d->interpolate_given & RB_GIVEN_POINTS) != 0) {
+        rb_draft_fault(d, "/interpolate", "expected either points or lambdas, found both");
+        return;
+    }
+    if (!listed && s->points == 0)
+        s->points = 21;
+    size_t listed_count = s->lambdas.count;
+    size_t count = listed ? listed_count + 2 : s->points;
+    double *values = calloc(count, sizeof *values);
+    if (values == NULL) {
+        d->problems->out_of_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        values[i] = !listed            ? (double)i / (double)(count - 1)
+                    : i < listed_count ? s->lambdas.values[i]
+                                       : (double)(i - listed_count); /* 0 and 1 */
+    rb_numbers_deinit(&s->lambdas);
+    s->lambdas = (struct rb_numbers){.values = values, .count = count};
+    sort_distinct(&s->lambdas);
+    if (s->lambdas.count > RB_POINTS_MAX)
+        rb_draft_fault(d, "/interpolate/lambdas",
+                       "expected at most %d values with 0 and 1, found %zu", RB_POINTS_MAX,
+                       s->lambdas.count);
+}
+
+/* ---- the whole ---- */
+
+static void check_purpose(struct rb_spec_draft *d)
+{
+    const struct rb_job_spec *s = &d->spec;
+    if (s->align.from_job == NULL && s->align.options.components == 0 && !s->has_evaluate &&
+        s->merged.count == 0)
+        rb_draft_fault(
+            d, "",
+            "expected something to do, found nothing: align has no components, and there is "
+            "neither evaluate nor outputs.merged");
+}
+
+/* Is every member of that part right by itself? Otherwise rules over it would only add noise. */
+static bool is_clean(const struct rb_spec_draft *d, const char *part)
+{
+    char pointer[sizeof d->problems->items[0].pointer];
+    int n = snprintf(pointer, sizeof pointer, "%s%s", d->at, part);
+    for (size_t i = 0; i < d->problems->count; i++)
+        if (strncmp(d->problems->items[i].pointer, pointer, (size_t)n) == 0)
+            return false;
+    return true;
+}
+
+void rb_draft_check(struct rb_spec_draft *d)
+{
+    d->spec.has_evaluate = (d->spec.given & RB_SPEC_EVALUATE) != 0;
+    if (is_clean(d, "/align"))
+        check_align(d);
+    if (d->spec.has_evaluate && is_clean(d, "/evaluate"))
+        check_evaluate(d);
+    if (is_clean(d, "/interpolate"))
+        resolve_lambdas(d);
+    sort_distinct(&d->spec.merged);
+    if (d->problems->count == 0)
+        check_purpose(d);
+}
