@@ -89,8 +89,8 @@ static enum rb_status scan_everything(const char *folder, char **members, struct
     struct dirent *entry;
     while (status == RB_OK && (entry = readdir(dir)) != NULL)
         if (entry->d_name[0] != '.' && entry->d_type != DT_DIR)
-            status = append_below(d, folder, entry->d_name, NULL, listed(members, entry->d_name),
-                                  err);
+            status =
+                append_below(d, folder, entry->d_name, NULL, listed(members, entry->d_name), err);
     closedir(dir);
     if (d->count > 0)
         qsort(d->files, d->count, sizeof *d->files, by_name);

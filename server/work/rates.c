@@ -12,8 +12,8 @@ enum { PRODUCT = 384, REPEATS = 6 };
  * walks cost matrices and never multiplies; writing waits for the disk. Measured on the demo pair
  * (docs/experiments). */
 static const double shares[RB_PHASE_COUNT] = {
-    [RB_PHASE_NONE] = 1,        [RB_PHASE_LOADING] = 1,      [RB_PHASE_ALIGNING] = 0.6,
-    [RB_PHASE_SOLVING] = 0.02,  [RB_PHASE_CERTIFYING] = 0.4, [RB_PHASE_EVALUATING] = 0.5,
+    [RB_PHASE_NONE] = 1,       [RB_PHASE_LOADING] = 1,      [RB_PHASE_ALIGNING] = 0.6,
+    [RB_PHASE_SOLVING] = 0.02, [RB_PHASE_CERTIFYING] = 0.4, [RB_PHASE_EVALUATING] = 0.5,
     [RB_PHASE_WRITING] = 0.02,
 };
 

@@ -1,0 +1,141 @@
+#include "server/work/plan.h"
+#include "core/align/alignment.h"
+#include "core/merge/curve.h"
+#include "core/model/forward.h"
+
+#include <math.h>
+
+/* Code, libraries, the store's cache and BLAS's buffers. */
+static const uint64_t PROCESS_BYTES = 48 * 1000 * 1000;
+static const uint64_t SMALL_FILES_BYTES = 4 * 1000 * 1000;
+enum { PROBE_SEQUENCES = 16, LAMBDAS_IN_FLIGHT = 2 };
+
+/* ---- how many tokens ---- */
+
+struct rb_plan_sizes rb_plan_sizes_of(const struct rb_subject *s)
+{
+    return (struct rb_plan_sizes){
+        .align_tokens = rb_sequences_tokens(&s->align),
+        .evaluate_tokens = rb_sequences_tokens(&s->evaluate),
+        .predicted = s->evaluate.targets != NULL ? s->evaluate.target_count : s->evaluate.count,
+    };
+}
+
+static uint64_t scale(const struct rb_sequences *s, uint64_t rows, uint32_t limit)
+{
+    uint64_t wanted = limit > 0 && limit < rows ? limit : rows;
+    double mean = s->count > 0 ? (double)rb_sequences_tokens(s) / (double)s->count : 0;
+    return (uint64_t)(mean * (double)wanted);
+}
+
+struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struct rb_places *p,
+                                         const struct rb_job_spec *spec)
+{
+    const struct rb_evaluate_options *o = &spec->evaluate.options;
+    struct rb_plan_sizes sizes = {.align_tokens =
+                                      scale(&s->align, p->align.rows, spec->align.max_sequences)};
+    if (p->evaluate.path == NULL)
+        return sizes;
+    if (o->task != RB_TASK_MLM) {
+        sizes.evaluate_tokens = scale(&s->evaluate, p->evaluate.rows, o->max_examples);
+        sizes.predicted = o->max_examples > 0 && o->max_examples < p->evaluate.rows
+                              ? o->max_examples
+                              : p->evaluate.rows;
+        return sizes;
+    }
+    /* Rows of unknown length fill the blocks; a row of text has some thirty tokens. */
+    uint64_t guess = p->evaluate.rows * 30, most = (uint64_t)o->max_blocks * o->block_size;
+    sizes.evaluate_tokens = most > 0 && most < guess ? most : guess;
+    sizes.predicted = (uint64_t)((double)sizes.evaluate_tokens * o->mask_probability);
+    return sizes;
+}
+
+/* ---- costs ---- */
+
+/* core/align/solve.c's measure of an assignment of n units. */
+static double assignment_cost(double n)
+{
+    return 30 * pow(n, 2.2) + 300 * n * n;
+}
+
+static double solve_cost(const struct rb_config *c, const struct rb_align_options *o)
+{
+    double cost = 0, layers = c->num_hidden_layers, d = c->hidden_size;
+    if (o->components & RB_COMPONENT_FF)
+        cost += layers * assignment_cost(c->intermediate_size);
+    if (o->components & RB_COMPONENT_MHA) {
+        double heads = c->num_attention_heads;
+        cost += layers * (o->heads == RB_HEADS_IGNORE ? assignment_cost(d)
+                                                      : heads * heads * assignment_cost(d / heads));
+        cost += o->separate_qk || o->rotate_heads ? layers * assignment_cost(d) : 0;
+    }
+    if (o->components & RB_COMPONENT_RESIDUAL)
+        cost += (o->residual == RB_RESIDUAL_SEPARATE ? 2 * layers + 1 : 1) * assignment_cost(d);
+    return cost;
+}
+
+static double certify_cost(const struct rb_config *c)
+{
+    size_t starts[2] = {0, c->max_position_embeddings < 128 ? c->max_position_embeddings : 128};
+    double layers = rb_layer_flops(c, starts, 1) * c->num_hidden_layers;
+    double head = 2.0 * (double)starts[1] * c->vocab_size * c->hidden_size;
+    return 2 * PROBE_SEQUENCES * (layers + head);
+}
+
+static uint32_t evaluations(const struct rb_job_spec *spec)
+{
+    uint32_t n = (uint32_t)spec->lambdas.count;
+    bool moved = spec->align.from_job != NULL || spec->align.options.components != 0;
+    if (!spec->has_evaluate)
+        return 0;
+    if (!spec->evaluate.options.control || !moved)
+        return n;
+    return 2 * n - 1 - (rb_alignment_preserves(&spec->align.options) ? 1 : 0);
+}
+
+static uint64_t at_least(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
+                  const struct rb_plan_sizes *sizes, struct rb_plan *ret)
+{
+    const struct rb_config *c = &s->model[0].config;
+    const struct rb_align_spec *align = &spec->align;
+    struct rb_plan p = {.evaluations = evaluations(spec)};
+    uint64_t models = s->model[0].checkpoint.bytes + s->model[1].checkpoint.bytes;
+    uint64_t sums = 0, buffers = 0, working = 0;
+    double cost;
+    if (align->from_job == NULL && align->options.components != 0) {
+        rb_collect_estimate(c, rb_taps_needed(&align->options), sizes->align_tokens, &sums,
+                            &buffers, &cost);
+        p.cost[RB_PHASE_ALIGNING] = cost;
+        p.cost[RB_PHASE_SOLVING] = solve_cost(c, &align->options);
+        working = sums + buffers;
+    }
+    if (align->from_job != NULL || align->options.components != 0)
+        p.cost[RB_PHASE_CERTIFYING] = certify_cost(c);
+    if (spec->has_evaluate) {
+        rb_evaluate_estimate(c, &spec->evaluate.options, sizes->evaluate_tokens, sizes->predicted,
+                             &buffers, &cost);
+        p.cost[RB_PHASE_EVALUATING] = cost * p.evaluations;
+        working = at_least(working, LAMBDAS_IN_FLIGHT * buffers);
+    }
+    struct rb_blend blend = {.a = &s->model[0], .b = &s->model[1], .lambda = 0.5};
+    p.disk_bytes = SMALL_FILES_BYTES + sums;
+    for (size_t i = 0; i < spec->merged.count; i++) {
+        p.cost[RB_PHASE_WRITING] += 3.0 * (double)s->model[0].parameters;
+        p.disk_bytes += rb_write_bytes(&blend, spec->dtype);
+    }
+    p.peak_bytes = PROCESS_BYTES + models + working;
+    *ret = p;
+}
+
+double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates, unsigned workers)
+{
+    double seconds = 0;
+    for (int phase = 0; phase < RB_PHASE_COUNT; phase++)
+        seconds += plan->cost[phase] / rb_rates_of(rates, (enum rb_phase)phase);
+    return seconds / workers;
+}

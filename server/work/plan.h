@@ -1,0 +1,30 @@
+/* server/work/plan.h: what a job will cost, before it runs: operations per phase, memory, disk. */
+#ifndef RB_SERVER_WORK_PLAN_H
+#define RB_SERVER_WORK_PLAN_H
+
+#include "api/service.h"
+#include "server/work/rates.h"
+#include "server/work/subject.h"
+
+struct rb_plan {
+    double cost[RB_PHASE_COUNT]; /* core's unit */
+    uint32_t evaluations;        /* programs that the evaluating phase runs */
+    uint64_t peak_bytes, disk_bytes;
+};
+
+struct rb_plan_sizes {
+    uint64_t align_tokens, evaluate_tokens, predicted;
+};
+/* Of texts read whole. */
+struct rb_plan_sizes rb_plan_sizes_of(const struct rb_subject *s);
+/* Guessed from a sample and the rows counted at registration. */
+struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struct rb_places *p,
+                                         const struct rb_job_spec *spec);
+
+/* s: models opened. Any thread. */
+void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
+                  const struct rb_plan_sizes *sizes, struct rb_plan *ret);
+/* At the rates known, with every worker busy. Loop thread. */
+double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates, unsigned workers);
+
+#endif

@@ -1,0 +1,216 @@
+#include "server/work/subject.h"
+#include "core/merge/curve.h"
+#include "core/tensor/map.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SAMPLE_ROWS = 256 };
+
+static const char *const model_pointers[2] = {"/models/a", "/models/b"};
+
+/* Puts the place in the spec, and what it names, before what core said. */
+static enum rb_status blame(struct rb_error *err, const char *pointer, const char *what,
+                            const char *name)
+{
+    assert(err != NULL);
+    (void)snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
+    return rb_error_prefix(err, "%s '%s': ", what, name);
+}
+
+static void text_place_deinit(struct rb_text_place *t)
+{
+    free(t->name);
+    free(t->path);
+    free(t->text);
+    free(t->text_pair);
+    free(t->label);
+}
+
+void rb_places_deinit(struct rb_places *p)
+{
+    for (int i = 0; i < 2; i++) {
+        free(p->name[i]);
+        free(p->path[i]);
+    }
+    text_place_deinit(&p->align);
+    text_place_deinit(&p->evaluate);
+    free(p->alignment);
+    *p = (struct rb_places){0};
+}
+
+void rb_subject_deinit(struct rb_subject *s)
+{
+    for (int i = 0; i < 2; i++)
+        if (s->opened[i])
+            rb_model_deinit(&s->model[i]);
+    rb_tokenizer_free(s->tokenizer);
+    rb_sequences_deinit(&s->align);
+    rb_sequences_deinit(&s->evaluate);
+    *s = (struct rb_subject){0};
+}
+
+/* ---- models ---- */
+
+static enum rb_status check_vocabulary(const struct rb_subject *s, const struct rb_places *p,
+                                       struct rb_error *err)
+{
+    size_t tokens = rb_tokenizer_vocab_size(s->tokenizer);
+    uint32_t rows = s->model[0].config.vocab_size;
+    if (tokens <= rows)
+        return RB_OK;
+    (void)rb_error_set(err, RB_EVOCAB, "vocab.txt has %zu tokens, config.json's vocab_size is %u",
+                       tokens, rows);
+    return blame(err, model_pointers[0], "model", p->name[0]);
+}
+
+static enum rb_status open_tokenizers(struct rb_subject *s, const struct rb_places *p,
+                                      struct rb_error *err)
+{
+    struct rb_tokenizer *other = NULL;
+    enum rb_status status = rb_tokenizer_open(p->path[0], &s->tokenizer, err);
+    if (status != RB_OK)
+        return blame(err, model_pointers[0], "model", p->name[0]);
+    status = rb_tokenizer_open(p->path[1], &other, err);
+    if (status != RB_OK)
+        return blame(err, model_pointers[1], "model", p->name[1]);
+    status = rb_tokenizer_equal(s->tokenizer, other, err);
+    rb_tokenizer_free(other);
+    if (status != RB_OK)
+        (void)snprintf(err->pointer, sizeof err->pointer, "/models");
+    return status != RB_OK ? status : check_vocabulary(s, p, err);
+}
+
+enum rb_status rb_subject_open_models(struct rb_subject *s, const struct rb_places *p,
+                                      struct rb_error *err)
+{
+    for (int i = 0; i < 2; i++) {
+        enum rb_status status = rb_model_open(p->path[i], &s->model[i], err);
+        if (status != RB_OK)
+            return blame(err, model_pointers[i], "model", p->name[i]);
+        s->opened[i] = true;
+    }
+    enum rb_status status = rb_models_equal(&s->model[0], &s->model[1], err);
+    if (status != RB_OK) {
+        (void)snprintf(err->pointer, sizeof err->pointer, "/models");
+        return rb_error_prefix(err, "models '%s' (a) and '%s' (b): ", p->name[0], p->name[1]);
+    }
+    return open_tokenizers(s, p, err);
+}
+
+/* ---- texts ---- */
+
+/* A text mapped for as long as it is read. */
+struct text_map {
+    struct rb_map *map;
+    struct rb_dataset_view view;
+};
+
+static enum rb_status text_open(const struct rb_text_place *t, bool labels, struct text_map *ret,
+                                struct rb_error *err)
+{
+    struct stat st;
+    int fd = open(t->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return rb_error_errno(err, errno, t->path);
+    enum rb_status status = fstat(fd, &st) == 0 ? rb_map_open(fd, &st, t->path, &ret->map, err)
+                                                : rb_error_errno(err, errno, t->path);
+    close(fd);
+    if (status != RB_OK)
+        return status;
+    ret->view = (struct rb_dataset_view){
+        .label = t->name,
+        .format = t->format,
+        .fields = {.text = t->text, .text_pair = t->text_pair, .label = labels ? t->label : NULL},
+        .data = (const char *)rb_map_data(ret->map),
+        .bytes = (size_t)rb_map_bytes(ret->map),
+    };
+    return RB_OK;
+}
+
+static enum rb_status text_close(struct text_map *m, const struct rb_text_place *t,
+                                 enum rb_status status, struct rb_error *err)
+{
+    bool damaged = rb_map_damaged(m->map);
+    rb_map_close(m->map);
+    if (damaged)
+        return rb_error_set(err, RB_EIO, "%s: was shortened while it was read", t->path);
+    return status;
+}
+
+static uint32_t at_most(uint32_t asked, enum rb_subject_extent extent)
+{
+    if (extent == RB_SUBJECT_WHOLE)
+        return asked;
+    return asked == 0 || asked > SAMPLE_ROWS ? SAMPLE_ROWS : asked;
+}
+
+static enum rb_status read_align(struct rb_subject *s, const struct rb_text_place *t,
+                                 const struct rb_align_spec *o, enum rb_subject_extent extent,
+                                 struct rb_error *err)
+{
+    struct text_map m;
+    enum rb_status status = text_open(t, false, &m, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_sequences_from_rows(s->tokenizer, &m.view, at_most(o->max_sequences, extent),
+                                    o->max_length, &s->align, err);
+    return text_close(&m, t, status, err);
+}
+
+static enum rb_status read_evaluate(struct rb_subject *s, const struct rb_text_place *t,
+                                    const struct rb_evaluate_options *o,
+                                    enum rb_subject_extent extent, struct rb_error *err)
+{
+    struct text_map m;
+    enum rb_status status = text_open(t, o->task != RB_TASK_MLM, &m, err);
+    if (status != RB_OK)
+        return status;
+    /* A sample of one block is masked throughout, or it might happen to predict nothing. */
+    bool whole = extent == RB_SUBJECT_WHOLE;
+    if (o->task == RB_TASK_MLM)
+        status = rb_sequences_mlm(s->tokenizer, &m.view, o->block_size, whole ? o->max_blocks : 1,
+                                  whole ? o->mask_probability : 1, o->seed, &s->evaluate, err);
+    else
+        status = rb_sequences_from_rows(s->tokenizer, &m.view, at_most(o->max_examples, extent),
+                                        o->max_length, &s->evaluate, err);
+    return text_close(&m, t, status, err);
+}
+
+enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_places *p,
+                                     const struct rb_job_spec *spec, enum rb_subject_extent extent,
+                                     struct rb_error *err)
+{
+    enum rb_status status;
+    if (p->align.path != NULL) {
+        status = read_align(s, &p->align, &spec->align, extent, err);
+        if (status != RB_OK)
+            return blame(err, "/align/dataset", "dataset", p->align.name);
+    }
+    if (p->evaluate.path != NULL) {
+        status = read_evaluate(s, &p->evaluate, &spec->evaluate.options, extent, err);
+        if (status != RB_OK)
+            return blame(err, "/evaluate/dataset", "dataset", p->evaluate.name);
+        status = rb_evaluate_check(&s->model[0], &spec->evaluate.options, &s->evaluate, err);
+        if (status == RB_EHEAD)
+            (void)snprintf(err->pointer, sizeof err->pointer, "/evaluate/task");
+        else if (status != RB_OK)
+            return blame(err, "/evaluate/dataset", "dataset", p->evaluate.name);
+        return status;
+    }
+    return RB_OK;
+}
+
+enum rb_status rb_subject_verify(const struct rb_subject *s, const struct rb_places *p,
+                                 struct rb_error *err)
+{
+    for (int i = 0; i < 2; i++)
+        if (s->opened[i] && rb_checkpoint_verify(&s->model[i].checkpoint, err) != RB_OK)
+            return blame(err, model_pointers[i], "model", p->name[i]);
+    return RB_OK;
+}

@@ -1,0 +1,61 @@
+/* server/work/subject.h: what a job works on, opened: two bound models, their tokenizer, and the
+ * texts as token sequences. The same code opens it for a submission's check and for the run, so
+ * both refuse with the same words.
+ *
+ * Pool threads; blocks on disk; err must not be NULL. Errors have their pointer at the member of
+ * the job's spec that names what is wrong ("/models/b"), and name the model or dataset in the
+ * detail.
+ */
+#ifndef RB_SERVER_WORK_SUBJECT_H
+#define RB_SERVER_WORK_SUBJECT_H
+
+#include "api/job_spec.h"
+#include "core/model/model.h"
+#include "core/text/sequences.h"
+
+/* Where a text lies and how it is read. Strings owned; path NULL: the job needs none. */
+struct rb_text_place {
+    char *name, *path;
+    enum rb_format format;
+    char *text, *text_pair, *label;
+    uint64_t rows; /* as counted at registration */
+};
+
+struct rb_places {
+    char *name[2], *path[2]; /* of models a and b */
+    struct rb_text_place align, evaluate;
+    char *alignment; /* path of another job's alignment.safetensors; NULL: none */
+};
+void rb_places_deinit(struct rb_places *p);
+
+/* Zero-initialise. */
+struct rb_subject {
+    struct rb_model model[2];
+    bool opened[2];
+    struct rb_tokenizer *tokenizer;
+    struct rb_sequences align, evaluate; /* count 0 where the job needs none */
+};
+void rb_subject_deinit(struct rb_subject *s);
+
+/* Opens and compares models and tokenizers: RB_EMODELS, RB_EVOCAB (also when the vocabulary has
+ * more tokens than the model has embeddings), or as rb_model_open and rb_tokenizer_open. On
+ * failure s holds what was opened. */
+enum rb_status rb_subject_open_models(struct rb_subject *s, const struct rb_places *p,
+                                      struct rb_error *err) RB_MUST_CHECK;
+
+enum rb_subject_extent {
+    RB_SUBJECT_WHOLE,
+    RB_SUBJECT_SAMPLE, /* as much as shows whether it can be used: some hundred rows, one block */
+};
+
+/* Reads the texts that spec asks for and checks head and labels: RB_EDATASET, RB_EHEAD. spec's
+ * lengths must fit the model (rb_job_spec_fit). */
+enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_places *p,
+                                     const struct rb_job_spec *spec, enum rb_subject_extent extent,
+                                     struct rb_error *err) RB_MUST_CHECK;
+
+/* Has a mapped checkpoint changed while it was read? As rb_checkpoint_verify. */
+enum rb_status rb_subject_verify(const struct rb_subject *s, const struct rb_places *p,
+                                 struct rb_error *err) RB_MUST_CHECK;
+
+#endif
