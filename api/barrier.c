@@ -1,0 +1,253 @@
+#include "api/barrier.h"
+
+#include "api/job.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_whole(const struct rb_barrier_view *v, const struct rb_curve_points *curve)
+{
+    return curve->count == v->lambda_count;
+}
+
+bool rb_curve_barrier(const struct rb_barrier_view *v, const struct rb_curve_points *curve,
+                      struct rb_barrier *ret)
+{
+    if (!is_whole(v, curve) || curve->count < 2)
+        return false;
+    rb_barrier_compute(curve->points, curve->count, ret);
+    return true;
+}
+
+/* The metrics that have a value somewhere on either curve, as a bit set of enum rb_metric. */
+static unsigned metrics_of(const struct rb_barrier_view *v)
+{
+    const struct rb_curve_points *curves[] = {&v->aligned, &v->control};
+    unsigned metrics = 0;
+    for (size_t c = 0; c < (v->has_control ? 2 : 1); c++)
+        for (size_t i = 0; i < curves[c]->count; i++)
+            for (int m = 0; m < RB_METRIC_COUNT; m++)
+                if (!isnan(curves[c]->points[i].metrics[m]))
+                    metrics |= 1U << m;
+    return metrics;
+}
+
+/* ---- rows: the lambdas at which some curve is known ---- */
+
+struct row {
+    double lambda;
+    const struct rb_point *aligned, *control; /* NULL: not yet known */
+};
+
+/* The point at lambda if that is the curve's next one, which *next counts past. */
+static const struct rb_point *take(const struct rb_curve_points *curve, double lambda, size_t *next)
+{
+    if (*next < curve->count && curve->points[*next].lambda == lambda)
+        return &curve->points[(*next)++];
+    return NULL;
+}
+
+/* An array of up to lambda_count rows, for the caller to free; NULL without memory. */
+static struct row *rows_of(const struct rb_barrier_view *v, size_t *ret_count)
+{
+    struct row *rows = calloc(v->lambda_count + 1, sizeof *rows);
+    size_t count = 0, aligned = 0, control = 0;
+    for (size_t i = 0; rows != NULL && i < v->lambda_count; i++) {
+        struct row row = {.lambda = v->lambdas[i]};
+        row.aligned = take(&v->aligned, row.lambda, &aligned);
+        if (v->has_control)
+            row.control = take(&v->control, row.lambda, &control);
+        if (row.aligned != NULL || row.control != NULL)
+            rows[count++] = row;
+    }
+    assert(rows == NULL ||
+           (aligned == v->aligned.count && (!v->has_control || control == v->control.count)));
+    *ret_count = count;
+    return rows;
+}
+
+static const struct rb_point *point_of(const struct row *row, bool control)
+{
+    return control ? row->control : row->aligned;
+}
+
+/* ---- JSON ---- */
+
+static void encode_diagnosis(struct rb_json *w, const struct rb_barrier *b)
+{
+    if (b == NULL) {
+        rb_json_null(w, "barrier");
+        rb_json_null(w, "shape");
+        rb_json_null(w, "peaks");
+        rb_json_null(w, "lowest_lambda");
+        return;
+    }
+    rb_json_object(w, "barrier");
+    rb_json_number(w, "chord", b->chord);
+    rb_json_number(w, "chord_lambda", b->chord_lambda);
+    rb_json_number(w, "mean", b->mean);
+    rb_json_number(w, "mean_lambda", b->mean_lambda);
+    rb_json_end(w);
+    rb_json_string(w, "shape", rb_shape_names[b->shape]);
+    rb_json_array(w, "peaks");
+    for (uint32_t i = 0; i < b->peak_count; i++)
+        rb_json_number(w, NULL, b->peaks[i]);
+    rb_json_end(w);
+    rb_json_number(w, "lowest_lambda", b->lowest_lambda);
+}
+
+static void encode_curve(struct rb_json *w, const char *key, const struct row *rows, size_t count,
+                         bool control, unsigned metrics, const struct rb_barrier *barrier)
+{
+    rb_json_object(w, key);
+    rb_json_array(w, "loss");
+    for (size_t i = 0; i < count; i++) {
+        const struct rb_point *p = point_of(&rows[i], control);
+        rb_json_number(w, NULL, p != NULL ? p->loss : NAN);
+    }
+    rb_json_end(w);
+    rb_json_array(w, "standard_error");
+    for (size_t i = 0; i < count; i++) {
+        const struct rb_point *p = point_of(&rows[i], control);
+        rb_json_number(w, NULL, p != NULL ? p->standard_error : NAN);
+    }
+    rb_json_end(w);
+    rb_json_object(w, "metrics");
+    for (int m = 0; m < RB_METRIC_COUNT; m++) {
+        if ((metrics & 1U << m) == 0)
+            continue;
+        rb_json_array(w, rb_metric_names[m]);
+        for (size_t i = 0; i < count; i++) {
+            const struct rb_point *p = point_of(&rows[i], control);
+            rb_json_number(w, NULL, p != NULL ? p->metrics[m] : NAN);
+        }
+        rb_json_end(w);
+    }
+    rb_json_end(w);
+    encode_diagnosis(w, barrier);
+    rb_json_end(w);
+}
+
+static void encode_reduction(struct rb_json *w, const struct rb_barrier *aligned,
+                             const struct rb_barrier *control)
+{
+    if (aligned == NULL || control == NULL) {
+        rb_json_null(w, "reduction");
+        return;
+    }
+    rb_json_object(w, "reduction");
+    rb_json_number(w, "chord", rb_reduction(aligned->chord, control->chord));
+    rb_json_number(w, "mean", rb_reduction(aligned->mean, control->mean));
+    rb_json_end(w);
+}
+
+void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barrier_view *v)
+{
+    size_t count = 0;
+    struct row *rows = rows_of(v, &count);
+    if (rows == NULL) {
+        w->failed = true;
+        return;
+    }
+    struct rb_barrier barriers[2];
+    bool known[2] = {
+        rb_curve_barrier(v, &v->aligned, &barriers[0]),
+        v->has_control && rb_curve_barrier(v, &v->control, &barriers[1]),
+    };
+    const struct rb_barrier *aligned = known[0] ? &barriers[0] : NULL;
+    const struct rb_barrier *control = known[1] ? &barriers[1] : NULL;
+    unsigned metrics = metrics_of(v);
+
+    rb_json_object(w, key);
+    rb_json_string(w, "job", v->job);
+    rb_json_string(w, "task", rb_task_names[v->task]);
+    rb_json_bool(w, "complete",
+                 is_whole(v, &v->aligned) && (!v->has_control || is_whole(v, &v->control)));
+    rb_json_array(w, "lambdas");
+    for (size_t i = 0; i < count; i++)
+        rb_json_number(w, NULL, rows[i].lambda);
+    rb_json_end(w);
+    encode_curve(w, "aligned", rows, count, false, metrics, aligned);
+    if (v->has_control)
+        encode_curve(w, "control", rows, count, true, metrics, control);
+    else
+        rb_json_null(w, "control");
+    encode_reduction(w, aligned, control);
+    rb_json_end(w);
+    free(rows);
+}
+
+/* ---- CSV ---- */
+
+static void print_header(FILE *out, const struct rb_barrier_view *v, unsigned metrics)
+{
+    static const char *const curves[] = {"aligned", "control"};
+    (void)fprintf(out, "lambda");
+    for (size_t c = 0; c < (v->has_control ? 2 : 1); c++) {
+        (void)fprintf(out, ",%s_loss,%s_standard_error", curves[c], curves[c]);
+        for (int m = 0; m < RB_METRIC_COUNT; m++)
+            if ((metrics & 1U << m) != 0)
+                (void)fprintf(out, ",%s_%s", curves[c], rb_metric_names[m]);
+    }
+    (void)fprintf(out, "\n");
+}
+
+/* ",value", or an empty cell. */
+static void print_cell(FILE *out, double value)
+{
+    char text[RB_NUMBER_SIZE] = "";
+    if (isfinite(value))
+        (void)rb_number_format(value, text);
+    (void)fprintf(out, ",%s", text);
+}
+
+static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metrics,
+                      const struct row *row)
+{
+    char lambda[RB_NUMBER_SIZE];
+    (void)rb_number_format(row->lambda, lambda);
+    (void)fprintf(out, "%s", lambda);
+    for (int c = 0; c < (v->has_control ? 2 : 1); c++) {
+        const struct rb_point *p = point_of(row, c == 1);
+        print_cell(out, p != NULL ? p->loss : NAN);
+        print_cell(out, p != NULL ? p->standard_error : NAN);
+        for (int m = 0; m < RB_METRIC_COUNT; m++)
+            if ((metrics & 1U << m) != 0)
+                print_cell(out, p != NULL ? p->metrics[m] : NAN);
+    }
+    (void)fprintf(out, "\n");
+}
+
+enum rb_status rb_barrier_csv(const struct rb_barrier_view *v, char **ret, size_t *ret_bytes,
+                              struct rb_error *err)
+{
+    size_t count = 0;
+    struct row *rows = rows_of(v, &count);
+    if (rows == NULL)
+        return rb_error_set(err, RB_ENOMEM, "not enough memory for %zu rows", v->lambda_count);
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL)
+        goto err_after_rows;
+    unsigned metrics = metrics_of(v);
+    print_header(out, v, metrics);
+    for (size_t i = 0; i < count; i++)
+        print_row(out, v, metrics, &rows[i]);
+    bool failed = ferror(out) != 0;
+    if (fclose(out) != 0 || failed)
+        goto err_after_rows;
+    free(rows);
+    *ret = text;
+    if (ret_bytes != NULL)
+        *ret_bytes = bytes;
+    return RB_OK;
+
+err_after_rows:
+    free(text);
+    free(rows);
+    return rb_error_set(err, RB_ENOMEM, "not enough memory for a table of %zu rows", count);
+}
