@@ -120,13 +120,13 @@ static int by_name(const void *a, const void *b)
 static enum rb_status gather(struct rb_checkpoint *c, struct rb_error *err)
 {
     size_t n = 0;
-    c->tensors = calloc(c->tensor_count + 1, sizeof *c->tensors);
+    c->tensors = calloc(c->tensor_count + 1, sizeof(void *));
     if (c->tensors == NULL)
         return no_memory(c->path, err);
     for (size_t i = 0; i < c->shard_count; i++)
         for (size_t j = 0; j < c->shards[i].tensor_count; j++)
             c->tensors[n++] = &c->shards[i].tensors[j];
-    qsort(c->tensors, n, sizeof *c->tensors, by_name);
+    qsort(c->tensors, n, sizeof(void *), by_name);
     return RB_OK;
 }
 
@@ -179,7 +179,7 @@ const struct rb_tensor *rb_checkpoint_find(const struct rb_checkpoint *c, const 
     if (c->tensor_count == 0)
         return NULL;
     const struct rb_tensor **found =
-        bsearch(name, c->tensors, c->tensor_count, sizeof *c->tensors, name_of);
+        bsearch(name, c->tensors, c->tensor_count, sizeof(void *), name_of);
     return found != NULL ? *found : NULL;
 }
 

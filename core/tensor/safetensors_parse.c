@@ -50,7 +50,8 @@ struct parser {
 
 static enum rb_status no_memory(struct parser *p)
 {
-    return rb_error_set(p->err, RB_ENOMEM, "%s: no memory for its header", p->label);
+    (void)rb_error_set(p->err, RB_ENOMEM, "%s: no memory for its header", p->label);
+    return RB_ENOMEM;
 }
 
 static void skip_space(struct parser *p)

@@ -64,6 +64,7 @@ static enum rb_status plan_parts(struct rb_st_writer *w, const struct rb_st_spec
 
 static json_t *tensor_entry(const struct rb_st_spec *spec, const struct part *part)
 {
+    uint64_t end = part->begin + part->bytes;
     json_t *shape = json_array();
     for (uint32_t i = 0; i < spec->rank; i++)
         (void)json_array_append_new(shape, json_integer((json_int_t)spec->shape[i]));
@@ -72,8 +73,7 @@ static json_t *tensor_entry(const struct rb_st_spec *spec, const struct part *pa
         return NULL;
     }
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", rb_dtype_name(spec->dtype), "shape", shape,
-                     "data_offsets", (json_int_t)part->begin,
-                     (json_int_t)(part->begin + part->bytes));
+                     "data_offsets", (json_int_t)part->begin, (json_int_t)end);
 }
 
 static enum rb_status add_metadata(const struct rb_st_writer *w, json_t *header,

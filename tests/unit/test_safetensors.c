@@ -225,6 +225,7 @@ static void test_malformed_headers(void **state)
         {"{\"x\":" ENTRY("F32", "[1]", "[0]") "}", 4, "data_offsets are not two"},
         {"{\"x\":" ENTRY("F32", "[1]", "[0,4,8]") "}", 4, "data_offsets are not two"},
         {"{\"x\":" ENTRY("F32", "[1]", "[0,4.0]") "}", 4, "data_offsets are not two"},
+        {"{\"x\":" ENTRY("F32", "[1]", "[0.0,4]") "}", 4, "data_offsets are not two"},
         {"{\"x\":" ENTRY("F32", "[1]", "{\"0\":0}") "}", 4, "data_offsets are not two"},
         {"{\"x\":" ENTRY("F32", "[1]", "[-4,0]") "}", 4, "[-4,0] are not in order"},
         {"{\"x\":" ENTRY("F32", "[1]", "[4,0]") "}", 4, "[4,0] are not in order"},
@@ -281,6 +282,7 @@ static void test_lengths(void **state)
     unsigned char head[10] = {2, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
     for (size_t n = 0; n < 8; n++)
         refuse(head, n, n, "too few");
+    refuse(head, 10, 7, "7 bytes are too few");
     refuse(head, 8, 8, "header length 2, but the file has 8 bytes");
     refuse(head, 9, 9, "header length 2, but the file has 9 bytes");
     refuse(head, 9, 10, "only 9 bytes have arrived");
@@ -363,6 +365,8 @@ static void test_caps(void **state)
     refuse_text(text("{\"%sb\":%s}", a512, entry), 1, "name of 513 bytes");
     refuse_text(text("{\"%s%s%s%s%s%s%s\":%s}", a512, a512, a512, a512, a512, a512, a512, entry), 1,
                 "name of 3584 bytes");
+    refuse_text(text("{\"%s%s%s%s%s%s%s\\q\":%s}", a512, a512, a512, a512, a512, a512, a512, entry),
+                1, "name of 3586 bytes"); /* before a parser sees it */
     /* what would cost a parser its stack or its memory */
     refuse_text(text("{\"x\":{\"shape\":%s", brackets), 0, "does not end");
     refuse_text(text("{\"x\":{\"shape\":[[%s[]]]}}", pairs), 0, "nests the header 5 deep");

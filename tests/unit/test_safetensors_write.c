@@ -25,6 +25,7 @@ static struct {
     int fail_sync_nth;
     int fail_reserve;
     int calls, syncs;
+    off_t reserved; /* by the last fallocate */
     char trace[64]; /* "s" for fsync of a file, "d" of a folder, "r" for rename */
 } faults;
 
@@ -79,6 +80,7 @@ int fallocate(int fd, int mode, off_t offset, off_t bytes)
         errno = faults.fail_reserve;
         return -1;
     }
+    faults.reserved = offset + bytes;
     return (int)syscall(SYS_fallocate, fd, mode, offset, bytes);
 }
 
@@ -167,6 +169,7 @@ static void test_bytes_of_the_file(void **state)
     assert_int_not_equal(padded, sizeof header - 1); /* or the padding is not tested */
     unsigned char *file = tmpdir_read(path, &bytes);
     assert_int_equal(bytes, 8 + padded + 33);
+    assert_int_equal(faults.reserved, bytes);
     assert_int_equal(file[0] | file[1] << 8, padded);
     assert_memory_equal(file + 2, "\0\0\0\0\0", 6);
     assert_memory_equal(file + 8, header, sizeof header - 1);
