@@ -3,7 +3,8 @@
  * A folder becomes facts (sizes, head, parameters, hashes) and problems (what keeps it from being
  * used); a file becomes a count of rows and the names of its fields. Everything below is started
  * on the loop thread, reads and hashes on a pool thread, writes the row into the store, and calls
- * `done` on the loop thread, never from inside the starting call.
+ * `done` on the loop thread, never from inside the starting call. The starting calls return NULL
+ * when out of memory, and then done is never called.
  */
 #ifndef RB_SERVER_WORK_INSPECT_H
 #define RB_SERVER_WORK_INSPECT_H
@@ -18,7 +19,7 @@ struct rb_inspection;
  * with which file. */
 typedef void rb_inspect_done(void *data, enum rb_status status, const struct rb_error *err);
 
-/* The caller went away: done will not be called; the work itself goes on. */
+/* Before done was called: it will not be; the work itself goes on. i may be NULL. */
 void rb_inspection_forget(struct rb_inspection *i);
 
 /* POST /v1/models: registers a folder without copying. path must lie below an import root, links

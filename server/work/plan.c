@@ -8,7 +8,7 @@
 /* Code, libraries, the store's cache and BLAS's buffers. */
 static const uint64_t PROCESS_BYTES = 48 * 1000 * 1000;
 static const uint64_t SMALL_FILES_BYTES = 4 * 1000 * 1000;
-enum { PROBE_SEQUENCES = 16, LAMBDAS_IN_FLIGHT = 2 };
+enum { PROBE_SEQUENCES = 16, PROBE_TOKENS = 32, LAMBDAS_IN_FLIGHT = 2 };
 
 /* ---- how many tokens ---- */
 
@@ -76,7 +76,7 @@ static double solve_cost(const struct rb_config *c, const struct rb_align_option
 
 static double certify_cost(const struct rb_config *c)
 {
-    size_t starts[2] = {0, c->max_position_embeddings < 128 ? c->max_position_embeddings : 128};
+    size_t starts[2] = {0, PROBE_TOKENS};
     double layers = rb_layer_flops(c, starts, 1) * c->num_hidden_layers;
     double head = 2.0 * (double)starts[1] * c->vocab_size * c->hidden_size;
     return 2 * PROBE_SEQUENCES * (layers + head);

@@ -21,6 +21,8 @@
 #include "server/work/pool.h"
 #include "server/work/rates.h"
 
+struct rb_event_row;
+struct rb_inspection;
 struct rb_run;
 
 struct rb_work_options {
@@ -41,6 +43,8 @@ struct rb_work {
     struct rb_work_options options;
     struct rb_pool *pool;
     struct rb_hub hub;
+    struct rb_inspection *inspections; /* under way; inspect.c */
+    uint64_t inspection_order;
     struct rb_rates rates; /* how fast this machine is, learnt from what it did */
 
     /* queue.c */
@@ -78,8 +82,7 @@ enum rb_status rb_work_cancel(struct rb_work *w, const char *job_id, enum rb_job
  * job. Leaves a job that is not under way as it is. */
 void rb_work_overlay(const struct rb_work *w, struct rb_job *job);
 
-/* Commits and rings: the event of a change that somebody else (PATCH) made. Frees the row. */
-struct rb_event_row;
+/* Rings for the event of a change that was committed, and frees the row. */
 void rb_work_publish(struct rb_work *w, struct rb_event_row *event);
 
 /* SIGTERM: claims nothing more, stops what is under way, puts running jobs back into the queue so

@@ -1,0 +1,514 @@
+/* DESIGN. Four steps: find the files (pool), recall their digests (loop), hash and examine (pool),
+ * write the row (loop). Two uploads into one model may be looked at at the same time, and the
+ * older look may end last; it is then out of date and writes nothing. */
+#include "server/work/inspect.h"
+#include "core/model/model.h"
+#include "core/tensor/map.h"
+#include "core/text/tokenizer.h"
+#include "server/base/clock.h"
+#include "server/base/fsutil.h"
+#include "server/base/log.h"
+#include "server/store/datasets.h"
+#include "server/store/jobs.h"
+#include "server/store/models.h"
+#include "server/work/digests.h"
+#include "server/work/imports.h"
+#include "server/work/work.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct rb_inspection {
+    struct rb_work *w;
+    struct rb_inspection *next; /* of w->inspections */
+    struct rb_async async;
+    rb_inspect_done *done; /* NULL: forgotten */
+    void *data;
+
+    bool is_model, uploaded;
+    bool superseded; /* a later look at the same thing has been written */
+    uint64_t order;
+    char *name;
+    char *path; /* as given; once found the real one */
+    struct rb_digests digests;
+    struct rb_model_resource model;
+    struct rb_dataset_resource dataset;
+    char stored[160]; /* an uploaded dataset's place below the data folder */
+
+    enum rb_status status;
+    struct rb_error error;
+};
+
+static void inspection_free(struct rb_inspection *i)
+{
+    rb_digests_deinit(&i->digests);
+    rb_model_resource_deinit(&i->model);
+    rb_dataset_resource_deinit(&i->dataset);
+    free(i->name);
+    free(i->path);
+    free(i);
+}
+
+/* ---- facts about a model ---- */
+
+static void add_problem(struct rb_inspection *i, const struct rb_error *problem)
+{
+    struct rb_model_resource *m = &i->model;
+    struct rb_model_problem *grown =
+        realloc(m->problems, (m->problem_count + 1) * sizeof *m->problems);
+    if (grown == NULL) {
+        i->status = rb_error_set(&i->error, RB_ENOMEM, "no memory to describe the model");
+        return;
+    }
+    m->problems = grown;
+    struct rb_model_problem *p = &grown[m->problem_count++];
+    p->status = problem->status;
+    (void)snprintf(p->detail, sizeof p->detail, "%s", problem->detail);
+}
+
+/* Messages name files by their path; whoever uploaded them knows only their names. */
+static void strip_folder(struct rb_error *err, const char *folder)
+{
+    size_t n = strlen(folder);
+    if (strncmp(err->detail, folder, n) == 0 && err->detail[n] == '/')
+        memmove(err->detail, err->detail + n + 1, strlen(err->detail + n));
+}
+
+static void take_config(struct rb_model_resource *m, const struct rb_architecture *arch,
+                        const struct rb_config *c)
+{
+    (void)snprintf(m->architecture, sizeof m->architecture, "%s",
+                   c->class_name[0] != '\0' ? c->class_name : arch->model_type);
+    m->hidden_size = c->hidden_size;
+    m->num_layers = c->num_hidden_layers;
+    m->num_heads = c->num_attention_heads;
+    m->intermediate_size = c->intermediate_size;
+    m->vocab_size = c->vocab_size;
+    m->max_position_embeddings = c->max_position_embeddings;
+}
+
+/* What a folder without usable weights still says of itself. */
+static void read_config_alone(struct rb_inspection *i)
+{
+    const struct rb_architecture *arch;
+    struct rb_config config;
+    char *text = NULL;
+    size_t bytes = 0;
+    int fd = -1;
+    if (rb_root_open(i->path, false, &fd, NULL) != RB_OK)
+        return;
+    if (rb_file_get(fd, "config.json", (size_t)4 << 20, &text, &bytes, NULL) == RB_OK) {
+        json_t *json = NULL;
+        if (rb_body_parse(text, bytes, (size_t)4 << 20, &json, NULL) == RB_OK &&
+            rb_config_parse("config.json", json, &arch, &config, NULL) == RB_OK)
+            take_config(&i->model, arch, &config);
+        json_decref(json);
+    }
+    free(text);
+    close(fd);
+}
+
+static enum rb_status examine_weights(struct rb_inspection *i, struct rb_error *err)
+{
+    struct rb_model model;
+    enum rb_status status = rb_model_open(i->path, &model, err);
+    if (status != RB_OK)
+        return status;
+    take_config(&i->model, model.arch, &model.config);
+    i->model.parameters = model.parameters;
+    (void)snprintf(i->model.dtype, sizeof i->model.dtype, "%s",
+                   rb_dtype_name(rb_model_dtype(&model)));
+    status = rb_checkpoint_verify(&model.checkpoint, err);
+    rb_model_deinit(&model);
+    return status;
+}
+
+static enum rb_status examine_vocabulary(struct rb_inspection *i, struct rb_error *err)
+{
+    struct rb_tokenizer *t = NULL;
+    enum rb_status status = rb_tokenizer_open(i->path, &t, err);
+    if (status != RB_OK)
+        return status;
+    size_t tokens = rb_tokenizer_vocab_size(t);
+    rb_tokenizer_free(t);
+    if (i->model.vocab_size > 0 && tokens > i->model.vocab_size)
+        return rb_error_set(err, RB_EVOCAB,
+                            "vocab.txt: %zu tokens, but config.json's vocab_size is %u", tokens,
+                            i->model.vocab_size);
+    return RB_OK;
+}
+
+static void list_files(struct rb_inspection *i)
+{
+    struct rb_model_resource *m = &i->model;
+    m->files = calloc(i->digests.count + 1, sizeof *m->files);
+    if (m->files == NULL) {
+        i->status = rb_error_set(&i->error, RB_ENOMEM, "no memory to describe the model");
+        return;
+    }
+    for (size_t k = 0; k < i->digests.count; k++) {
+        const struct rb_digest_file *f = &i->digests.files[k];
+        struct rb_model_file *to = &m->files[m->file_count++];
+        (void)snprintf(to->name, sizeof to->name, "%.63s", f->name);
+        to->bytes = f->bytes;
+        rb_sha256_hex(f->sha256, to->sha256);
+    }
+    m->bytes = rb_digests_bytes(&i->digests);
+}
+
+static void examine_model(struct rb_inspection *i)
+{
+    enum rb_status (*const examinations[])(struct rb_inspection *, struct rb_error *) = {
+        examine_weights, examine_vocabulary};
+    bool missing = false, wrong = false;
+    list_files(i);
+    for (size_t k = 0; k < 2 && i->status == RB_OK; k++) {
+        struct rb_error problem = {.status = RB_OK};
+        enum rb_status status = examinations[k](i, &problem);
+        if (status == RB_OK)
+            continue;
+        strip_folder(&problem, i->path);
+        missing = missing || status == RB_ENOTFOUND;
+        wrong = wrong || status != RB_ENOTFOUND;
+        add_problem(i, &problem);
+    }
+    i->model.status = wrong ? RB_MODEL_INVALID : missing ? RB_MODEL_INCOMPLETE : RB_MODEL_READY;
+    if (i->model.hidden_size == 0)
+        read_config_alone(i);
+    if (i->model.status == RB_MODEL_READY)
+        rb_digests_model_hex(&i->digests, i->model.sha256);
+    if (!i->uploaded && i->model.problem_count > 0 && i->status == RB_OK)
+        i->status = rb_error_set(
+            &i->error,
+            i->model.problems[0].status == RB_ENOTFOUND ? RB_EINPUT : i->model.problems[0].status,
+            "%s: %s", i->path, i->model.problems[0].detail);
+}
+
+/* ---- facts about a dataset ---- */
+
+static enum rb_status read_dataset(struct rb_inspection *i, struct rb_dataset_summary *summary,
+                                   struct rb_error *err)
+{
+    const struct rb_dataset_resource *d = &i->dataset;
+    const struct rb_fields fields = {d->fields.text, d->fields.text_pair, d->fields.label};
+    struct rb_map *map = NULL;
+    struct stat st;
+    int fd = open(i->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        int error_number = errno;
+        if (fd >= 0)
+            close(fd);
+        return rb_error_errno(err, error_number, i->path);
+    }
+    if (st.st_size == 0) {
+        close(fd);
+        return rb_error_set(err, RB_EDATASET, "no usable line: the file is empty");
+    }
+    enum rb_status status = rb_map_open(fd, &st, i->path, &map, err);
+    close(fd);
+    if (status != RB_OK)
+        return status;
+    status =
+        rb_dataset_check(i->uploaded ? i->name : i->path, d->format, &fields,
+                         (const char *)rb_map_data(map), (size_t)rb_map_bytes(map), summary, err);
+    if (rb_map_damaged(map))
+        status = rb_error_set(err, RB_EIO, "%s: was shortened while it was read", i->path);
+    rb_map_close(map);
+    return status;
+}
+
+/* Under a name of its own, so that the row and the file it names change together: a crash in
+ * between leaves a file that no row names. */
+static enum rb_status store_dataset(struct rb_inspection *i, struct rb_error *err)
+{
+    char folder[80];
+    int data_fd = i->w->options.data_fd;
+    (void)snprintf(folder, sizeof folder, "datasets/%s", i->name);
+    (void)snprintf(i->stored, sizeof i->stored, "%s/%.16s", folder, i->dataset.sha256);
+    enum rb_status status = rb_mkdirs_beneath(data_fd, folder, err);
+    if (status != RB_OK)
+        return status;
+    const char *below = i->path + strlen(i->w->options.data_dir) + 1;
+    if (renameat(data_fd, below, data_fd, i->stored) != 0)
+        return rb_error_errno(err, errno, i->stored);
+    return rb_sync_beneath(data_fd, i->stored, err);
+}
+
+static void examine_dataset(struct rb_inspection *i)
+{
+    struct rb_dataset_summary summary = {0};
+    i->status = read_dataset(i, &summary, &i->error);
+    if (i->status != RB_OK)
+        return;
+    i->dataset.rows = summary.rows;
+    rb_dataset_summary_deinit(&summary);
+    i->dataset.bytes = rb_digests_bytes(&i->digests);
+    rb_digests_file_hex(&i->digests, i->dataset.sha256);
+    if (i->uploaded)
+        i->status = store_dataset(i, &i->error);
+}
+
+/* ---- steps ---- */
+
+static void find(struct rb_async *a)
+{
+    struct rb_inspection *i = a->data;
+    const struct rb_strings *roots = i->uploaded ? NULL : i->w->options.import_roots;
+    if (i->status != RB_OK)
+        return;
+    if (!i->uploaded) {
+        char *real = NULL;
+        i->status = rb_import_resolve(roots, i->path, &real, &i->error);
+        if (i->status == RB_ENOTFOUND)
+            i->status = rb_error_at(&i->error, RB_EINPUT, "/path", "%s: no such %s", i->path,
+                                    i->is_model ? "folder" : "file");
+        if (i->status != RB_OK)
+            return;
+        free(i->path);
+        i->path = real;
+    }
+    i->status = i->is_model
+                    ? rb_digests_scan_folder(i->path, i->uploaded, roots, &i->digests, &i->error)
+                    : rb_digests_scan_file(i->path, &i->digests, &i->error);
+    if (i->status == RB_ENOTFOUND) /* of a folder that is there: some file of a checkpoint */
+        i->status = i->error.status = RB_EINPUT;
+}
+
+static void examine(struct rb_async *a)
+{
+    struct rb_inspection *i = a->data;
+    if (i->status == RB_OK)
+        i->status = rb_digests_compute(&i->digests, NULL, &i->error);
+    if (i->status == RB_OK)
+        (i->is_model ? examine_model : examine_dataset)(i);
+    if (i->status != RB_OK && !i->is_model && i->uploaded)
+        (void)unlink(i->path);
+}
+
+static enum rb_status name_is_free(struct rb_inspection *i, struct rb_error *err)
+{
+    struct rb_model_row model;
+    struct rb_dataset_row dataset;
+    enum rb_status status = i->is_model ? rb_model_get(i->w->store, i->name, &model, err)
+                                        : rb_dataset_get(i->w->store, i->name, &dataset, err);
+    if (status == RB_ENOTFOUND)
+        return RB_OK;
+    if (status != RB_OK)
+        return status;
+    if (i->is_model)
+        rb_model_row_deinit(&model);
+    else
+        rb_dataset_row_deinit(&dataset);
+    return rb_error_at(err, RB_ECONFLICT, "/name", "a %s named '%s' is registered already",
+                       i->is_model ? "model" : "dataset", i->name);
+}
+
+static enum rb_status put_model(struct rb_inspection *i, struct rb_error *err)
+{
+    char place[80];
+    (void)snprintf(place, sizeof place, "models/%s", i->name);
+    struct rb_model_row row = {
+        .resource = i->model,
+        .imported = !i->uploaded,
+        .path = i->uploaded ? place : i->path,
+        .updated_ms = rb_clock_realtime_ms(),
+    };
+    row.resource.created_ms = row.updated_ms;
+    return rb_model_put(i->w->store, &row, NULL, err);
+}
+
+static void remove_other_files(struct rb_inspection *i, const char *old)
+{
+    if (old != NULL && strcmp(old, i->stored) != 0)
+        (void)rb_remove_beneath(i->w->options.data_fd, old, NULL);
+}
+
+static enum rb_status put_dataset(struct rb_inspection *i, struct rb_error *err)
+{
+    struct rb_dataset_row row = {
+        .resource = i->dataset,
+        .imported = !i->uploaded,
+        .path = i->uploaded ? i->stored : i->path,
+        .updated_ms = rb_clock_realtime_ms(),
+    };
+    struct rb_dataset_row old = {.path = NULL};
+    bool used = false;
+    row.resource.created_ms = row.updated_ms;
+    enum rb_status status = rb_jobs_use_dataset(i->w->store, i->name, &used, err);
+    if (status == RB_OK && used)
+        status = rb_error_set(err, RB_EINUSE, "dataset '%s' is used by a live job", i->name);
+    if (status != RB_OK)
+        return status;
+    bool replaces = rb_dataset_get(i->w->store, i->name, &old, NULL) == RB_OK;
+    status = rb_dataset_put(i->w->store, &row, NULL, err);
+    if (status == RB_OK && replaces && !old.imported && i->uploaded)
+        remove_other_files(i, old.path);
+    if (replaces)
+        rb_dataset_row_deinit(&old);
+    return status;
+}
+
+static enum rb_status put(struct rb_inspection *i, struct rb_error *err)
+{
+    enum rb_status status = RB_OK;
+    if (!i->uploaded)
+        status = name_is_free(i, err);
+    if (status != RB_OK || i->superseded)
+        return status;
+    (void)snprintf(i->model.name, sizeof i->model.name, "%s", i->name);
+    (void)snprintf(i->dataset.name, sizeof i->dataset.name, "%s", i->name);
+    status = i->is_model ? put_model(i, err) : put_dataset(i, err);
+    for (struct rb_inspection *o = i->w->inspections; status == RB_OK && o != NULL; o = o->next)
+        if (o->is_model == i->is_model && o->order < i->order && strcmp(o->name, i->name) == 0)
+            o->superseded = true;
+    return status;
+}
+
+static void unlist(struct rb_inspection *i)
+{
+    struct rb_inspection **at = &i->w->inspections;
+    while (*at != i)
+        at = &(*at)->next;
+    *at = i->next;
+}
+
+static void examined(struct rb_async *a)
+{
+    struct rb_inspection *i = a->data;
+    if (i->status == RB_OK) {
+        rb_digests_remember(&i->digests, i->w->store);
+        i->status = put(i, &i->error);
+    }
+    unlist(i);
+    if (i->status != RB_OK)
+        rb_log_warn(i->is_model ? "model refused" : "dataset refused", RB_S("name", i->name),
+                    RB_ERROR_FIELDS(&i->error));
+    else
+        rb_log_info(i->is_model ? "model" : "dataset", RB_S("name", i->name),
+                    RB_S("status", i->is_model ? rb_model_status_names[i->model.status] : "ready"));
+    if (i->done != NULL)
+        i->done(i->data, i->status, i->status == RB_OK ? NULL : &i->error);
+    inspection_free(i);
+}
+
+static void found(struct rb_async *a)
+{
+    struct rb_inspection *i = a->data;
+    rb_digests_recall(&i->digests, i->w->store);
+    i->async.work = examine;
+    i->async.done = examined;
+    rb_async_start(i->w->pool, &i->async);
+}
+
+/* ---- the four ways in ---- */
+
+static struct rb_inspection *inspection_new(struct rb_work *w, bool is_model, bool uploaded,
+                                            const char *name, char *path, rb_inspect_done *done,
+                                            void *data)
+{
+    struct rb_inspection *i = calloc(1, sizeof *i);
+    char *copy = strdup(name);
+    if (i == NULL || copy == NULL || path == NULL) {
+        free(i);
+        free(copy);
+        free(path);
+        return NULL;
+    }
+    *i = (struct rb_inspection){
+        .w = w,
+        .next = w->inspections,
+        .async = {.work = find, .done = found, .data = i},
+        .done = done,
+        .data = data,
+        .is_model = is_model,
+        .uploaded = uploaded,
+        .order = w->inspection_order++,
+        .name = copy,
+        .path = path,
+    };
+    w->inspections = i;
+    return i;
+}
+
+static struct rb_inspection *begin(struct rb_inspection *i)
+{
+    if (i != NULL) {
+        if (!i->uploaded)
+            i->status = name_is_free(i, &i->error);
+        rb_async_start(i->w->pool, &i->async);
+    }
+    return i;
+}
+
+static char *below_data(const struct rb_work *w, const char *path)
+{
+    char *full = NULL;
+    return asprintf(&full, "%s/%s", w->options.data_dir, path) < 0 ? NULL : full;
+}
+
+struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const char *path,
+                                      rb_inspect_done *done, void *data)
+{
+    return begin(inspection_new(w, true, false, name, strdup(path), done, data));
+}
+
+struct rb_inspection *rb_model_uploaded(struct rb_work *w, const char *name, rb_inspect_done *done,
+                                        void *data)
+{
+    char place[80];
+    (void)snprintf(place, sizeof place, "models/%s", name);
+    return begin(inspection_new(w, true, true, name, below_data(w, place), done, data));
+}
+
+static char *copy_or_null(const char *s, bool *failed)
+{
+    char *copy = s != NULL ? strdup(s) : NULL;
+    *failed = *failed || (s != NULL && copy == NULL);
+    return copy;
+}
+
+static struct rb_inspection *begin_dataset(struct rb_inspection *i, enum rb_format format,
+                                           const struct rb_fields *fields)
+{
+    bool failed = false;
+    if (i == NULL)
+        return NULL;
+    i->dataset.format = format;
+    i->dataset.fields = (struct rb_dataset_fields){
+        .text = copy_or_null(fields->text, &failed),
+        .text_pair = copy_or_null(fields->text_pair, &failed),
+        .label = copy_or_null(fields->label, &failed),
+    };
+    if (failed) {
+        unlist(i);
+        inspection_free(i);
+        return NULL;
+    }
+    return begin(i);
+}
+
+struct rb_inspection *rb_dataset_import(struct rb_work *w, const char *name, const char *path,
+                                        enum rb_format format, const struct rb_fields *fields,
+                                        rb_inspect_done *done, void *data)
+{
+    struct rb_inspection *i = inspection_new(w, false, false, name, strdup(path), done, data);
+    return begin_dataset(i, format, fields);
+}
+
+struct rb_inspection *rb_dataset_uploaded(struct rb_work *w, const char *name, const char *path,
+                                          enum rb_format format, const struct rb_fields *fields,
+                                          rb_inspect_done *done, void *data)
+{
+    struct rb_inspection *i = inspection_new(w, false, true, name, below_data(w, path), done, data);
+    return begin_dataset(i, format, fields);
+}
+
+void rb_inspection_forget(struct rb_inspection *i)
+{
+    if (i != NULL)
+        i->done = NULL;
+}
