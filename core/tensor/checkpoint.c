@@ -1,7 +1,7 @@
 #include "core/tensor/checkpoint.h"
 #include "core/tensor/json_bounded.h"
 #include "core/tensor/map.h"
-#include "core/tensor/weights.h"
+#include "core/tensor/shards.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@ static enum rb_status read_config(struct rb_checkpoint *c, int dir_fd, struct rb
     return s;
 }
 
-static enum rb_status open_shards(struct rb_checkpoint *c, const struct rb_weights *w,
+static enum rb_status open_shards(struct rb_checkpoint *c, const struct rb_shards *w,
                                   struct rb_error *err)
 {
     c->shards = calloc(w->count, sizeof *c->shards);
@@ -65,7 +65,7 @@ static enum rb_status open_shards(struct rb_checkpoint *c, const struct rb_weigh
 }
 
 /* Everything the index names is in the shard it names... */
-static enum rb_status check_index(const struct rb_checkpoint *c, const struct rb_weights *w,
+static enum rb_status check_index(const struct rb_checkpoint *c, const struct rb_shards *w,
                                   struct rb_error *err)
 {
     const char *name;
@@ -73,7 +73,7 @@ static enum rb_status check_index(const struct rb_checkpoint *c, const struct rb
     json_object_foreach(w->map, name, file)
     {
         const struct rb_safetensors *shard =
-            &c->shards[rb_weights_position(w, json_string_value(file))];
+            &c->shards[rb_shards_position(w, json_string_value(file))];
         if (rb_safetensors_find(shard, name) == NULL)
             return rb_error_set(err, RB_ESAFETENSORS,
                                 "%s: tensor '%.120s' is missing, the index says it is here",
@@ -84,7 +84,7 @@ static enum rb_status check_index(const struct rb_checkpoint *c, const struct rb
 
 /* ...and everything in the shards is named by the index, for that shard: so none is there twice. */
 static enum rb_status check_shard(const struct rb_safetensors *shard, const char *file,
-                                  const struct rb_weights *w, struct rb_error *err)
+                                  const struct rb_shards *w, struct rb_error *err)
 {
     for (size_t i = 0; i < shard->tensor_count; i++) {
         const char *name = shard->tensors[i].name;
@@ -100,7 +100,7 @@ static enum rb_status check_shard(const struct rb_safetensors *shard, const char
     return RB_OK;
 }
 
-static enum rb_status check_shards(const struct rb_checkpoint *c, const struct rb_weights *w,
+static enum rb_status check_shards(const struct rb_checkpoint *c, const struct rb_shards *w,
                                    struct rb_error *err)
 {
     if (w->map == NULL)
@@ -134,7 +134,7 @@ enum rb_status rb_checkpoint_open(const char *folder, struct rb_checkpoint *ret,
                                   struct rb_error *err)
 {
     struct rb_checkpoint c = {0};
-    struct rb_weights weights = {0};
+    struct rb_shards weights = {0};
     int dir_fd = -1;
     enum rb_status s = open_folder(folder, &dir_fd, err);
     if (s != RB_OK)
@@ -142,14 +142,14 @@ enum rb_status rb_checkpoint_open(const char *folder, struct rb_checkpoint *ret,
     c.path = strdup(folder);
     s = c.path != NULL ? read_config(&c, dir_fd, err) : no_memory(folder, err);
     if (s == RB_OK)
-        s = rb_weights_list(dir_fd, folder, &weights, err);
+        s = rb_shards_list(dir_fd, folder, &weights, err);
     if (s == RB_OK)
         s = open_shards(&c, &weights, err);
     if (s == RB_OK)
         s = check_shards(&c, &weights, err);
     if (s == RB_OK)
         s = gather(&c, err);
-    rb_weights_deinit(&weights);
+    rb_shards_deinit(&weights);
     close(dir_fd);
     if (s == RB_OK)
         *ret = c;
@@ -220,7 +220,7 @@ static int by_string(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static enum rb_status list_files(int dir_fd, const char *folder, const struct rb_weights *w,
+static enum rb_status list_files(int dir_fd, const char *folder, const struct rb_shards *w,
                                  char ***ret, struct rb_error *err)
 {
     enum rb_status s = RB_OK;
@@ -232,7 +232,7 @@ static enum rb_status list_files(int dir_fd, const char *folder, const struct rb
         s = add_file(dir_fd, folder, companions[i].name, companions[i].required, files, &count,
                      err);
     if (s == RB_OK && w->index != NULL)
-        s = add_file(dir_fd, folder, RB_WEIGHTS_INDEX, true, files, &count, err);
+        s = add_file(dir_fd, folder, RB_SHARDS_INDEX, true, files, &count, err);
     for (size_t i = 0; s == RB_OK && i < w->count; i++)
         s = add_file(dir_fd, folder, w->names[i], true, files, &count, err);
     if (s != RB_OK) {
@@ -246,15 +246,15 @@ static enum rb_status list_files(int dir_fd, const char *folder, const struct rb
 
 enum rb_status rb_checkpoint_files(const char *folder, char ***ret, struct rb_error *err)
 {
-    struct rb_weights weights;
+    struct rb_shards weights;
     int dir_fd = -1;
     enum rb_status s = open_folder(folder, &dir_fd, err);
     if (s != RB_OK)
         return s;
-    s = rb_weights_list(dir_fd, folder, &weights, err);
+    s = rb_shards_list(dir_fd, folder, &weights, err);
     if (s == RB_OK) {
         s = list_files(dir_fd, folder, &weights, ret, err);
-        rb_weights_deinit(&weights);
+        rb_shards_deinit(&weights);
     }
     close(dir_fd);
     return s;

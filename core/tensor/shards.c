@@ -1,4 +1,4 @@
-#include "core/tensor/weights.h"
+#include "core/tensor/shards.h"
 #include "core/tensor/json_bounded.h"
 #include "core/tensor/safetensors.h"
 
@@ -50,7 +50,7 @@ static size_t sort_unique(const char **names, size_t count)
     return kept;
 }
 
-static enum rb_status collect_names(const char *label, struct rb_weights *w, struct rb_error *err)
+static enum rb_status collect_names(const char *label, struct rb_shards *w, struct rb_error *err)
 {
     const char *tensor;
     json_t *file;
@@ -76,54 +76,54 @@ static enum rb_status collect_names(const char *label, struct rb_weights *w, str
     return RB_OK;
 }
 
-static enum rb_status list_single(const char *folder, struct rb_weights *ret, struct rb_error *err)
+static enum rb_status list_single(const char *folder, struct rb_shards *ret, struct rb_error *err)
 {
     const char **names = calloc(1, sizeof *names);
     if (names == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory to open it", folder);
     names[0] = single_name;
-    *ret = (struct rb_weights){.names = names, .count = 1};
+    *ret = (struct rb_shards){.names = names, .count = 1};
     return RB_OK;
 }
 
-static enum rb_status list_indexed(int dir_fd, const char *folder, struct rb_weights *ret,
+static enum rb_status list_indexed(int dir_fd, const char *folder, struct rb_shards *ret,
                                    struct rb_error *err)
 {
-    struct rb_weights w = {0};
-    char *label = rb_path_join(folder, RB_WEIGHTS_INDEX);
+    struct rb_shards w = {0};
+    char *label = rb_path_join(folder, RB_SHARDS_INDEX);
     if (label == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory to open it", folder);
     enum rb_status s =
-        rb_json_file(dir_fd, RB_WEIGHTS_INDEX, label, index_limits, RB_ESAFETENSORS, &w.index, err);
+        rb_json_file(dir_fd, RB_SHARDS_INDEX, label, index_limits, RB_ESAFETENSORS, &w.index, err);
     if (s == RB_OK)
         s = collect_names(label, &w, err);
     free(label);
     if (s == RB_OK)
         *ret = w;
     else
-        rb_weights_deinit(&w);
+        rb_shards_deinit(&w);
     return s;
 }
 
-enum rb_status rb_weights_list(int dir_fd, const char *folder, struct rb_weights *ret,
+enum rb_status rb_shards_list(int dir_fd, const char *folder, struct rb_shards *ret,
                                struct rb_error *err)
 {
     if (faccessat(dir_fd, single_name, F_OK, 0) == 0)
         return list_single(folder, ret, err);
-    if (faccessat(dir_fd, RB_WEIGHTS_INDEX, F_OK, 0) == 0)
+    if (faccessat(dir_fd, RB_SHARDS_INDEX, F_OK, 0) == 0)
         return list_indexed(dir_fd, folder, ret, err);
     return rb_error_set(err, RB_ENOTFOUND, "%s: neither %s nor %s is there", folder, single_name,
-                        RB_WEIGHTS_INDEX);
+                        RB_SHARDS_INDEX);
 }
 
-void rb_weights_deinit(struct rb_weights *w)
+void rb_shards_deinit(struct rb_shards *w)
 {
     free(w->names);
     json_decref(w->index);
-    *w = (struct rb_weights){0};
+    *w = (struct rb_shards){0};
 }
 
-size_t rb_weights_position(const struct rb_weights *w, const char *name)
+size_t rb_shards_position(const struct rb_shards *w, const char *name)
 {
     const char **found = bsearch(&name, w->names, w->count, sizeof *w->names, by_string);
     assert(found != NULL);
