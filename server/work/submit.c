@@ -1,0 +1,403 @@
+#include "server/work/submit.h"
+#include "core/align/alignment.h"
+#include "server/base/fsutil.h"
+#include "server/base/ids.h"
+#include "server/base/log.h"
+#include "server/store/jobs.h"
+#include "server/store/results.h"
+#include "server/work/jobdir.h"
+#include "server/work/plan.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct item {
+    struct rb_submission_item public;
+    struct rb_places places;
+    uint64_t versions[RB_JOB_INPUTS_MAX];
+    struct rb_plan plan;
+    struct rb_event_row event;
+    bool folder; /* made for an alignment that is reused */
+};
+
+struct rb_submission {
+    struct rb_work *w;
+    struct rb_async async;
+    rb_submit_done *done;
+    void *data;
+    bool batch, checking, freed, committed;
+
+    struct item *items;
+    size_t count;
+    char retry_of[RB_JOB_ID_SIZE];
+    int64_t retry_seq;
+    bool reuse; /* the old job's inputs have the same digests */
+
+    enum rb_status status;
+    struct rb_error error;
+};
+
+static void submission_deinit(struct rb_submission *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct item *it = &s->items[i];
+        char folder[RB_JOB_PATH_SIZE];
+        if (it->folder && !s->committed)
+            (void)rb_remove_beneath(s->w->options.data_fd, rb_job_path(it->public.id, NULL, folder),
+                                    NULL);
+        rb_job_spec_deinit(&it->public.spec);
+        rb_places_deinit(&it->places);
+        rb_event_row_deinit(&it->event);
+    }
+    free(s->items);
+    free(s);
+}
+
+void rb_submission_free(struct rb_submission *s)
+{
+    if (s == NULL)
+        return;
+    s->freed = true;
+    if (!s->checking)
+        submission_deinit(s);
+}
+
+/* In a batch a pointer starts at the job that it is about. */
+static void place_error(struct rb_submission *s, size_t i)
+{
+    char pointer[sizeof s->error.pointer];
+    if (!s->batch)
+        return;
+    int used = snprintf(pointer, sizeof pointer, "/jobs/%zu", i);
+    (void)snprintf(pointer + used, sizeof pointer - (size_t)used, "%s", s->error.pointer);
+    memcpy(s->error.pointer, pointer, sizeof pointer);
+}
+
+/* ---- on a pool thread ---- */
+
+static bool same_models(const struct item *a, const struct item *b)
+{
+    return strcmp(a->places.path[0], b->places.path[0]) == 0 &&
+           strcmp(a->places.path[1], b->places.path[1]) == 0;
+}
+
+static enum rb_status check_alignment(const struct item *it, const struct rb_subject *subject,
+                                      struct rb_error *err)
+{
+    struct rb_alignment *alignment = NULL;
+    struct rb_motion motion;
+    enum rb_status status = rb_alignment_load(it->places.alignment, &alignment, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_alignment_motion(alignment, &subject->model[1], &motion, err);
+    if (status == RB_OK)
+        rb_motion_deinit(&motion);
+    else
+        (void)snprintf(err->pointer, sizeof err->pointer, "/align/from_job");
+    rb_alignment_free(alignment);
+    return status;
+}
+
+static enum rb_status check_disk(const struct rb_submission *s, const struct item *it,
+                                 struct rb_error *err)
+{
+    uint64_t free_bytes;
+    enum rb_status status = rb_disk_free(s->w->options.data_fd, &free_bytes, err);
+    if (status == RB_OK && free_bytes < it->plan.disk_bytes)
+        return rb_error_set(err, RB_EDISKFULL,
+                            "the job will write %llu MB, %llu MB are free in the data folder",
+                            (unsigned long long)(it->plan.disk_bytes / 1000000),
+                            (unsigned long long)(free_bytes / 1000000));
+    return status;
+}
+
+static enum rb_status check_item(struct rb_submission *s, struct item *it,
+                                 struct rb_subject *subject, struct rb_error *err)
+{
+    struct rb_job_spec *spec = &it->public.spec;
+    enum rb_status status = RB_OK;
+    if (!subject->opened[1])
+        status = rb_subject_open_models(subject, &it->places, err);
+    if (status == RB_OK)
+        status =
+            rb_job_spec_fit(spec, "", subject->model[0].config.max_position_embeddings, NULL, err);
+    if (status == RB_OK)
+        status = rb_subject_read_texts(subject, &it->places, spec, RB_SUBJECT_SAMPLE, err);
+    if (status == RB_OK && it->places.alignment != NULL)
+        status = check_alignment(it, subject, err);
+    if (status != RB_OK)
+        return status;
+    struct rb_plan_sizes sizes = rb_plan_sizes_guess(subject, &it->places, spec);
+    rb_plan_make(subject, spec, &sizes, &it->plan);
+    return check_disk(s, it, err);
+}
+
+static void check(struct rb_async *a)
+{
+    struct rb_submission *s = a->data;
+    struct rb_subject subject = {0};
+    for (size_t i = 0; i < s->count && s->status == RB_OK; i++) {
+        if (i > 0 && !same_models(&s->items[i - 1], &s->items[i])) {
+            rb_subject_deinit(&subject);
+        } else if (i > 0) {
+            rb_sequences_deinit(&subject.align);
+            rb_sequences_deinit(&subject.evaluate);
+        }
+        s->status = check_item(s, &s->items[i], &subject, &s->error);
+        if (s->status != RB_OK)
+            place_error(s, i);
+    }
+    rb_subject_deinit(&subject);
+}
+
+/* ---- on the loop ---- */
+
+static void checked(struct rb_async *a)
+{
+    struct rb_submission *s = a->data;
+    s->checking = false;
+    if (s->freed) {
+        submission_deinit(s);
+        return;
+    }
+    for (size_t i = 0; i < s->count && s->status == RB_OK; i++) {
+        struct item *it = &s->items[i];
+        it->public.estimate = (struct rb_estimate){
+            .peak_bytes = it->plan.peak_bytes,
+            .disk_bytes = it->plan.disk_bytes,
+            .seconds = rb_plan_seconds(&it->plan, &s->w->rates, s->w->options.workers),
+        };
+    }
+    s->done(s->data, s, s->status, s->status == RB_OK ? NULL : &s->error);
+}
+
+static enum rb_status find(struct rb_submission *s, struct item *it, struct rb_error *err)
+{
+    return rb_places_find(s->w, &it->public.spec, &it->places, it->public.inputs, it->versions,
+                          &it->public.input_count, err);
+}
+
+static void start(struct rb_submission *s)
+{
+    for (size_t i = 0; i < s->count && s->status == RB_OK; i++) {
+        s->status = find(s, &s->items[i], &s->error);
+        if (s->status != RB_OK)
+            place_error(s, i);
+    }
+    s->checking = true;
+    s->async = (struct rb_async){.work = check, .done = checked, .data = s};
+    rb_async_start(s->w->pool, &s->async);
+}
+
+static struct rb_submission *submission_new(struct rb_work *w, struct rb_job_spec *specs,
+                                            size_t count, rb_submit_done *done, void *data)
+{
+    struct rb_submission *s = calloc(1, sizeof *s);
+    struct item *items = calloc(count, sizeof *items);
+    if (s == NULL || items == NULL) {
+        free(s);
+        free(items);
+        rb_job_specs_free(specs, count);
+        return NULL;
+    }
+    *s = (struct rb_submission){.w = w, .done = done, .data = data, .items = items, .count = count};
+    for (size_t i = 0; i < count; i++) {
+        items[i].public.spec = specs[i];
+        specs[i] = (struct rb_job_spec){0};
+    }
+    rb_job_specs_free(specs, count);
+    return s;
+}
+
+enum rb_status rb_submit_check(struct rb_work *w, struct rb_job_spec *specs, size_t count,
+                               bool batch, rb_submit_done *done, void *data,
+                               struct rb_submission **ret, struct rb_error *err)
+{
+    struct rb_submission *s = submission_new(w, specs, count, done, data);
+    if (s == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to check %zu jobs", count);
+    s->batch = batch;
+    *ret = s;
+    start(s);
+    return RB_OK;
+}
+
+/* ---- retry ---- */
+
+static enum rb_status spec_of(const struct rb_job *job, struct rb_job_spec **ret,
+                              struct rb_error *err)
+{
+    json_t *json = NULL;
+    struct rb_job_spec *spec = calloc(1, sizeof *spec);
+    if (spec == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a job's spec");
+    size_t bytes = strlen(job->spec_json);
+    enum rb_status status = rb_body_parse(job->spec_json, bytes, bytes + 1, &json, err);
+    if (status == RB_OK)
+        status = rb_job_spec_decode(json, "", 0, spec, NULL, err);
+    json_decref(json);
+    if (status == RB_OK)
+        *ret = spec;
+    else
+        free(spec);
+    return status;
+}
+
+static bool same_inputs(const struct rb_job *job, const struct rb_submission_item *item)
+{
+    if (job->input_count != item->input_count)
+        return false;
+    for (size_t i = 0; i < item->input_count; i++)
+        if (strcmp(job->inputs[i].role, item->inputs[i].role) != 0 ||
+            strcmp(job->inputs[i].sha256, item->inputs[i].sha256) != 0 ||
+            item->inputs[i].sha256[0] == '\0')
+            return false;
+    return true;
+}
+
+enum rb_status rb_submit_retry(struct rb_work *w, const char *id, rb_submit_done *done, void *data,
+                               struct rb_submission **ret, struct rb_error *err)
+{
+    struct rb_job_row row;
+    struct rb_job_spec *spec = NULL;
+    enum rb_status status = rb_job_get(w->store, id, &row, err);
+    if (status != RB_OK)
+        return status;
+    if (!rb_job_status_terminal(row.job.status))
+        status = rb_error_set(err, RB_ECONFLICT, "job %s is %s; only a finished job can be retried",
+                              id, rb_job_status_names[row.job.status]);
+    else
+        status = spec_of(&row.job, &spec, err);
+    struct rb_submission *s = NULL;
+    if (status == RB_OK) {
+        s = submission_new(w, spec, 1, done, data);
+        if (s == NULL)
+            status = rb_error_set(err, RB_ENOMEM, "no memory to check a job");
+    }
+    if (status == RB_OK) {
+        (void)snprintf(s->retry_of, sizeof s->retry_of, "%s", id);
+        s->retry_seq = row.seq;
+        *ret = s;
+        start(s);
+        s->reuse = same_inputs(&row.job, &s->items[0].public);
+    }
+    rb_job_row_deinit(&row);
+    return status;
+}
+
+size_t rb_submission_count(const struct rb_submission *s)
+{
+    return s->count;
+}
+
+const struct rb_submission_item *rb_submission_item(const struct rb_submission *s, size_t i)
+{
+    return &s->items[i].public;
+}
+
+/* ---- adding ---- */
+
+static enum rb_status room_for(const struct rb_submission *s, struct rb_error *err)
+{
+    uint64_t counts[RB_JOB_STATUS_COUNT];
+    if (s->w->draining)
+        return rb_error_set(err, RB_EDRAINING, "the daemon is shutting down");
+    enum rb_status status = rb_jobs_count(s->w->store, counts, err);
+    if (status == RB_OK && counts[RB_JOB_QUEUED] + s->count > s->w->options.queue_limit)
+        return rb_error_set(err, RB_EQUEUEFULL, "%llu jobs wait already, the limit is %llu",
+                            (unsigned long long)counts[RB_JOB_QUEUED],
+                            (unsigned long long)s->w->options.queue_limit);
+    return status;
+}
+
+/* Is everything that was checked still what the names mean? */
+static enum rb_status still_same(const struct rb_submission *s, const struct item *it,
+                                 struct rb_error *err)
+{
+    struct rb_places places;
+    struct rb_job_input inputs[RB_JOB_INPUTS_MAX];
+    uint64_t versions[RB_JOB_INPUTS_MAX];
+    size_t count;
+    enum rb_status status =
+        rb_places_find(s->w, &it->public.spec, &places, inputs, versions, &count, err);
+    if (status != RB_OK)
+        return status;
+    rb_places_deinit(&places);
+    for (size_t i = 0; i < count; i++)
+        if (versions[i] != it->versions[i])
+            return rb_error_set(err, RB_ECONFLICT, "'%s' was replaced while the job was checked",
+                                inputs[i].name);
+    return RB_OK;
+}
+
+/* What a new job takes over from an old one. */
+static enum rb_status take_over(struct rb_submission *s, struct item *it, int64_t seq,
+                                struct rb_error *err)
+{
+    const char *from = it->public.spec.align.from_job;
+    if (s->reuse)
+        from = s->retry_of;
+    if (from != NULL) {
+        enum rb_status status = rb_job_link_alignment(s->w, from, it->public.id, err);
+        it->folder = true;
+        if (status == RB_ENOTFOUND && s->reuse)
+            return RB_OK; /* the old job ended before it had one, so it has no points either */
+        if (status != RB_OK)
+            return status;
+    }
+    return s->reuse ? rb_results_copy(s->w->store, s->retry_seq, seq, err) : RB_OK;
+}
+
+static enum rb_status add(struct rb_submission *s, struct item *it, int64_t now_ms,
+                          struct rb_error *err)
+{
+    const struct rb_job_spec *spec = &it->public.spec;
+    struct rb_json w;
+    char *spec_json = NULL;
+    int64_t seq;
+    enum rb_status status = still_same(s, it, err);
+    if (status != RB_OK)
+        return status;
+    rb_json_init(&w);
+    rb_job_spec_encode(&w, NULL, spec);
+    status = rb_json_finish(&w, &spec_json, NULL, err);
+    if (status != RB_OK)
+        return status;
+    rb_job_id_make(now_ms, it->public.id);
+    struct rb_job job;
+    rb_job_init(&job);
+    memcpy(job.id, it->public.id, sizeof job.id);
+    memcpy(job.retry_of, s->retry_of, sizeof job.retry_of);
+    memcpy(job.inputs, it->public.inputs, sizeof job.inputs);
+    job.input_count = it->public.input_count;
+    job.name = spec->name;
+    job.labels = spec->labels;
+    job.priority = spec->priority;
+    job.spec_json = spec_json;
+    job.created_ms = now_ms;
+    status = rb_job_add(s->w->store, &job, &seq, &it->event, err);
+    free(spec_json);
+    return status == RB_OK ? take_over(s, it, seq, err) : status;
+}
+
+enum rb_status rb_submission_add(struct rb_submission *s, int64_t now_ms, struct rb_error *err)
+{
+    assert(!s->checking && s->status == RB_OK);
+    enum rb_status status = room_for(s, err);
+    for (size_t i = 0; i < s->count && status == RB_OK; i++)
+        status = add(s, &s->items[i], now_ms, err);
+    return status;
+}
+
+void rb_submission_committed(struct rb_submission *s)
+{
+    s->committed = true;
+    for (size_t i = 0; i < s->count; i++) {
+        rb_log_info("job", RB_S("job", s->items[i].public.id), RB_S("status", "queued"),
+                    RB_S("name", s->items[i].public.spec.name));
+        rb_work_publish(s->w, &s->items[i].event);
+    }
+    rb_work_wake(s->w);
+}
