@@ -321,6 +321,10 @@ static void test_blocks(void **state)
     struct rb_error err;
     assert_int_equal(rb_sequences_mlm(t, &v, 5, 3, 1, 7, &s, &err), RB_EDATASET);
     assert_contains(err.detail, "line 3");
+    v = view_of(RB_TEXT, "a b c d a b c d\n"); /* one row fills more blocks than asked for */
+    assert_int_equal(rb_sequences_mlm(t, &v, 5, 1, 1, 7, &s, NULL), RB_OK);
+    assert_int_equal(s.count, 1);
+    rb_sequences_deinit(&s);
     rb_tokenizer_free(t);
 }
 

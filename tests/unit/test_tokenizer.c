@@ -393,6 +393,21 @@ static void test_combining_marks_are_parts_of_words(void **state)
         }
 }
 
+/* The ranges that bert.rs lists, at their edges. */
+static void test_chinese_ranges(void **state)
+{
+    (void)state;
+    static const int32_t ranges[][2] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
+                                        {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F},
+                                        {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
+    for (int32_t c = 0; c < 0x110000; c++) {
+        bool expected = false;
+        for (size_t i = 0; i < COUNT(ranges); i++)
+            expected = expected || (c >= ranges[i][0] && c <= ranges[i][1]);
+        assert_int_equal(rb_char_is_cjk(c), expected);
+    }
+}
+
 /* ---- time ---- */
 
 static void test_hostile_texts_take_linear_time(void **state)
@@ -715,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_words_of_100_characters),
         cmocka_unit_test(test_equals_the_reference_on_random_text),
         cmocka_unit_test(test_combining_marks_are_parts_of_words),
+        cmocka_unit_test(test_chinese_ranges),
         cmocka_unit_test(test_hostile_texts_take_linear_time),
         cmocka_unit_test(test_vocabularies_that_are_refused),
         cmocka_unit_test(test_vocabulary_line_limit),
