@@ -1,0 +1,290 @@
+/* tests/unit/golden.h: runs one option set of a golden file through core, on the calling thread, and
+ * compares every figure with what the independent implementation found. */
+#ifndef RB_TESTS_GOLDEN_H
+#define RB_TESTS_GOLDEN_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "core/align/alignment.h"
+#include "core/merge/curve.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct golden_text {
+    char *data;
+    size_t bytes;
+};
+
+static struct golden_text golden_read(const char *name)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s", RB_FIXTURES, name);
+    FILE *f = fopen(path, "rb");
+    struct golden_text t = {0};
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    t.bytes = (size_t)ftell(f);
+    rewind(f);
+    t.data = malloc(t.bytes + 1);
+    assert_int_equal(fread(t.data, 1, t.bytes, f), t.bytes);
+    (void)fclose(f);
+    return t;
+}
+
+/* What one golden file is about. */
+struct golden {
+    const char *file, *a, *b;
+    size_t align_length;
+    enum rb_task task;
+    struct rb_model model_a, model_b;
+    struct rb_sequences align, eval;
+    struct rb_evaluate_options evaluate;
+    json_t *json;
+    struct rb_worker worker;
+    struct rb_error err;
+};
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != RB_OK)                                                                       \
+            fail_msg("%s: %s", #call, g->err.detail);                                              \
+    } while (0)
+
+static void golden_open(struct golden *g)
+{
+    char path[512];
+    struct rb_tokenizer *t;
+    rb_worker_init(&g->worker, NULL);
+    (void)snprintf(path, sizeof path, "%s/models/%s", RB_FIXTURES, g->a);
+    OK(rb_model_open(path, &g->model_a, &g->err));
+    OK(rb_tokenizer_open(path, &t, &g->err));
+    (void)snprintf(path, sizeof path, "%s/models/%s", RB_FIXTURES, g->b);
+    OK(rb_model_open(path, &g->model_b, &g->err));
+    OK(rb_models_equal(&g->model_a, &g->model_b, &g->err));
+    struct golden_text align = golden_read("data/align.txt");
+    struct rb_dataset_view view = {.label = "align.txt", .data = align.data, .bytes = align.bytes};
+    OK(rb_sequences_from_rows(t, &view, 1000, g->align_length, &g->align, &g->err));
+    g->evaluate = (struct rb_evaluate_options){.task = g->task, .block_size = 48,
+                                               .max_blocks = 256, .mask_probability = 0.15};
+    struct golden_text eval;
+    if (g->task == RB_TASK_MLM) {
+        eval = golden_read("data/eval.txt");
+        view = (struct rb_dataset_view){.label = "eval.txt", .data = eval.data,
+                                        .bytes = eval.bytes};
+        OK(rb_sequences_mlm(t, &view, 48, 256, 0.15, 0, &g->eval, &g->err));
+    } else {
+        bool pair = g->task == RB_TASK_REGRESSION;
+        eval = golden_read(pair ? "data/overlap.jsonl" : "data/authors.jsonl");
+        view = (struct rb_dataset_view){
+            .label = "eval.jsonl", .format = RB_JSONL, .data = eval.data, .bytes = eval.bytes,
+            .fields = {pair ? "sentence1" : "sentence", pair ? "sentence2" : NULL, "label"}};
+        OK(rb_sequences_from_rows(t, &view, 500, 128, &g->eval, &g->err));
+    }
+    OK(rb_evaluate_check(&g->model_a, &g->evaluate, &g->eval, &g->err));
+    free(align.data);
+    free(eval.data);
+    rb_tokenizer_free(t);
+    struct golden_text json = golden_read(g->file);
+    g->json = json_loadb(json.data, json.bytes, 0, NULL);
+    assert_non_null(g->json);
+    free(json.data);
+}
+
+static void golden_close(struct golden *g)
+{
+    rb_model_deinit(&g->model_a);
+    rb_model_deinit(&g->model_b);
+    rb_sequences_deinit(&g->align);
+    rb_sequences_deinit(&g->eval);
+    rb_worker_deinit(&g->worker);
+    json_decref(g->json);
+}
+
+static size_t golden_name(const json_t *v, const char *const *names)
+{
+    for (size_t i = 0; names[i] != NULL; i++)
+        if (strcmp(names[i], json_string_value(v)) == 0)
+            return i;
+    fail_msg("unknown golden option '%s'", json_string_value(v));
+    return 0;
+}
+
+/* The golden files' own names for options. */
+static struct rb_align_options golden_options(const json_t *o)
+{
+    struct rb_align_options a;
+    rb_align_options_default(&a);
+    const char *key;
+    json_t *v;
+    json_object_foreach ((json_t *)(uintptr_t)o, key, v) {
+        if (strcmp(key, "ff") == 0)
+            a.components &= ~(unsigned)(json_is_false(v) ? RB_COMPONENT_FF : 0);
+        else if (strcmp(key, "heads") == 0 && strcmp(json_string_value(v), "none") == 0)
+            a.components &= ~(unsigned)RB_COMPONENT_MHA;
+        else if (strcmp(key, "heads") == 0)
+            a.heads = (enum rb_heads)golden_name(v, rb_heads_names);
+        else if (strcmp(key, "qk") == 0)
+            a.separate_qk = json_is_true(v);
+        else if (strcmp(key, "res") == 0) {
+            a.components |= RB_COMPONENT_RESIDUAL;
+            a.residual = (enum rb_residual)golden_name(v, rb_residual_names);
+        } else if (strcmp(key, "decoder") == 0)
+            a.decoder = (enum rb_decoder)golden_name(v, rb_decoder_names);
+        else if (strcmp(key, "output_head") == 0)
+            a.output_head = json_is_true(v);
+        else if (strcmp(key, "kind") == 0)
+            a.similarity = (enum rb_similarity)golden_name(v, rb_similarity_names);
+        else if (strcmp(key, "absolute") == 0)
+            a.absolute = json_is_true(v);
+        else if (strcmp(key, "pooling") == 0)
+            a.pooling = (enum rb_pooling)golden_name(v, rb_pooling_names);
+        else if (strcmp(key, "special") == 0)
+            a.special_tokens = json_is_true(v);
+        else if (strcmp(key, "rotate") == 0)
+            a.rotate_heads = json_is_true(v);
+        else
+            fail_msg("golden option '%s' is not known to the test", key);
+    }
+    return a;
+}
+
+static struct rb_alignment *golden_align(struct golden *g, const struct rb_align_options *o)
+{
+    struct rb_program *p;
+    OK(rb_collect_new(&g->model_a, &g->model_b, &g->align, rb_taps_needed(o), o, &p, &g->err));
+    OK(rb_program_run(p, &g->worker, &g->err));
+    struct rb_moments *m = rb_collect_take(p);
+    rb_program_free(p);
+    OK(rb_solve_new(&g->model_a.config, g->model_a.head, m, o, &p, &g->err));
+    OK(rb_program_run(p, &g->worker, &g->err));
+    struct rb_alignment *a = rb_solve_take(p);
+    rb_program_free(p);
+    rb_moments_free(m);
+    OK(rb_certify_new(&g->model_b, a, &p, &g->err));
+    OK(rb_program_run(p, &g->worker, &g->err));
+    a->certificate = rb_certify_result(p);
+    rb_program_free(p);
+    return a;
+}
+
+/* Tolerances of the issues: scores 1e-4 relative, 99.5 % of the indices, heads exactly. */
+static void golden_check_groups(const struct rb_alignment *a, const json_t *expected)
+{
+    size_t same = 0, all = 0;
+    const char *name;
+    json_t *v;
+    assert_int_equal(a->group_count, json_object_size(expected));
+    json_object_foreach ((json_t *)(uintptr_t)expected, name, v) {
+        const struct rb_group *x = rb_alignment_find(a, name);
+        if (x == NULL)
+            fail_msg("group '%s' is missing", name);
+        double score = json_number_value(json_object_get(v, "score"));
+        if (fabs(x->score - score) > 1e-4 * fabs(score))
+            fail_msg("%s: score %.9g, golden %.9g", name, x->score, score);
+        const json_t *index = json_object_get(v, "index"), *heads = json_object_get(v, "heads");
+        assert_int_equal(x->size, json_array_size(index));
+        for (size_t i = 0; i < x->size; i++)
+            same += (json_int_t)x->index[i] == json_integer_value(json_array_get(index, i));
+        all += x->size;
+        for (size_t h = 0; h < json_array_size(heads); h++)
+            assert_int_equal(x->heads[h], json_integer_value(json_array_get(heads, h)));
+    }
+    if ((double)same < 0.995 * (double)all)
+        fail_msg("%zu of %zu indices are as in the golden file", same, all);
+}
+
+static double golden_at(const json_t *list, size_t i)
+{
+    return json_number_value(json_array_get(list, i));
+}
+
+static void golden_near(const char *what, double lambda, double found, double expected,
+                        double tolerance)
+{
+    if (!(fabs(found - expected) <= tolerance))
+        fail_msg("%s at lambda %g: %.9g, golden %.9g", what, lambda, found, expected);
+}
+
+static void golden_check_curve(struct golden *g, const struct rb_alignment *a, const json_t *run)
+{
+    enum { MOST = 64 };
+    struct rb_point points[MOST];
+    struct rb_motion motion;
+    const json_t *lambdas = json_object_get(g->json, "lambdas");
+    const json_t *loss = json_object_get(run, "loss"), *se = json_object_get(run, "standard_error");
+    const json_t *metrics = json_object_get(run, "metrics"), *b = json_object_get(run, "barrier");
+    size_t n = json_array_size(lambdas);
+    double worst = 0;
+    OK(rb_alignment_motion(a, &g->model_b, &motion, &g->err));
+    for (size_t i = 0; i < n; i++) {
+        struct rb_blend blend = {&g->model_a, &g->model_b, &motion, golden_at(lambdas, i)};
+        struct rb_program *p;
+        OK(rb_evaluate_new(&blend, &g->evaluate, &g->eval, &p, &g->err));
+        OK(rb_program_run(p, &g->worker, &g->err));
+        OK(rb_evaluate_result(p, &points[i], &g->err));
+        rb_program_free(p);
+        golden_near("loss", blend.lambda, points[i].loss, golden_at(loss, i), 2e-4);
+        worst = fmax(worst, fabs(points[i].loss - golden_at(loss, i)));
+        if (se != NULL)
+            golden_near("standard error", blend.lambda, points[i].standard_error, golden_at(se, i),
+                        0.01 * golden_at(se, i));
+        for (size_t m = 0; m < RB_METRIC_COUNT; m++)
+            if (json_object_get(metrics, rb_metric_names[m]) != NULL)
+                golden_near(rb_metric_names[m], blend.lambda, points[i].metrics[m],
+                            golden_at(json_object_get(metrics, rb_metric_names[m]), i),
+                            m == RB_ACCURACY ? 0.0041 : 1e-3);
+    }
+    struct rb_barrier barrier;
+    rb_barrier_compute(points, n, &barrier);
+    golden_near("chord", 0, barrier.chord, json_number_value(json_object_get(b, "chord")), 1e-3);
+    golden_near("mean", 0, barrier.mean, json_number_value(json_object_get(b, "mean")), 1e-3);
+    print_message("  chord %.6f (golden %.6f) at %g, %s, worst loss difference %.2g; certificate "
+                  "%.3g <= %.3g: %s\n", barrier.chord,
+                  json_number_value(json_object_get(b, "chord")), barrier.chord_lambda,
+                  rb_shape_names[barrier.shape], worst, a->certificate.max_abs_logit_difference,
+                  a->certificate.tolerance, a->certificate.equivalent ? "same" : "differs");
+    rb_motion_deinit(&motion);
+}
+
+static void golden_run(struct golden *g, const char *name)
+{
+    const json_t *run = json_object_get(json_object_get(g->json, "runs"), name);
+    assert_non_null(run);
+    struct rb_align_options o = golden_options(json_object_get(run, "options"));
+    print_message("%s %s\n", g->file, name);
+    struct rb_alignment *a;
+    if (o.components == 0) {
+        OK(rb_alignment_empty(&o, &a, &g->err));
+    } else {
+        a = golden_align(g, &o);
+        assert_int_equal(a->tokens, json_integer_value(json_object_get(run, "tokens")));
+        assert_int_equal(a->certificate.equivalent, rb_alignment_preserves(&o));
+        assert_int_equal(a->certificate.expected, rb_alignment_preserves(&o));
+    }
+    golden_check_groups(a, json_object_get(run, "permutations"));
+    golden_check_curve(g, a, run);
+    rb_alignment_free(a);
+}
+
+/* All runs of a file whose name passes `mine` (NULL: all). */
+static void golden_run_all(struct golden *g)
+{
+    const char *name;
+    json_t *run;
+    json_object_foreach (json_object_get(g->json, "runs"), name, run)
+        golden_run(g, name);
+}
+
+#endif
