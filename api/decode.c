@@ -1,6 +1,7 @@
 /* The validator: one table of fields against one JSON object. */
 #include "api/decode.h"
 
+#include "api/encode.h"
 #include "api/names.h"
 
 #include <assert.h>
@@ -58,10 +59,13 @@ enum rb_status rb_labels_copy(const struct rb_labels *from, struct rb_labels *re
 
 static void describe_bounds(const struct rb_field *f, const char *what, char *buffer, size_t size)
 {
+    char low[RB_NUMBER_SIZE], high[RB_NUMBER_SIZE];
+    (void)rb_number_format(f->low, low);
+    (void)rb_number_format(f->high, high);
     if (f->open_low)
-        (void)snprintf(buffer, size, "%s above %.15g, at most %.15g", what, f->low, f->high);
+        (void)snprintf(buffer, size, "%s above %s, at most %s", what, low, high);
     else
-        (void)snprintf(buffer, size, "%s from %.15g to %.15g", what, f->low, f->high);
+        (void)snprintf(buffer, size, "%s from %s to %s", what, low, high);
 }
 
 static void describe_names(const struct rb_field *f, const char *what, char *buffer, size_t size)

@@ -115,30 +115,33 @@ void rb_json_describe(const json_t *json, char *buffer, size_t size)
 
 /* ---- names ---- */
 
-static size_t smallest(size_t a, size_t b, size_t c)
+static uint8_t smaller(uint8_t a, int b)
 {
-    size_t least = a < b ? a : b;
-    return least < c ? least : c;
+    return b < a ? (uint8_t)b : a;
 }
 
-/* Edits (insert, delete, replace) between two words of at most WORD_MAX bytes; Wagner-Fischer. */
+/* Typing mistakes between two words of at most WORD_MAX bytes: letters left out, added, mistaken
+ * or swapped with their neighbour (optimal string alignment distance). */
 enum { WORD_MAX = 40 };
 static size_t edit_distance(const char *a, const char *b)
 {
-    size_t row[WORD_MAX + 1];
-    size_t columns = strlen(b);
+    uint8_t d[WORD_MAX + 1][WORD_MAX + 1];
+    size_t rows = strlen(a), columns = strlen(b);
+    for (size_t i = 0; i <= rows; i++)
+        d[i][0] = (uint8_t)i;
     for (size_t j = 0; j <= columns; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
+        d[0][j] = (uint8_t)j;
+    for (size_t i = 1; i <= rows; i++) {
         for (size_t j = 1; j <= columns; j++) {
-            size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            row[j] = smallest(row[j] + 1, row[j - 1] + 1, replaced);
+            uint8_t least = (uint8_t)(d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            least = smaller(least, d[i - 1][j] + 1);
+            least = smaller(least, d[i][j - 1] + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                least = smaller(least, d[i - 2][j - 2] + 1);
+            d[i][j] = least;
         }
     }
-    return row[columns];
+    return d[rows][columns];
 }
 
 const char *rb_enum_nearest(const char *const *names, const char *found)
