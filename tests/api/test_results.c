@@ -1,0 +1,347 @@
+// LINK: rb_api
+/* What a job finds out, on the wire: curves, permutations, correlations, events. */
+#include "tests/api/api_support.h"
+
+#include "api/barrier.h"
+#include "api/correlations.h"
+#include "api/event.h"
+#include "api/permutations.h"
+
+#include <math.h>
+
+#define ID "job_019a2c9e-7c1d-7b3e-8f00-1234567890ab"
+
+static struct rb_point point(double lambda, double loss)
+{
+    struct rb_point p = {.lambda = lambda, .loss = loss, .standard_error = 0.25};
+    for (int m = 0; m < RB_METRIC_COUNT; m++)
+        p.metrics[m] = NAN;
+    p.metrics[RB_PSEUDO_PERPLEXITY] = loss + 1;
+    return p;
+}
+
+static const double grid[] = {0, 0.25, 0.5, 0.75, 1};
+enum { GRID = 5 };
+
+static struct rb_barrier_view view_of(const struct rb_point *aligned, size_t aligned_count,
+                                      const struct rb_point *control, size_t control_count)
+{
+    return (struct rb_barrier_view){.job = ID,
+                                    .task = RB_TASK_MLM,
+                                    .lambdas = grid,
+                                    .lambda_count = GRID,
+                                    .aligned = {aligned, aligned_count},
+                                    .has_control = control != NULL,
+                                    .control = {control, control_count}};
+}
+
+static json_t *encode(const struct rb_barrier_view *v)
+{
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_barrier_encode(&w, NULL, v);
+    return tree_of(&w);
+}
+
+static void assert_member(const json_t *json, const char *member, const char *expected)
+{
+    const json_t *value = json_object_get(json, member);
+    assert_non_null(value);
+    assert_tree(json_incref((json_t *)(uintptr_t)value), expected);
+}
+
+/* Loss 1 at A, 2 at B; the hump of the control is twice as high. */
+static void test_whole_curves(void **state)
+{
+    (void)state;
+    struct rb_point aligned[] = {point(0, 1), point(0.25, 1.5), point(0.5, 2.5), point(0.75, 2),
+                                 point(1, 2)};
+    struct rb_point control[] = {point(0, 1), point(0.25, 2), point(0.5, 3.5), point(0.75, 3),
+                                 point(1, 2)};
+    struct rb_barrier_view v = view_of(aligned, GRID, control, GRID);
+    json_t *json = encode(&v);
+    assert_member(json, "job", "'" ID "'");
+    assert_member(json, "task", "'mlm'");
+    assert_member(json, "complete", "true");
+    assert_member(json, "lambdas", "[0,0.25,0.5,0.75,1]");
+    assert_member(json, "reduction", "{'chord':0.5,'mean':0.5}");
+    json_t *curve = json_object_get(json, "aligned");
+    assert_member(curve, "loss", "[1,1.5,2.5,2,2]");
+    assert_member(curve, "standard_error", "[0.25,0.25,0.25,0.25,0.25]");
+    assert_member(curve, "metrics", "{'pseudo_perplexity':[2,2.5,3.5,3,3]}");
+    assert_member(curve, "barrier", "{'chord':1,'chord_lambda':0.5,'mean':1,'mean_lambda':0.5}");
+    assert_member(curve, "shape", "'hump'");
+    assert_member(curve, "peaks", "[0.5]");
+    assert_member(curve, "lowest_lambda", "0");
+    assert_member(json_object_get(json, "control"), "loss", "[1,2,3.5,3,2]");
+    json_decref(json);
+
+    v.has_control = false;
+    v.job = NULL;
+    json = encode(&v);
+    assert_member(json, "control", "null");
+    assert_member(json, "reduction", "null");
+    assert_member(json, "job", "null");
+    assert_member(json, "complete", "true");
+    json_decref(json);
+}
+
+static void test_partial_curves(void **state)
+{
+    (void)state;
+    struct rb_point aligned[] = {point(0, 1), point(0.5, 2.5)};
+    struct rb_point control[] = {point(0.75, 3)};
+    struct rb_barrier_view v = view_of(aligned, 2, control, 1);
+    json_t *json = encode(&v);
+    assert_member(json, "complete", "false");
+    assert_member(json, "lambdas", "[0,0.5,0.75]");
+    assert_member(json, "reduction", "null");
+    json_t *curve = json_object_get(json, "aligned");
+    assert_member(curve, "loss", "[1,2.5,null]");
+    assert_member(curve, "metrics", "{'pseudo_perplexity':[2,3.5,null]}");
+    assert_member(curve, "barrier", "null");
+    assert_member(curve, "shape", "null");
+    assert_member(json_object_get(json, "control"), "loss", "[null,null,3]");
+    json_decref(json);
+
+    v = view_of(NULL, 0, NULL, 0);
+    json = encode(&v);
+    assert_member(json, "lambdas", "[]");
+    assert_member(json, "complete", "false");
+    json_decref(json);
+    struct rb_barrier barrier;
+    assert_false(rb_curve_barrier(&v, &v.aligned, &barrier));
+}
+
+static void assert_csv(const struct rb_barrier_view *v, const char *expected)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    assert_int_equal(rb_barrier_csv(v, &text, &bytes, NULL), RB_OK);
+    assert_string_equal(text, expected);
+    assert_int_equal(bytes, strlen(expected));
+    free(text);
+}
+
+static void test_csv(void **state)
+{
+    (void)state;
+    struct rb_point aligned[] = {point(0, 1), point(0.25, 1.1)};
+    struct rb_point control[] = {point(0.25, 2)};
+    aligned[1].metrics[RB_ACCURACY] = 0.5;
+    struct rb_barrier_view v = view_of(aligned, 2, control, 1);
+    assert_csv(&v, "lambda,aligned_loss,aligned_standard_error,aligned_pseudo_perplexity,"
+                   "aligned_accuracy,control_loss,control_standard_error,"
+                   "control_pseudo_perplexity,control_accuracy\n"
+                   "0,1,0.25,2,,,,,\n"
+                   "0.25,1.1,0.25,2.1,0.5,2,0.25,3,\n");
+    v = view_of(aligned, 1, NULL, 0);
+    assert_csv(&v, "lambda,aligned_loss,aligned_standard_error,aligned_pseudo_perplexity\n"
+                   "0,1,0.25,2\n");
+}
+
+/* ---- alignment ---- */
+
+static uint32_t ff_index[] = {1, 0};
+static uint32_t mha_index[] = {2, 3, 1, 0};
+static uint32_t mha_heads[] = {1, 0};
+static float rotation[] = {0, 1, 1, 0, 1, 0, 0, 1};
+static float before_map[] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0.5f, 0, 0, 0, 0, 0.1f};
+static float after_map[16];
+
+static struct rb_group ff_group(void)
+{
+    return (struct rb_group){.name = "layer.0.ff",
+                             .axis = RB_AXIS_FF,
+                             .size = 2,
+                             .index = ff_index,
+                             .score = 1.5,
+                             .mean_correlation = 0.75};
+}
+
+static struct rb_group mha_group(void)
+{
+    struct rb_group g = {.name = "layer.0.mha",
+                         .axis = RB_AXIS_MHA,
+                         .size = 4,
+                         .index = mha_index,
+                         .head_count = 2,
+                         .heads = mha_heads,
+                         .score = 2,
+                         .mean_correlation = 0.5};
+    g.correlations.verdict = RB_VERDICT_WEAK;
+    g.correlations.weak_share = 0.25;
+    g.correlations.matched.mean = 0.5;
+    g.correlations.matched.quantiles[2] = 0.125;
+    g.correlations.matched.histogram[39] = 4;
+    g.correlations.heatmap_size = 4;
+    g.correlations.heatmap_before = before_map;
+    g.correlations.heatmap_after = after_map;
+    return g;
+}
+
+static void test_permutations(void **state)
+{
+    (void)state;
+    struct rb_group groups[] = {ff_group(), mha_group()};
+    struct rb_alignment a = {.groups = groups, .group_count = 2};
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_permutations_encode(&w, ID, &a);
+    assert_tree(tree_of(&w),
+                "{'job':'" ID "','groups':[{'name':'layer.0.ff','size':2,'index':[1,0],"
+                "'score':1.5,'mean_correlation':0.75},{'name':'layer.0.mha','size':4,"
+                "'heads':[1,0],'index':[2,3,1,0],'score':2,'mean_correlation':0.5,"
+                "'rotated':false}],'certificate':null}");
+    a.group_count = 0;
+    a.certificate = (struct rb_certificate){true, true, true, 2.5e-5, 1e-3, 16};
+    rb_permutations_encode(&w, NULL, &a);
+    assert_tree(tree_of(&w), "{'job':null,'groups':[],'certificate':{'equivalent':true,"
+                             "'expected':true,'max_abs_logit_difference':2.5e-5,"
+                             "'tolerance':1e-3,'sequences':16}}");
+}
+
+static void test_rotations(void **state)
+{
+    (void)state;
+    struct rb_group g = mha_group();
+    struct rb_json w;
+    rb_json_init(&w);
+    g.rotation = rotation;
+    rb_permutation_encode(&w, ID, &g, true);
+    json_t *json = tree_of(&w);
+    assert_member(json, "rotated", "true");
+    assert_member(json, "job", "'" ID "'");
+    assert_member(json, "rotation", "[[[0,1],[1,0]],[[1,0],[0,1]]]");
+    assert_member(json, "value_rotation", "null");
+    json_decref(json);
+    rb_permutation_encode(&w, ID, &g, false);
+    json = tree_of(&w);
+    assert_null(json_object_get(json, "rotation"));
+    json_decref(json);
+}
+
+static void test_correlations(void **state)
+{
+    (void)state;
+    struct rb_group g = mha_group();
+    struct rb_alignment a = {.groups = &g, .group_count = 1, .tokens = 77};
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_correlations_encode(&w, ID, &a);
+    json_t *json = tree_of(&w);
+    assert_member(json, "tokens", "77");
+    json_t *group = json_array_get(json_object_get(json, "groups"), 0);
+    assert_member(group, "name", "'layer.0.mha'");
+    assert_member(group, "verdict", "'weak'");
+    assert_member(group, "weak_share", "0.25");
+    assert_member(group, "after",
+                  "{'mean':0.5,'quantiles':{'p5':0,'p25':0,'p50':0.125,'p75':0,'p95':0}}");
+    assert_null(json_object_get(group, "histogram"));
+    json_decref(json);
+
+    rb_correlation_encode(&w, ID, &g, 2);
+    json = tree_of(&w);
+    json_t *histogram = json_object_get(json, "histogram");
+    json_t *edges = json_object_get(histogram, "edges");
+    assert_int_equal(json_array_size(edges), RB_HISTOGRAM_BINS + 1);
+    assert_true(json_number_value(json_array_get(edges, 0)) == -1);
+    assert_true(json_number_value(json_array_get(edges, 21)) == 0.05);
+    assert_true(json_number_value(json_array_get(edges, 40)) == 1);
+    assert_int_equal(json_array_size(json_object_get(histogram, "after")), RB_HISTOGRAM_BINS);
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(histogram, "after"), 39)),
+                     4);
+    assert_member(json, "matrix", "{'size':2,'before':[[0.5,0],[0,0.15]],'after':[[0,0],[0,0]]}");
+    json_decref(json);
+
+    rb_correlation_encode(&w, ID, &g, 0);
+    json = tree_of(&w);
+    assert_null(json_object_get(json, "matrix"));
+    json_decref(json);
+}
+
+static void test_matrix_sizes(void **state)
+{
+    (void)state;
+    struct rb_group g = mha_group();
+    struct rb_error err = {0};
+    uint32_t size = 0;
+    g.correlations.heatmap_size = 96;
+    assert_int_equal(rb_correlation_size_decode(&g, NULL, &size, &err), RB_OK);
+    assert_int_equal(size, 96);
+    assert_int_equal(rb_correlation_size_decode(&g, "32", &size, &err), RB_OK);
+    assert_int_equal(size, 32);
+    static const char *const wrong[] = {"0", "64", "97", "192", "-1", "", "x", "4294967328"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_int_equal(rb_correlation_size_decode(&g, wrong[i], &size, &err), RB_EQUERY);
+    assert_string_equal(err.pointer, "size");
+    assert_non_null(strstr(err.detail, "1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96"));
+    g.correlations.heatmap_before = NULL;
+    assert_int_equal(rb_correlation_size_decode(&g, NULL, &size, &err), RB_ENOTFOUND);
+}
+
+/* ---- events ---- */
+
+static void test_events(void **state)
+{
+    (void)state;
+    struct rb_json w;
+    rb_json_init(&w);
+    struct rb_point p = point(0.05, 2);
+    rb_event_point_data(&w, RB_CURVE_CONTROL, &p);
+    char *data = text_of(&w);
+    struct rb_event event = {
+        .id = 17, .type = RB_EVENT_POINT, .job = ID, .created_ms = 5, .data_json = data};
+    char *frame = NULL;
+    size_t bytes = 0;
+    assert_int_equal(rb_event_frame(&event, &frame, &bytes, NULL), RB_OK);
+    assert_string_equal(
+        frame, "id: 17\nevent: point\ndata: {\"id\":17,\"type\":\"point\",\"job\":\"" ID
+               "\",\"created_at\":\"1970-01-01T00:00:00.005Z\",\"data\":{\"curve\":\"control\","
+               "\"lambda\":0.05,\"loss\":2,\"standard_error\":0.25,"
+               "\"metrics\":{\"pseudo_perplexity\":3}}}\n\n");
+    assert_int_equal(bytes, strlen(frame));
+    free(frame);
+    free(data);
+
+    struct rb_progress progress = {1, 4, "points", NAN};
+    rb_event_progress_data(&w, RB_PHASE_EVALUATING, &progress);
+    data = text_of(&w);
+    event = (struct rb_event){.type = RB_EVENT_PROGRESS, .job = ID, .data_json = data};
+    assert_int_equal(rb_event_frame(&event, &frame, NULL, NULL), RB_OK);
+    assert_memory_equal(frame, "event: progress\ndata: ", 22); /* no id: nothing to replay */
+    free(frame);
+    rb_event_encode(&w, NULL, &event);
+    assert_tree(tree_of(&w),
+                "{'id':null,'type':'progress','job':'" ID
+                "','created_at':'1970-01-01T00:00:00.000Z','data':{'phase':'evaluating','done':1,"
+                "'total':4,'unit':'points','fraction':0.25,'eta_seconds':null}}");
+    free(data);
+
+    struct rb_job job;
+    rb_job_init(&job);
+    job.status = RB_JOB_FAILED;
+    job.error = (struct rb_job_error){RB_ECANCELED, "two\nlines"};
+    rb_event_status_data(&w, &job);
+    data = text_of(&w);
+    event = (struct rb_event){.id = 1, .type = RB_EVENT_STATUS, .job = ID, .data_json = data};
+    assert_int_equal(rb_event_frame(&event, &frame, NULL, NULL), RB_OK);
+    /* A frame is three lines and a blank, whatever the text. */
+    int lines = 0;
+    for (const char *c = frame; *c != '\0'; c++)
+        lines += *c == '\n';
+    assert_int_equal(lines, 4);
+    free(frame);
+    free(data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole_curves), cmocka_unit_test(test_partial_curves),
+        cmocka_unit_test(test_csv),          cmocka_unit_test(test_permutations),
+        cmocka_unit_test(test_rotations),    cmocka_unit_test(test_correlations),
+        cmocka_unit_test(test_matrix_sizes), cmocka_unit_test(test_events),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
