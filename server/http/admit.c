@@ -1,0 +1,175 @@
+/* What a request's headers must be before its handler sees it. */
+#include "server/http/auth.h"
+#include "server/http/headers.h"
+#include "server/http/internal.h"
+#include "server/http/reply.h"
+#include "server/http/text.h"
+
+#include "server/store/tokens.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { HEADERS_MAX_BYTES = 32 * 1024 };
+
+/* ---- the shape of the message ---- */
+
+struct framing {
+    unsigned lengths, encodings, hosts;
+    const char *length, *encoding;
+};
+
+static enum MHD_Result count_header(void *data, enum MHD_ValueKind kind, const char *name,
+                                    const char *value)
+{
+    struct framing *f = data;
+    (void)kind;
+    if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
+        f->lengths++;
+        f->length = value;
+    } else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
+        f->encodings++;
+        f->encoding = value;
+    } else if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
+        f->hosts++;
+    }
+    return MHD_YES;
+}
+
+/* Messages whose end two servers could see in different places are refused, and the connection is
+ * not used again (RFC 9112, 6.3 and 11.2). */
+static enum rb_status check_framing(struct rb_request *r, struct rb_error *err)
+{
+    struct framing f = {0};
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_header, &f);
+    r->refuse_at_once = true;
+    if (f.hosts > 1)
+        return rb_error_at(err, RB_EHEADER, "Host", "Host stands %u times", f.hosts);
+    if (f.lengths > 1 || f.encodings > 1 || f.lengths + f.encodings > 1)
+        return rb_error_at(err, RB_EHEADER, "Content-Length",
+                           "Content-Length and Transfer-Encoding may stand once, and only one of "
+                           "them");
+    if (f.encodings > 0 && (f.encoding == NULL || strcasecmp(f.encoding, "chunked") != 0))
+        return rb_error_at(err, RB_EHEADER, "Transfer-Encoding", "expected chunked, found '%.40s'",
+                           f.encoding != NULL ? f.encoding : "");
+    if (f.encodings > 0)
+        r->announced_bytes = UINT64_MAX;
+    else if (f.lengths > 0 &&
+             (f.length == NULL || !rb_text_uint64(f.length, UINT64_MAX - 1, &r->announced_bytes)))
+        return rb_error_at(err, RB_EHEADER, "Content-Length",
+                           "Content-Length is not a decimal number");
+    r->refuse_at_once = false;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    if (info != NULL && info->header_size > HEADERS_MAX_BYTES)
+        return rb_error_set(err, RB_EHEADERSIZE, "the headers have %zu bytes, at most %d",
+                            info->header_size, HEADERS_MAX_BYTES);
+    return RB_OK;
+}
+
+/* ---- the body, as announced ---- */
+
+static bool is_json(const struct rb_request *r)
+{
+    const char *type = rb_request_header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
+    return rb_content_type_is(type, "application/json") ||
+           (r->route->method == RB_PATCH &&
+            rb_content_type_is(type, "application/merge-patch+json"));
+}
+
+static enum rb_status check_length(const struct rb_request *r, uint64_t limit, const char *option,
+                                   struct rb_error *err)
+{
+    if (r->announced_bytes == UINT64_MAX || r->announced_bytes <= limit)
+        return RB_OK;
+    return rb_error_set(err, RB_ETOOLARGE, "the body has %llu bytes, at most %llu (%s)",
+                        (unsigned long long)r->announced_bytes, (unsigned long long)limit, option);
+}
+
+static enum rb_status check_body(const struct rb_request *r, struct rb_error *err)
+{
+    const struct rb_settings *settings = r->http->server->settings;
+    const char *encoding = rb_request_header(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    const char *type = rb_request_header(r, MHD_HTTP_HEADER_CONTENT_TYPE);
+    if (encoding != NULL && r->announced_bytes > 0 && strcasecmp(encoding, "identity") != 0)
+        return rb_error_at(err, RB_EMEDIA, "Content-Encoding",
+                           "bodies are taken without Content-Encoding, found '%.40s'", encoding);
+    switch (r->route->body) {
+    case RB_BODY_NONE:
+        return check_length(r, 0, "none is taken here", err);
+    case RB_BODY_JSON:
+        if (!is_json(r))
+            return rb_error_at(err, RB_EMEDIA, "Content-Type",
+                               "expected application/json, found %s%.80s%s (with curl: --json, or "
+                               "-H 'Content-Type: application/json')",
+                               type != NULL ? "'" : "", type != NULL ? type : "none",
+                               type != NULL ? "'" : "");
+        return check_length(r, settings->max_body_bytes, "--max-body-bytes", err);
+    case RB_BODY_STREAM:
+        return check_length(r, settings->max_upload_bytes, "--max-upload-bytes", err);
+    }
+    return RB_OK;
+}
+
+/* ---- all of it, in order ---- */
+
+static enum rb_status find_route(struct rb_request *r, struct rb_error *err)
+{
+    char allow[RB_ALLOW_BYTES];
+    enum rb_status s =
+        rb_route_find(&r->http->prefix, r->method, &r->target, &r->route, r->params, allow, err);
+    if (s == RB_EMETHOD)
+        rb_reply_header(r, MHD_HTTP_HEADER_ALLOW, "%s", allow);
+    return s;
+}
+
+static enum rb_status check_draining(const struct rb_request *r, struct rb_error *err)
+{
+    if (!r->http->server->draining || (r->method & (RB_GET | RB_HEAD)) != 0)
+        return RB_OK;
+    return rb_error_set(err, RB_EDRAINING,
+                        "the daemon is shutting down and takes no new work; try again soon");
+}
+
+static enum rb_status admit(struct rb_request *r, struct rb_error *err)
+{
+    enum rb_status s = RB_OK;
+    if (r->client != NULL && r->client->refused) {
+        r->refuse_at_once = true;
+        return rb_error_set(err, RB_EBUSY,
+                            "this address, or the service, has too many connections");
+    }
+    if (r->error.status != RB_OK) {
+        *err = r->error;
+        return err->status;
+    }
+    if ((s = check_framing(r, err)) != RB_OK || (s = rb_auth_host(r, err)) != RB_OK ||
+        (s = find_route(r, err)) != RB_OK || (s = rb_auth_token(r, err)) != RB_OK ||
+        (s = rb_auth_origin(r, err)) != RB_OK || (s = check_draining(r, err)) != RB_OK ||
+        (s = check_body(r, err)) != RB_OK ||
+        (s = rb_query_check(r->route->query, &r->target, err)) != RB_OK)
+        return s;
+    return RB_OK;
+}
+
+void rb_request_admit(struct rb_request *r)
+{
+    struct rb_error err;
+    const char *id = rb_request_header(r, "X-Request-Id");
+    if (id != NULL && rb_text_is_key(id, RB_REQUEST_ID_MAX))
+        (void)snprintf(r->id, sizeof r->id, "%s", id);
+    r->method = rb_method_parse(r->method_text);
+    rb_auth_address(r);
+    if (admit(r, &err) == RB_OK)
+        return;
+    rb_metrics_add(r->http->server->metrics, RB_METER_REFUSED, 1, rb_status_code(err.status), NULL);
+    /* The page below "/merge" would look for its files beside it. */
+    if (err.status == RB_ENOTFOUND && (r->method & (RB_GET | RB_HEAD)) != 0 &&
+        rb_route_is_bare_prefix(&r->http->prefix, &r->target)) {
+        rb_reply_header(r, MHD_HTTP_HEADER_LOCATION, "%s/",
+                        r->target.segments[r->target.segment_count - 1]);
+        rb_reply_empty(r, MHD_HTTP_PERMANENT_REDIRECT);
+        return;
+    }
+    rb_reply_error(r, &err, NULL);
+}

@@ -1,0 +1,145 @@
+#include "server/http/common.h"
+
+#include "server/base/fsutil.h"
+#include "server/base/log.h"
+#include "server/http/internal.h"
+#include "server/http/reply.h"
+#include "server/work/work.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- pages ---- */
+
+static void write_scope(const struct rb_request *r, const char *list, char *scope, size_t size)
+{
+    size_t used = (size_t)snprintf(scope, size, "%s", list);
+    for (size_t i = 0; i < r->target.pair_count && used < size; i++) {
+        const struct rb_pair *pair = &r->target.pairs[i];
+        if (strcmp(pair->name, "limit") != 0 && strcmp(pair->name, "page_token") != 0)
+            used += (size_t)snprintf(scope + used, size - used, "&%s=%s", pair->name, pair->value);
+    }
+}
+
+bool rb_page_request_read(struct rb_request *r, const char *list, struct rb_page_request *ret)
+{
+    struct rb_error err;
+    const char *token = rb_request_query(r, "page_token");
+    *ret = (struct rb_page_request){.has_after = token != NULL};
+    write_scope(r, list, ret->scope, sizeof ret->scope);
+    if (rb_page_limit_decode(rb_request_query(r, "limit"), &ret->limit, &err) == RB_OK &&
+        (token == NULL || rb_page_token_decode(ret->scope, token, &ret->after, &err) == RB_OK))
+        return true;
+    rb_reply_error(r, &err, NULL);
+    return false;
+}
+
+void rb_page_reply(struct rb_request *r, struct rb_json *w, const struct rb_page_request *page,
+                   const struct rb_page_position *next)
+{
+    char token[RB_PAGE_TOKEN_SIZE];
+    rb_page_end(w, next != NULL ? rb_page_token_encode(page->scope, next, token) : NULL);
+    rb_reply_json(r, MHD_HTTP_OK, w);
+}
+
+/* ---- jobs ---- */
+
+bool rb_job_row_read(struct rb_request *r, struct rb_job_row *ret)
+{
+    struct rb_error err;
+    if (rb_job_get(rb_request_server(r)->store, r->params[0], ret, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return false;
+    }
+    rb_work_overlay(rb_request_work(r), &ret->job);
+    return true;
+}
+
+/* The version counts stored changes; progress lives in memory and shows in a running job's
+ * representation, so it is part of the tag. The time a phase has taken so far is not: a poll would
+ * never see 304, and a long poll never wait. */
+char *rb_job_tag(const struct rb_job *job, char tag[RB_JOB_TAG_SIZE])
+{
+    if (job->status == RB_JOB_RUNNING)
+        (void)snprintf(tag, RB_JOB_TAG_SIZE, "\"%llu-%.9g\"", (unsigned long long)job->version,
+                       job->progress.done);
+    else
+        (void)snprintf(tag, RB_JOB_TAG_SIZE, "\"%llu\"", (unsigned long long)job->version);
+    return tag;
+}
+
+bool rb_job_tag_matches(const char *if_match, uint64_t version)
+{
+    char start[32];
+    int n = snprintf(start, sizeof start, "\"%llu", (unsigned long long)version);
+    if (strcmp(if_match, "*") == 0)
+        return true;
+    for (const char *p = if_match; *p != '\0'; p += strcspn(p, ","), p += *p == ',') {
+        p += strspn(p, " \t");
+        if (strncmp(p, start, (size_t)n) == 0 && (p[n] == '"' || p[n] == '-'))
+            return true;
+    }
+    return false;
+}
+
+void rb_job_reply(struct rb_request *r, int status, const struct rb_job *job)
+{
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_job_encode(&w, NULL, job);
+    char tag[RB_JOB_TAG_SIZE];
+    rb_reply_etag(r, "%s", rb_job_tag(job, tag));
+    if (!rb_job_status_terminal(job->status))
+        rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    rb_reply_json(r, status, &w);
+}
+
+/* ---- files ---- */
+
+struct trash {
+    struct rb_async async;
+    int data_fd;
+    char path[64];
+};
+
+static void on_trash(struct rb_async *async)
+{
+    struct trash *t = async->data;
+    struct rb_error err;
+    if (rb_remove_beneath(t->data_fd, t->path, &err) != RB_OK)
+        rb_log_warn("leftover not removed", RB_ERROR_FIELDS(&err));
+}
+
+static void after_trash(struct rb_async *async)
+{
+    free(async->data);
+}
+
+static void move_to_trash(struct rb_server *server, const char *path, struct trash *t)
+{
+    static unsigned number;
+    struct rb_error err;
+    (void)snprintf(t->path, sizeof t->path, "tmp/trash-%lld-%u", (long long)server->started_at_ms,
+                   number++);
+    enum rb_status s = rb_mkdirs_beneath(server->data_fd, "tmp", &err);
+    if (s == RB_OK && renameat(server->data_fd, path, server->data_fd, t->path) == 0) {
+        t->async = (struct rb_async){.work = on_trash, .done = after_trash, .data = t};
+        t->data_fd = server->data_fd;
+        rb_async_start(server->work->pool, &t->async);
+        return;
+    }
+    if (s == RB_OK && errno != ENOENT)
+        s = rb_error_errno(&err, errno, path);
+    if (s != RB_OK)
+        rb_log_warn("leftover not removed", RB_ERROR_FIELDS(&err));
+    free(t);
+}
+
+void rb_trash(struct rb_server *server, const char *path)
+{
+    struct trash *t = calloc(1, sizeof *t);
+    if (t != NULL)
+        move_to_trash(server, path, t);
+}

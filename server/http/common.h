@@ -1,0 +1,49 @@
+/* server/http/common.h: what several handlers do alike. Loop thread only. */
+#ifndef RB_SERVER_HTTP_COMMON_H
+#define RB_SERVER_HTTP_COMMON_H
+
+#include "api/encode.h"
+#include "api/page.h"
+#include "server/http/request.h"
+#include "server/store/jobs.h"
+
+/* ---- pages ---- */
+
+enum { RB_PAGE_SCOPE_SIZE = 768 };
+
+struct rb_page_request {
+    uint32_t limit;
+    bool has_after;
+    struct rb_page_position after;
+    char scope[RB_PAGE_SCOPE_SIZE];
+};
+
+/* Reads limit and page_token of the list `list` ("models"); its scope is that and every other
+ * query parameter. False: an error has been replied. */
+bool rb_page_request_read(struct rb_request *r, const char *list, struct rb_page_request *ret);
+/* Ends the page in w and replies it; next NULL: it is the last one. */
+void rb_page_reply(struct rb_request *r, struct rb_json *w, const struct rb_page_request *page,
+                   const struct rb_page_position *next);
+
+/* ---- jobs ---- */
+
+/* The job that {id} names, as the store has it and with what only memory knows. False: 404 or an
+ * error has been replied. The caller owns *ret: rb_job_row_deinit. */
+bool rb_job_row_read(struct rb_request *r, struct rb_job_row *ret);
+/* Replies the job with ETag, and Retry-After while it is not finished. */
+void rb_job_reply(struct rb_request *r, int status, const struct rb_job *job);
+/* Its entity tag: "7" for version 7; while it runs "7-120", with what it has done. With quotes;
+ * returns tag. */
+enum { RB_JOB_TAG_SIZE = 64 };
+char *rb_job_tag(const struct rb_job *job, char tag[RB_JOB_TAG_SIZE]);
+/* Does If-Match's value name that version, whatever the progress was? */
+bool rb_job_tag_matches(const char *if_match, uint64_t version);
+
+/* ---- files ---- */
+
+/* Takes `path` below the data folder away at once (by renaming it into tmp/) and removes it on a
+ * pool thread. Absent is fine. For what no row names any more: a failure is logged, and what it or
+ * a crash leaves behind is swept at the next start. */
+void rb_trash(struct rb_server *server, const char *path);
+
+#endif

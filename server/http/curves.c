@@ -1,0 +1,154 @@
+#include "server/http/common.h"
+#include "server/http/handlers.h"
+#include "server/http/headers.h"
+#include "server/http/reply.h"
+#include "server/server.h"
+
+#include "api/barrier.h"
+#include "api/job_spec.h"
+#include "server/store/results.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Everything that a barrier view borrows from. */
+struct curve {
+    struct rb_job_row row;
+    struct rb_job_spec spec;
+    struct rb_point *points; /* aligned, then control */
+    struct rb_barrier_view view;
+};
+
+static void curve_deinit(struct curve *c)
+{
+    rb_job_row_deinit(&c->row);
+    rb_job_spec_deinit(&c->spec);
+    free(c->points);
+}
+
+static enum rb_status parse_spec(const char *text, struct rb_job_spec *ret, struct rb_error *err)
+{
+    json_t *json;
+    enum rb_status s = rb_body_parse(text, strlen(text), strlen(text), &json, err);
+    if (s != RB_OK)
+        return s;
+    s = rb_job_spec_decode(json, "", 0, ret, NULL, err);
+    json_decref(json);
+    return s;
+}
+
+static enum rb_status read_points(struct rb_store *store, struct curve *c, struct rb_error *err)
+{
+    struct rb_point_row *rows;
+    size_t count, aligned = 0;
+    enum rb_status s = rb_points_list(store, c->row.seq, &rows, &count, err);
+    if (s != RB_OK)
+        return s;
+    c->points = calloc(count + 1, sizeof *c->points);
+    if (c->points == NULL) {
+        free(rows);
+        return rb_error_set(err, RB_ENOMEM, "no memory for %zu points", count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        c->points[i] = rows[i].point;
+        aligned += rows[i].curve == RB_CURVE_ALIGNED;
+    }
+    free(rows);
+    c->view.aligned = (struct rb_curve_points){.points = c->points, .count = aligned};
+    c->view.control =
+        (struct rb_curve_points){.points = c->points + aligned, .count = count - aligned};
+    return RB_OK;
+}
+
+/* RB_ENOTFOUND also for a job without a curve. The caller owns *ret: curve_deinit. */
+static enum rb_status curve_read(struct rb_store *store, const char *id, struct curve *ret,
+                                 struct rb_error *err)
+{
+    struct curve c = {.points = NULL};
+    enum rb_status s = rb_job_get(store, id, &c.row, err);
+    if (s != RB_OK)
+        return s;
+    s = parse_spec(c.row.job.spec_json, &c.spec, err);
+    if (s != RB_OK) {
+        rb_job_row_deinit(&c.row);
+        return s;
+    }
+    if (!c.spec.has_evaluate)
+        s = rb_error_set(err, RB_ENOTFOUND, "job %s has no 'evaluate', so it has no curve", id);
+    else
+        s = read_points(store, &c, err);
+    if (s != RB_OK) {
+        curve_deinit(&c);
+        return s;
+    }
+    *ret = c;
+    /* Borrowed from where the curve lies now. */
+    ret->view.job = ret->row.job.id;
+    ret->view.task = ret->spec.evaluate.options.task;
+    ret->view.lambdas = ret->spec.lambdas.values;
+    ret->view.lambda_count = ret->spec.lambdas.count;
+    ret->view.has_control = ret->spec.evaluate.options.control;
+    return RB_OK;
+}
+
+static void reply_csv(struct rb_request *r, const struct curve *c)
+{
+    struct rb_error err;
+    char *text;
+    size_t bytes;
+    if (rb_barrier_csv(&c->view, &text, &bytes, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_reply_header(r, MHD_HTTP_HEADER_CONTENT_DISPOSITION, "inline; filename=\"barrier.csv\"");
+    rb_reply_text(r, MHD_HTTP_OK, "text/csv; charset=utf-8", text, bytes);
+}
+
+void rb_handle_barrier(struct rb_request *r)
+{
+    static const char *const offers[] = {"application/json", "text/csv"};
+    struct rb_error err;
+    struct curve c;
+    struct rb_json w;
+    int offer = rb_accept_choose(rb_request_header(r, MHD_HTTP_HEADER_ACCEPT), offers, 2);
+    if (offer < 0) {
+        rb_reply_fail(r, RB_EACCEPT, "a barrier comes as application/json or text/csv");
+        return;
+    }
+    if (curve_read(rb_request_server(r)->store, r->params[0], &c, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_reply_header(r, MHD_HTTP_HEADER_VARY, "Accept");
+    if (!rb_job_status_terminal(c.row.job.status))
+        rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    if (offer == 1) {
+        reply_csv(r, &c);
+    } else {
+        rb_json_init(&w);
+        rb_barrier_encode(&w, NULL, &c.view);
+        rb_reply_json(r, MHD_HTTP_OK, &w);
+    }
+    curve_deinit(&c);
+}
+
+void rb_handle_barriers(struct rb_request *r)
+{
+    struct rb_error err;
+    struct rb_json w;
+    struct curve c;
+    rb_json_init(&w);
+    rb_page_begin(&w);
+    for (size_t i = 0; i < r->target.pair_count; i++) {
+        if (curve_read(rb_request_server(r)->store, r->target.pairs[i].value, &c, &err) != RB_OK) {
+            rb_json_deinit(&w);
+            rb_reply_error(r, &err, NULL);
+            return;
+        }
+        rb_barrier_encode(&w, NULL, &c.view);
+        curve_deinit(&c);
+    }
+    rb_page_end(&w, NULL);
+    rb_reply_json(r, MHD_HTTP_OK, &w);
+}

@@ -1,0 +1,59 @@
+/* The web page, from the binary. */
+#include "server/http/embedded.h"
+#include "server/http/handlers.h"
+#include "server/http/reply.h"
+#include "server/http/request.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *ending, *media_type;
+} types[] = {
+    {".html", "text/html; charset=utf-8"},
+    {".css", "text/css; charset=utf-8"},
+    {".js", "text/javascript; charset=utf-8"},
+    {".svg", "image/svg+xml"},
+    {".png", "image/png"},
+    {".ico", "image/x-icon"},
+    {".woff2", "font/woff2"},
+    {".json", "application/json"},
+    {".txt", "text/plain; charset=utf-8"},
+};
+
+static const char *media_type(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot != NULL && i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(types[i].ending, dot) == 0)
+            return types[i].media_type;
+    return "application/octet-stream";
+}
+
+static void reply_file(struct rb_request *r, const char *file)
+{
+    char name[128];
+    (void)snprintf(name, sizeof name, "dashboard/%s", file);
+    for (size_t i = 0; i < rb_embedded_count; i++) {
+        if (strcmp(rb_embedded_files[i].name, name) != 0)
+            continue;
+        rb_reply_header(r, "Content-Security-Policy",
+                        "default-src 'self'; base-uri 'none'; form-action 'none'; "
+                        "frame-ancestors 'none'");
+        rb_reply_header(r, "Cache-Control", "no-cache");
+        rb_reply_static(r, MHD_HTTP_OK, media_type(file), rb_embedded_files[i].bytes,
+                        rb_embedded_files[i].count);
+        return;
+    }
+    rb_reply_fail(r, RB_ENOTFOUND, "the dashboard has no file '%.80s'", file);
+}
+
+void rb_handle_dashboard(struct rb_request *r)
+{
+    reply_file(r, "index.html");
+}
+
+void rb_handle_dashboard_file(struct rb_request *r)
+{
+    reply_file(r, r->params[0]);
+}

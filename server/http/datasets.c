@@ -1,0 +1,248 @@
+#include "server/http/common.h"
+#include "server/http/handlers.h"
+#include "server/http/reply.h"
+#include "server/http/upload.h"
+#include "server/server.h"
+#include "server/store/datasets.h"
+#include "server/work/inspect.h"
+#include "server/work/work.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reading ---- */
+
+void rb_handle_datasets(struct rb_request *r)
+{
+    struct rb_error err;
+    struct rb_page_request page;
+    struct rb_dataset_row *rows;
+    size_t count;
+    if (!rb_page_request_read(r, "datasets", &page))
+        return;
+    /* One more than is shown says whether there is a next page. */
+    if (rb_datasets_list(rb_request_server(r)->store, page.has_after ? page.after.text : NULL,
+                         page.limit + 1, &rows, &count, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    size_t shown = count > page.limit ? page.limit : count;
+    struct rb_page_position next = {.number = 0};
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_page_begin(&w);
+    for (size_t i = 0; i < shown; i++)
+        rb_dataset_encode(&w, NULL, &rows[i].resource);
+    if (count > shown)
+        (void)snprintf(next.text, sizeof next.text, "%s", rows[shown - 1].resource.name);
+    rb_datasets_free(rows, count);
+    rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
+}
+
+static void reply_dataset(struct rb_request *r, int status, const char *name)
+{
+    struct rb_error err;
+    struct rb_dataset_row row;
+    struct rb_json w;
+    if (rb_dataset_get(rb_request_server(r)->store, name, &row, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_reply_etag(r, "\"%llu-%llx\"", (unsigned long long)row.version,
+                  (unsigned long long)row.updated_ms);
+    if (!rb_reply_not_modified(r)) {
+        rb_json_init(&w);
+        rb_dataset_encode(&w, NULL, &row.resource);
+        rb_reply_json(r, status, &w);
+    }
+    rb_dataset_row_deinit(&row);
+}
+
+void rb_handle_dataset(struct rb_request *r)
+{
+    reply_dataset(r, MHD_HTTP_OK, r->params[0]);
+}
+
+/* ---- an inspection that a request waits for ---- */
+
+struct waiting {
+    struct rb_inspection *inspection;
+    int status; /* to reply */
+    char name[RB_NAME_SIZE];
+};
+
+static void forget(struct rb_request *r)
+{
+    struct waiting *w = r->data;
+    rb_inspection_forget(w->inspection);
+    free(w);
+}
+
+static void inspected(void *data, enum rb_status status, const struct rb_error *err)
+{
+    struct rb_request *r = data;
+    struct waiting *w = r->data;
+    r->data = NULL;
+    r->gone = NULL;
+    if (status != RB_OK) {
+        rb_reply_error(r, err, NULL);
+    } else {
+        if (w->status == MHD_HTTP_CREATED)
+            rb_reply_location(r, "/v1/datasets/%s", w->name);
+        reply_dataset(r, w->status, w->name);
+    }
+    free(w);
+}
+
+static struct waiting *wait_for(struct rb_request *r, const char *name, int status)
+{
+    struct waiting *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        rb_reply_fail(r, RB_ENOMEM, "no memory to inspect dataset '%s'", name);
+        return NULL;
+    }
+    (void)snprintf(w->name, sizeof w->name, "%s", name);
+    w->status = status;
+    r->data = w;
+    r->gone = forget;
+    return w;
+}
+
+void rb_handle_dataset_import(struct rb_request *r)
+{
+    struct rb_problems problems = {0};
+    struct rb_dataset_post post;
+    struct rb_error err;
+    if (rb_dataset_post_decode(r->json, &post, &problems, &err) != RB_OK) {
+        rb_reply_error(r, &err, &problems);
+        return;
+    }
+    const struct rb_fields fields = {
+        .text = post.fields.text,
+        .text_pair = post.fields.text_pair,
+        .label = post.fields.label,
+    };
+    struct waiting *w = wait_for(r, post.name, MHD_HTTP_CREATED);
+    if (w != NULL)
+        w->inspection = rb_dataset_import(rb_request_work(r), post.name, post.path, post.format,
+                                          &fields, inspected, r);
+    rb_dataset_post_deinit(&post);
+}
+
+/* ---- uploads ---- */
+
+/* What ?format=, ?text=, ?text_pair= and ?label= say; the strings are the request's. */
+static enum rb_format asked_format(const struct rb_request *r)
+{
+    enum rb_format format = RB_TEXT;
+    const char *name = rb_request_query(r, "format"); /* the route's row has checked it */
+    if (name != NULL)
+        (void)rb_format_from_name(name, &format);
+    return format;
+}
+
+static struct rb_fields asked_fields(const struct rb_request *r)
+{
+    return (struct rb_fields){
+        .text = rb_request_query(r, "text"),
+        .text_pair = rb_request_query(r, "text_pair"),
+        .label = rb_request_query(r, "label"),
+    };
+}
+
+/* May the dataset be replaced: it is not registered in place, and no live job reads it. */
+static enum rb_status may_change(struct rb_request *r, const char *name, bool *ret_exists,
+                                 struct rb_error *err)
+{
+    struct rb_store *store = rb_request_server(r)->store;
+    struct rb_dataset_row row;
+    bool used = false;
+    enum rb_status s = rb_dataset_get(store, name, &row, err);
+    *ret_exists = s == RB_OK;
+    if (s == RB_OK) {
+        bool imported = row.imported;
+        rb_dataset_row_deinit(&row);
+        if (imported)
+            return rb_error_set(err, RB_ECONFLICT,
+                                "dataset '%s' is registered in place; delete it first to upload "
+                                "under its name",
+                                name);
+    } else if (s != RB_ENOTFOUND) {
+        return s;
+    }
+    s = rb_jobs_use_dataset(store, name, &used, err);
+    if (s == RB_OK && used)
+        s = rb_error_set(err, RB_EINUSE, "dataset '%s' is used by a live job", name);
+    return s;
+}
+
+static void received(struct rb_upload *u)
+{
+    struct rb_error err;
+    char path[sizeof u->writer.temporary], name[RB_NAME_SIZE];
+    bool exists = false;
+    /* A job may have been submitted while the file was on its way. */
+    if (may_change(u->r, u->name, &exists, &err) != RB_OK) {
+        rb_reply_error(rb_upload_release(u), &err, NULL);
+        return;
+    }
+    (void)snprintf(name, sizeof name, "%s", u->name);
+    struct rb_request *r = rb_upload_hand_over(u, path, sizeof path);
+    const struct rb_fields fields = asked_fields(r);
+    struct waiting *w = wait_for(r, name, exists ? MHD_HTTP_OK : MHD_HTTP_CREATED);
+    if (w != NULL)
+        w->inspection = rb_dataset_uploaded(rb_request_work(r), name, path, asked_format(r),
+                                            &fields, inspected, r);
+    else
+        rb_trash(rb_request_server(r), path);
+}
+
+static const struct rb_upload_ops ops = {.received = received};
+
+static void begin(struct rb_request *r)
+{
+    struct rb_problems problems = {0};
+    struct rb_error err;
+    char path[128];
+    bool exists = false;
+    const char *name = r->params[0];
+    const struct rb_fields fields = asked_fields(r);
+    if (!rb_name_valid(name, strlen(name))) {
+        rb_reply_fail(r, RB_EINPUT, "a dataset's name is " RB_NAME_RULE ", found '%.80s'", name);
+        return;
+    }
+    rb_dataset_fields_check(asked_format(r), fields.text, fields.text_pair, fields.label, NULL,
+                            &problems);
+    if (rb_problems_status(&problems, &err) != RB_OK) {
+        err.status = RB_EQUERY;
+        rb_reply_error(r, &err, &problems);
+        return;
+    }
+    if (may_change(r, name, &exists, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    (void)snprintf(path, sizeof path, "datasets/%s/data", name);
+    struct rb_upload *u = rb_upload_begin(r, path, &ops);
+    if (u != NULL)
+        (void)snprintf(u->name, sizeof u->name, "%s", name);
+}
+
+const struct rb_body_stream rb_dataset_stream = {.begin = begin, .data = rb_upload_data};
+
+/* ---- deleting ---- */
+
+void rb_handle_dataset_delete(struct rb_request *r)
+{
+    struct rb_server *server = rb_request_server(r);
+    struct rb_error err;
+    char folder[128];
+    (void)snprintf(folder, sizeof folder, "datasets/%s", r->params[0]);
+    if (rb_dataset_delete(server->store, r->params[0], &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_trash(server, folder);
+    rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
+}

@@ -1,0 +1,31 @@
+/* server/http/internal.h: the struct behind http.h; for server/http only. */
+#ifndef RB_SERVER_HTTP_INTERNAL_H
+#define RB_SERVER_HTTP_INTERNAL_H
+
+#include "server/http/clients.h"
+#include "server/http/http.h"
+#include "server/http/pump.h"
+#include "server/http/request.h"
+#include "server/server.h"
+
+enum { RB_HTTP_TICK_MS = 250 };
+
+struct rb_http {
+    struct rb_server *server; /* borrowed */
+    struct rb_work *work;     /* borrowed */
+    struct rb_pump *pump;
+    struct rb_clients clients;
+    uv_timer_t tick;
+    struct rb_request requests; /* sentinel of the ring of all requests */
+    unsigned request_count;
+    unsigned ticks;
+    unsigned listeners; /* open event streams */
+    char *prefix_text;  /* holds prefix.segments */
+    struct rb_prefix prefix;
+    char url[256];
+    bool draining;
+    /* Idempotency keys whose first request is under way: a ring (jobs_submit.c). */
+    struct rb_flight *flights;
+};
+
+#endif

@@ -1,0 +1,28 @@
+#include "server/http/libraries.h"
+
+#include "server/store/store.h"
+
+#include <cblas.h>
+#include <jansson.h>
+#include <microhttpd.h>
+#include <sodium.h>
+#include <utf8proc.h>
+#include <uv.h>
+
+enum { LIBRARY_COUNT = 7 };
+
+const struct rb_library_version *rb_libraries(size_t *ret_count)
+{
+    static struct rb_library_version rows[LIBRARY_COUNT + 1];
+    if (rows[0].name == NULL) {
+        rows[0] = (struct rb_library_version){"jansson", jansson_version_str()};
+        rows[1] = (struct rb_library_version){"libmicrohttpd", MHD_get_version()};
+        rows[2] = (struct rb_library_version){"libsodium", sodium_version_string()};
+        rows[3] = (struct rb_library_version){"libuv", uv_version_string()};
+        rows[4] = (struct rb_library_version){"openblas", openblas_get_config()};
+        rows[5] = (struct rb_library_version){"sqlite", rb_store_library_version()};
+        rows[6] = (struct rb_library_version){"utf8proc", utf8proc_version()};
+    }
+    *ret_count = LIBRARY_COUNT;
+    return rows;
+}

@@ -1,0 +1,13 @@
+/* server/http/libraries.h: the libraries in this binary and their versions, for /version, readyz
+ * and `rebasind version`. */
+#ifndef RB_SERVER_HTTP_LIBRARIES_H
+#define RB_SERVER_HTTP_LIBRARIES_H
+
+#include "api/service.h"
+
+#include <stddef.h>
+
+/* As linked at run time; ends with a NULL name after *ret_count rows. Loop thread. */
+const struct rb_library_version *rb_libraries(size_t *ret_count);
+
+#endif

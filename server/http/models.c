@@ -1,0 +1,240 @@
+#include "server/http/common.h"
+#include "server/http/handlers.h"
+#include "server/http/reply.h"
+#include "server/http/upload.h"
+#include "server/server.h"
+#include "server/store/models.h"
+#include "server/work/inspect.h"
+#include "server/work/work.h"
+
+#include "core/tensor/safetensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reading ---- */
+
+void rb_handle_models(struct rb_request *r)
+{
+    struct rb_error err;
+    struct rb_page_request page;
+    struct rb_model_row *rows;
+    size_t count;
+    if (!rb_page_request_read(r, "models", &page))
+        return;
+    /* One more than is shown says whether there is a next page. */
+    if (rb_models_list(rb_request_server(r)->store, page.has_after ? page.after.text : NULL,
+                       page.limit + 1, &rows, &count, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    size_t shown = count > page.limit ? page.limit : count;
+    struct rb_page_position next = {.number = 0};
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_page_begin(&w);
+    for (size_t i = 0; i < shown; i++)
+        rb_model_encode(&w, NULL, &rows[i].resource);
+    if (count > shown)
+        (void)snprintf(next.text, sizeof next.text, "%s", rows[shown - 1].resource.name);
+    rb_models_free(rows, count);
+    rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
+}
+
+static void reply_model(struct rb_request *r, int status, const char *name)
+{
+    struct rb_error err;
+    struct rb_model_row row;
+    struct rb_json w;
+    if (rb_model_get(rb_request_server(r)->store, name, &row, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_reply_etag(r, "\"%llu-%llx\"", (unsigned long long)row.version,
+                  (unsigned long long)row.updated_ms);
+    if (!rb_reply_not_modified(r)) {
+        rb_json_init(&w);
+        rb_model_encode(&w, NULL, &row.resource);
+        rb_reply_json(r, status, &w);
+    }
+    rb_model_row_deinit(&row);
+}
+
+void rb_handle_model(struct rb_request *r)
+{
+    reply_model(r, MHD_HTTP_OK, r->params[0]);
+}
+
+/* ---- an inspection that a request waits for ---- */
+
+struct waiting {
+    struct rb_inspection *inspection;
+    int status; /* to reply */
+    char name[RB_NAME_SIZE];
+};
+
+static void forget(struct rb_request *r)
+{
+    struct waiting *w = r->data;
+    rb_inspection_forget(w->inspection);
+    free(w);
+}
+
+static void inspected(void *data, enum rb_status status, const struct rb_error *err)
+{
+    struct rb_request *r = data;
+    struct waiting *w = r->data;
+    r->data = NULL;
+    r->gone = NULL;
+    if (status != RB_OK) {
+        rb_reply_error(r, err, NULL);
+    } else {
+        if (w->status == MHD_HTTP_CREATED)
+            rb_reply_location(r, "/v1/models/%s", w->name);
+        reply_model(r, w->status, w->name);
+    }
+    free(w);
+}
+
+static void wait_for(struct rb_request *r, const char *name, int status, const char *import_path)
+{
+    struct waiting *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        rb_reply_fail(r, RB_ENOMEM, "no memory to inspect model '%s'", name);
+        return;
+    }
+    (void)snprintf(w->name, sizeof w->name, "%s", name);
+    w->status = status;
+    r->data = w;
+    r->gone = forget;
+    w->inspection = import_path != NULL
+                        ? rb_model_import(rb_request_work(r), name, import_path, inspected, r)
+                        : rb_model_uploaded(rb_request_work(r), name, inspected, r);
+}
+
+void rb_handle_model_import(struct rb_request *r)
+{
+    struct rb_problems problems = {0};
+    struct rb_model_post post;
+    struct rb_error err;
+    if (rb_model_post_decode(r->json, &post, &problems, &err) != RB_OK) {
+        rb_reply_error(r, &err, &problems);
+        return;
+    }
+    wait_for(r, post.name, MHD_HTTP_CREATED, post.path);
+    rb_model_post_deinit(&post);
+}
+
+/* ---- uploads ---- */
+
+/* May files be put into that model: it is ours, and no live job reads it. */
+static enum rb_status may_change(struct rb_request *r, const char *name, struct rb_error *err)
+{
+    struct rb_store *store = rb_request_server(r)->store;
+    struct rb_model_row row;
+    bool used = false;
+    enum rb_status s = rb_model_get(store, name, &row, err);
+    if (s == RB_OK) {
+        bool imported = row.imported;
+        rb_model_row_deinit(&row);
+        if (imported)
+            return rb_error_set(err, RB_ECONFLICT,
+                                "model '%s' is registered in place; delete it first to upload "
+                                "under its name",
+                                name);
+    } else if (s != RB_ENOTFOUND) {
+        return s;
+    }
+    s = rb_jobs_use_model(store, name, &used, err);
+    if (s == RB_OK && used)
+        s = rb_error_set(err, RB_EINUSE, "model '%s' is used by a live job", name);
+    return s;
+}
+
+static enum rb_status check_file(struct rb_upload *u, struct rb_error *err)
+{
+    size_t n = strlen(u->file), suffix = strlen(".safetensors");
+    struct rb_safetensors st;
+    if (n < suffix || strcmp(u->file + n - suffix, ".safetensors") != 0)
+        return RB_OK;
+    enum rb_status s = rb_safetensors_open_fd(u->writer.fd, u->file, &st, err);
+    if (s == RB_OK)
+        rb_safetensors_deinit(&st);
+    return s;
+}
+
+static void file_received(struct rb_upload *u)
+{
+    struct rb_error err;
+    /* A job may have been submitted while the file was on its way. */
+    if (may_change(u->r, u->name, &err) != RB_OK) {
+        rb_reply_error(rb_upload_release(u), &err, NULL);
+        return;
+    }
+    rb_upload_commit(u);
+}
+
+static void file_committed(struct rb_upload *u)
+{
+    char name[RB_NAME_SIZE];
+    int status = u->replaces ? MHD_HTTP_OK : MHD_HTTP_CREATED;
+    (void)snprintf(name, sizeof name, "%s", u->name);
+    wait_for(rb_upload_release(u), name, status, NULL);
+}
+
+static const struct rb_upload_ops file_ops = {
+    .check = check_file,
+    .received = file_received,
+    .committed = file_committed,
+};
+
+static void begin_file(struct rb_request *r)
+{
+    struct rb_error err;
+    char path[256];
+    const char *name = r->params[0], *file = r->params[1];
+    if (!rb_name_valid(name, strlen(name))) {
+        rb_reply_fail(r, RB_EINPUT, "a model's name is " RB_NAME_RULE ", found '%.80s'", name);
+        return;
+    }
+    if (!rb_artifact_name_valid(file)) {
+        rb_reply_fail(r, RB_EINPUT,
+                      "a file's name is 1 to 63 of a-z A-Z 0-9 . _ - not starting with a dot, "
+                      "found '%.80s'",
+                      file);
+        return;
+    }
+    if (may_change(r, name, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    (void)snprintf(path, sizeof path, "models/%s/%s", name, file);
+    struct rb_upload *u = rb_upload_begin(r, path, &file_ops);
+    if (u == NULL)
+        return;
+    (void)snprintf(u->name, sizeof u->name, "%s", name);
+    (void)snprintf(u->file, sizeof u->file, "%s", file);
+}
+
+const struct rb_body_stream rb_model_file_stream = {
+    .begin = begin_file,
+    .data = rb_upload_data,
+};
+
+/* ---- deleting ---- */
+
+void rb_handle_model_delete(struct rb_request *r)
+{
+    struct rb_server *server = rb_request_server(r);
+    struct rb_error err;
+    char folder[128];
+    const char *name = r->params[0];
+    (void)snprintf(folder, sizeof folder, "models/%s", name);
+    if (rb_model_delete(server->store, name, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_trash(server, folder);
+    rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
+}

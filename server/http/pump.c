@@ -1,0 +1,191 @@
+#include "server/http/pump.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct rb_pump {
+    struct MHD_Daemon *daemon;
+    struct rb_pump_options options;
+    uv_poll_t poll;   /* the epoll set has something */
+    uv_timer_t timer; /* libmicrohttpd wants to look at the clock */
+    uv_idle_t again;  /* there is more to run after one turn of the loop */
+    int handles_open;
+    bool running; /* inside MHD_run: a wake now is kept for afterwards */
+    bool woken;
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static void run(struct rb_pump *pump)
+{
+    if (pump->daemon == NULL)
+        return;
+    assert(!pump->running);
+    MHD_UNSIGNED_LONG_LONG timeout = RB_PUMP_TICK_MS;
+    bool more = true;
+    for (int i = 0; more && i < RB_PUMP_RUNS_IN_A_ROW; i++) {
+        pump->woken = false;
+        pump->running = true;
+        (void)MHD_run(pump->daemon);
+        pump->running = false;
+        if (MHD_get_timeout(pump->daemon, &timeout) != MHD_YES || timeout > RB_PUMP_TICK_MS)
+            timeout = RB_PUMP_TICK_MS;
+        more = pump->woken || timeout == 0;
+    }
+    if (more) {
+        rb_pump_wake(pump);
+        return;
+    }
+    uv_idle_stop(&pump->again);
+    uv_timer_start(&pump->timer, on_timer, timeout, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    run(timer->data);
+}
+
+static void on_again(uv_idle_t *idle)
+{
+    run(idle->data);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)status; /* an error of the epoll descriptor shows in MHD_run itself */
+    (void)events;
+    run(poll->data);
+}
+
+void rb_pump_wake(struct rb_pump *pump)
+{
+    pump->woken = true;
+    if (!pump->running && pump->daemon != NULL)
+        uv_idle_start(&pump->again, on_again);
+}
+
+void rb_pump_suspend(struct rb_pump *pump, struct MHD_Connection *connection)
+{
+    (void)pump;
+    MHD_suspend_connection(connection);
+}
+
+void rb_pump_resume(struct rb_pump *pump, struct MHD_Connection *connection)
+{
+    MHD_resume_connection(connection);
+    rb_pump_wake(pump);
+}
+
+static void on_log(void *data, const char *format, va_list args)
+{
+    struct rb_pump *pump = data;
+    char line[512];
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the format is libmicrohttpd's own */
+    int n = vsnprintf(line, sizeof line, format, args);
+#pragma GCC diagnostic pop
+    if (n <= 0)
+        return;
+    line[strcspn(line, "\n")] = '\0';
+    pump->options.log(pump->options.data, line);
+}
+
+static void *on_request_line(void *data, const char *target, struct MHD_Connection *connection)
+{
+    struct rb_pump *pump = data;
+    return pump->options.request_line(pump->options.data, target, connection);
+}
+
+/* libmicrohttpd decodes the path and the query in place for its own use. rebasind reads neither
+ * (server/http/target.h), and decoding could only hide what was sent. */
+static size_t leave_escaped(void *data, struct MHD_Connection *connection, char *text)
+{
+    (void)data;
+    (void)connection;
+    return strlen(text);
+}
+
+static struct MHD_Daemon *start_daemon(struct rb_pump *pump)
+{
+    const struct rb_pump_options *o = &pump->options;
+    return MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, o->request,
+        o->data, MHD_OPTION_EXTERNAL_LOGGER, on_log, pump, MHD_OPTION_LISTEN_SOCKET, o->listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, o->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT,
+        o->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->connection_memory_bytes,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK,
+        on_request_line, pump, MHD_OPTION_NOTIFY_COMPLETED, o->completed, o->data,
+        MHD_OPTION_NOTIFY_CONNECTION, o->connection, o->data, MHD_OPTION_END);
+}
+
+static void watch(struct rb_pump *pump, int epoll_fd)
+{
+    uv_loop_t *loop = pump->options.loop;
+    /* None of these can fail: the descriptor is an epoll set, and the loop is open. */
+    int failed = uv_poll_init(loop, &pump->poll, epoll_fd);
+    failed |= uv_timer_init(loop, &pump->timer);
+    failed |= uv_idle_init(loop, &pump->again);
+    failed |= uv_poll_start(&pump->poll, UV_READABLE, on_poll);
+    assert(failed == 0);
+    (void)failed;
+    pump->poll.data = pump->timer.data = pump->again.data = pump;
+    pump->handles_open = 3;
+}
+
+enum rb_status rb_pump_open(const struct rb_pump_options *options, struct rb_pump **ret,
+                            struct rb_error *err)
+{
+    struct rb_pump *pump = calloc(1, sizeof *pump);
+    if (pump == NULL) {
+        (void)close(options->listen_fd);
+        return rb_error_set(err, RB_ENOMEM, "no memory for the HTTP server");
+    }
+    pump->options = *options;
+    errno = 0;
+    pump->daemon = start_daemon(pump);
+    if (pump->daemon == NULL) {
+        int error = errno;
+        (void)close(options->listen_fd);
+        free(pump);
+        return rb_error_errno(err, error, "starting the HTTP server");
+    }
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(pump->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    watch(pump, info->epoll_fd);
+    rb_pump_wake(pump);
+    *ret = pump;
+    return RB_OK;
+}
+
+void rb_pump_quiesce(struct rb_pump *pump)
+{
+    MHD_socket listener = MHD_quiesce_daemon(pump->daemon);
+    if (listener != MHD_INVALID_SOCKET)
+        (void)close(listener);
+    rb_pump_wake(pump);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct rb_pump *pump = handle->data;
+    if (--pump->handles_open == 0)
+        free(pump);
+}
+
+void rb_pump_close(struct rb_pump *pump)
+{
+    if (pump == NULL)
+        return;
+    struct MHD_Daemon *daemon = pump->daemon;
+    (void)uv_poll_stop(&pump->poll); /* before the descriptor goes */
+    pump->daemon = NULL;
+    MHD_stop_daemon(daemon);
+    uv_close((uv_handle_t *)&pump->poll, on_closed);
+    uv_close((uv_handle_t *)&pump->timer, on_closed);
+    uv_close((uv_handle_t *)&pump->again, on_closed);
+}

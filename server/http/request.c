@@ -1,0 +1,318 @@
+#include "server/http/internal.h"
+#include "server/http/reply.h"
+
+#include "server/base/clock.h"
+#include "server/base/ids.h"
+#include "server/base/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE_LOGGED_BYTES = 512, BODY_FIRST_BYTES = 4096, TICKS_PER_HANG_UP_CHECK = 4 };
+
+struct rb_server *rb_request_server(const struct rb_request *r)
+{
+    return r->http->server;
+}
+
+struct rb_work *rb_request_work(const struct rb_request *r)
+{
+    return r->http->work;
+}
+
+const char *rb_request_header(const struct rb_request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+const char *rb_request_query(const struct rb_request *r, const char *name)
+{
+    return rb_target_query(&r->target, name);
+}
+
+/* ---- waiting ---- */
+
+void rb_request_hold(struct rb_request *r)
+{
+    if (r->held)
+        return;
+    r->held = true;
+    rb_pump_suspend(r->http->pump, r->connection);
+}
+
+void rb_request_release(struct rb_request *r)
+{
+    if (!r->held)
+        return;
+    r->held = false;
+    rb_pump_resume(r->http->pump, r->connection);
+}
+
+static void tell_gone(struct rb_request *r)
+{
+    void (*gone)(struct rb_request *) = r->gone;
+    r->gone = NULL;
+    r->due = NULL;
+    r->watch_client = false;
+    if (gone != NULL)
+        gone(r);
+}
+
+void rb_request_drop(struct rb_request *r)
+{
+    r->closing = true;
+    tell_gone(r);
+    rb_request_release(r);
+}
+
+static void tick(struct rb_request *r, uint64_t now_ns, bool check_client)
+{
+    if (r->due != NULL && r->deadline_ns != 0 && now_ns >= r->deadline_ns) {
+        void (*due)(struct rb_request *) = r->due;
+        r->due = NULL;
+        due(r);
+    } else if (check_client && r->watch_client && r->held && r->client != NULL &&
+               rb_client_hung_up(r->client)) {
+        rb_request_drop(r);
+    }
+}
+
+void rb_requests_tick(struct rb_http *http, uint64_t now_ns)
+{
+    bool check_clients = http->ticks++ % TICKS_PER_HANG_UP_CHECK == 0;
+    for (struct rb_request *r = http->requests.next; r != &http->requests; r = r->next)
+        tick(r, now_ns, check_clients);
+}
+
+void rb_requests_stop(struct rb_http *http, bool all)
+{
+    for (struct rb_request *r = http->requests.next; r != &http->requests; r = r->next) {
+        if (r->due != NULL && r->stream_read == NULL)
+            tick(r, r->deadline_ns = UINT64_MAX, false);
+        else if (r->held && (all || r->stream_read != NULL))
+            rb_request_drop(r);
+    }
+}
+
+/* ---- from line to reply ---- */
+
+void *rb_request_new(void *data, const char *target, struct MHD_Connection *connection)
+{
+    struct rb_http *http = data;
+    struct rb_request *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    r->http = http;
+    r->connection = connection;
+    r->started_ns = rb_clock_monotonic_ns();
+    r->client =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    r->line = strndup(target, LINE_LOGGED_BYTES);
+    rb_request_id_make(r->id);
+    (void)!rb_target_parse(target, &r->target, &r->error); /* admit.c reports it */
+    r->next = &http->requests;
+    r->previous = http->requests.previous;
+    r->previous->next = r;
+    r->next->previous = r;
+    http->request_count++;
+    rb_client_awaits(r->client, true, r->started_ns);
+    return r;
+}
+
+static enum MHD_Result queue_reply(struct rb_request *r)
+{
+    r->state = RB_REQUEST_QUEUED;
+    r->queued_ns = rb_clock_monotonic_ns();
+    rb_client_is_busy(r->client);
+    return MHD_queue_response(r->connection, (unsigned)r->status, r->response);
+}
+
+/* Can the reply not wait until the body has come: the client waits for leave to send it, or it is
+ * too much to take in for nothing. */
+static bool must_refuse_now(const struct rb_request *r)
+{
+    const char *expect = rb_request_header(r, MHD_HTTP_HEADER_EXPECT);
+    return r->refuse_at_once || expect != NULL ||
+           (r->announced_bytes > RB_REQUEST_SWALLOW_BYTES && r->announced_bytes != UINT64_MAX);
+}
+
+static enum MHD_Result begin(struct rb_request *r, const char *method)
+{
+    r->method_text = method;
+    r->state = RB_REQUEST_BODY;
+    rb_request_admit(r);
+    bool has_body = r->announced_bytes > 0;
+    if (r->response == NULL && r->route->body == RB_BODY_STREAM)
+        r->route->stream->begin(r);
+    if (r->closing)
+        return MHD_NO;
+    if (r->response != NULL && has_body && must_refuse_now(r))
+        return queue_reply(r);
+    if (has_body)
+        rb_client_sends_body(r->client, rb_clock_monotonic_ns());
+    return MHD_YES;
+}
+
+static void gather(struct rb_request *r, const char *data, size_t bytes)
+{
+    size_t have = (size_t)r->received_bytes - bytes, need = have + bytes + 1;
+    if (need > r->body_capacity) {
+        size_t capacity = r->body_capacity > 0 ? r->body_capacity : BODY_FIRST_BYTES;
+        while (capacity < need)
+            capacity *= 2;
+        char *grown = realloc(r->body, capacity);
+        if (grown == NULL) {
+            rb_reply_fail(r, RB_ENOMEM, "no memory for a body of %zu bytes", need);
+            return;
+        }
+        r->body = grown;
+        r->body_capacity = capacity;
+    }
+    memcpy(r->body + have, data, bytes);
+    r->body[have + bytes] = '\0';
+}
+
+/* A body whose reply is made already: let it pass, up to a bound. */
+static enum MHD_Result swallow(struct rb_request *r, size_t bytes)
+{
+    r->swallowed_bytes += bytes;
+    if (r->swallowed_bytes <= RB_REQUEST_SWALLOW_BYTES)
+        return MHD_YES;
+    rb_client_end(r->client, r->failure != RB_OK ? &r->error : NULL, r->id);
+    return MHD_NO;
+}
+
+static enum MHD_Result take(struct rb_request *r, const char *data, size_t bytes)
+{
+    r->received_bytes += bytes;
+    rb_client_body_progress(r->client, bytes, rb_clock_monotonic_ns());
+    if (r->response != NULL)
+        return swallow(r, bytes);
+    const struct rb_settings *settings = r->http->server->settings;
+    uint64_t limit = r->route->body == RB_BODY_JSON     ? settings->max_body_bytes
+                     : r->route->body == RB_BODY_STREAM ? settings->max_upload_bytes
+                                                        : 0;
+    if (r->received_bytes > limit)
+        rb_reply_fail(r, RB_ETOOLARGE, "the body has more than the %llu bytes allowed here",
+                      (unsigned long long)limit);
+    else if (r->route->body == RB_BODY_JSON)
+        gather(r, data, bytes);
+    else
+        r->route->stream->data(r, data, bytes);
+    return r->closing ? MHD_NO : MHD_YES;
+}
+
+static void handle(struct rb_request *r)
+{
+    rb_client_is_busy(r->client);
+    if (r->response != NULL)
+        return;
+    if (r->route->body == RB_BODY_JSON) {
+        struct rb_error err;
+        const char *text = r->body != NULL ? r->body : "";
+        if (rb_body_parse(text, (size_t)r->received_bytes,
+                          (size_t)r->http->server->settings->max_body_bytes, &r->json,
+                          &err) != RB_OK) {
+            rb_reply_error(r, &err, NULL);
+            return;
+        }
+    }
+    r->route->handle(r);
+}
+
+enum MHD_Result rb_request_step(void *data, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *upload_data,
+                                size_t *upload_bytes, void **request)
+{
+    struct rb_request *r = *request;
+    (void)data;
+    (void)connection;
+    (void)url;
+    (void)version;
+    if (r == NULL || r->closing)
+        return MHD_NO;
+    if (r->state == RB_REQUEST_LINE)
+        return begin(r, method);
+    if (r->state == RB_REQUEST_BODY && *upload_bytes > 0) {
+        size_t bytes = *upload_bytes;
+        *upload_bytes = 0;
+        return take(r, upload_data, bytes);
+    }
+    if (r->state == RB_REQUEST_BODY) {
+        r->state = RB_REQUEST_HANDLED;
+        handle(r);
+    }
+    if (r->closing)
+        return MHD_NO;
+    if (r->response != NULL)
+        return queue_reply(r);
+    rb_request_hold(r);
+    return MHD_YES;
+}
+
+/* ---- the end ---- */
+
+static void record(const struct rb_request *r, int status)
+{
+    char status_text[12];
+    struct rb_metrics *m = r->http->server->metrics;
+    const char *route = r->route != NULL ? r->route->path : "none";
+    uint64_t end_ns = r->queued_ns != 0 ? r->queued_ns : rb_clock_monotonic_ns();
+    (void)snprintf(status_text, sizeof status_text, "%d", status);
+    rb_metrics_add(m, RB_METER_REQUESTS, 1, route, status_text);
+    rb_metrics_add(m, RB_METER_REQUEST_BYTES, (double)r->received_bytes, NULL, NULL);
+    rb_metrics_add(m, RB_METER_REPLY_BYTES, (double)r->reply_bytes, NULL, NULL);
+    if (!r->waits)
+        rb_metrics_observe(m, RB_METER_REQUEST_SECONDS, (double)(end_ns - r->started_ns) * 1e-9,
+                           route);
+    enum rb_log_level level = status >= 500 ? RB_LOG_WARN : RB_LOG_INFO;
+    RB_LOG(level, "request", RB_S("request", r->id), RB_S("client", r->who.address),
+           RB_S("method", r->method_text != NULL ? r->method_text : "?"),
+           RB_S("target", r->line != NULL ? r->line : "?"), RB_I("status", status),
+           RB_D("ms", (double)(end_ns - r->started_ns) * 1e-6), RB_U("in", r->received_bytes),
+           RB_U("out", r->reply_bytes),
+           RB_S("token", r->who.token[0] != '\0' ? r->who.token : NULL),
+           RB_S("code", r->failure != RB_OK ? rb_status_code(r->failure) : NULL));
+}
+
+static void free_request(struct rb_request *r)
+{
+    r->previous->next = r->next;
+    r->next->previous = r->previous;
+    r->http->request_count--;
+    for (size_t i = 0; i < r->header_count; i++)
+        free(r->headers[i].value);
+    if (r->response != NULL)
+        MHD_destroy_response(r->response);
+    json_decref(r->json);
+    rb_target_deinit(&r->target);
+    free(r->body);
+    free(r->line);
+    free(r);
+}
+
+/* What libmicrohttpd answered by itself (a malformed request), 499 for a client that left. */
+static int status_without_reply(const struct rb_request *r)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+    return info != NULL && info->http_status != 0 ? (int)info->http_status : 499;
+}
+
+void rb_request_completed(void *data, struct MHD_Connection *connection, void **request,
+                          enum MHD_RequestTerminationCode code)
+{
+    struct rb_request *r = *request;
+    (void)data;
+    (void)connection;
+    (void)code;
+    if (r == NULL)
+        return;
+    *request = NULL;
+    tell_gone(r);
+    record(r, r->state == RB_REQUEST_QUEUED ? r->status : status_without_reply(r));
+    rb_client_awaits(r->client, false, rb_clock_monotonic_ns());
+    free_request(r);
+}

@@ -1,0 +1,142 @@
+/* server/http/request.h: one request, from its first line to its last byte.
+ *
+ * DESIGN. A request goes through these states, all on the loop thread:
+ *
+ *     line    the request line has come (rb_request_new); headers are still arriving
+ *     admit   headers are complete: target, host, route, token, media type, sizes and query are
+ *             held against the route's row (admit.c). A refusal is a reply like any other
+ *     body    JSON gathers in memory, a stream goes to the row's rb_body_stream
+ *     handle  the row's handler runs. It replies before it returns, or starts something (a pool
+ *             job, a listener) and returns; the request then waits, suspended, and the reply made
+ *             later resumes it
+ *     reply   libmicrohttpd sends; then `completed` logs one line and frees
+ *
+ * libmicrohttpd 0.9.75 takes a reply only on two occasions: when headers are complete (and then it
+ * drops the connection afterwards), and when the whole body has arrived. So a reply made in between
+ * is kept (`response`), what is left of the body is swallowed up to a bound, and the reply goes
+ * out in the end, keeping the connection; only a body that is announced larger than the bound, or
+ * waits for "100 Continue", is refused at once. Nothing is ever queued for a suspended connection.
+ *
+ * Whoever makes a request wait must be able to let go: `gone` is called when the client has left
+ * or the daemon stops, once, before the request is freed; what still runs for the request must then
+ * forget it. */
+#ifndef RB_SERVER_HTTP_REQUEST_H
+#define RB_SERVER_HTTP_REQUEST_H
+
+#include "server/http/route.h"
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdint.h>
+
+struct rb_http;
+struct rb_client;
+struct rb_server;
+struct rb_work;
+
+enum {
+    RB_REQUEST_ID_MAX = 64,                /* of one that the client chose */
+    RB_REQUEST_HEADERS_MAX = 24,           /* headers that a handler may add to its reply */
+    RB_REQUEST_SWALLOW_BYTES = 1024 * 1024 /* of a refused body */
+};
+
+struct rb_header {
+    const char *name; /* static text */
+    char *value;
+};
+
+/* Who asks; filled by rb_auth_admit. */
+struct rb_identity {
+    char token[17];   /* id of the token; "" without one */
+    unsigned scopes;  /* bits of enum rb_scope */
+    char address[64]; /* of the client, behind trusted proxies too */
+};
+
+struct rb_request {
+    struct rb_http *http;
+    struct rb_client *client; /* NULL once the connection is gone */
+    struct MHD_Connection *connection;
+
+    char id[RB_REQUEST_ID_MAX + 1];
+    uint64_t started_ns;
+    const char *method_text;      /* as sent; valid while headers are */
+    unsigned method;              /* of enum rb_method, 0 for unknown ones */
+    const struct rb_route *route; /* NULL until found */
+    struct rb_target target;
+    const char *params[RB_ROUTE_PARAMS_MAX]; /* what stands for the route's {…} */
+    struct rb_identity who;
+
+    /* body */
+    uint64_t announced_bytes; /* Content-Length; UINT64_MAX if chunked */
+    uint64_t received_bytes;
+    char *body; /* of RB_BODY_JSON, NUL-terminated */
+    size_t body_capacity;
+    json_t *json; /* parsed; from the handler's start on */
+
+    /* reply; made by reply.h */
+    struct rb_header headers[RB_REQUEST_HEADERS_MAX];
+    size_t header_count;
+    const char *etag; /* value of the ETag header, once it is set */
+    struct MHD_Response *response;
+    int status;
+    uint64_t reply_bytes;
+    enum rb_status failure; /* what the reply reports; RB_OK if none */
+    bool waits;             /* a long poll or stream: its time says nothing about the service */
+    ssize_t (*stream_read)(struct rb_request *r, char *buffer, size_t max);
+
+    /* what the handler keeps while the request waits */
+    void *data;
+    void (*gone)(struct rb_request *r); /* cleared before it is called */
+    uint64_t deadline_ns;               /* 0: none; then `due` is called once, within 250 ms */
+    void (*due)(struct rb_request *r);
+    bool watch_client; /* a client that hangs up while the request waits is noticed */
+
+    /* private to request.c, admit.c and reply.c */
+    enum { RB_REQUEST_LINE, RB_REQUEST_BODY, RB_REQUEST_HANDLED, RB_REQUEST_QUEUED } state;
+    char *line;            /* the target as sent, for the log */
+    struct rb_error error; /* of the request line, or of the refusal */
+    bool refuse_at_once;   /* the reply must not wait for the body */
+    uint64_t swallowed_bytes;
+    uint64_t queued_ns;
+    bool held;                          /* suspended */
+    bool closing;                       /* ends without a reply */
+    struct rb_request *next, *previous; /* all requests of http */
+};
+
+/* ---- for handlers ---- */
+
+struct rb_server *rb_request_server(const struct rb_request *r);
+struct rb_work *rb_request_work(const struct rb_request *r);
+/* A request header's value, NULL if absent; the first, where it stands several times. Valid until
+ * the reply is queued. */
+const char *rb_request_header(const struct rb_request *r, const char *name);
+/* A query parameter; NULL if absent. */
+const char *rb_request_query(const struct rb_request *r, const char *name);
+
+/* Suspends the request until a reply is made or rb_request_release: for streams that must wait
+ * for room, and for readers that have nothing to send. May be called in a state where the request
+ * is held already: then it does nothing. */
+void rb_request_hold(struct rb_request *r);
+void rb_request_release(struct rb_request *r);
+/* Ends the request and its connection without a reply; for a reply that was begun and cannot be
+ * finished. */
+void rb_request_drop(struct rb_request *r);
+
+/* ---- for http.c: what libmicrohttpd calls ---- */
+
+void *rb_request_new(void *http, const char *target, struct MHD_Connection *connection);
+enum MHD_Result rb_request_step(void *http, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *upload_data,
+                                size_t *upload_bytes, void **request);
+void rb_request_completed(void *http, struct MHD_Connection *connection, void **request,
+                          enum MHD_RequestTerminationCode code);
+
+/* Calls `due` of those whose deadline has passed and drops those whose client hung up. */
+void rb_requests_tick(struct rb_http *http, uint64_t now_ns);
+/* Makes every long poll due and ends every stream. With `all`, drops whatever else waits too. */
+void rb_requests_stop(struct rb_http *http, bool all);
+
+/* Holds the headers against the table; replies if the request is refused (admit.c). */
+void rb_request_admit(struct rb_request *r);
+
+#endif

@@ -1,0 +1,103 @@
+/* server/http/route.h: what the service answers to, as one table (routes.c).
+ *
+ * A row says everything about an operation that is known before its handler runs: method, path,
+ * who may call it, what body it takes and how large, which query parameters there are. router.c
+ * and request.c enforce it, so a handler sees only requests that fit its row. The table is held
+ * against openapi.yaml, both ways, by tests/e2e.
+ *
+ * Each GET answers HEAD too. */
+#ifndef RB_SERVER_HTTP_ROUTE_H
+#define RB_SERVER_HTTP_ROUTE_H
+
+#include "server/http/target.h"
+
+struct rb_request;
+
+enum rb_method {
+    RB_GET = 1,
+    RB_HEAD = 2, /* never in a row: every GET row answers it */
+    RB_POST = 4,
+    RB_PUT = 8,
+    RB_PATCH = 16,
+    RB_DELETE = 32,
+};
+
+/* Who may call: the weakest token that will do. Without any token configured everyone may. */
+enum rb_access { RB_ACCESS_OPEN, RB_ACCESS_READ, RB_ACCESS_SUBMIT, RB_ACCESS_ADMIN };
+extern const char *const rb_access_names[]; /* "", "read", "submit", "admin" */
+
+enum rb_body {
+    RB_BODY_NONE,   /* a body is refused: 413 */
+    RB_BODY_JSON,   /* required; parsed before the handler runs; --max-body-bytes */
+    RB_BODY_STREAM, /* any media type; goes to the row's stream; --max-upload-bytes */
+};
+
+enum rb_query_type {
+    RB_QUERY_TEXT, /* `max` bytes at most; the handler decodes it */
+    RB_QUERY_FLAG, /* true, false, or no value at all (true) */
+    RB_QUERY_ENUM, /* one of names[] */
+    RB_QUERY_JOB,  /* a job id */
+    RB_QUERY_TIME, /* RFC 3339 */
+};
+
+struct rb_query_rule {
+    const char *name;
+    enum rb_query_type type;
+    size_t max;               /* RB_QUERY_TEXT: bytes */
+    const char *const *names; /* RB_QUERY_ENUM: NULL-terminated */
+    size_t times;             /* how often it may stand; 0 means once */
+    bool required;
+};
+
+/* How a row with RB_BODY_STREAM takes its body. Each may reply, which ends the upload: what still
+ * arrives is thrown away. */
+struct rb_body_stream {
+    /* After everything in the row was checked, before the first byte. */
+    void (*begin)(struct rb_request *r);
+    /* bytes >= 1 of the body, in order. Must take them all; may rb_request_hold the request until
+     * there is room for more. */
+    void (*data)(struct rb_request *r, const void *data, size_t bytes);
+};
+
+struct rb_route {
+    const char *operation; /* openapi.yaml's operationId */
+    enum rb_method method;
+    const char *path; /* "/v1/jobs/{id}"; the label of metrics */
+    enum rb_access access;
+    enum rb_body body;
+    const struct rb_query_rule *query; /* ends with a row without name; NULL: no parameters */
+    const struct rb_body_stream *stream;
+    /* Must reply, now or later (request.h). */
+    void (*handle)(struct rb_request *r);
+};
+
+extern const struct rb_route rb_routes[];
+extern const size_t rb_route_count;
+
+enum { RB_ROUTE_PARAMS_MAX = 2, RB_ALLOW_BYTES = 64 };
+
+/* The row for method and path; params: the segments that stand for {…}, in order. prefix: the
+ * segments of --route-prefix, which may or may not stand in front. RB_ENOTFOUND; RB_EMETHOD, and
+ * then allow holds the value of the Allow header. Pure. */
+struct rb_prefix {
+    const char *segments[RB_TARGET_MAX_SEGMENTS];
+    size_t count;
+};
+enum rb_status rb_route_find(const struct rb_prefix *prefix, unsigned method,
+                             const struct rb_target *target, const struct rb_route **ret,
+                             const char *params[RB_ROUTE_PARAMS_MAX], char allow[RB_ALLOW_BYTES],
+                             struct rb_error *err) RB_MUST_CHECK;
+/* Is the target the prefix itself without its slash ("/merge")? Then relative links of the page
+ * there would miss, and it has to be redirected to "/merge/". */
+bool rb_route_is_bare_prefix(const struct rb_prefix *prefix, const struct rb_target *target);
+
+/* Holds the query against the row. RB_EQUERY naming the parameter, what was found and expected. */
+enum rb_status rb_query_check(const struct rb_query_rule *rules, const struct rb_target *target,
+                              struct rb_error *err) RB_MUST_CHECK;
+/* "true", "" -> true; absent, "false" -> false. For parameters that were checked. */
+bool rb_query_flag(const struct rb_target *target, const char *name);
+
+/* 0 if the text is no method that some row knows. */
+unsigned rb_method_parse(const char *text);
+
+#endif

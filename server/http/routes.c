@@ -1,0 +1,125 @@
+#include "server/http/handlers.h"
+#include "server/http/upload.h"
+
+#include "api/event.h"
+#include "api/job.h"
+#include "server/store/jobs.h"
+
+#define PAGE_RULES                                                                                 \
+    {.name = "limit", .max = 20},                                                                  \
+    {                                                                                              \
+        .name = "page_token", .max = 200                                                           \
+    }
+
+static const char *const format_names[] = {"text", "jsonl", "tsv", NULL};
+
+static const struct rb_query_rule page_rules[] = {PAGE_RULES, {.name = NULL}};
+
+static const struct rb_query_rule ready_rules[] = {
+    {.name = "verbose", .type = RB_QUERY_FLAG},
+    {.name = NULL},
+};
+
+static const struct rb_query_rule dataset_rules[] = {
+    {.name = "format", .type = RB_QUERY_ENUM, .names = format_names},
+    {.name = "text", .max = 800},
+    {.name = "text_pair", .max = 800},
+    {.name = "label", .max = 800},
+    {.name = NULL},
+};
+
+static const struct rb_query_rule submit_rules[] = {
+    {.name = "dry_run", .type = RB_QUERY_FLAG},
+    {.name = NULL},
+};
+
+static const struct rb_query_rule jobs_rules[] = {
+    PAGE_RULES,
+    {.name = "status", .max = 100, .times = RB_JOB_STATUS_COUNT},
+    {.name = "label", .max = 600, .times = 8},
+    {.name = "model", .max = RB_NAME_MAX},
+    {.name = "created_after", .type = RB_QUERY_TIME},
+    {.name = "created_before", .type = RB_QUERY_TIME},
+    {.name = "sort", .type = RB_QUERY_ENUM, .names = rb_job_sort_names},
+    {.name = NULL},
+};
+
+static const struct rb_query_rule barriers_rules[] = {
+    {.name = "job", .type = RB_QUERY_JOB, .times = 100, .required = true},
+    {.name = NULL},
+};
+
+static const struct rb_query_rule permutation_rules[] = {
+    {.name = "rotations", .type = RB_QUERY_FLAG},
+    {.name = NULL},
+};
+
+static const struct rb_query_rule correlation_rules[] = {
+    {.name = "matrix", .type = RB_QUERY_FLAG},
+    {.name = "size", .max = 8},
+    {.name = NULL},
+};
+
+/* clang-format off */
+#define GET(operation, path, access, query, handle)                                                \
+    {operation, RB_GET, path, RB_ACCESS_##access, RB_BODY_NONE, query, NULL, handle}
+#define ACT(operation, method, path, access, handle)                                               \
+    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_NONE, NULL, NULL, handle}
+#define JSON(operation, method, path, access, query, handle)                                       \
+    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_JSON, query, NULL, handle}
+#define STREAM(operation, path, query, stream)                                                     \
+    {operation, RB_PUT, path, RB_ACCESS_SUBMIT, RB_BODY_STREAM, query, &stream, rb_upload_end}
+
+const struct rb_route rb_routes[] = {
+    /* service */
+    GET("getLivez", "/livez", OPEN, NULL, rb_handle_livez),
+    GET("getReadyz", "/readyz", OPEN, ready_rules, rb_handle_readyz),
+    GET("getVersion", "/version", OPEN, NULL, rb_handle_version),
+    GET("getMetrics", "/metrics", READ, NULL, rb_handle_metrics),
+    GET("getOpenapiYaml", "/openapi.yaml", OPEN, NULL, rb_handle_openapi_yaml),
+    GET("getOpenapiJson", "/openapi.json", OPEN, NULL, rb_handle_openapi_json),
+    GET("getStats", "/v1/stats", READ, NULL, rb_handle_stats),
+    GET("getDashboard", "/", OPEN, NULL, rb_handle_dashboard),
+    GET("getDashboardFile", "/dashboard/{file}", OPEN, NULL, rb_handle_dashboard_file),
+
+    /* models */
+    GET("listModels", "/v1/models", READ, page_rules, rb_handle_models),
+    JSON("importModel", POST, "/v1/models", SUBMIT, NULL, rb_handle_model_import),
+    GET("getModel", "/v1/models/{name}", READ, NULL, rb_handle_model),
+    ACT("deleteModel", DELETE, "/v1/models/{name}", SUBMIT, rb_handle_model_delete),
+    STREAM("putModelFile", "/v1/models/{name}/files/{file}", NULL, rb_model_file_stream),
+
+    /* datasets */
+    GET("listDatasets", "/v1/datasets", READ, page_rules, rb_handle_datasets),
+    JSON("importDataset", POST, "/v1/datasets", SUBMIT, NULL, rb_handle_dataset_import),
+    GET("getDataset", "/v1/datasets/{name}", READ, NULL, rb_handle_dataset),
+    ACT("deleteDataset", DELETE, "/v1/datasets/{name}", SUBMIT, rb_handle_dataset_delete),
+    STREAM("putDataset", "/v1/datasets/{name}", dataset_rules, rb_dataset_stream),
+
+    /* jobs */
+    JSON("createJob", POST, "/v1/jobs", SUBMIT, submit_rules, rb_handle_job_submit),
+    JSON("createJobs", POST, "/v1/jobs/batch", SUBMIT, NULL, rb_handle_job_batch),
+    GET("listJobs", "/v1/jobs", READ, jobs_rules, rb_handle_jobs),
+    GET("getJob", "/v1/jobs/{id}", READ, NULL, rb_handle_job),
+    JSON("patchJob", PATCH, "/v1/jobs/{id}", SUBMIT, NULL, rb_handle_job_patch),
+    ACT("deleteJob", DELETE, "/v1/jobs/{id}", SUBMIT, rb_handle_job_delete),
+    ACT("cancelJob", POST, "/v1/jobs/{id}/cancel", SUBMIT, rb_handle_job_cancel),
+    ACT("retryJob", POST, "/v1/jobs/{id}/retry", SUBMIT, rb_handle_job_retry),
+
+    /* what they bring */
+    GET("listJobEvents", "/v1/jobs/{id}/events", READ, page_rules, rb_handle_job_events),
+    GET("listEvents", "/v1/events", READ, page_rules, rb_handle_events),
+    GET("getBarrier", "/v1/jobs/{id}/barrier", READ, NULL, rb_handle_barrier),
+    GET("getBarriers", "/v1/barriers", READ, barriers_rules, rb_handle_barriers),
+    GET("getPermutations", "/v1/jobs/{id}/permutations", READ, NULL, rb_handle_permutations),
+    GET("getPermutation", "/v1/jobs/{id}/permutations/{group}", READ, permutation_rules,
+        rb_handle_permutation),
+    GET("getCorrelations", "/v1/jobs/{id}/correlations", READ, NULL, rb_handle_correlations),
+    GET("getCorrelation", "/v1/jobs/{id}/correlations/{group}", READ, correlation_rules,
+        rb_handle_correlation),
+    GET("listArtifacts", "/v1/jobs/{id}/artifacts", READ, NULL, rb_handle_artifacts),
+    GET("getArtifact", "/v1/jobs/{id}/artifacts/{name}", READ, NULL, rb_handle_artifact),
+};
+/* clang-format on */
+
+const size_t rb_route_count = sizeof rb_routes / sizeof rb_routes[0];

@@ -1,0 +1,224 @@
+/* What the daemon says about itself. */
+#include "server/http/commit.h"
+#include "server/http/embedded.h"
+#include "server/http/handlers.h"
+#include "server/http/internal.h"
+#include "server/http/libraries.h"
+#include "server/http/reply.h"
+
+#include "api/service.h"
+#include "server/base/clock.h"
+#include "server/base/fsutil.h"
+#include "server/store/datasets.h"
+#include "server/store/jobs.h"
+#include "server/store/models.h"
+#include "server/work/work.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Below this nothing useful can be written any more. */
+#define DISK_LEAST_BYTES (64 * RB_MIB)
+
+void rb_handle_livez(struct rb_request *r)
+{
+    static const char text[] = "ok\n";
+    rb_reply_static(r, MHD_HTTP_OK, "text/plain; charset=utf-8", text, sizeof text - 1);
+}
+
+/* ---- versions ---- */
+
+#ifdef __clang__
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+static struct rb_version_view version_view(void)
+{
+    size_t count;
+    const struct rb_library_version *libraries = rb_libraries(&count);
+    return (struct rb_version_view){
+        .version = RB_VERSION,
+        .commit = rb_commit[0] != '\0' ? rb_commit : NULL,
+        .compiler = COMPILER,
+        .libraries = libraries,
+        .library_count = count,
+    };
+}
+
+void rb_handle_version(struct rb_request *r)
+{
+    struct rb_json w;
+    const struct rb_version_view view = version_view();
+    rb_json_init(&w);
+    rb_version_encode(&w, NULL, &view);
+    rb_reply_json(r, MHD_HTTP_OK, &w);
+}
+
+/* ---- readiness ---- */
+
+enum { CHECK_COUNT = 4 };
+
+struct readiness {
+    struct rb_ready_check checks[CHECK_COUNT];
+    enum rb_status failure; /* of the first check that failed */
+    char store[512], disk[160], workers[80];
+};
+
+static void add_check(struct readiness *ready, size_t i, const char *name, enum rb_status failure,
+                      const char *detail)
+{
+    ready->checks[i] =
+        (struct rb_ready_check){.name = name, .ok = failure == RB_OK, .detail = detail};
+    if (ready->failure == RB_OK)
+        ready->failure = failure;
+}
+
+static void check_ready(const struct rb_server *server, struct readiness *ready)
+{
+    struct rb_error err;
+    uint64_t free_bytes = 0;
+    *ready = (struct readiness){.failure = RB_OK};
+    add_check(ready, 0, "draining", server->draining ? RB_EDRAINING : RB_OK,
+              server->draining ? "the daemon is shutting down" : NULL);
+    enum rb_status s = rb_store_ping(server->store, &err);
+    (void)snprintf(ready->store, sizeof ready->store, "%s",
+                   s == RB_OK ? rb_store_library_version() : err.detail);
+    add_check(ready, 1, "store", s, ready->store);
+    s = rb_disk_free(server->data_fd, &free_bytes, &err);
+    if (s == RB_OK && free_bytes < DISK_LEAST_BYTES)
+        s = RB_EDISKFULL;
+    (void)snprintf(ready->disk, sizeof ready->disk, "%llu MiB free",
+                   (unsigned long long)(free_bytes / RB_MIB));
+    add_check(ready, 2, "disk", s, ready->disk);
+    (void)snprintf(ready->workers, sizeof ready->workers, "%u of %u busy",
+                   rb_pool_running(server->work->pool), rb_pool_workers(server->work->pool));
+    add_check(ready, 3, "workers", RB_OK, ready->workers);
+}
+
+void rb_handle_readyz(struct rb_request *r)
+{
+    static const char text[] = "ready\n";
+    struct readiness ready;
+    struct rb_json w;
+    check_ready(rb_request_server(r), &ready);
+    if (rb_query_flag(&r->target, "verbose")) {
+        const struct rb_version_view view = version_view();
+        rb_json_init(&w);
+        rb_ready_encode(&w, ready.checks, CHECK_COUNT, &view);
+        rb_reply_json(r, ready.failure == RB_OK ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, &w);
+        return;
+    }
+    if (ready.failure == RB_OK) {
+        rb_reply_static(r, MHD_HTTP_OK, "text/plain; charset=utf-8", text, sizeof text - 1);
+        return;
+    }
+    for (size_t i = 0; i < CHECK_COUNT; i++)
+        if (!ready.checks[i].ok) {
+            rb_reply_fail(r, ready.failure, "%s: %s", ready.checks[i].name, ready.checks[i].detail);
+            return;
+        }
+}
+
+/* ---- figures ---- */
+
+static enum rb_status read_stats(const struct rb_server *server, struct rb_stats_view *ret,
+                                 struct rb_error *err)
+{
+    struct rb_store *store = server->store;
+    int64_t oldest_ms = -1, now_ms = rb_clock_realtime_ms();
+    struct rb_stats_view s = {
+        .uptime_seconds = (double)(now_ms - server->started_at_ms) * 1e-3,
+        .workers = rb_pool_workers(server->work->pool),
+        .workers_busy = rb_pool_running(server->work->pool),
+        .queue_limit = (uint32_t)server->settings->queue_limit,
+        .oldest_queued_seconds = NAN,
+        .event_listeners = server->http->listeners,
+        .store_bytes = rb_store_bytes(store),
+    };
+    enum rb_status status;
+    if ((status = rb_jobs_count(store, s.jobs, err)) != RB_OK ||
+        (status = rb_jobs_oldest_queued(store, &oldest_ms, err)) != RB_OK ||
+        (status = rb_models_count(store, &s.models, err)) != RB_OK ||
+        (status = rb_datasets_count(store, &s.datasets, err)) != RB_OK ||
+        (status = rb_disk_free(server->data_fd, &s.free_bytes, err)) != RB_OK)
+        return status;
+    s.queue_depth = (uint32_t)s.jobs[RB_JOB_QUEUED];
+    if (oldest_ms >= 0)
+        s.oldest_queued_seconds = (double)(now_ms - oldest_ms) * 1e-3;
+    *ret = s;
+    return RB_OK;
+}
+
+void rb_handle_stats(struct rb_request *r)
+{
+    struct rb_error err;
+    struct rb_stats_view stats;
+    struct rb_json w;
+    if (read_stats(rb_request_server(r), &stats, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_json_init(&w);
+    rb_stats_encode(&w, &stats);
+    rb_reply_json(r, MHD_HTTP_OK, &w);
+}
+
+static void set_gauges(struct rb_metrics *m, const struct rb_stats_view *s)
+{
+    for (int i = 0; i < RB_JOB_STATUS_COUNT; i++)
+        rb_metrics_set(m, RB_METER_JOBS, (double)s->jobs[i], rb_job_status_names[i], NULL);
+    rb_metrics_set(m, RB_METER_QUEUE_DEPTH, s->queue_depth, NULL, NULL);
+    rb_metrics_set(m, RB_METER_QUEUE_AGE,
+                   isnan(s->oldest_queued_seconds) ? 0 : s->oldest_queued_seconds, NULL, NULL);
+    rb_metrics_set(m, RB_METER_POOL_BUSY, s->workers_busy, NULL, NULL);
+    rb_metrics_set(m, RB_METER_POOL_WORKERS, s->workers, NULL, NULL);
+    rb_metrics_set(m, RB_METER_STORE_BYTES, (double)s->store_bytes, NULL, NULL);
+    rb_metrics_set(m, RB_METER_DISK_FREE, (double)s->free_bytes, NULL, NULL);
+}
+
+/* A store that cannot be read leaves its gauges as they were: the rest is still worth having. */
+void rb_handle_metrics(struct rb_request *r)
+{
+    struct rb_server *server = rb_request_server(r);
+    struct rb_error err;
+    struct rb_stats_view stats;
+    char *text;
+    size_t bytes;
+    if (read_stats(server, &stats, &err) == RB_OK)
+        set_gauges(server->metrics, &stats);
+    rb_metrics_collect_process(server->metrics);
+    if (rb_metrics_render(server->metrics, &text, &bytes, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_reply_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    rb_reply_text(r, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text, bytes);
+}
+
+/* ---- the contract ---- */
+
+static void reply_embedded(struct rb_request *r, const char *name, const char *media_type)
+{
+    for (size_t i = 0; i < rb_embedded_count; i++) {
+        const struct rb_embedded *file = &rb_embedded_files[i];
+        if (strcmp(file->name, name) == 0) {
+            rb_reply_static(r, MHD_HTTP_OK, media_type, file->bytes, file->count);
+            return;
+        }
+    }
+    rb_reply_fail(r, RB_ENOTFOUND, "this binary was built without %s", name);
+}
+
+void rb_handle_openapi_yaml(struct rb_request *r)
+{
+    reply_embedded(r, "openapi.yaml", "application/yaml");
+}
+
+void rb_handle_openapi_json(struct rb_request *r)
+{
+    reply_embedded(r, "openapi.json", "application/json");
+}

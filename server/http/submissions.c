@@ -1,0 +1,340 @@
+/* POST /v1/jobs, /v1/jobs/batch and /v1/jobs/{id}/retry: from a body to jobs that are queued.
+ *
+ * DESIGN. server/work checks off the loop; then one transaction adds the jobs and, with an
+ * Idempotency-Key, the answer to give again. A key whose first request is still being checked is
+ * known only here, in http->flights. */
+#include "server/http/common.h"
+#include "server/http/handlers.h"
+#include "server/http/headers.h"
+#include "server/http/internal.h"
+#include "server/http/reply.h"
+#include "server/http/text.h"
+#include "server/http/waits.h"
+
+#include "server/base/clock.h"
+#include "server/base/hash.h"
+#include "server/store/idempotency.h"
+#include "server/work/submit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_MAX_BYTES = 128 };
+
+struct rb_flight {
+    struct rb_request *r;
+    struct rb_submission *submission;
+    enum { ONE, BATCH, RETRY } kind;
+    bool dry_run;
+    int wait_seconds; /* -1: none */
+    bool has_key;
+    char key[KEY_MAX_BYTES + 1];
+    unsigned char request_sha256[RB_SHA256_BYTES];
+    struct rb_flight *next;
+};
+
+/* ---- Idempotency-Key ---- */
+
+static void hash_request(const struct rb_request *r, unsigned char digest[RB_SHA256_BYTES])
+{
+    struct rb_sha256 hash;
+    rb_sha256_init(&hash);
+    rb_sha256_add(&hash, r->route->operation, strlen(r->route->operation) + 1);
+    if (r->params[0] != NULL)
+        rb_sha256_add(&hash, r->params[0], strlen(r->params[0]) + 1);
+    rb_sha256_add(&hash, r->body, r->body != NULL ? (size_t)r->received_bytes : 0);
+    rb_sha256_end(&hash, digest);
+}
+
+static bool in_flight(const struct rb_flight *f)
+{
+    for (const struct rb_flight *other = f->r->http->flights; other != NULL; other = other->next)
+        if (other->has_key && strcmp(other->key, f->key) == 0 &&
+            strcmp(other->r->who.token, f->r->who.token) == 0)
+            return true;
+    return false;
+}
+
+/* Gives the first answer again. False: there is none yet. */
+static bool answer_again(struct rb_flight *f)
+{
+    struct rb_request *r = f->r;
+    struct rb_error err;
+    struct rb_idempotency_row row;
+    bool found;
+    if (rb_idempotency_get(rb_request_server(r)->store, r->who.token, f->key,
+                           rb_clock_realtime_ms(), &found, &row, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return true;
+    }
+    if (!found)
+        return false;
+    if (memcmp(row.request_sha256, f->request_sha256, sizeof row.request_sha256) != 0) {
+        rb_reply_fail(r, RB_EIDEMPOTENCY,
+                      "Idempotency-Key '%s' was used for another request or body", f->key);
+    } else {
+        if (row.location != NULL)
+            rb_reply_location(r, "%s", row.location);
+        rb_reply_header(r, "Idempotency-Replayed", "true");
+        char *body = row.response;
+        row.response = NULL;
+        rb_reply_text(r, row.http_status, "application/json", body, strlen(body));
+    }
+    rb_idempotency_row_deinit(&row);
+    return true;
+}
+
+/* False: a reply was made. */
+static bool read_key(struct rb_flight *f)
+{
+    struct rb_request *r = f->r;
+    const char *key = rb_request_header(r, "Idempotency-Key");
+    if (key == NULL || f->dry_run)
+        return true;
+    if (!rb_text_is_key(key, KEY_MAX_BYTES)) {
+        rb_reply_fail(r, RB_EHEADER, "Idempotency-Key takes 1 to %d of a-z A-Z 0-9 - . _ : ~ + / =",
+                      KEY_MAX_BYTES);
+        return false;
+    }
+    (void)snprintf(f->key, sizeof f->key, "%s", key);
+    hash_request(r, f->request_sha256);
+    if (in_flight(f)) {
+        rb_reply_fail(r, RB_EINFLIGHT, "the first request with Idempotency-Key '%s' is under way",
+                      key);
+        return false;
+    }
+    f->has_key = true;
+    return !answer_again(f);
+}
+
+/* ---- life of a flight ---- */
+
+static void land(struct rb_flight *f)
+{
+    struct rb_flight **at = &f->r->http->flights;
+    while (*at != NULL && *at != f)
+        at = &(*at)->next;
+    if (*at == f)
+        *at = f->next;
+    f->r->data = NULL;
+    f->r->gone = NULL;
+    rb_submission_free(f->submission);
+    free(f);
+}
+
+static void on_gone(struct rb_request *r)
+{
+    land(r->data);
+}
+
+static struct rb_flight *take_off(struct rb_request *r)
+{
+    struct rb_error err;
+    int wait_seconds;
+    if (rb_prefer_wait(rb_request_header(r, "Prefer"), RB_WAIT_MAX_SECONDS, &wait_seconds, &err) !=
+        RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return NULL;
+    }
+    struct rb_flight *f = calloc(1, sizeof *f);
+    if (f == NULL) {
+        rb_reply_fail(r, RB_ENOMEM, "no memory for a submission");
+        return NULL;
+    }
+    f->r = r;
+    f->wait_seconds = wait_seconds;
+    f->dry_run = rb_query_flag(&r->target, "dry_run");
+    if (!read_key(f)) {
+        free(f);
+        return NULL;
+    }
+    f->next = r->http->flights;
+    r->http->flights = f;
+    r->data = f;
+    r->gone = on_gone;
+    return f;
+}
+
+/* ---- the answer ---- */
+
+static enum rb_status encode_answer(struct rb_flight *f, char **ret, struct rb_error *err)
+{
+    struct rb_store *store = rb_request_server(f->r)->store;
+    size_t count = rb_submission_count(f->submission);
+    enum rb_status s = RB_OK;
+    struct rb_json w;
+    rb_json_init(&w);
+    if (f->kind == BATCH)
+        rb_page_begin(&w);
+    for (size_t i = 0; i < count && s == RB_OK; i++) {
+        struct rb_job_row row;
+        s = rb_job_get(store, rb_submission_item(f->submission, i)->id, &row, err);
+        if (s == RB_OK) {
+            rb_job_encode(&w, NULL, &row.job);
+            rb_job_row_deinit(&row);
+        }
+    }
+    if (f->kind == BATCH)
+        rb_page_end(&w, NULL);
+    if (s == RB_OK)
+        s = rb_json_finish(&w, ret, NULL, err);
+    rb_json_deinit(&w);
+    return s;
+}
+
+static enum rb_status keep_answer(struct rb_flight *f, const char *location, char *body,
+                                  int64_t now_ms, struct rb_error *err)
+{
+    if (!f->has_key)
+        return RB_OK;
+    char path[64];
+    (void)snprintf(path, sizeof path, "%s", location);
+    struct rb_idempotency_row row = {
+        .token = f->r->who.token,
+        .key = f->key,
+        .http_status = MHD_HTTP_ACCEPTED,
+        .location = location[0] != '\0' ? path : NULL,
+        .response = body,
+        .created_at_ms = now_ms,
+    };
+    memcpy(row.request_sha256, f->request_sha256, sizeof row.request_sha256);
+    return rb_idempotency_add(rb_request_server(f->r)->store, &row, err);
+}
+
+/* Jobs and answer in one transaction. *ret: the answer's body. */
+static enum rb_status commit(struct rb_flight *f, char *location, size_t location_size, char **ret,
+                             struct rb_error *err)
+{
+    struct rb_store *store = rb_request_server(f->r)->store;
+    int64_t now_ms = rb_clock_realtime_ms();
+    char *body = NULL;
+    enum rb_status s = rb_store_begin(store, err);
+    if (s != RB_OK)
+        return s;
+    s = rb_submission_add(f->submission, now_ms, err);
+    if (s == RB_OK && f->kind != BATCH)
+        (void)snprintf(location, location_size, "/v1/jobs/%s",
+                       rb_submission_item(f->submission, 0)->id);
+    if (s == RB_OK)
+        s = encode_answer(f, &body, err);
+    if (s == RB_OK)
+        s = keep_answer(f, location, body, now_ms, err);
+    s = rb_store_end(store, s, err);
+    if (s != RB_OK) {
+        free(body);
+        return s;
+    }
+    rb_submission_committed(f->submission);
+    *ret = body;
+    return RB_OK;
+}
+
+static void reply_estimate(struct rb_flight *f)
+{
+    struct rb_request *r = f->r;
+    const struct rb_submission_item *item = rb_submission_item(f->submission, 0);
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_estimate_encode(&w, &item->spec, &item->estimate);
+    land(f);
+    rb_reply_json(r, MHD_HTTP_OK, &w);
+}
+
+static void checked(void *data, struct rb_submission *submission, enum rb_status status,
+                    const struct rb_error *check_error)
+{
+    struct rb_flight *f = data;
+    struct rb_request *r = f->r;
+    struct rb_error err = {.status = status};
+    char location[64] = "", *body = NULL;
+    f->submission = submission;
+    if (status != RB_OK) {
+        err = *check_error;
+    } else if (f->dry_run) {
+        reply_estimate(f);
+        return;
+    } else {
+        status = commit(f, location, sizeof location, &body, &err);
+    }
+    char id[RB_JOB_ID_SIZE] = "";
+    int wait_seconds = f->kind != BATCH ? f->wait_seconds : -1;
+    if (status == RB_OK)
+        (void)snprintf(id, sizeof id, "%s", rb_submission_item(f->submission, 0)->id);
+    land(f);
+    if (status != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    if (location[0] != '\0')
+        rb_reply_location(r, "%s", location);
+    if (wait_seconds > 0) {
+        free(body);
+        rb_wait_for_job(r, id, wait_seconds, true, MHD_HTTP_ACCEPTED);
+        return;
+    }
+    rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    rb_reply_text(r, MHD_HTTP_ACCEPTED, "application/json", body, strlen(body));
+}
+
+/* ---- the three operations ---- */
+
+static void submit(struct rb_request *r, struct rb_job_spec *specs, size_t count, bool batch)
+{
+    struct rb_error err;
+    struct rb_flight *f = take_off(r);
+    if (f == NULL) {
+        rb_job_specs_free(specs, count);
+        return;
+    }
+    f->kind = batch ? BATCH : ONE;
+    if (rb_submit_check(rb_request_work(r), specs, count, batch, checked, f, &f->submission,
+                        &err) != RB_OK) {
+        land(f);
+        rb_reply_error(r, &err, NULL);
+    }
+}
+
+void rb_handle_job_submit(struct rb_request *r)
+{
+    struct rb_problems problems = {0};
+    struct rb_error err;
+    struct rb_job_spec *spec = calloc(1, sizeof *spec);
+    if (spec == NULL) {
+        rb_reply_fail(r, RB_ENOMEM, "no memory for a job spec");
+        return;
+    }
+    if (rb_job_spec_decode(r->json, "", 0, spec, &problems, &err) != RB_OK) {
+        free(spec);
+        rb_reply_error(r, &err, &problems);
+        return;
+    }
+    submit(r, spec, 1, false);
+}
+
+void rb_handle_job_batch(struct rb_request *r)
+{
+    struct rb_problems problems = {0};
+    struct rb_error err;
+    struct rb_job_spec *specs;
+    size_t count;
+    if (rb_job_batch_decode(r->json, &specs, &count, &problems, &err) != RB_OK) {
+        rb_reply_error(r, &err, &problems);
+        return;
+    }
+    submit(r, specs, count, true);
+}
+
+void rb_handle_job_retry(struct rb_request *r)
+{
+    struct rb_error err;
+    struct rb_flight *f = take_off(r);
+    if (f == NULL)
+        return;
+    f->kind = RETRY;
+    if (rb_submit_retry(rb_request_work(r), r->params[0], checked, f, &f->submission, &err) !=
+        RB_OK) {
+        land(f);
+        rb_reply_error(r, &err, NULL);
+    }
+}

@@ -1,0 +1,145 @@
+/* rebasind: the table of subcommands. `serve` is what runs without one. */
+#include "server/commands.h"
+
+#include "server/base/config.h"
+#include "server/http/libraries.h"
+#include "server/store/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int cmd_version(int argc, char *const argv[])
+{
+    size_t count;
+    return rb_cmd_version(argc, argv, rb_libraries(&count), stdout);
+}
+
+static int cmd_token(int argc, char *const argv[])
+{
+    return rb_cmd_token(argc, argv, stdout);
+}
+
+static int cmd_check_config(int argc, char *const argv[])
+{
+    return rb_cmd_check_config(argc, argv, stdout);
+}
+
+static int cmd_help(int argc, char *const argv[]);
+
+static const char help_help[] = "Usage: rebasind help [COMMAND]\n"
+                                "\n"
+                                "Says what COMMAND does, or what commands there are.\n"
+                                "\n"
+                                "Example:\n"
+                                "  rebasind help token\n";
+
+static const char version_help[] = "Usage: rebasind version [--json]\n"
+                                   "\n"
+                                   "Prints the daemon's version and those of its libraries.\n"
+                                   "\n"
+                                   "Example:\n"
+                                   "  rebasind version --json\n";
+
+static const struct command {
+    const char *name, *summary, *help;
+    bool takes_options; /* --help goes on with the table of options */
+    int (*run)(int argc, char *const argv[]);
+} commands[] = {
+    {"serve", "run the daemon (default)", rb_cmd_serve_help, true, rb_cmd_serve},
+    {"check-config", "print the settings and what is wrong with them", rb_cmd_check_config_help,
+     true, cmd_check_config},
+    {"health", "ask a running daemon whether it is ready", rb_cmd_health_help, true, rb_cmd_health},
+    {"token", "make, list and revoke tokens", rb_cmd_token_help, true, cmd_token},
+    {"version", "print versions", version_help, false, cmd_version},
+    {"help", "print help", help_help, false, cmd_help},
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static void print_overview(FILE *out)
+{
+    fputs("rebasind merges Transformers: it aligns model B to model A by permutation, walks from\n"
+          "one to the other, and serves the loss barrier.\n"
+          "\n"
+          "Usage: rebasind [COMMAND] [OPTIONS]\n"
+          "\n"
+          "Commands:\n",
+          out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(out, "  %-13s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n"
+          "`rebasind COMMAND --help` says more and gives an example.\n"
+          "\n"
+          "Example:\n"
+          "  rebasind serve --data-dir /var/lib/rebasind --import-root /srv/checkpoints\n",
+          out);
+}
+
+static void print_help(const struct command *command, FILE *out)
+{
+    fputs(command->help, out);
+    if (!command->takes_options)
+        return;
+    fputs("\nOptions:\n", out);
+    rb_options_help(out);
+}
+
+static int unknown(const char *name)
+{
+    fprintf(stderr, "rebasind: there is no command '%s'; see `rebasind help`\n", name);
+    return 2;
+}
+
+static int cmd_help(int argc, char *const argv[])
+{
+    if (argc < 2) {
+        print_overview(stdout);
+        return 0;
+    }
+    const struct command *command = find_command(argv[1]);
+    if (command == NULL)
+        return unknown(argv[1]);
+    print_help(command, stdout);
+    return 0;
+}
+
+/* --help among the arguments, before a "--". */
+static bool wants_help(int argc, char *const argv[])
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+int main(int argc, char *argv[])
+{
+    const struct command *command = &commands[0];
+    if (argc > 1 && argv[1][0] != '-') {
+        command = find_command(argv[1]);
+        if (command == NULL)
+            return unknown(argv[1]);
+        argc--;
+        argv++;
+    } else if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        char *const plain[] = {argv[0], NULL};
+        return cmd_version(1, plain);
+    } else if (wants_help(argc, argv)) {
+        print_overview(stdout);
+        fputs("\nOptions:\n", stdout);
+        rb_options_help(stdout);
+        return 0;
+    }
+    if (wants_help(argc, argv)) {
+        print_help(command, stdout);
+        return 0;
+    }
+    return command->run(argc, argv);
+}

@@ -1,0 +1,340 @@
+/* `rebasind serve`: builds the daemon from the bottom up, runs the loop, and takes it apart.
+ *
+ * DESIGN of the end. The first SIGTERM or SIGINT drains: readyz says 503, what would start work is
+ * refused, long polls are answered, streams end; server/work lets items under way finish and puts
+ * running jobs back. When that is done and no reply is on its way any more, or --drain-timeout has
+ * passed, everything closes and the process exits 0. A second signal no longer waits for replies.
+ * Were server/work not to come to its end in time, the process leaves by _exit: whatever was
+ * acknowledged is on disk. */
+#include "server/commands.h"
+#include "server/notify.h"
+
+#include "core/tensor/checkpoint.h"
+#include "server/base/clock.h"
+#include "server/base/fsutil.h"
+#include "server/base/ids.h"
+#include "server/base/log.h"
+#include "server/http/http.h"
+#include "server/server.h"
+#include "server/store/idempotency.h"
+#include "server/store/store.h"
+#include "server/store/tokens.h"
+#include "server/work/work.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char rb_cmd_serve_help[] =
+    "Usage: rebasind [serve] [OPTIONS]\n"
+    "\n"
+    "Runs the daemon until SIGTERM or SIGINT. Each option can also be given as a REBASIND_…\n"
+    "variable or in the file that --config names.\n"
+    "\n"
+    "Example:\n"
+    "  rebasind serve --data-dir /var/lib/rebasind --import-root /srv/checkpoints\n";
+
+enum {
+    LAG_TICK_MS = 500,
+    PRUNE_EVERY_MS = 60 * 1000,
+    END_TICK_MS = 20,
+};
+
+struct daemon {
+    struct rb_server server;
+    struct rb_settings settings;
+    uv_loop_t loop;
+    struct rb_work work;
+    uv_signal_t terminate, interrupt;
+    uv_timer_t lag, prune, watchdog, end;
+    uint64_t lag_due_ns;
+    unsigned signals;
+    uint64_t end_by_ns; /* once draining */
+    bool drained, closed;
+};
+
+/* ---- before the loop ---- */
+
+/* A mapped checkpoint that shrinks raises SIGBUS in whoever reads it: core puts zeros there and
+ * the job fails by itself. Anything else is a crash as before. */
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (!rb_map_sigbus(info->si_addr))
+        (void)signal(number, SIG_DFL); /* the access is tried again, and ends the process */
+}
+
+static void set_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGBUS, &bus, NULL);
+}
+
+/* As many descriptors as we may have: each connection, checkpoint and artifact takes one. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static enum rb_status open_data(struct daemon *d, struct rb_error *err)
+{
+    const char *path = d->settings.data_dir;
+    enum rb_status s = rb_root_open(path, true, &d->server.data_fd, err);
+    if (s != RB_OK)
+        return s;
+    s = rb_data_lock(d->server.data_fd, &d->server.lock_fd, err);
+    if (s != RB_OK)
+        goto err_after_root;
+    char *absolute = realpath(path, NULL);
+    if (absolute == NULL || strlen(absolute) >= sizeof d->server.data_dir) {
+        s = absolute == NULL ? rb_error_errno(err, errno, path)
+                             : rb_error_set(err, RB_EUSAGE, "--data-dir is longer than %zu bytes",
+                                            sizeof d->server.data_dir - 1);
+        free(absolute);
+        goto err_after_lock;
+    }
+    (void)snprintf(d->server.data_dir, sizeof d->server.data_dir, "%s", absolute);
+    free(absolute);
+    return RB_OK;
+
+err_after_lock:
+    (void)close(d->server.lock_fd);
+err_after_root:
+    (void)close(d->server.data_fd);
+    return s;
+}
+
+static enum rb_status open_store(struct daemon *d, struct rb_error *err)
+{
+    char path[sizeof d->server.data_dir + 16];
+    (void)snprintf(path, sizeof path, "%s/rebasind.db", d->server.data_dir);
+    enum rb_status s = rb_store_open(path, NULL, d->server.metrics, &d->server.store, err);
+    if (s != RB_OK)
+        return s;
+    s = rb_tokens_open(d->server.data_fd, d->settings.token_file, &d->server.tokens, err);
+    if (s != RB_OK)
+        goto err_after_store;
+    s = rb_settings_check_exposure(&d->settings, rb_tokens_count(d->server.tokens), err);
+    if (s != RB_OK)
+        goto err_after_tokens;
+    return RB_OK;
+
+err_after_tokens:
+    rb_tokens_close(d->server.tokens);
+err_after_store:
+    rb_store_close(d->server.store);
+    return s;
+}
+
+static enum rb_status open_work(struct daemon *d, struct rb_error *err)
+{
+    const struct rb_work_options options = {
+        .data_dir = d->server.data_dir,
+        .data_fd = d->server.data_fd,
+        .import_roots = &d->settings.import_root,
+        .workers = (unsigned)d->settings.workers,
+        .parallel_jobs = 2, /* one computes while the other's rounds end */
+        .queue_limit = d->settings.queue_limit,
+        .moments_cache_bytes = d->settings.moments_cache_bytes,
+    };
+    enum rb_status s =
+        rb_work_init(&d->work, &d->loop, d->server.store, d->server.metrics, &options, err);
+    if (s == RB_OK)
+        d->server.work = &d->work;
+    return s;
+}
+
+/* ---- the end ---- */
+
+static void close_all(struct daemon *d)
+{
+    d->closed = true;
+    rb_http_close(d->server.http);
+    rb_work_deinit(&d->work);
+    uv_close((uv_handle_t *)&d->terminate, NULL);
+    uv_close((uv_handle_t *)&d->interrupt, NULL);
+    uv_close((uv_handle_t *)&d->lag, NULL);
+    uv_close((uv_handle_t *)&d->prune, NULL);
+    uv_close((uv_handle_t *)&d->watchdog, NULL);
+    uv_close((uv_handle_t *)&d->end, NULL);
+}
+
+static void on_end_tick(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    bool late = rb_clock_monotonic_ns() >= d->end_by_ns;
+    if (d->drained && (late || d->signals > 1 || rb_http_active(d->server.http) == 0)) {
+        close_all(d);
+    } else if (late) {
+        rb_log_error("work did not end in time; leaving it to the next start");
+        _exit(1);
+    }
+}
+
+static void on_drained(void *data)
+{
+    struct daemon *d = data;
+    d->drained = true;
+}
+
+static void begin_drain(struct daemon *d, const char *why)
+{
+    rb_log_info("draining", RB_S("signal", why));
+    rb_notify("STOPPING=1");
+    d->server.draining = true;
+    d->end_by_ns = rb_clock_monotonic_ns() + d->settings.drain_timeout_ms * 1000000;
+    rb_http_drain(d->server.http);
+    rb_work_drain(&d->work, on_drained, d);
+    (void)uv_timer_start(&d->end, on_end_tick, END_TICK_MS, END_TICK_MS);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+    if (d->signals++ == 0)
+        begin_drain(d, number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+/* ---- what the loop does besides ---- */
+
+static void on_lag_tick(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    uint64_t now_ns = rb_clock_monotonic_ns();
+    double late = now_ns > d->lag_due_ns ? (double)(now_ns - d->lag_due_ns) * 1e-9 : 0;
+    rb_metrics_observe(d->server.metrics, RB_METER_LOOP_LAG, late, NULL);
+    uv_update_time(&d->loop);
+    d->lag_due_ns = now_ns + LAG_TICK_MS * (uint64_t)1000000;
+    (void)uv_timer_start(timer, on_lag_tick, LAG_TICK_MS, 0);
+}
+
+static void on_prune(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    struct rb_error err;
+    if (rb_idempotency_prune(d->server.store, rb_clock_realtime_ms(), &err) != RB_OK)
+        rb_log_warn("old idempotency keys not removed", RB_ERROR_FIELDS(&err));
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+    (void)timer;
+    rb_notify("WATCHDOG=1");
+}
+
+static void start_handles(struct daemon *d)
+{
+    uint64_t watchdog_ms = rb_notify_watchdog_ms() / 2;
+    /* These fail only on a loop that is closed. */
+    (void)uv_signal_init(&d->loop, &d->terminate);
+    (void)uv_signal_init(&d->loop, &d->interrupt);
+    (void)uv_timer_init(&d->loop, &d->lag);
+    (void)uv_timer_init(&d->loop, &d->prune);
+    (void)uv_timer_init(&d->loop, &d->watchdog);
+    (void)uv_timer_init(&d->loop, &d->end);
+    d->terminate.data = d->interrupt.data = d->lag.data = d->prune.data = d->end.data = d;
+    (void)uv_signal_start(&d->terminate, on_signal, SIGTERM);
+    (void)uv_signal_start(&d->interrupt, on_signal, SIGINT);
+    d->lag_due_ns = rb_clock_monotonic_ns() + LAG_TICK_MS * (uint64_t)1000000;
+    (void)uv_timer_start(&d->lag, on_lag_tick, LAG_TICK_MS, 0);
+    (void)uv_timer_start(&d->prune, on_prune, PRUNE_EVERY_MS, PRUNE_EVERY_MS);
+    if (watchdog_ms > 0)
+        (void)uv_timer_start(&d->watchdog, on_watchdog, watchdog_ms, watchdog_ms);
+}
+
+/* ---- serve ---- */
+
+static void set_first_metrics(struct daemon *d)
+{
+    rb_metrics_set(d->server.metrics, RB_METER_BUILD, 1, RB_VERSION, NULL);
+    rb_metrics_set(d->server.metrics, RB_METER_START, (double)d->server.started_at_ms * 1e-3, NULL,
+                   NULL);
+}
+
+/* Everything that can fail before the first request, and the loop. */
+static enum rb_status serve(struct daemon *d, struct rb_error *err)
+{
+    enum rb_status s = open_data(d, err);
+    if (s != RB_OK)
+        return s;
+    d->server.metrics = rb_metrics_new();
+    if (d->server.metrics == NULL) {
+        s = rb_error_set(err, RB_ENOMEM, "no memory for metrics");
+        goto err_after_data;
+    }
+    set_first_metrics(d);
+    s = open_store(d, err);
+    if (s != RB_OK)
+        goto err_after_metrics;
+    s = open_work(d, err);
+    if (s != RB_OK)
+        goto err_after_store;
+    s = rb_http_open(&d->server, &d->work, &d->server.http, err);
+    if (s != RB_OK)
+        goto err_after_work;
+    start_handles(d);
+    s = rb_work_start(&d->work, err);
+    if (s == RB_OK) {
+        rb_log_info("listening", RB_S("url", rb_http_url(d->server.http)),
+                    RB_S("data_dir", d->server.data_dir), RB_U("workers", d->settings.workers),
+                    RB_S("version", RB_VERSION));
+        rb_notify("READY=1");
+    } else {
+        close_all(d);
+    }
+    (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    goto err_after_store; /* work and http have closed themselves */
+
+err_after_work:
+    rb_work_deinit(&d->work);
+    (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+err_after_store:
+    rb_tokens_close(d->server.tokens);
+    rb_store_close(d->server.store);
+err_after_metrics:
+    rb_metrics_free(d->server.metrics);
+err_after_data:
+    (void)close(d->server.lock_fd);
+    (void)close(d->server.data_fd);
+    return s;
+}
+
+int rb_cmd_serve(int argc, char *const argv[])
+{
+    static struct daemon d; /* the loop's handles live in it */
+    struct rb_error err;
+    json_object_seed(0); /* before there are threads */
+    if (rb_ids_init(&err) != RB_OK ||
+        rb_settings_load(argc, argv, NULL, NULL, &d.settings, &err) != RB_OK) {
+        fprintf(stderr, "rebasind: %s\n", err.detail);
+        return err.status == RB_EUSAGE ? 2 : 1;
+    }
+    rb_log_init(d.settings.log_format, d.settings.log_level, STDERR_FILENO);
+    (void)umask(077);
+    set_signals();
+    raise_file_limit();
+    (void)uv_loop_init(&d.loop);
+    d.server.loop = &d.loop;
+    d.server.settings = &d.settings;
+    d.server.started_at_ms = rb_clock_realtime_ms();
+    enum rb_status s = serve(&d, &err);
+    if (s != RB_OK)
+        rb_log_error("cannot serve", RB_ERROR_FIELDS(&err));
+    else
+        rb_log_info("stopped");
+    (void)uv_loop_close(&d.loop);
+    rb_settings_deinit(&d.settings);
+    return s == RB_OK ? 0 : s == RB_EUSAGE ? 2 : 1;
+}
