@@ -148,11 +148,10 @@ static float *rows_of_span(const struct collect *c, const struct stream *st, int
     return st->features[side] + rows_between(c, st, c->from, c->spans[span]) * st->tap->size;
 }
 
-/* After the features of a span lie in a stream's buffer. */
+/* Subtracts the pivots from a span's features; pivot: room for a row. */
 static void shift_rows(const struct collect *c, const struct stream *st, int side, size_t span,
-                       struct rb_scratch *scratch, float *pivot)
+                       float *pivot)
 {
-    (void)scratch;
     if (c->from == 0)
         return; /* the centre round does it, once the pivots are known */
     const double *from = side == 0 ? st->tap->pivot_a : st->tap->pivot_b;
@@ -231,7 +230,7 @@ static enum rb_status forward_item(const struct collect *c, int side, size_t spa
     for (size_t i = 0; i < c->stream_count && s == RB_OK; i++) {
         if (c->streams[i].source != SRC_EMBEDDING)
             deliver(c, &c->streams[i], side, span, out[c->streams[i].source]);
-        shift_rows(c, &c->streams[i], side, span, scratch, pivot);
+        shift_rows(c, &c->streams[i], side, span, pivot);
     }
     return s;
 }
@@ -248,25 +247,13 @@ static enum rb_status centre_item(const struct collect *c, size_t item, struct r
     if (rounded == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for means");
     for (size_t t = 0; t < rows; t++)
-        for (size_t j = 0; j < d; j++)
-            pivot[j] += (double)x[t * d + j];
+        rb_kernels()->fold(pivot, x + t * d, d);
     for (size_t j = 0; j < d; j++) {
         rounded[j] = rows > 0 ? (float)(pivot[j] / (double)rows) : 0;
         pivot[j] = (double)rounded[j];
     }
     rb_kernels()->subtract(x, rounded, rows, d);
     return RB_OK;
-}
-
-static void add_sums(const float *x, size_t rows, size_t d, size_t first, size_t n, double *sum,
-                     double *square)
-{
-    for (size_t t = 0; t < rows; t++)
-        for (size_t j = first; j < first + n; j++) {
-            double v = (double)x[t * d + j];
-            sum[j] += v;
-            square[j] += v * v;
-        }
 }
 
 static enum rb_status moments_item(const struct collect *c, size_t item, struct rb_scratch *scratch,
@@ -284,11 +271,12 @@ static enum rb_status moments_item(const struct collect *c, size_t item, struct 
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)tile->rows, (int)d, (int)rows, 1.0f,
                 st->features[0] + tile->first, (int)d, st->features[1], (int)d, 0.0f, block,
                 (int)d);
-    double *cross = tap->cross + tile->first * d;
-    for (size_t i = 0; i < tile->rows * d; i++)
-        cross[i] += (double)block[i];
-    add_sums(st->features[0], rows, d, tile->first, tile->rows, tap->sum_a, tap->square_a);
-    add_sums(st->features[1], rows, d, tile->first, tile->rows, tap->sum_b, tap->square_b);
+    const struct rb_kernels *k = rb_kernels();
+    k->fold(tap->cross + tile->first * d, block, tile->rows * d);
+    k->add_sums(st->features[0] + tile->first, rows, tile->rows, d, tap->sum_a + tile->first,
+                tap->square_a + tile->first);
+    k->add_sums(st->features[1] + tile->first, rows, tile->rows, d, tap->sum_b + tile->first,
+                tap->square_b + tile->first);
     return RB_OK;
 }
 

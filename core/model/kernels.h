@@ -52,6 +52,14 @@ struct rb_kernels {
     /* x: (rows, n) -= pivot (n). */
     void (*subtract)(float *x, const float *pivot, size_t rows, size_t n);
 
+    /* sum[j] += x[j] and square[j] += x[j]^2, in F64, for each row: `rows` rows of n columns, with
+     * `stride` floats from row to row. */
+    void (*add_sums)(const float *x, size_t rows, size_t n, size_t stride, double *sum,
+                     double *square);
+
+    /* sum[i] += x[i], F32 into F64. */
+    void (*fold)(double *sum, const float *x, size_t n);
+
     /* ---- rows of an assignment problem (core/align/assignment.c), in F64, exact ----
      * The reduced cost of column j is -similarity[j] - v[j]. The lowest index wins a tie. */
 

@@ -43,6 +43,7 @@ static inline vf pick(vi mask, vf yes, vf no)
     return (vf)(((vi)yes & mask) | ((vi)no & ~mask));
 }
 
+/* Of a pair with a NaN, the second: bounds go first, so that what is not a number stays so. */
 static inline vf vmax(vf a, vf b)
 {
     return pick(a > b, a, b);
@@ -73,7 +74,7 @@ static inline float max_lanes(vf v)
 static inline vf vexp(vf x)
 {
     vi tiny = x < -87.0f;
-    x = vmin(vmax(x, all(-87.0f)), all(88.0f));
+    x = vmin(all(88.0f), vmax(all(-87.0f), x));
     vf shift = x * 1.44269504088896341f + 12582912.0f; /* 1.5 * 2^23: rounds to nearest */
     vf n = shift - 12582912.0f;
     vf r = x - n * 0.693359375f;
@@ -94,7 +95,7 @@ static inline vf vexp(vf x)
 /* erf, |error| < 3.5e-7: x P(x^2) / Q(x^2), weighted minimax fit on [0, 3.95]; beyond, +-1. */
 static inline vf verf(vf x)
 {
-    x = vmin(vmax(x, all(-3.95f)), all(3.95f));
+    x = vmin(all(3.95f), vmax(all(-3.95f), x));
     vf z = x * x;
     vf p = all(2.0259190023352858e-6f);
     p = p * z + 2.8468770324252546e-4f;
@@ -108,7 +109,7 @@ static inline vf verf(vf x)
     q = q * z + 1.1455936729907990e-1f;
     q = q * z + 5.0308912992477417e-1f;
     q = q * z + 1.0f;
-    return vmin(vmax(x * p / q, all(-1.0f)), all(1.0f));
+    return vmin(all(1.0f), vmax(all(-1.0f), x * p / q));
 }
 
 static inline vf vgelu(vf x)
@@ -119,7 +120,7 @@ static inline vf vgelu(vf x)
 
 static inline vf vtanh(vf x)
 {
-    vf e = vexp(vmin(vmax(x, all(-10.0f)), all(10.0f)) * 2.0f);
+    vf e = vexp(vmin(all(10.0f), vmax(all(-10.0f), x)) * 2.0f);
     vf big = (e - 1.0f) / (e + 1.0f);
     vf z = x * x; /* near 0 the quotient loses digits: the series to x^7 */
     vf small = x * (1.0f + z * (-1.0f / 3 + z * (2.0f / 15 - z * (17.0f / 315))));
@@ -267,7 +268,7 @@ static void blend(float *y, const float *x, float wa, const float *z, float wb, 
         y[i] = wa * x[i] + wb * z[i];
 }
 
-/* ---- assignment rows: half as many lanes, in F64 ---- */
+/* ---- F64: half as many lanes ---- */
 
 enum { WIDE = RB_LANES / 2 };
 
@@ -276,6 +277,37 @@ typedef double vd_mem __attribute__((vector_size(WIDE * 8), aligned(8), may_alia
 typedef float vh_mem __attribute__((vector_size(WIDE * 4), aligned(4), may_alias));
 typedef int64_t vl __attribute__((vector_size(WIDE * 8)));
 typedef uint32_t vu_mem __attribute__((vector_size(WIDE * 4), aligned(4), may_alias));
+
+static inline vd widen(const float *p)
+{
+    return __builtin_convertvector(*(const vh_mem *)p, vd);
+}
+
+static void add_sums(const float *x, size_t rows, size_t n, size_t stride, double *sum,
+                     double *square)
+{
+    for (size_t r = 0; r < rows; r++, x += stride) {
+        size_t j = 0;
+        for (; j + WIDE <= n; j += WIDE) {
+            vd v = widen(x + j);
+            *(vd_mem *)(sum + j) += v;
+            *(vd_mem *)(square + j) += v * v;
+        }
+        for (; j < n; j++) {
+            sum[j] += (double)x[j];
+            square[j] += (double)x[j] * (double)x[j];
+        }
+    }
+}
+
+static void fold(double *sum, const float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + WIDE <= n; i += WIDE)
+        *(vd_mem *)(sum + i) += widen(x + i);
+    for (; i < n; i++)
+        sum[i] += (double)x[i];
+}
 
 static inline vd pick_d(vl mask, vd yes, vd no)
 {
@@ -289,8 +321,7 @@ static inline vl pick_l(vl mask, vl yes, vl no)
 
 static inline vd reduced(const float *similarity, const double *v, size_t j)
 {
-    vd s = __builtin_convertvector(*(const vh_mem *)(similarity + j), vd);
-    return -s - *(const vd_mem *)(v + j);
+    return -widen(similarity + j) - *(const vd_mem *)(v + j);
 }
 
 static inline vl columns_from(size_t j)
@@ -393,6 +424,8 @@ const struct rb_kernels RB_KERNELS_SYMBOL = {
     .max_sum_exp = max_sum_exp,
     .blend = blend,
     .subtract = subtract,
+    .add_sums = add_sums,
+    .fold = fold,
     .two_least = two_least,
     .relax = relax,
 };
