@@ -1,5 +1,6 @@
 #include "server/work/jobdir.h"
 #include "server/base/fsutil.h"
+#include "server/base/hash.h"
 #include "server/store/datasets.h"
 #include "server/store/jobs.h"
 #include "server/store/models.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 char *rb_job_path(const char *id, const char *file, char buffer[RB_JOB_PATH_SIZE])
@@ -53,6 +55,30 @@ enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, 
     if (errno == ENOENT)
         return rb_error_errno(err, errno, source);
     return copy_file(data_fd, source, target, err);
+}
+
+enum rb_status rb_job_describe_artifact(const struct rb_work *w, const char *id, const char *name,
+                                        struct rb_artifact *ret, struct rb_error *err)
+{
+    char path[RB_JOB_PATH_SIZE];
+    unsigned char digest[RB_SHA256_BYTES];
+    struct stat st;
+    int fd = -1;
+    rb_job_path(id, name, path);
+    enum rb_status status = rb_open_beneath(w->options.data_fd, path, O_RDONLY, 0, &fd, err);
+    if (status != RB_OK)
+        return status;
+    if (fstat(fd, &st) != 0)
+        status = rb_error_errno(err, errno, path);
+    else
+        status = rb_sha256_fd(fd, path, NULL, digest, err);
+    close(fd);
+    if (status != RB_OK)
+        return status;
+    *ret = (struct rb_artifact){.bytes = (uint64_t)st.st_size};
+    (void)snprintf(ret->name, sizeof ret->name, "%s", name);
+    rb_sha256_hex(digest, ret->sha256);
+    return RB_OK;
 }
 
 /* ---- what a spec names ---- */
@@ -184,7 +210,14 @@ static enum rb_status find_alignment(struct finder *f, const char *id, struct rb
     return f->places.alignment != NULL ? RB_OK : no_memory(err);
 }
 
-enum rb_status rb_places_find(struct rb_work *w, const struct rb_job_spec *spec,
+static enum rb_status own_alignment(struct finder *f, const char *id, struct rb_error *err)
+{
+    char below[RB_JOB_PATH_SIZE];
+    f->places.alignment = rb_data_path(f->w, rb_job_path(id, RB_ALIGNMENT_FILE, below));
+    return f->places.alignment != NULL ? RB_OK : no_memory(err);
+}
+
+enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb_job_spec *spec,
                               struct rb_places *ret, struct rb_job_input *ret_inputs,
                               uint64_t *ret_versions, size_t *ret_count, struct rb_error *err)
 {
@@ -193,7 +226,8 @@ enum rb_status rb_places_find(struct rb_work *w, const struct rb_job_spec *spec,
     if (status == RB_OK)
         status = find_model(&f, 1, spec->model_b, err);
     if (status == RB_OK && spec->align.from_job != NULL)
-        status = find_alignment(&f, spec->align.from_job, err);
+        status =
+            id == NULL ? find_alignment(&f, spec->align.from_job, err) : own_alignment(&f, id, err);
     else if (status == RB_OK && spec->align.options.components != 0)
         status = find_dataset(&f, spec->align.dataset.name, "/align/dataset", "align_dataset",
                               false, &f.places.align, err);

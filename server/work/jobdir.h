@@ -20,10 +20,16 @@ char *rb_data_path(const struct rb_work *w, const char *below);
 enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, const char *id,
                                      struct rb_error *err) RB_MUST_CHECK;
 
+/* Size and digest of a whole file in the job's folder. Pool threads; blocks. */
+enum rb_status rb_job_describe_artifact(const struct rb_work *w, const char *id, const char *name,
+                                        struct rb_artifact *ret,
+                                        struct rb_error *err) RB_MUST_CHECK;
+
 /* Looks up the models, datasets and job that a spec names. Loop thread. Errors have their pointer
  * at the spec's member: RB_EINPUT for names that are unknown or not ready. inputs: roles, names and
- * digests; versions: of the rows in the same order (0 for a job). */
-enum rb_status rb_places_find(struct rb_work *w, const struct rb_job_spec *spec,
+ * digests; versions: of the rows in the same order (0 for a job). id: of the job itself once it has
+ * been submitted, and has its own copy of align.from_job's alignment; NULL before. */
+enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb_job_spec *spec,
                               struct rb_places *ret, struct rb_job_input *ret_inputs,
                               uint64_t *ret_versions, size_t *ret_count,
                               struct rb_error *err) RB_MUST_CHECK;

@@ -312,6 +312,11 @@ void rb_async_start(struct rb_pool *pool, struct rb_async *a)
     async_next(pool);
 }
 
+bool rb_pool_has_asyncs(const struct rb_pool *pool)
+{
+    return pool->asyncs > 0 || pool->waiting != NULL;
+}
+
 /* ---- life ---- */
 
 enum rb_status rb_pool_new(uv_loop_t *loop, unsigned workers, struct rb_pool **ret,

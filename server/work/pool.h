@@ -97,5 +97,7 @@ struct rb_async {
 };
 
 void rb_async_start(struct rb_pool *pool, struct rb_async *a);
+/* Those that run or wait. */
+bool rb_pool_has_asyncs(const struct rb_pool *pool);
 
 #endif

@@ -175,8 +175,8 @@ static void checked(struct rb_async *a)
 
 static enum rb_status find(struct rb_submission *s, struct item *it, struct rb_error *err)
 {
-    return rb_places_find(s->w, &it->public.spec, &it->places, it->public.inputs, it->versions,
-                          &it->public.input_count, err);
+    return rb_places_find(s->w, NULL, &it->public.spec, &it->places, it->public.inputs,
+                          it->versions, &it->public.input_count, err);
 }
 
 static void start(struct rb_submission *s)
@@ -321,7 +321,7 @@ static enum rb_status still_same(const struct rb_submission *s, const struct ite
     uint64_t versions[RB_JOB_INPUTS_MAX];
     size_t count;
     enum rb_status status =
-        rb_places_find(s->w, &it->public.spec, &places, inputs, versions, &count, err);
+        rb_places_find(s->w, NULL, &it->public.spec, &places, inputs, versions, &count, err);
     if (status != RB_OK)
         return status;
     rb_places_deinit(&places);

@@ -24,6 +24,7 @@
 struct rb_event_row;
 struct rb_inspection;
 struct rb_run;
+struct sweep;
 
 struct rb_work_options {
     const char *data_dir; /* absolute; borrowed */
@@ -34,6 +35,7 @@ struct rb_work_options {
     unsigned parallel_jobs; /* jobs under way at once, >= 1 */
     uint64_t queue_limit;
     uint64_t moments_cache_bytes; /* 0: moments are kept only while their job needs them */
+    bool resumable; /* false (`rebasind run`): nothing is written only for a restart */
 };
 
 struct rb_work {
@@ -45,7 +47,10 @@ struct rb_work {
     struct rb_hub hub;
     struct rb_inspection *inspections; /* under way; inspect.c */
     uint64_t inspection_order;
-    struct rb_rates rates; /* how fast this machine is, learnt from what it did */
+    struct rb_rates rates;  /* how fast this machine is, learnt from what it did */
+    struct rb_async timing; /* of the machine, at start */
+    double timed;
+    struct sweep *sweep; /* under way; sweep.c */
 
     /* queue.c */
     struct rb_run *runs; /* under way */

@@ -1,0 +1,115 @@
+#include "server/work/moments_cache.h"
+#include "server/base/clock.h"
+#include "server/base/fsutil.h"
+#include "server/base/log.h"
+#include "server/store/caches.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *digest_of(const struct rb_job *job, const char *role)
+{
+    for (size_t i = 0; i < job->input_count; i++)
+        if (strcmp(job->inputs[i].role, role) == 0)
+            return job->inputs[i].sha256;
+    return "";
+}
+
+static void add_text(struct rb_sha256 *h, const char *text)
+{
+    const char *s = text != NULL ? text : "";
+    rb_sha256_add(h, s, strlen(s) + 1);
+}
+
+void rb_moments_key(const struct rb_run *run, char ret[RB_SHA256_HEX])
+{
+    const struct rb_align_spec *a = &run->spec.align;
+    struct rb_sha256 h;
+    unsigned char digest[RB_SHA256_BYTES];
+    char numbers[160];
+    rb_sha256_init(&h);
+    add_text(&h, "rebasind moments 1");
+    add_text(&h, digest_of(&run->row.job, "model_a"));
+    add_text(&h, digest_of(&run->row.job, "model_b"));
+    add_text(&h, digest_of(&run->row.job, "align_dataset"));
+    add_text(&h, rb_format_name(run->places.align.format));
+    add_text(&h, run->places.align.text);
+    add_text(&h, run->places.align.text_pair);
+    (void)snprintf(numbers, sizeof numbers, "%u %u %d %d %u", a->max_sequences, a->max_length,
+                   (int)a->options.pooling, a->options.special_tokens, rb_taps_needed(&a->options));
+    add_text(&h, numbers);
+    rb_sha256_end(&h, digest);
+    rb_sha256_hex(digest, ret);
+}
+
+static void file_of(const char *key, char name[RB_JOB_PATH_SIZE])
+{
+    (void)snprintf(name, RB_JOB_PATH_SIZE, "cache/moments/%s.safetensors", key);
+}
+
+char *rb_moments_path(const struct rb_work *w, const char *key)
+{
+    char name[RB_JOB_PATH_SIZE];
+    file_of(key, name);
+    return rb_data_path(w, name);
+}
+
+bool rb_moments_known(struct rb_work *w, const char *key)
+{
+    struct rb_moments_row row;
+    bool found = false;
+    if (rb_moments_get(w->store, key, rb_clock_realtime_ms(), &found, &row, NULL) != RB_OK)
+        found = false;
+    else if (found)
+        rb_moments_row_deinit(&row);
+    rb_metrics_add(w->metrics, RB_METER_MOMENTS_HITS, 1, found ? "hit" : "miss", NULL);
+    return found;
+}
+
+void rb_moments_keep(struct rb_work *w, const char *key, uint64_t bytes)
+{
+    char name[RB_JOB_PATH_SIZE];
+    file_of(key, name);
+    int64_t now_ms = rb_clock_realtime_ms();
+    char *key_copy = strdup(key), *file = strdup(strrchr(name, '/') + 1);
+    struct rb_error err;
+    if (key_copy != NULL && file != NULL) {
+        struct rb_moments_row row = {.key = key_copy,
+                                     .file = file,
+                                     .bytes = bytes,
+                                     .created_at_ms = now_ms,
+                                     .used_at_ms = now_ms};
+        if (rb_moments_put(w->store, &row, &err) != RB_OK)
+            rb_log_warn("moments are not kept", RB_ERROR_FIELDS(&err));
+    }
+    free(key_copy);
+    free(file);
+}
+
+void rb_moments_drop(struct rb_work *w, const char *key)
+{
+    char name[RB_JOB_PATH_SIZE];
+    struct rb_error err;
+    file_of(key, name);
+    if (rb_moments_remove(w->store, key, &err) != RB_OK ||
+        rb_remove_beneath(w->options.data_fd, name, &err) != RB_OK)
+        rb_log_warn("moments cannot be removed", RB_ERROR_FIELDS(&err));
+}
+
+void rb_moments_trim(struct rb_work *w)
+{
+    uint64_t total = 0;
+    while (rb_moments_total(w->store, &total, NULL) == RB_OK &&
+           total > w->options.moments_cache_bytes) {
+        struct rb_moments_row row;
+        bool found = false;
+        if (rb_moments_oldest(w->store, &found, &row, NULL) != RB_OK || !found)
+            return;
+        rb_moments_drop(w, row.key);
+        rb_moments_row_deinit(&row);
+        uint64_t left = total;
+        if (rb_moments_total(w->store, &left, NULL) != RB_OK || left >= total)
+            return; /* the store refuses; the next job tries again */
+    }
+}

@@ -1,0 +1,542 @@
+#include "server/work/run_state.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/store/results.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct rb_stage *const stages[] = {
+    &rb_stage_loading,    &rb_stage_aligning,   &rb_stage_solving,
+    &rb_stage_certifying, &rb_stage_evaluating, &rb_stage_writing,
+};
+enum { STAGES = sizeof stages / sizeof stages[0] };
+
+/* ---- facts ---- */
+
+bool rb_run_moves(const struct rb_run *run)
+{
+    return run->spec.align.from_job != NULL || run->spec.align.options.components != 0;
+}
+
+bool rb_run_has_control(const struct rb_run *run)
+{
+    return run->spec.has_evaluate && run->spec.evaluate.options.control;
+}
+
+struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve, double lambda)
+{
+    return (struct rb_blend){
+        .a = &run->subject.model[0],
+        .b = &run->subject.model[1],
+        .motion = curve == RB_CURVE_ALIGNED && run->has_motion ? &run->motion : NULL,
+        .lambda = lambda,
+    };
+}
+
+bool rb_run_has_artifact(const struct rb_run *run, const char *name)
+{
+    for (size_t i = 0; i < run->artifact_count; i++)
+        if (strcmp(run->artifacts[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* ---- programs ---- */
+
+static const struct rb_pool_task **task_place(struct rb_run *run, const struct rb_pool_task *task)
+{
+    for (size_t i = 0; i < sizeof run->tasks / sizeof run->tasks[0]; i++)
+        if (run->tasks[i] == task)
+            return &run->tasks[i];
+    return NULL;
+}
+
+void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_program *program,
+                    void (*done)(struct rb_pool_task *task, enum rb_status status,
+                                 const struct rb_error *err),
+                    void *data)
+{
+    const struct rb_pool_task **place = task_place(run, NULL);
+    assert(place != NULL);
+    *place = task;
+    *task = (struct rb_pool_task){
+        .program = program,
+        .priority = run->row.job.priority,
+        .order = (uint64_t)run->row.seq,
+        .stop = &run->stop,
+        .done = done,
+        .data = data,
+    };
+    rb_pool_start(run->work->pool, task);
+}
+
+void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task)
+{
+    enum rb_phase phase = stages[run->stage]->phase;
+    struct rb_run_phase *p = &run->phases[phase];
+    *task_place(run, task) = NULL;
+    p->done += task->cost_done;
+    p->busy_seconds += task->busy_seconds;
+    rb_rates_learn(&run->work->rates, phase, task->cost_done, task->busy_seconds);
+}
+
+/* ---- what is written as it happens ---- */
+
+enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
+                             struct rb_error *err)
+{
+    if (run->recorded[phase])
+        return RB_OK;
+    char *text = strdup(product), *name = strdup(rb_phase_names[phase]);
+    enum rb_status status = RB_ENOMEM;
+    if (text == NULL || name == NULL) {
+        status = rb_error_set(err, RB_ENOMEM, "no memory to record a stage");
+    } else {
+        struct rb_stage_row row = {
+            .stage = name,
+            .product = text,
+            .seconds = (double)(rb_clock_monotonic_ns() - run->entered_ns) * 1e-9,
+            .finished_ms = rb_clock_realtime_ms(),
+        };
+        status = rb_stage_add(run->work->store, run->row.seq, &row, err);
+        run->recorded[phase] = status == RB_OK;
+    }
+    free(text);
+    free(name);
+    return status;
+}
+
+bool rb_run_shares(const struct rb_run *run, size_t index)
+{
+    if (!rb_run_has_control(run))
+        return false;
+    if (!rb_run_moves(run) || index == 0)
+        return true;
+    return index + 1 == run->spec.lambdas.count && run->alignment != NULL &&
+           run->alignment->certificate.equivalent;
+}
+
+static enum rb_status add_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
+                                const struct rb_point *point, struct rb_event_row *event,
+                                struct rb_error *err)
+{
+    struct rb_point_row row = {.curve = curve, .index = (uint32_t)index, .point = *point};
+    if (run->curves[curve].known[index])
+        return RB_OK;
+    return rb_point_add(run->work->store, run->row.seq, &row, rb_clock_realtime_ms(), event, err);
+}
+
+enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
+                            const struct rb_point *point, struct rb_error *err)
+{
+    struct rb_store *store = run->work->store;
+    struct rb_event_row events[2] = {0};
+    bool both = curve == RB_CURVE_ALIGNED && rb_run_shares(run, index);
+    enum rb_status status = rb_store_begin(store, err);
+    if (status != RB_OK)
+        return status;
+    status = add_point(run, curve, index, point, &events[0], err);
+    if (status == RB_OK && both)
+        status = add_point(run, RB_CURVE_CONTROL, index, point, &events[1], err);
+    status = rb_store_end(store, status, err);
+    for (int i = 0; i < 2; i++) {
+        if (status == RB_OK && events[i].event.id != 0)
+            rb_work_publish(run->work, &events[i]);
+        else
+            rb_event_row_deinit(&events[i]);
+    }
+    if (status != RB_OK)
+        return status;
+    for (int c = curve; c <= (both ? RB_CURVE_CONTROL : (int)curve); c++) {
+        run->curves[c].points[index] = *point;
+        run->curves[c].known[index] = true;
+    }
+    return RB_OK;
+}
+
+static struct rb_curve_points known_points(const struct rb_run *run, enum rb_curve_name curve,
+                                           struct rb_point *points)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < run->spec.lambdas.count; i++)
+        if (run->curves[curve].known[i])
+            points[n++] = run->curves[curve].points[i];
+    return (struct rb_curve_points){points, n};
+}
+
+struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *aligned,
+                                           struct rb_point *control)
+{
+    return (struct rb_barrier_view){
+        .job = run->row.job.id,
+        .task = run->spec.evaluate.options.task,
+        .lambdas = run->spec.lambdas.values,
+        .lambda_count = run->spec.lambdas.count,
+        .aligned = known_points(run, RB_CURVE_ALIGNED, aligned),
+        .has_control = rb_run_has_control(run),
+        .control = known_points(run, RB_CURVE_CONTROL, control),
+    };
+}
+
+/* ---- the end ---- */
+
+static void run_free(struct rb_run *run)
+{
+    rb_job_row_deinit(&run->row);
+    rb_job_spec_deinit(&run->spec);
+    rb_places_deinit(&run->places);
+    rb_subject_deinit(&run->subject);
+    rb_moments_free(run->moments);
+    if (run->has_motion)
+        rb_motion_deinit(&run->motion);
+    rb_alignment_free(run->alignment);
+    for (int c = 0; c < 2; c++) {
+        free(run->curves[c].points);
+        free(run->curves[c].known);
+    }
+    free(run->artifacts);
+    free(run);
+}
+
+static void closed(uv_handle_t *handle)
+{
+    struct rb_run *run = handle->data;
+    struct rb_work *w = run->work;
+    if (--run->closing > 0)
+        return;
+    struct rb_run **at = &w->runs;
+    while (*at != run)
+        at = &(*at)->next;
+    *at = run->next;
+    w->run_count--;
+    void (*ended)(struct rb_work *) = run->ended;
+    run_free(run);
+    ended(w);
+}
+
+static void run_close(struct rb_run *run)
+{
+    run->closing = 2;
+    uv_close((uv_handle_t *)&run->timer, closed);
+    uv_close((uv_handle_t *)&run->tick, closed);
+}
+
+static void timer_fired(uv_timer_t *timer)
+{
+    struct rb_run *run = timer->data;
+    run->resume(run);
+}
+
+static void resume_after(struct rb_run *run, uint64_t ms, void (*resume)(struct rb_run *run))
+{
+    run->resume = resume;
+    uv_timer_start(&run->timer, timer_fired, ms, 0);
+}
+
+static void summarize(const struct rb_run *run, struct rb_job_summary *s)
+{
+    size_t n = run->spec.lambdas.count;
+    struct rb_point *points = calloc(2 * n + 2, sizeof *points);
+    *s = (struct rb_job_summary){NAN, NAN, NAN, NAN, NAN, -1};
+    if (rb_run_moves(run) && run->alignment != NULL && run->alignment->certificate.present)
+        s->equivalent = run->alignment->certificate.equivalent;
+    if (points == NULL || !run->spec.has_evaluate) {
+        free(points);
+        return;
+    }
+    struct rb_barrier_view v = rb_run_barrier_view(run, points, points + n);
+    struct rb_barrier aligned, control;
+    bool has_aligned = rb_curve_barrier(&v, &v.aligned, &aligned);
+    bool has_control = v.has_control && rb_curve_barrier(&v, &v.control, &control);
+    if (has_aligned) {
+        s->barrier_chord = aligned.chord;
+        s->barrier_mean = aligned.mean;
+    }
+    if (has_control) {
+        s->control_barrier_chord = control.chord;
+        s->control_barrier_mean = control.mean;
+    }
+    if (has_aligned && has_control)
+        s->reduction = rb_reduction(aligned.mean, control.mean);
+    free(points);
+}
+
+static enum rb_job_status final_job_status(const struct rb_run *run)
+{
+    switch (run->why) {
+    case RB_RUN_CANCEL:
+        return RB_JOB_CANCELED;
+    case RB_RUN_DRAIN:
+        return RB_JOB_QUEUED;
+    case RB_RUN_GOES_ON:
+        break;
+    }
+    return run->final_status == RB_OK ? RB_JOB_SUCCEEDED : RB_JOB_FAILED;
+}
+
+static void observe(const struct rb_run *run, enum rb_job_status status)
+{
+    struct rb_metrics *m = run->work->metrics;
+    if (rb_job_status_terminal(status))
+        rb_metrics_add(m, RB_METER_JOBS_FINISHED, 1, rb_job_status_names[status], NULL);
+    for (int p = 0; p < RB_PHASE_COUNT; p++)
+        if (!isnan(run->row.job.timings[p]))
+            rb_metrics_observe(m, RB_METER_PHASE_SECONDS, run->row.job.timings[p],
+                               rb_phase_names[p]);
+}
+
+static enum rb_status commit_end(struct rb_run *run, enum rb_job_status to, struct rb_error *err)
+{
+    struct rb_job_summary summary;
+    struct rb_job_error error = {.status = run->final_status};
+    struct rb_event_row event = {0};
+    struct rb_job_change change = {
+        .to = to,
+        .at_ms = rb_clock_realtime_ms(),
+        .uncharged = to == RB_JOB_QUEUED,
+        .timings = run->row.job.timings,
+        .peak_bytes = rb_run_peak_bytes(),
+    };
+    if (to == RB_JOB_SUCCEEDED) {
+        summarize(run, &summary);
+        change.summary = &summary;
+    }
+    if (to == RB_JOB_FAILED) {
+        memcpy(error.detail, run->error.detail, sizeof error.detail);
+        change.error = &error;
+    }
+    enum rb_status status = rb_job_change(run->work->store, run->row.seq, &change, &event, err);
+    if (status == RB_OK)
+        rb_work_publish(run->work, &event);
+    return status;
+}
+
+static void finish(struct rb_run *run)
+{
+    enum rb_job_status to = final_job_status(run);
+    struct rb_error err;
+    if (commit_end(run, to, &err) != RB_OK) {
+        rb_log_error("job's end cannot be stored", RB_S("job", run->row.job.id),
+                     RB_S("status", rb_job_status_names[to]), RB_ERROR_FIELDS(&err));
+        /* A drain cannot wait: the next process finds the job running and goes on from there. */
+        if (run->why == RB_RUN_DRAIN || run->work->draining)
+            run_close(run);
+        else
+            resume_after(run, RB_RUN_WAIT_MS, finish);
+        return;
+    }
+    observe(run, to);
+    if (to == RB_JOB_FAILED)
+        rb_log_error(
+            "job", RB_S("job", run->row.job.id), RB_S("status", rb_job_status_names[to]),
+            RB_S("phase", run->stage < STAGES ? rb_phase_names[stages[run->stage]->phase] : NULL),
+            RB_ERROR_FIELDS(&run->error));
+    else
+        rb_log_info("job", RB_S("job", run->row.job.id), RB_S("status", rb_job_status_names[to]));
+    run_close(run);
+}
+
+/* ---- from stage to stage ---- */
+
+/* May pass by itself: someone frees the disk, closes files, or gives back memory. */
+static bool may_pass(enum rb_status status)
+{
+    return status == RB_EDISKFULL || status == RB_ESTORE || status == RB_EFILES ||
+           status == RB_ENOMEM;
+}
+
+static void enter(struct rb_run *run);
+
+static void end(struct rb_run *run, enum rb_status status, const struct rb_error *err)
+{
+    run->final_status = status;
+    if (err != NULL)
+        run->error = *err;
+    finish(run);
+}
+
+static void wait_or_end(struct rb_run *run, enum rb_status status, const struct rb_error *err)
+{
+    if (!may_pass(status) || run->waited_seconds >= RB_RUN_PATIENCE_S) {
+        end(run, status, err);
+        return;
+    }
+    if (run->waited_seconds == 0)
+        rb_log_warn("job waits", RB_S("job", run->row.job.id), RB_ERROR_FIELDS(err));
+    run->waited_seconds += RB_RUN_WAIT_MS / 1000.0;
+    resume_after(run, RB_RUN_WAIT_MS, enter);
+}
+
+static enum rb_status change_phase(struct rb_run *run, enum rb_phase phase, struct rb_error *err)
+{
+    struct rb_event_row event = {0};
+    struct rb_job_change change = {
+        .to = RB_JOB_RUNNING,
+        .phase = phase,
+        .at_ms = rb_clock_realtime_ms(),
+        .timings = run->row.job.timings,
+        .peak_bytes = rb_run_peak_bytes(),
+    };
+    if (run->row.job.phase == phase)
+        return RB_OK;
+    enum rb_status status = rb_job_change(run->work->store, run->row.seq, &change, &event, err);
+    if (status != RB_OK)
+        return status;
+    run->row.job.phase = phase;
+    rb_log_info("job", RB_S("job", run->row.job.id), RB_S("status", "running"),
+                RB_S("phase", rb_phase_names[phase]));
+    rb_work_publish(run->work, &event);
+    return RB_OK;
+}
+
+static void enter(struct rb_run *run)
+{
+    struct rb_error err;
+    if (run->why != RB_RUN_GOES_ON) {
+        end(run, RB_ECANCELED, NULL);
+        return;
+    }
+    enum rb_status status = change_phase(run, stages[run->stage]->phase, &err);
+    if (status != RB_OK) {
+        wait_or_end(run, status, &err);
+        return;
+    }
+    run->in_stage = true;
+    run->entered_ns = rb_clock_monotonic_ns();
+    stages[run->stage]->enter(run);
+}
+
+static void add_timing(struct rb_run *run)
+{
+    enum rb_phase phase = stages[run->stage]->phase;
+    double seconds = (double)(rb_clock_monotonic_ns() - run->entered_ns) * 1e-9;
+    double *timing = &run->row.job.timings[phase];
+    *timing = isnan(*timing) ? seconds : *timing + seconds;
+    run->phases[phase].wall_seconds += seconds;
+}
+
+void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct rb_error *err)
+{
+    assert(run->in_stage);
+    run->in_stage = false;
+    add_timing(run);
+    if (stages[run->stage]->leave != NULL)
+        stages[run->stage]->leave(run);
+    if (run->why != RB_RUN_GOES_ON) {
+        end(run, RB_ECANCELED, NULL);
+        return;
+    }
+    if (status != RB_OK) {
+        wait_or_end(run, status, err);
+        return;
+    }
+    run->waited_seconds = 0;
+    do
+        run->stage++;
+    while (run->stage < STAGES && !stages[run->stage]->needed(run));
+    if (run->stage == STAGES)
+        end(run, RB_OK, NULL);
+    else
+        enter(run);
+}
+
+/* ---- beginning and stopping ---- */
+
+static void ticked(uv_timer_t *timer)
+{
+    rb_run_progress_ring(timer->data);
+}
+
+static enum rb_status decode_spec(struct rb_run *run, struct rb_error *err)
+{
+    const char *text = run->row.job.spec_json;
+    json_t *json = NULL;
+    size_t bytes = strlen(text);
+    enum rb_status status = rb_body_parse(text, bytes, bytes + 1, &json, err);
+    if (status == RB_OK)
+        status = rb_job_spec_decode(json, "", 0, &run->spec, NULL, err);
+    json_decref(json);
+    for (int c = 0; c < 2 && status == RB_OK; c++) {
+        run->curves[c].points = calloc(run->spec.lambdas.count + 1, sizeof(struct rb_point));
+        run->curves[c].known = calloc(run->spec.lambdas.count + 1, sizeof(bool));
+        if (run->curves[c].points == NULL || run->curves[c].known == NULL)
+            status = rb_error_set(err, RB_ENOMEM, "no memory for a job's curves");
+    }
+    return status;
+}
+
+static void first_enter(struct rb_run *run)
+{
+    enum rb_status status = decode_spec(run, &run->error);
+    if (status != RB_OK) {
+        end(run, status, NULL);
+        return;
+    }
+    uv_timer_start(&run->tick, ticked, RB_RUN_PROGRESS_MS, RB_RUN_PROGRESS_MS);
+    enter(run);
+}
+
+enum rb_status rb_run_start(struct rb_work *w, struct rb_job_row *row,
+                            void (*ended)(struct rb_work *w), struct rb_error *err)
+{
+    struct rb_run *run = calloc(1, sizeof *run);
+    if (run == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to run job %s", row->job.id);
+    if (w->run_count == 0)
+        rb_run_peak_reset();
+    run->work = w;
+    run->ended = ended;
+    run->row = *row;
+    *row = (struct rb_job_row){0};
+    run->next = w->runs;
+    w->runs = run;
+    w->run_count++;
+    atomic_init(&run->stop, false);
+    uv_timer_init(w->loop, &run->timer);
+    uv_timer_init(w->loop, &run->tick);
+    run->timer.data = run->tick.data = run;
+    rb_log_info("job", RB_S("job", run->row.job.id), RB_S("status", "running"),
+                RB_U("attempt", run->row.job.attempt));
+    resume_after(run, 0, first_enter);
+    return RB_OK;
+}
+
+void rb_run_stop(struct rb_run *run, enum rb_run_stop why)
+{
+    if (why <= run->why || run->closing > 0)
+        return;
+    run->why = why;
+    atomic_store(&run->stop, true);
+    rb_pool_stopping(run->work->pool);
+    if (!run->in_stage) /* it waits for the timer: what that calls sees `why` */
+        uv_timer_start(&run->timer, timer_fired, 0, 0);
+}
+
+struct rb_run *rb_run_find(const struct rb_work *w, const char *job_id)
+{
+    struct rb_run *run = w->runs;
+    while (run != NULL && strcmp(run->row.job.id, job_id) != 0)
+        run = run->next;
+    return run;
+}
+
+struct rb_run *rb_run_next(const struct rb_run *run)
+{
+    return run->next;
+}
+
+void rb_run_overlay(const struct rb_run *run, struct rb_job *job)
+{
+    rb_run_progress(run, &job->progress);
+    memcpy(job->timings, run->row.job.timings, sizeof job->timings);
+    if (run->in_stage) {
+        double seconds = (double)(rb_clock_monotonic_ns() - run->entered_ns) * 1e-9;
+        double *timing = &job->timings[stages[run->stage]->phase];
+        *timing = isnan(*timing) ? seconds : *timing + seconds;
+    }
+    uint64_t peak = rb_run_peak_bytes();
+    job->peak_bytes = peak > job->peak_bytes ? peak : job->peak_bytes;
+}

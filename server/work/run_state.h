@@ -1,0 +1,126 @@
+/* server/work/run_state.h: the inside of a run; for run.c, run_progress.c and stage_*.c only. */
+#ifndef RB_SERVER_WORK_RUN_STATE_H
+#define RB_SERVER_WORK_RUN_STATE_H
+
+#include "api/barrier.h"
+#include "core/align/alignment.h"
+#include "core/merge/curve.h"
+#include "server/work/jobdir.h"
+#include "server/work/plan.h"
+#include "server/work/run.h"
+#include "server/work/subject.h"
+
+struct rb_stage {
+    enum rb_phase phase;
+    /* false: nothing to do, by the spec or because its product was found. */
+    bool (*needed)(const struct rb_run *run);
+    /* Ends in rb_run_stage_done, at once or later. */
+    void (*enter)(struct rb_run *run);
+    /* Frees run->stage_data; nothing of the stage runs any more. May be NULL. */
+    void (*leave)(struct rb_run *run);
+};
+
+extern const struct rb_stage rb_stage_loading, rb_stage_aligning, rb_stage_solving,
+    rb_stage_certifying, rb_stage_evaluating, rb_stage_writing;
+
+/* One loss curve of the job, by index of lambda. */
+struct rb_run_curve {
+    struct rb_point *points;
+    bool *known;
+};
+
+/* How far a phase is, in core's unit of cost; and how fast it was. */
+struct rb_run_phase {
+    double total, done;
+    double busy_seconds; /* thread time of what is done */
+    double wall_seconds; /* since it was first entered by this process */
+};
+
+struct rb_run {
+    struct rb_work *work;
+    struct rb_run *next;
+    void (*ended)(struct rb_work *w);
+    struct rb_job_row row;
+    struct rb_job_spec spec;
+    atomic_bool stop; /* for items and plain jobs */
+    enum rb_run_stop why;
+
+    /* run.c: where it is */
+    size_t stage; /* index into its table */
+    bool in_stage;
+    void *stage_data;
+    uint64_t entered_ns;
+    uv_timer_t timer; /* waits for the disk to come back; closed last */
+    uv_timer_t tick;  /* progress */
+    int closing;
+    void (*resume)(struct rb_run *run); /* what the timer calls */
+    double waited_seconds;
+    enum rb_status final_status;
+    struct rb_error error;
+
+    /* loading */
+    struct rb_places places;
+    struct rb_subject subject;
+    struct rb_plan plan;
+    bool recorded[RB_PHASE_COUNT]; /* the stage has its row */
+    struct rb_artifact *artifacts; /* that the job has already; (artifact_count) */
+    size_t artifact_count;
+
+    /* aligning, solving, certifying */
+    struct rb_moments *moments;
+    struct rb_alignment *alignment;
+    struct rb_motion motion;
+    bool has_motion;
+
+    /* evaluating */
+    struct rb_run_curve curves[2]; /* by enum rb_curve_name */
+    struct rb_run_phase phases[RB_PHASE_COUNT];
+    const struct rb_pool_task *tasks[4]; /* under way, for progress; NULL where none */
+};
+
+/* ---- run.c ---- */
+
+/* The present stage has ended and nothing of it runs. err may be NULL with RB_OK. */
+void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct rb_error *err);
+
+/* Does the job move B at all? */
+bool rb_run_moves(const struct rb_run *run);
+bool rb_run_has_control(const struct rb_run *run);
+/* Are both curves the same model at that index of lambda: lambda 0 is A; lambda 1 is B, moved or
+ * not, if the certificate says that moving changed nothing; and all of them if nothing moves.
+ * false without a control. */
+bool rb_run_shares(const struct rb_run *run, size_t index);
+/* The blend of the aligned or the control curve at lambda. */
+struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve, double lambda);
+
+/* Starts a program of this run under its phase; the task's storage is the stage's. */
+void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_program *program,
+                    void (*done)(struct rb_pool_task *task, enum rb_status status,
+                                 const struct rb_error *err),
+                    void *data);
+/* First thing in that done: what the task did is counted. */
+void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task);
+
+/* Writes the stage's row, once. product: figures as JSON. */
+enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
+                             struct rb_error *err) RB_MUST_CHECK;
+/* Has the job that artifact already, from before a restart? */
+bool rb_run_has_artifact(const struct rb_run *run, const char *name);
+/* Adds a point, rings. Both curves' points where they are known to be the same. */
+enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
+                            const struct rb_point *point, struct rb_error *err) RB_MUST_CHECK;
+
+/* Points known, ascending; the caller's arrays of spec.lambdas.count points. */
+struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *aligned,
+                                           struct rb_point *control);
+
+/* ---- run_progress.c ---- */
+
+void rb_run_progress(const struct rb_run *run, struct rb_progress *ret);
+/* Publishes it, if somebody listens. */
+void rb_run_progress_ring(struct rb_run *run);
+/* The largest resident memory since the run began. */
+uint64_t rb_run_peak_bytes(void);
+void rb_run_peak_reset(void);
+
+#endif

@@ -1,0 +1,181 @@
+/* The aligning stage: moments of both models over the alignment text, from the cache or anew. */
+#include "core/align/moments.h"
+#include "server/base/fsutil.h"
+#include "server/base/log.h"
+#include "server/work/moments_cache.h"
+#include "server/work/run_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct align {
+    struct rb_run *run;
+    struct rb_async async;
+    struct rb_pool_task task;
+    struct rb_program *program;
+    char key[RB_SHA256_HEX];
+    char *path;
+    struct rb_moments *moments;
+    uint64_t bytes; /* of the file written; 0: none */
+    enum rb_status status;
+    struct rb_error error;
+};
+
+static void align_leave(struct rb_run *run)
+{
+    struct align *s = run->stage_data;
+    run->stage_data = NULL;
+    if (s == NULL)
+        return;
+    rb_program_free(s->program);
+    rb_moments_free(s->moments);
+    free(s->path);
+    free(s);
+}
+
+static void done(struct align *s, enum rb_status status, const struct rb_error *err)
+{
+    struct rb_run *run = s->run;
+    struct rb_error copy = {.status = status};
+    if (err != NULL)
+        copy = *err;
+    if (status == RB_OK) {
+        rb_moments_free(run->moments);
+        run->moments = s->moments;
+        s->moments = NULL;
+    }
+    rb_run_stage_done(run, status, &copy);
+}
+
+/* ---- from the models ---- */
+
+static void save(struct rb_async *a)
+{
+    struct align *s = a->data;
+    struct stat st;
+    int data_fd = s->run->work->options.data_fd;
+    s->status = rb_mkdirs_beneath(data_fd, "cache/moments", &s->error);
+    if (s->status == RB_OK)
+        s->status = rb_moments_save(s->moments, s->path, &s->error);
+    if (s->status == RB_OK && stat(s->path, &st) == 0)
+        s->bytes = (uint64_t)st.st_size;
+}
+
+static void saved(struct rb_async *a)
+{
+    struct align *s = a->data;
+    struct rb_run *run = s->run;
+    struct rb_error err;
+    char product[128];
+    if (s->status != RB_OK) {
+        /* The job has what it needs in memory; only a restart would have to begin here again. */
+        rb_log_warn("moments are not kept", RB_S("job", run->row.job.id),
+                    RB_ERROR_FIELDS(&s->error));
+        done(s, RB_OK, NULL);
+        return;
+    }
+    rb_moments_keep(run->work, s->key, s->bytes);
+    (void)snprintf(product, sizeof product, "{\"key\":\"%s\",\"tokens\":%llu}", s->key,
+                   (unsigned long long)s->moments->tokens);
+    enum rb_status status = rb_run_record(run, RB_PHASE_ALIGNING, product, &err);
+    done(s, status, &err);
+}
+
+static void collected(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
+{
+    struct align *s = task->data;
+    struct rb_run *run = s->run;
+    rb_run_program_ended(run, task);
+    if (status == RB_OK)
+        status = rb_subject_verify(&run->subject, &run->places, &s->error);
+    else
+        s->error = *err;
+    if (status != RB_OK) {
+        done(s, status, &s->error);
+        return;
+    }
+    rb_metrics_add(run->work->metrics, RB_METER_TOKENS,
+                   2.0 * (double)rb_sequences_tokens(&run->subject.align), "aligning", NULL);
+    s->moments = rb_collect_take(s->program);
+    rb_program_free(s->program);
+    s->program = NULL;
+    if (!run->work->options.resumable) {
+        done(s, RB_OK, NULL);
+        return;
+    }
+    s->async.work = save;
+    s->async.done = saved;
+    rb_async_start(run->work->pool, &s->async);
+}
+
+static void collect(struct align *s)
+{
+    struct rb_run *run = s->run;
+    const struct rb_align_options *o = &run->spec.align.options;
+    struct rb_error err;
+    enum rb_status status =
+        rb_collect_new(&run->subject.model[0], &run->subject.model[1], &run->subject.align,
+                       rb_taps_needed(o), o, &s->program, &err);
+    if (status != RB_OK) {
+        done(s, status, &err);
+        return;
+    }
+    run->phases[RB_PHASE_ALIGNING].total = s->program->total_cost;
+    run->phases[RB_PHASE_ALIGNING].done = 0;
+    rb_run_program(run, &s->task, s->program, collected, s);
+}
+
+/* ---- from the cache ---- */
+
+static void load(struct rb_async *a)
+{
+    struct align *s = a->data;
+    s->status = rb_moments_load(s->path, &s->moments, &s->error);
+}
+
+static void loaded(struct rb_async *a)
+{
+    struct align *s = a->data;
+    struct rb_run *run = s->run;
+    if (s->status == RB_OK) {
+        run->phases[RB_PHASE_ALIGNING].total = 0;
+        done(s, RB_OK, NULL);
+        return;
+    }
+    rb_log_warn("kept moments cannot be used", RB_S("job", run->row.job.id),
+                RB_ERROR_FIELDS(&s->error));
+    rb_moments_drop(run->work, s->key);
+    collect(s);
+}
+
+static void align_enter(struct rb_run *run)
+{
+    struct rb_error err;
+    struct align *s = calloc(1, sizeof *s);
+    run->stage_data = s;
+    if (s != NULL) {
+        s->run = run;
+        rb_moments_key(run, s->key);
+        s->path = rb_moments_path(run->work, s->key);
+    }
+    if (s == NULL || s->path == NULL) {
+        (void)rb_error_set(&err, RB_ENOMEM, "no memory to align");
+        rb_run_stage_done(run, RB_ENOMEM, &err);
+        return;
+    }
+    s->async = (struct rb_async){.work = load, .done = loaded, .data = s};
+    if (run->work->options.resumable && rb_moments_known(run->work, s->key))
+        rb_async_start(run->work->pool, &s->async);
+    else
+        collect(s);
+}
+
+static bool align_needed(const struct rb_run *run)
+{
+    return rb_run_moves(run) && run->alignment == NULL;
+}
+
+const struct rb_stage rb_stage_aligning = {RB_PHASE_ALIGNING, align_needed, align_enter,
+                                           align_leave};

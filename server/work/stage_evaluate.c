@@ -1,0 +1,182 @@
+/* The evaluating stage: the loss at each lambda of both curves, ascending, two at a time so that
+ * the end of one leaves no core idle. Each is recorded before its place is given to the next. */
+#include "server/work/run_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LANES = 2 };
+
+struct lane {
+    struct evaluate *stage;
+    struct rb_pool_task task;
+    struct rb_program *program;
+    struct rb_blend blend;
+    enum rb_curve_name curve;
+    size_t index;
+};
+
+struct evaluate {
+    struct rb_run *run;
+    struct lane lanes[LANES];
+    size_t next;   /* position in the order: lambda by lambda, aligned before control */
+    unsigned busy; /* lanes */
+    enum rb_status status;
+    struct rb_error error;
+};
+
+static void evaluate_leave(struct rb_run *run)
+{
+    struct evaluate *e = run->stage_data;
+    run->stage_data = NULL;
+    if (e == NULL)
+        return;
+    for (int i = 0; i < LANES; i++)
+        rb_program_free(e->lanes[i].program);
+    free(e);
+}
+
+static bool in_flight(const struct evaluate *e, size_t index)
+{
+    for (int i = 0; i < LANES; i++)
+        if (e->lanes[i].program != NULL && e->lanes[i].curve == RB_CURVE_ALIGNED &&
+            e->lanes[i].index == index)
+            return true;
+    return false;
+}
+
+/* Its point will come with the aligned curve's, which is under way. */
+static bool comes_along(const struct evaluate *e, size_t index)
+{
+    return rb_run_shares(e->run, index) && in_flight(e, index);
+}
+
+static bool take_next(struct evaluate *e, struct lane *lane)
+{
+    const struct rb_run *run = e->run;
+    size_t n = run->spec.lambdas.count;
+    for (; e->next < 2 * n; e->next++) {
+        enum rb_curve_name curve = e->next % 2 == 0 ? RB_CURVE_ALIGNED : RB_CURVE_CONTROL;
+        size_t index = e->next / 2;
+        if (run->curves[curve].known[index])
+            continue;
+        if (curve == RB_CURVE_CONTROL && (!rb_run_has_control(run) || comes_along(e, index)))
+            continue;
+        lane->curve = curve;
+        lane->index = index;
+        e->next++;
+        return true;
+    }
+    return false;
+}
+
+static void lane_done(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err);
+
+static enum rb_status lane_start(struct evaluate *e, struct lane *lane)
+{
+    struct rb_run *run = e->run;
+    lane->stage = e;
+    lane->blend = rb_run_blend(run, lane->curve, run->spec.lambdas.values[lane->index]);
+    enum rb_status status = rb_evaluate_new(&lane->blend, &run->spec.evaluate.options,
+                                            &run->subject.evaluate, &lane->program, &e->error);
+    if (status != RB_OK)
+        return status;
+    e->busy++;
+    rb_run_program(run, &lane->task, lane->program, lane_done, lane);
+    return RB_OK;
+}
+
+/* Fills free lanes; ends the stage once nothing runs and nothing is left to run. */
+static void fill(struct evaluate *e)
+{
+    for (int i = 0; i < LANES && e->status == RB_OK; i++)
+        if (e->lanes[i].program == NULL && take_next(e, &e->lanes[i]))
+            e->status = lane_start(e, &e->lanes[i]);
+    if (e->busy > 0)
+        return;
+    struct rb_run *run = e->run;
+    enum rb_status status = e->status;
+    struct rb_error err = e->error;
+    rb_run_stage_done(run, status, &err);
+}
+
+static enum rb_status record(struct evaluate *e, struct lane *lane, struct rb_error *err)
+{
+    struct rb_run *run = e->run;
+    struct rb_point point;
+    enum rb_status status = rb_evaluate_result(lane->program, &point, err);
+    if (status != RB_OK)
+        return rb_error_prefix(err, "%s curve at lambda %g: ", rb_curve_names[lane->curve],
+                               lane->blend.lambda);
+    status = rb_subject_verify(&run->subject, &run->places, err);
+    if (status == RB_OK)
+        status = rb_run_point(run, lane->curve, lane->index, &point, err);
+    if (status == RB_OK)
+        rb_metrics_add(run->work->metrics, RB_METER_TOKENS,
+                       (double)rb_sequences_tokens(&run->subject.evaluate), "evaluating", NULL);
+    return status;
+}
+
+static void lane_done(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
+{
+    struct lane *lane = task->data;
+    struct evaluate *e = lane->stage;
+    struct rb_error error = {.status = status};
+    rb_run_program_ended(e->run, task);
+    if (err != NULL)
+        error = *err;
+    if (status == RB_OK)
+        status = record(e, lane, &error);
+    rb_program_free(lane->program);
+    lane->program = NULL;
+    e->busy--;
+    if (status != RB_OK && e->status == RB_OK) {
+        e->status = status;
+        e->error = error;
+    }
+    fill(e);
+}
+
+/* What the phase still costs, now that it is known which points both curves share. */
+static void set_cost(struct evaluate *e)
+{
+    struct rb_run *run = e->run;
+    size_t n = run->spec.lambdas.count, left = 0;
+    double one =
+        run->plan.evaluations > 0 ? run->plan.cost[RB_PHASE_EVALUATING] / run->plan.evaluations : 0;
+    for (size_t i = 0; i < n; i++) {
+        left += !run->curves[RB_CURVE_ALIGNED].known[i];
+        left += rb_run_has_control(run) && !rb_run_shares(run, i) &&
+                !run->curves[RB_CURVE_CONTROL].known[i];
+    }
+    run->phases[RB_PHASE_EVALUATING].total =
+        run->phases[RB_PHASE_EVALUATING].done + one * (double)left;
+}
+
+static void evaluate_enter(struct rb_run *run)
+{
+    struct rb_error err;
+    struct evaluate *e = calloc(1, sizeof *e);
+    run->stage_data = e;
+    if (e == NULL) {
+        (void)rb_error_set(&err, RB_ENOMEM, "no memory to evaluate");
+        rb_run_stage_done(run, RB_ENOMEM, &err);
+        return;
+    }
+    e->run = run;
+    set_cost(e);
+    fill(e);
+}
+
+static bool evaluate_needed(const struct rb_run *run)
+{
+    bool control = rb_run_has_control(run);
+    for (size_t i = 0; run->spec.has_evaluate && i < run->spec.lambdas.count; i++)
+        if (!run->curves[RB_CURVE_ALIGNED].known[i] ||
+            (control && !run->curves[RB_CURVE_CONTROL].known[i]))
+            return true;
+    return false;
+}
+
+const struct rb_stage rb_stage_evaluating = {RB_PHASE_EVALUATING, evaluate_needed, evaluate_enter,
+                                             evaluate_leave};

@@ -1,0 +1,292 @@
+/* The loading stage: finds what is on disk from before a restart, checks that the inputs are still
+ * those of the submission, opens models and texts, plans the work.
+ *
+ * Its steps by thread: look up (loop), list the inputs' files (pool), recall digests (loop), hash,
+ * open, read and plan (pool), take over (loop). */
+#include "server/work/digests.h"
+#include "server/work/imports.h"
+#include "server/work/run_state.h"
+#include "server/base/log.h"
+#include "server/store/results.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { INPUTS = 4 }; /* model_a, model_b, align_dataset, evaluate_dataset */
+
+struct load {
+    struct rb_async async;
+    struct rb_run *run; /* the pool thread reads: places, spec, row, work->options */
+    struct rb_digests digests[INPUTS];
+    struct rb_subject subject;
+    struct rb_plan plan;
+    struct rb_alignment *alignment;
+    bool look_for_alignment;
+    enum rb_status status;
+    struct rb_error error;
+};
+
+static const char *const roles[INPUTS] = {"model_a", "model_b", "align_dataset",
+                                          "evaluate_dataset"};
+
+static const char *path_of(const struct rb_places *p, int input)
+{
+    switch (input) {
+    case 0:
+    case 1:
+        return p->path[input];
+    case 2:
+        return p->align.path;
+    default:
+        return p->evaluate.path;
+    }
+}
+
+static const char *name_of(const struct rb_places *p, int input)
+{
+    switch (input) {
+    case 0:
+    case 1:
+        return p->name[input];
+    case 2:
+        return p->align.name;
+    default:
+        return p->evaluate.name;
+    }
+}
+
+static void load_free(struct rb_run *run)
+{
+    struct load *l = run->stage_data;
+    run->stage_data = NULL;
+    if (l == NULL)
+        return;
+    for (int i = 0; i < INPUTS; i++)
+        rb_digests_deinit(&l->digests[i]);
+    rb_subject_deinit(&l->subject);
+    rb_alignment_free(l->alignment);
+    free(l);
+}
+
+/* ---- pool: which files ---- */
+
+static void scan(struct rb_async *a)
+{
+    struct load *l = a->data;
+    const struct rb_work_options *o = &l->run->work->options;
+    size_t own = strlen(o->data_dir);
+    for (int i = 0; i < INPUTS && l->status == RB_OK; i++) {
+        const char *path = path_of(&l->run->places, i);
+        char *real = NULL;
+        if (path == NULL)
+            continue;
+        bool imported = strncmp(path, o->data_dir, own) != 0 || path[own] != '/';
+        const struct rb_strings *roots = imported ? o->import_roots : NULL;
+        l->status = rb_import_resolve(roots, path, &real, &l->error);
+        free(real);
+        if (l->status == RB_OK)
+            l->status = i < 2
+                            ? rb_digests_scan_folder(path, false, roots, &l->digests[i], &l->error)
+                            : rb_digests_scan_file(path, &l->digests[i], &l->error);
+    }
+}
+
+/* ---- pool: everything that takes long ---- */
+
+static enum rb_status compare(const struct load *l, int input, struct rb_error *err)
+{
+    const struct rb_job *job = &l->run->row.job;
+    const char *name = name_of(&l->run->places, input);
+    char hex[RB_SHA256_HEX];
+    (input < 2 ? rb_digests_model_hex : rb_digests_file_hex)(&l->digests[input], hex);
+    for (size_t i = 0; i < job->input_count; i++)
+        if (strcmp(job->inputs[i].role, roles[input]) == 0 &&
+            strcmp(job->inputs[i].sha256, hex) != 0)
+            return rb_error_set(err, RB_ECONFLICT,
+                                "%s '%s' has changed since it was registered: its SHA-256 is %s, "
+                                "expected %s",
+                                input < 2 ? "model" : "dataset", name, hex, job->inputs[i].sha256);
+    return RB_OK;
+}
+
+static enum rb_status find_alignment(struct load *l, struct rb_error *err)
+{
+    struct rb_run *run = l->run;
+    char below[RB_JOB_PATH_SIZE];
+    if (!l->look_for_alignment)
+        return RB_OK;
+    char *path = rb_data_path(run->work, rb_job_path(run->row.job.id, RB_ALIGNMENT_FILE, below));
+    if (path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to load an alignment");
+    enum rb_status status = rb_alignment_load(path, &l->alignment, err);
+    free(path);
+    return status;
+}
+
+static void open_all(struct rb_async *a)
+{
+    struct load *l = a->data;
+    struct rb_run *run = l->run;
+    for (int i = 0; i < INPUTS && l->status == RB_OK; i++) {
+        if (path_of(&run->places, i) == NULL)
+            continue;
+        l->status = rb_digests_compute(&l->digests[i], &run->stop, &l->error);
+        if (l->status == RB_OK)
+            l->status = compare(l, i, &l->error);
+    }
+    if (l->status == RB_OK)
+        l->status = rb_subject_open_models(&l->subject, &run->places, &l->error);
+    if (l->status == RB_OK)
+        l->status = rb_subject_read_texts(&l->subject, &run->places, &run->spec, RB_SUBJECT_WHOLE,
+                                          &l->error);
+    if (l->status == RB_OK)
+        l->status = find_alignment(l, &l->error);
+    if (l->status != RB_OK)
+        return;
+    struct rb_plan_sizes sizes = rb_plan_sizes_of(&l->subject);
+    rb_plan_make(&l->subject, &run->spec, &sizes, &l->plan);
+}
+
+/* ---- loop ---- */
+
+/* A phase that will be skipped costs nothing; evaluations that are recorded are done. */
+static void set_costs(struct rb_run *run)
+{
+    bool solved = run->alignment != NULL;
+    uint32_t known = 0, all = run->plan.evaluations;
+    double evaluation = all > 0 ? run->plan.cost[RB_PHASE_EVALUATING] / all : 0;
+    for (int p = 0; p < RB_PHASE_COUNT; p++)
+        run->phases[p] = (struct rb_run_phase){.total = run->plan.cost[p]};
+    if (solved)
+        run->phases[RB_PHASE_ALIGNING].total = run->phases[RB_PHASE_SOLVING].total = 0;
+    for (size_t i = 0; i < run->spec.lambdas.count; i++) {
+        known += run->curves[RB_CURVE_ALIGNED].known[i];
+        known += run->curves[RB_CURVE_CONTROL].known[i] && !rb_run_shares(run, i);
+    }
+    double left = known < all ? evaluation * (all - known) : 0;
+    run->phases[RB_PHASE_EVALUATING].total = left;
+}
+
+static enum rb_status take_over(struct rb_run *run, struct load *l, struct rb_error *err)
+{
+    run->subject = l->subject;
+    l->subject = (struct rb_subject){0};
+    run->plan = l->plan;
+    run->alignment = l->alignment;
+    l->alignment = NULL;
+    set_costs(run);
+    if (run->alignment == NULL)
+        return RB_OK;
+    enum rb_status status =
+        rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, err);
+    run->has_motion = status == RB_OK;
+    return status;
+}
+
+static void opened(struct rb_async *a)
+{
+    struct load *l = a->data;
+    struct rb_run *run = l->run;
+    for (int i = 0; i < INPUTS; i++)
+        rb_digests_remember(&l->digests[i], run->work->store);
+    if (l->status == RB_OK)
+        l->status = take_over(run, l, &l->error);
+    enum rb_status status = l->status;
+    struct rb_error err = l->error;
+    rb_run_stage_done(run, status, &err);
+}
+
+static void scanned(struct rb_async *a)
+{
+    struct load *l = a->data;
+    for (int i = 0; i < INPUTS; i++)
+        rb_digests_recall(&l->digests[i], l->run->work->store);
+    l->async.work = open_all;
+    l->async.done = opened;
+    rb_async_start(l->run->work->pool, &l->async);
+}
+
+/* ---- what an earlier process left ---- */
+
+static enum rb_status find_stages(struct rb_run *run, struct rb_error *err)
+{
+    struct rb_stage_row *rows = NULL;
+    size_t count = 0;
+    enum rb_status status = rb_stages_list(run->work->store, run->row.seq, &rows, &count, err);
+    for (size_t i = 0; status == RB_OK && i < count; i++) {
+        int phase = rb_enum_find(rb_phase_names, rows[i].stage);
+        if (phase > 0)
+            run->recorded[phase] = true;
+    }
+    rb_stages_free(rows, count);
+    return status;
+}
+
+static enum rb_status find_points(struct rb_run *run, struct rb_error *err)
+{
+    struct rb_point_row *rows = NULL;
+    size_t count = 0;
+    enum rb_status status = rb_points_list(run->work->store, run->row.seq, &rows, &count, err);
+    for (size_t i = 0; status == RB_OK && i < count; i++) {
+        if (rows[i].index >= run->spec.lambdas.count)
+            continue;
+        run->curves[rows[i].curve].points[rows[i].index] = rows[i].point;
+        run->curves[rows[i].curve].known[rows[i].index] = true;
+    }
+    free(rows);
+    return status;
+}
+
+static enum rb_status find_inputs(struct rb_run *run, struct rb_error *err)
+{
+    struct rb_job_input inputs[RB_JOB_INPUTS_MAX];
+    uint64_t versions[RB_JOB_INPUTS_MAX];
+    size_t count;
+    rb_places_deinit(&run->places);
+    return rb_places_find(run->work, run->row.job.id, &run->spec, &run->places, inputs, versions,
+                          &count, err);
+}
+
+static enum rb_status look_up(struct rb_run *run, struct rb_error *err)
+{
+    enum rb_status status = find_inputs(run, err);
+    if (status == RB_OK)
+        status = find_stages(run, err);
+    if (status == RB_OK)
+        status = find_points(run, err);
+    free(run->artifacts);
+    run->artifacts = NULL;
+    run->artifact_count = 0;
+    if (status == RB_OK)
+        status = rb_artifacts_list(run->work->store, run->row.seq, &run->artifacts,
+                                   &run->artifact_count, err);
+    return status;
+}
+
+static void load_enter(struct rb_run *run)
+{
+    struct rb_error err;
+    struct load *l = calloc(1, sizeof *l);
+    enum rb_status status =
+        l != NULL ? look_up(run, &err) : rb_error_set(&err, RB_ENOMEM, "no memory to load a job");
+    run->stage_data = l;
+    if (status != RB_OK) {
+        rb_run_stage_done(run, status, &err);
+        return;
+    }
+    l->run = run;
+    l->look_for_alignment = run->spec.align.from_job != NULL || run->recorded[RB_PHASE_SOLVING];
+    l->async = (struct rb_async){.work = scan, .done = scanned, .data = l};
+    rb_async_start(run->work->pool, &l->async);
+}
+
+static bool load_needed(const struct rb_run *run)
+{
+    (void)run;
+    return true;
+}
+
+const struct rb_stage rb_stage_loading = {RB_PHASE_LOADING, load_needed, load_enter, load_free};

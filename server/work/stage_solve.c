@@ -1,0 +1,268 @@
+/* The solving and the certifying stage. Both end with the alignment on disk: first as solved, so
+ * that a restart need not solve again; then with its certificate, and as an artifact. */
+#include "api/permutations.h"
+#include "server/base/fsutil.h"
+#include "server/base/hash.h"
+#include "server/base/log.h"
+#include "server/store/results.h"
+#include "server/work/moments_cache.h"
+#include "server/work/run_state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PERMUTATIONS_FILE "permutations.json"
+
+struct solve {
+    struct rb_run *run;
+    struct rb_async async;
+    struct rb_pool_task task;
+    struct rb_program *program;
+    char *permutations; /* JSON */
+    size_t permutations_bytes;
+    struct rb_artifact artifacts[2];
+    enum rb_status status;
+    struct rb_error error;
+};
+
+static void leave(struct rb_run *run)
+{
+    struct solve *s = run->stage_data;
+    run->stage_data = NULL;
+    if (s == NULL)
+        return;
+    rb_program_free(s->program);
+    free(s->permutations);
+    free(s);
+}
+
+/* The stage's state, or NULL after the stage was ended for lack of memory. */
+static struct solve *begin(struct rb_run *run)
+{
+    struct rb_error err;
+    struct solve *s = calloc(1, sizeof *s);
+    run->stage_data = s;
+    if (s == NULL) {
+        (void)rb_error_set(&err, RB_ENOMEM, "no memory to solve");
+        rb_run_stage_done(run, RB_ENOMEM, &err);
+        return NULL;
+    }
+    s->run = run;
+    return s;
+}
+
+static void done(struct solve *s, enum rb_status status, const struct rb_error *err)
+{
+    struct rb_error copy = {.status = status};
+    if (err != NULL)
+        copy = *err;
+    rb_run_stage_done(s->run, status, &copy);
+}
+
+/* ---- pool: files ---- */
+
+static enum rb_status save_alignment(const struct solve *s, struct rb_error *err)
+{
+    const struct rb_run *run = s->run;
+    char below[RB_JOB_PATH_SIZE];
+    int data_fd = run->work->options.data_fd;
+    enum rb_status status =
+        rb_mkdirs_beneath(data_fd, rb_job_path(run->row.job.id, NULL, below), err);
+    if (status != RB_OK)
+        return status;
+    rb_job_path(run->row.job.id, RB_ALIGNMENT_FILE, below);
+    char *path = rb_data_path(run->work, below);
+    if (path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to save an alignment");
+    status = rb_alignment_save(run->alignment, path, err);
+    free(path);
+    return status == RB_OK ? rb_sync_beneath(data_fd, below, err) : status;
+}
+
+static void save(struct rb_async *a)
+{
+    struct solve *s = a->data;
+    s->status = save_alignment(s, &s->error);
+}
+
+static void save_certified(struct rb_async *a)
+{
+    struct solve *s = a->data;
+    const struct rb_run *run = s->run;
+    char below[RB_JOB_PATH_SIZE];
+    s->status = save_alignment(s, &s->error);
+    if (s->status == RB_OK)
+        s->status = rb_file_put(run->work->options.data_fd,
+                                rb_job_path(run->row.job.id, PERMUTATIONS_FILE, below),
+                                s->permutations, s->permutations_bytes, &s->error);
+    static const char *const names[2] = {RB_ALIGNMENT_FILE, PERMUTATIONS_FILE};
+    for (int i = 0; i < 2 && s->status == RB_OK; i++)
+        s->status = rb_job_describe_artifact(run->work, run->row.job.id, names[i], &s->artifacts[i],
+                                             &s->error);
+}
+
+/* ---- solving ---- */
+
+static void solve_saved(struct rb_async *a)
+{
+    struct solve *s = a->data;
+    struct rb_run *run = s->run;
+    struct rb_error err = s->error;
+    enum rb_status status = s->status;
+    if (status == RB_OK)
+        status = rb_run_record(run, RB_PHASE_SOLVING, "{\"file\":\"" RB_ALIGNMENT_FILE "\"}", &err);
+    if (status == RB_OK) {
+        rb_moments_free(run->moments);
+        run->moments = NULL;
+        rb_moments_trim(run->work);
+    }
+    done(s, status, &err);
+}
+
+static void solved(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
+{
+    struct solve *s = task->data;
+    struct rb_run *run = s->run;
+    rb_run_program_ended(run, task);
+    if (status != RB_OK) {
+        done(s, status, err);
+        return;
+    }
+    run->alignment = rb_solve_take(s->program);
+    status = rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, &s->error);
+    run->has_motion = status == RB_OK;
+    if (status != RB_OK) {
+        done(s, status, &s->error);
+        return;
+    }
+    s->async = (struct rb_async){.work = save, .done = solve_saved, .data = s};
+    rb_async_start(run->work->pool, &s->async);
+}
+
+static void solve_enter(struct rb_run *run)
+{
+    struct rb_error err;
+    struct solve *s = begin(run);
+    if (s == NULL)
+        return;
+    if (run->alignment != NULL) { /* solved before, but the disk would not take it */
+        s->async = (struct rb_async){.work = save, .done = solve_saved, .data = s};
+        rb_async_start(run->work->pool, &s->async);
+        return;
+    }
+    const struct rb_model *a = &run->subject.model[0];
+    enum rb_status status = rb_solve_new(&a->config, a->head, run->moments,
+                                         &run->spec.align.options, &s->program, &err);
+    if (status != RB_OK) {
+        done(s, status, &err);
+        return;
+    }
+    run->phases[RB_PHASE_SOLVING].total = s->program->total_cost;
+    run->phases[RB_PHASE_SOLVING].done = 0;
+    rb_run_program(run, &s->task, s->program, solved, s);
+}
+
+static bool solve_needed(const struct rb_run *run)
+{
+    return rb_run_moves(run) && run->alignment == NULL;
+}
+
+const struct rb_stage rb_stage_solving = {RB_PHASE_SOLVING, solve_needed, solve_enter, leave};
+
+/* ---- certifying ---- */
+
+static enum rb_status record_certified(struct solve *s, struct rb_error *err)
+{
+    struct rb_run *run = s->run;
+    struct rb_store *store = run->work->store;
+    const struct rb_certificate *c = &run->alignment->certificate;
+    char product[128];
+    (void)snprintf(product, sizeof product, "{\"equivalent\":%s,\"max_abs_logit_difference\":%.9g}",
+                   c->equivalent ? "true" : "false", c->max_abs_logit_difference);
+    enum rb_status status = rb_store_begin(store, err);
+    if (status != RB_OK)
+        return status;
+    for (int i = 0; i < 2 && status == RB_OK; i++)
+        status = rb_artifact_put(store, run->row.seq, &s->artifacts[i], err);
+    if (status == RB_OK)
+        status = rb_run_record(run, RB_PHASE_CERTIFYING, product, err);
+    return rb_store_end(store, status, err);
+}
+
+static void certified_saved(struct rb_async *a)
+{
+    struct solve *s = a->data;
+    struct rb_error err = s->error;
+    enum rb_status status = s->status;
+    bool before = s->run->recorded[RB_PHASE_CERTIFYING];
+    if (status == RB_OK)
+        status = record_certified(s, &err);
+    if (status != RB_OK)
+        s->run->recorded[RB_PHASE_CERTIFYING] = before; /* rolled back */
+    done(s, status, &err);
+}
+
+static void say(const struct rb_run *run)
+{
+    const struct rb_certificate *c = &run->alignment->certificate;
+    if (c->expected && !c->equivalent)
+        rb_log_warn("moved model differs", RB_S("job", run->row.job.id),
+                    RB_D("max_abs_logit_difference", c->max_abs_logit_difference),
+                    RB_D("tolerance", c->tolerance));
+}
+
+static void certified(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
+{
+    struct solve *s = task->data;
+    struct rb_run *run = s->run;
+    struct rb_json w;
+    rb_run_program_ended(run, task);
+    if (status == RB_OK)
+        status = rb_subject_verify(&run->subject, &run->places, &s->error);
+    else
+        s->error = *err;
+    if (status == RB_OK) {
+        run->alignment->certificate = rb_certify_result(s->program);
+        say(run);
+        rb_json_init(&w);
+        rb_permutations_encode(&w, run->row.job.id, run->alignment);
+        status = rb_json_finish(&w, &s->permutations, &s->permutations_bytes, &s->error);
+    }
+    if (status != RB_OK) {
+        done(s, status, &s->error);
+        return;
+    }
+    s->async = (struct rb_async){.work = save_certified, .done = certified_saved, .data = s};
+    rb_async_start(run->work->pool, &s->async);
+}
+
+static void certify_enter(struct rb_run *run)
+{
+    struct rb_error err;
+    struct solve *s = begin(run);
+    if (s == NULL)
+        return;
+    enum rb_status status =
+        rb_certify_new(&run->subject.model[1], run->alignment, &s->program, &err);
+    if (status != RB_OK) {
+        done(s, status, &err);
+        return;
+    }
+    run->phases[RB_PHASE_CERTIFYING].total = s->program->total_cost;
+    run->phases[RB_PHASE_CERTIFYING].done = 0;
+    rb_run_program(run, &s->task, s->program, certified, s);
+}
+
+static bool certify_needed(const struct rb_run *run)
+{
+    return rb_run_moves(run) &&
+           !(run->alignment->certificate.present && rb_run_has_artifact(run, PERMUTATIONS_FILE));
+}
+
+const struct rb_stage rb_stage_certifying = {RB_PHASE_CERTIFYING, certify_needed, certify_enter,
+                                             leave};

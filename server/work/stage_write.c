@@ -1,0 +1,367 @@
+/* The writing stage: merged checkpoints, one after the other, then the small files: the barrier,
+ * and what makes the job's folder a checkpoint of its own (config, vocabulary, and an index that
+ * names the merged file nearest to lambda 0.5). */
+#include "api/artifact.h"
+#include "api/barrier.h"
+#include "server/base/fsutil.h"
+#include "server/base/log.h"
+#include "server/store/results.h"
+#include "server/work/run_state.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { FILES_MAX = 8, COPIED_BYTES_MAX = 64 * 1024 * 1024 };
+
+struct small_file {
+    const char *name;
+    char *bytes; /* NULL: to be copied from model A's folder, if it is there */
+    size_t count;
+    bool optional;
+};
+
+struct write {
+    struct rb_run *run;
+    struct rb_async async;
+    struct rb_pool_task task;
+    struct rb_program *program;
+    struct rb_blend blend;
+    size_t next; /* of spec.merged */
+    char name[RB_ARTIFACT_NAME_SIZE];
+    char *path;
+    char lambda_text[32];
+    struct rb_metadata metadata[4];
+    struct small_file files[FILES_MAX];
+    size_t file_count;
+    struct rb_artifact artifacts[FILES_MAX];
+    size_t artifact_count;
+    enum rb_status status;
+    struct rb_error error;
+};
+
+static void write_leave(struct rb_run *run)
+{
+    struct write *s = run->stage_data;
+    run->stage_data = NULL;
+    if (s == NULL)
+        return;
+    rb_program_free(s->program);
+    for (size_t i = 0; i < s->file_count; i++)
+        free(s->files[i].bytes);
+    free(s->path);
+    free(s);
+}
+
+static void done(struct write *s, enum rb_status status, const struct rb_error *err)
+{
+    struct rb_error copy = {.status = status};
+    if (err != NULL)
+        copy = *err;
+    rb_run_stage_done(s->run, status, &copy);
+}
+
+/* ---- the small files ---- */
+
+static double index_lambda(const struct rb_run *run)
+{
+    const struct rb_numbers *n = &run->spec.merged;
+    double best = n->values[0];
+    for (size_t i = 1; i < n->count; i++)
+        if (fabs(n->values[i] - 0.5) < fabs(best - 0.5))
+            best = n->values[i];
+    return best;
+}
+
+/* Pool: {"metadata":{"total_size"},"weight_map":{tensor: file}}, as transformers reads it. */
+static enum rb_status make_index(struct write *s, struct small_file *f, struct rb_error *err)
+{
+    const struct rb_run *run = s->run;
+    char name[RB_ARTIFACT_NAME_SIZE], below[RB_JOB_PATH_SIZE];
+    struct rb_safetensors st;
+    uint64_t total = 0;
+    rb_artifact_merged_name(index_lambda(run), name);
+    char *path = rb_data_path(run->work, rb_job_path(run->row.job.id, name, below));
+    if (path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write an index");
+    enum rb_status status = rb_safetensors_open(path, &st, err);
+    free(path);
+    if (status != RB_OK)
+        return status;
+    for (size_t i = 0; i < st.tensor_count; i++)
+        total += st.tensors[i].bytes;
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_json_object(&w, NULL);
+    rb_json_object(&w, "metadata");
+    rb_json_uint(&w, "total_size", total);
+    rb_json_end(&w);
+    rb_json_object(&w, "weight_map");
+    for (size_t i = 0; i < st.tensor_count; i++)
+        rb_json_string(&w, st.tensors[i].name, name);
+    rb_json_end(&w);
+    rb_json_end(&w);
+    rb_safetensors_deinit(&st);
+    return rb_json_finish(&w, &f->bytes, &f->count, err);
+}
+
+/* Pool: a file of model A, absent unless it is there. */
+static enum rb_status read_companion(const struct write *s, struct small_file *f,
+                                     struct rb_error *err)
+{
+    char *path = NULL;
+    struct stat st;
+    if (asprintf(&path, "%s/%s", s->run->places.path[0], f->name) < 0)
+        return rb_error_set(err, RB_ENOMEM, "no memory to copy %s", f->name);
+    enum rb_status status = RB_OK;
+    FILE *in = fopen(path, "re");
+    if (in == NULL) {
+        if (errno != ENOENT || !f->optional)
+            status = rb_error_errno(err, errno, path);
+    } else if (fstat(fileno(in), &st) != 0 || st.st_size > COPIED_BYTES_MAX) {
+        status = rb_error_set(err, RB_EIO, "%s: cannot be copied", path);
+    } else {
+        f->bytes = malloc((size_t)st.st_size + 1);
+        if (f->bytes == NULL)
+            status = rb_error_set(err, RB_ENOMEM, "no memory to copy %s", f->name);
+        else
+            f->count = fread(f->bytes, 1, (size_t)st.st_size, in);
+    }
+    if (in != NULL)
+        fclose(in);
+    free(path);
+    return status;
+}
+
+#define INDEX_FILE "model.safetensors.index.json"
+
+static enum rb_status put_file(struct write *s, struct small_file *f, struct rb_error *err)
+{
+    const struct rb_run *run = s->run;
+    char below[RB_JOB_PATH_SIZE];
+    enum rb_status status = RB_OK;
+    if (f->bytes == NULL)
+        status =
+            strcmp(f->name, INDEX_FILE) == 0 ? make_index(s, f, err) : read_companion(s, f, err);
+    if (status != RB_OK || f->bytes == NULL)
+        return status;
+    status = rb_file_put(run->work->options.data_fd, rb_job_path(run->row.job.id, f->name, below),
+                         f->bytes, f->count, err);
+    if (status == RB_OK)
+        status = rb_job_describe_artifact(run->work, run->row.job.id, f->name,
+                                          &s->artifacts[s->artifact_count], err);
+    s->artifact_count += status == RB_OK;
+    return status;
+}
+
+static void put_files(struct rb_async *a)
+{
+    struct write *s = a->data;
+    char below[RB_JOB_PATH_SIZE];
+    s->status = rb_mkdirs_beneath(s->run->work->options.data_fd,
+                                  rb_job_path(s->run->row.job.id, NULL, below), &s->error);
+    for (size_t i = 0; i < s->file_count && s->status == RB_OK; i++)
+        s->status = put_file(s, &s->files[i], &s->error);
+}
+
+/* The whole list of artifacts in one transaction. */
+static enum rb_status put_artifacts(struct write *s, struct rb_error *err)
+{
+    struct rb_store *store = s->run->work->store;
+    enum rb_status status = rb_store_begin(store, err);
+    if (status != RB_OK)
+        return status;
+    for (size_t i = 0; i < s->artifact_count && status == RB_OK; i++)
+        status = rb_artifact_put(store, s->run->row.seq, &s->artifacts[i], err);
+    return rb_store_end(store, status, err);
+}
+
+static void files_put(struct rb_async *a)
+{
+    struct write *s = a->data;
+    struct rb_error err = s->error;
+    enum rb_status status = s->status;
+    if (status == RB_OK)
+        status = put_artifacts(s, &err);
+    done(s, status, &err);
+}
+
+static enum rb_status make_barrier(struct write *s, struct rb_error *err)
+{
+    struct rb_run *run = s->run;
+    size_t n = run->spec.lambdas.count;
+    struct small_file *json = &s->files[s->file_count], *csv = json + 1;
+    struct rb_point *points = calloc(2 * n + 1, sizeof *points);
+    if (points == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write the barrier");
+    struct rb_barrier_view v = rb_run_barrier_view(run, points, points + n);
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_barrier_encode(&w, NULL, &v);
+    *json = (struct small_file){.name = "barrier.json"};
+    *csv = (struct small_file){.name = "barrier.csv"};
+    s->file_count += 2;
+    enum rb_status status = rb_json_finish(&w, &json->bytes, &json->count, err);
+    if (status == RB_OK)
+        status = rb_barrier_csv(&v, &csv->bytes, &csv->count, err);
+    free(points);
+    return status;
+}
+
+static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *err)
+{
+    struct rb_blend blend = rb_run_blend(s->run, RB_CURVE_ALIGNED, index_lambda(s->run));
+    json_t *config = rb_write_config(&blend, s->run->spec.dtype);
+    char *text = config != NULL ? json_dumps(config, JSON_INDENT(2)) : NULL;
+    json_decref(config);
+    if (text == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write config.json");
+    s->files[s->file_count++] =
+        (struct small_file){.name = "config.json", .bytes = text, .count = strlen(text)};
+    s->files[s->file_count++] = (struct small_file){.name = "vocab.txt"};
+    s->files[s->file_count++] =
+        (struct small_file){.name = "tokenizer_config.json", .optional = true};
+    s->files[s->file_count++] = (struct small_file){.name = INDEX_FILE};
+    return RB_OK;
+}
+
+static void write_small_files(struct write *s)
+{
+    struct rb_error err;
+    enum rb_status status = RB_OK;
+    if (s->run->spec.has_evaluate)
+        status = make_barrier(s, &err);
+    if (status == RB_OK && s->run->spec.merged.count > 0)
+        status = make_checkpoint_files(s, &err);
+    if (status != RB_OK) {
+        done(s, status, &err);
+        return;
+    }
+    s->async = (struct rb_async){.work = put_files, .done = files_put, .data = s};
+    rb_async_start(s->run->work->pool, &s->async);
+}
+
+/* ---- merged checkpoints ---- */
+
+static void write_next(struct write *s);
+
+static void describe(struct rb_async *a)
+{
+    struct write *s = a->data;
+    char below[RB_JOB_PATH_SIZE];
+    const char *id = s->run->row.job.id;
+    s->status =
+        rb_sync_beneath(s->run->work->options.data_fd, rb_job_path(id, s->name, below), &s->error);
+    if (s->status == RB_OK)
+        s->status =
+            rb_job_describe_artifact(s->run->work, id, s->name, &s->artifacts[0], &s->error);
+}
+
+static void described(struct rb_async *a)
+{
+    struct write *s = a->data;
+    struct rb_error err = s->error;
+    enum rb_status status = s->status;
+    s->artifact_count = 1;
+    if (status == RB_OK)
+        status = put_artifacts(s, &err);
+    s->artifact_count = 0;
+    if (status == RB_OK)
+        write_next(s);
+    else
+        done(s, status, &err);
+}
+
+static void merged(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
+{
+    struct write *s = task->data;
+    struct rb_run *run = s->run;
+    rb_run_program_ended(run, task);
+    if (status == RB_OK)
+        status = rb_subject_verify(&run->subject, &run->places, &s->error);
+    else
+        s->error = *err;
+    rb_program_free(s->program);
+    s->program = NULL;
+    if (status != RB_OK) {
+        done(s, status, &s->error);
+        return;
+    }
+    s->async = (struct rb_async){.work = describe, .done = described, .data = s};
+    rb_async_start(run->work->pool, &s->async);
+}
+
+static size_t fill_metadata(struct write *s)
+{
+    struct rb_run *run = s->run;
+    size_t n = 0;
+    (void)snprintf(s->lambda_text, sizeof s->lambda_text, "%.17g", s->blend.lambda);
+    s->metadata[n++] = (struct rb_metadata){"rebasind.job", run->row.job.id};
+    s->metadata[n++] = (struct rb_metadata){"rebasind.lambda", s->lambda_text};
+    for (size_t i = 0; i < run->row.job.input_count && i < 2; i++)
+        s->metadata[n++] =
+            (struct rb_metadata){i == 0 ? "rebasind.model_a.sha256" : "rebasind.model_b.sha256",
+                                 run->row.job.inputs[i].sha256};
+    return n;
+}
+
+static enum rb_status start_merged(struct write *s, double lambda, struct rb_error *err)
+{
+    struct rb_run *run = s->run;
+    char below[RB_JOB_PATH_SIZE];
+    enum rb_status status = rb_mkdirs_beneath(run->work->options.data_fd,
+                                              rb_job_path(run->row.job.id, NULL, below), err);
+    if (status != RB_OK)
+        return status;
+    free(s->path);
+    s->path = rb_data_path(run->work, rb_job_path(run->row.job.id, s->name, below));
+    if (s->path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write %s", s->name);
+    s->blend = rb_run_blend(run, RB_CURVE_ALIGNED, lambda);
+    status = rb_write_new(&s->blend, run->spec.dtype, s->path, s->metadata, fill_metadata(s),
+                          &s->program, err);
+    if (status == RB_OK)
+        rb_run_program(run, &s->task, s->program, merged, s);
+    return status;
+}
+
+static void write_next(struct write *s)
+{
+    const struct rb_numbers *lambdas = &s->run->spec.merged;
+    struct rb_error err;
+    while (s->next < lambdas->count) {
+        double lambda = lambdas->values[s->next++];
+        rb_artifact_merged_name(lambda, s->name);
+        if (rb_run_has_artifact(s->run, s->name))
+            continue;
+        enum rb_status status = start_merged(s, lambda, &err);
+        if (status != RB_OK)
+            done(s, status, &err);
+        return;
+    }
+    write_small_files(s);
+}
+
+static void write_enter(struct rb_run *run)
+{
+    struct rb_error err;
+    struct write *s = calloc(1, sizeof *s);
+    run->stage_data = s;
+    if (s == NULL) {
+        (void)rb_error_set(&err, RB_ENOMEM, "no memory to write");
+        rb_run_stage_done(run, RB_ENOMEM, &err);
+        return;
+    }
+    s->run = run;
+    write_next(s);
+}
+
+static bool write_needed(const struct rb_run *run)
+{
+    return run->spec.has_evaluate || run->spec.merged.count > 0;
+}
+
+const struct rb_stage rb_stage_writing = {RB_PHASE_WRITING, write_needed, write_enter, write_leave};
