@@ -61,7 +61,7 @@ static enum rb_status fill(struct rb_error *err, enum rb_status status, const ch
     return status;
 }
 
-enum rb_status rb_error_set(struct rb_error *err, enum rb_status status, const char *format, ...)
+enum rb_status(rb_error_set)(struct rb_error *err, enum rb_status status, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -70,7 +70,7 @@ enum rb_status rb_error_set(struct rb_error *err, enum rb_status status, const c
     return status;
 }
 
-enum rb_status rb_error_at(struct rb_error *err, enum rb_status status, const char *pointer,
+enum rb_status(rb_error_at)(struct rb_error *err, enum rb_status status, const char *pointer,
                            const char *format, ...)
 {
     va_list args;

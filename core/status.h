@@ -96,6 +96,12 @@ enum rb_status rb_error_prefix(struct rb_error *err, const char *format, ...)
  * RB_ENOTFOUND or RB_EIO, with strerror in the detail. */
 enum rb_status rb_error_errno(struct rb_error *err, int error_number, const char *what);
 
+/* So that compilers and analysers know what these return: never RB_OK, and the very status that was
+ * given. (status is evaluated twice: always a constant or a variable.) */
+#define rb_error_set(err, status, ...) (rb_error_set(err, status, __VA_ARGS__), (status))
+#define rb_error_at(err, status, pointer, ...)                                                     \
+    (rb_error_at(err, status, pointer, __VA_ARGS__), (status))
+
 /* Stable code ("shape_mismatch"), title, HTTP status, and whether trying again can help.
  * RB_OK gives "ok", "OK", 200, false. Never NULL. */
 const char *rb_status_code(enum rb_status status);
