@@ -223,7 +223,7 @@ enum rb_status rb_dataset_check(const char *label, enum rb_format format,
     struct rb_dataset_summary summary = {0};
     for (;;) {
         struct rb_row row;
-        bool more;
+        bool more = false;
         status = rb_dataset_reader_next(&r, &row, &more, err);
         if (status != RB_OK)
             goto err_after_init;
