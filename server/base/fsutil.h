@@ -53,8 +53,9 @@ enum rb_status rb_file_begin(int root_fd, const char *path, struct rb_file_write
 /* All bytes or an error; retries short writes. */
 enum rb_status rb_file_write(struct rb_file_writer *w, const void *bytes, size_t count,
                              struct rb_error *err) RB_MUST_CHECK;
-/* fsync, rename over `path`, fsync of its folder (which must exist). On failure too the writer is
- * finished and the temporary file gone; `path` is then what it was before. */
+/* fsync, rename over `path`, fsync of its folder (which must exist). After a failure too the writer
+ * is finished and the temporary file gone; `path` is what it was before or, where only the last
+ * fsync failed, the new file, which power loss may still take away. */
 enum rb_status rb_file_commit(struct rb_file_writer *w, struct rb_error *err) RB_MUST_CHECK;
 void rb_file_abort(struct rb_file_writer *w);
 /* begin, write, commit. */

@@ -107,6 +107,8 @@ enum rb_job_sort {
 /* "-created_at", "created_at" …: in enum order, NULL-terminated, for rb_enum_find. */
 extern const char *const rb_job_sort_names[];
 
+enum { RB_JOB_FILTER_LABELS = 8 };
+
 /* Where a page ended: the sort key and seq of the last job looked at. For page tokens. */
 struct rb_job_cursor {
     bool present;
@@ -132,7 +134,8 @@ struct rb_job_page {
 /* One page. It looks at no more than some thousand candidates, so that no combination of filters
  * can hold up the loop: a page may hold fewer rows than the limit, even none, and still have a
  * `next`. One filter alone, or statuses with one label or the model, always finds its rows
- * directly. The caller owns *ret: rb_job_page_deinit. */
+ * directly. RB_EQUERY for more than RB_JOB_FILTER_LABELS labels.
+ * The caller owns *ret: rb_job_page_deinit. */
 enum rb_status rb_jobs_list(struct rb_store *s, const struct rb_job_filter *filter,
                             struct rb_job_page *ret, struct rb_error *err) RB_MUST_CHECK;
 void rb_job_page_deinit(struct rb_job_page *page);

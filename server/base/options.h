@@ -1,0 +1,47 @@
+/* server/base/options.h: the options table at run time, and values from text; private to
+ * server/base. */
+#ifndef RB_SERVER_BASE_OPTIONS_H
+#define RB_SERVER_BASE_OPTIONS_H
+
+#include "server/base/config.h"
+
+enum rb_option_type {
+    RB_TYPE_STRING,
+    RB_TYPE_LIST,
+    RB_TYPE_COUNT,
+    RB_TYPE_BYTES,
+    RB_TYPE_DURATION,
+    RB_TYPE_LOG_FORMAT,
+    RB_TYPE_LOG_LEVEL
+};
+
+struct rb_option_row {
+    const char *flag; /* also the key in the file */
+    const char *fallback, *example, *help;
+    enum rb_option_type type;
+    uint64_t low, high;
+    size_t offset; /* of the field in struct rb_settings */
+};
+extern const struct rb_option_row rb_options[RB_OPTION_COUNT];
+/* All flags in enum order, NULL-terminated. */
+extern const char *const rb_option_flags[];
+
+enum { RB_VARIABLE_SIZE = 64 };
+/* "data-dir" to "REBASIND_DATA_DIR". */
+void rb_option_variable(const char *flag, char ret[RB_VARIABLE_SIZE]);
+
+/* Sets the option from text, unless a stronger source has set it. A list grows when `origin` has
+ * set it already. where names the source in errors. RB_EUSAGE, RB_ENOMEM. */
+enum rb_status rb_option_set(struct rb_settings *s, enum rb_option option, enum rb_origin origin,
+                             const char *where, const char *text,
+                             struct rb_error *err) RB_MUST_CHECK;
+
+/* The value as it would be written in the file; lists with commas. */
+void rb_option_write(const struct rb_settings *s, enum rb_option option, FILE *out);
+
+/* Holds addresses, prefix, hosts, origins and networks against their grammars; brings the prefix to
+ * the form without a slash at its end. RB_EUSAGE. */
+enum rb_status rb_settings_check_addresses(struct rb_settings *s,
+                                           struct rb_error *err) RB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,183 @@
+#include "server/store/caches.h"
+
+#include "server/store/internal.h"
+
+#include <stdlib.h>
+
+/* ---- digests ---- */
+
+enum rb_status rb_hash_get(struct rb_store *s, const struct rb_file_id *file, bool *ret_found,
+                           unsigned char ret[RB_SHA256_BYTES], struct rb_error *err)
+{
+    struct rb_query q;
+    bool found = false;
+    enum rb_status status =
+        rb_query_begin(s,
+                       "SELECT sha256 FROM hashes WHERE path = ? AND bytes = ? AND inode = ? "
+                       "AND mtime_ns = ?",
+                       &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, file->path);
+    rb_bind_uint(&q, file->bytes);
+    rb_bind_int(&q, (int64_t)file->inode); /* all 64 bits may be in use */
+    rb_bind_int(&q, file->mtime_ns);
+    status = rb_query_step(&q, &found, err);
+    if (status == RB_OK && found)
+        found = rb_column_digest(&q, 0, ret);
+    status = rb_query_end(&q, status, err);
+    if (status == RB_OK)
+        *ret_found = found;
+    return status;
+}
+
+static enum rb_status put_hash(struct rb_store *s, const struct rb_file_id *file,
+                               const unsigned char sha256[RB_SHA256_BYTES], int64_t now_ms,
+                               struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status =
+        rb_query_begin(s, "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, file->path);
+    rb_bind_uint(&q, file->bytes);
+    rb_bind_int(&q, (int64_t)file->inode);
+    rb_bind_int(&q, file->mtime_ns);
+    rb_bind_digest(&q, sha256);
+    rb_bind_int(&q, now_ms);
+    return rb_query_run(&q, err);
+}
+
+enum rb_status rb_hash_put(struct rb_store *s, const struct rb_file_id *file,
+                           const unsigned char sha256[RB_SHA256_BYTES], int64_t now_ms,
+                           struct rb_error *err)
+{
+    enum rb_status status = rb_store_begin(s, err);
+    return status == RB_OK ? rb_store_end(s, put_hash(s, file, sha256, now_ms, err), err) : status;
+}
+
+/* ---- moments ---- */
+
+void rb_moments_row_deinit(struct rb_moments_row *row)
+{
+    free(row->key);
+    free(row->file);
+    *row = (struct rb_moments_row){0};
+}
+
+/* Ends q, whose columns are those of the table, and reads its first row. */
+static enum rb_status read_moments(struct rb_query *q, bool *ret_found, struct rb_moments_row *ret,
+                                   struct rb_error *err)
+{
+    struct rb_moments_row row = {0};
+    bool found = false, more = false;
+    enum rb_status status = rb_query_step(q, &found, err);
+    if (status == RB_OK && found) {
+        row = (struct rb_moments_row){.key = rb_column_copy(q, 0),
+                                      .file = rb_column_copy(q, 1),
+                                      .bytes = rb_column_uint(q, 2),
+                                      .created_at_ms = rb_column_int(q, 3),
+                                      .used_at_ms = rb_column_int(q, 4)};
+        status = rb_query_step(q, &more, err); /* an UPDATE is stepped to its end */
+    }
+    status = rb_query_end(q, status, err);
+    if (status != RB_OK) {
+        rb_moments_row_deinit(&row);
+        return status;
+    }
+    if (found)
+        *ret = row;
+    *ret_found = found;
+    return RB_OK;
+}
+
+static enum rb_status use_moments(struct rb_store *s, const char *key, int64_t now_ms,
+                                  bool *ret_found, struct rb_moments_row *ret, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status =
+        rb_query_begin(s,
+                       "UPDATE moments SET used_ms = max(used_ms, ?) WHERE key = ? "
+                       "RETURNING key, file, bytes, created_ms, used_ms",
+                       &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, now_ms);
+    rb_bind_text(&q, key);
+    return read_moments(&q, ret_found, ret, err);
+}
+
+enum rb_status rb_moments_get(struct rb_store *s, const char *key, int64_t now_ms, bool *ret_found,
+                              struct rb_moments_row *ret, struct rb_error *err)
+{
+    struct rb_moments_row row = {0};
+    bool found = false;
+    enum rb_status status = rb_store_begin(s, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_store_end(s, use_moments(s, key, now_ms, &found, &row, err), err);
+    if (status != RB_OK) {
+        rb_moments_row_deinit(&row);
+        return status;
+    }
+    if (found)
+        *ret = row;
+    *ret_found = found;
+    return RB_OK;
+}
+
+static enum rb_status put_moments(struct rb_store *s, const struct rb_moments_row *row,
+                                  struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status =
+        rb_query_begin(s, "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?)", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, row->key);
+    rb_bind_text(&q, row->file);
+    rb_bind_uint(&q, row->bytes);
+    rb_bind_int(&q, row->created_at_ms);
+    rb_bind_int(&q, row->used_at_ms);
+    return rb_query_run(&q, err);
+}
+
+enum rb_status rb_moments_put(struct rb_store *s, const struct rb_moments_row *row,
+                              struct rb_error *err)
+{
+    enum rb_status status = rb_store_begin(s, err);
+    return status == RB_OK ? rb_store_end(s, put_moments(s, row, err), err) : status;
+}
+
+static enum rb_status remove_moments(struct rb_store *s, const char *key, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(s, "DELETE FROM moments WHERE key = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, key);
+    return rb_query_run(&q, err);
+}
+
+enum rb_status rb_moments_remove(struct rb_store *s, const char *key, struct rb_error *err)
+{
+    enum rb_status status = rb_store_begin(s, err);
+    return status == RB_OK ? rb_store_end(s, remove_moments(s, key, err), err) : status;
+}
+
+enum rb_status rb_moments_total(struct rb_store *s, uint64_t *ret_bytes, struct rb_error *err)
+{
+    return rb_query_number(s, "SELECT coalesce(sum(bytes), 0) FROM moments", ret_bytes, err);
+}
+
+enum rb_status rb_moments_oldest(struct rb_store *s, bool *ret_found, struct rb_moments_row *ret,
+                                 struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(s,
+                                           "SELECT key, file, bytes, created_ms, used_ms FROM "
+                                           "moments ORDER BY used_ms LIMIT 1",
+                                           &q, err);
+    return status == RB_OK ? read_moments(&q, ret_found, ret, err) : status;
+}

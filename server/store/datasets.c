@@ -1,0 +1,166 @@
+#include "server/store/datasets.h"
+
+#include "server/store/internal.h"
+#include "server/store/jobs.h"
+
+#include <stdlib.h>
+
+/* ---- writing ---- */
+
+static enum rb_status put_row(struct rb_store *s, const struct rb_dataset_row *row,
+                              bool *ret_created, struct rb_error *err)
+{
+    struct rb_query q;
+    bool more;
+    const struct rb_dataset_resource *d = &row->resource;
+    enum rb_status status = rb_query_begin(
+        s,
+        "INSERT INTO datasets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1) "
+        "ON CONFLICT (name) DO UPDATE SET imported = ?2, path = ?3, format = ?4, text_field = ?5, "
+        "text_pair_field = ?6, label_field = ?7, lines = ?8, bytes = ?9, sha256 = ?10, "
+        "updated_ms = ?12, version = version + 1 RETURNING version",
+        &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, d->name);
+    rb_bind_int(&q, row->imported);
+    rb_bind_text(&q, row->path);
+    rb_bind_text(&q, rb_dataset_format_names[d->format]);
+    rb_bind_text(&q, d->fields.text);
+    rb_bind_text(&q, d->fields.text_pair);
+    rb_bind_text(&q, d->fields.label);
+    rb_bind_uint(&q, d->rows);
+    rb_bind_uint(&q, d->bytes);
+    rb_bind_hex_digest(&q, d->sha256);
+    rb_bind_int(&q, d->created_ms);
+    rb_bind_int(&q, row->updated_ms);
+    status = rb_query_step(&q, &more, err);
+    if (status != RB_OK)
+        return rb_query_end(&q, status, err);
+    *ret_created = rb_column_int(&q, 0) == 1;
+    return rb_query_run(&q, err);
+}
+
+enum rb_status rb_dataset_put(struct rb_store *s, const struct rb_dataset_row *row,
+                              bool *ret_created, struct rb_error *err)
+{
+    bool created = false;
+    enum rb_status status = rb_store_begin(s, err);
+    if (status == RB_OK)
+        status = rb_store_end(s, put_row(s, row, &created, err), err);
+    if (status == RB_OK && ret_created != NULL)
+        *ret_created = created;
+    return status;
+}
+
+static enum rb_status delete_unused(struct rb_store *s, const char *name, struct rb_error *err)
+{
+    struct rb_query q;
+    bool used;
+    enum rb_status status = rb_jobs_use_dataset(s, name, &used, err);
+    if (status == RB_OK && used)
+        status = rb_error_set(err, RB_EINUSE,
+                              "dataset \"%s\" is used by a job that has not finished", name);
+    if (status == RB_OK)
+        status = rb_query_begin(s, "DELETE FROM datasets WHERE name = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, name);
+    status = rb_query_run(&q, err);
+    if (status == RB_OK && rb_store_changes(s) == 0)
+        status = rb_error_set(err, RB_ENOTFOUND, "there is no dataset \"%s\"", name);
+    return status;
+}
+
+enum rb_status rb_dataset_delete(struct rb_store *s, const char *name, struct rb_error *err)
+{
+    enum rb_status status = rb_store_begin(s, err);
+    return status == RB_OK ? rb_store_end(s, delete_unused(s, name, err), err) : status;
+}
+
+/* ---- reading ---- */
+
+void rb_dataset_row_deinit(struct rb_dataset_row *row)
+{
+    rb_dataset_resource_deinit(&row->resource);
+    free(row->path);
+    *row = (struct rb_dataset_row){0};
+}
+
+#define SELECT_DATASETS                                                                            \
+    "SELECT name, imported, path, format, text_field, text_pair_field, label_field, lines, "       \
+    "bytes, sha256, created_ms, updated_ms, version FROM datasets "
+
+static void read_row(struct rb_query *q, void *row)
+{
+    struct rb_dataset_row *ret = row;
+    struct rb_dataset_resource *d = &ret->resource;
+    *ret = (struct rb_dataset_row){.imported = rb_column_int(q, 1) != 0,
+                                   .path = rb_column_copy(q, 2),
+                                   .updated_ms = rb_column_int(q, 11),
+                                   .version = rb_column_uint(q, 12)};
+    rb_column_string(q, 0, d->name, sizeof d->name);
+    d->format = (enum rb_format)rb_column_enum(q, 3, rb_dataset_format_names);
+    d->fields.text = rb_column_copy(q, 4);
+    d->fields.text_pair = rb_column_copy(q, 5);
+    d->fields.label = rb_column_copy(q, 6);
+    d->rows = rb_column_uint(q, 7);
+    d->bytes = rb_column_uint(q, 8);
+    rb_column_hex_digest(q, 9, d->sha256);
+    d->created_ms = rb_column_int(q, 10);
+}
+
+static void deinit_row(void *row)
+{
+    rb_dataset_row_deinit(row);
+}
+
+static const struct rb_row_kind dataset_kind = {sizeof(struct rb_dataset_row), read_row,
+                                                deinit_row};
+
+void rb_datasets_free(struct rb_dataset_row *rows, size_t count)
+{
+    rb_rows_free(&dataset_kind, rows, count);
+}
+
+enum rb_status rb_dataset_get(struct rb_store *s, const char *name, struct rb_dataset_row *ret,
+                              struct rb_error *err)
+{
+    struct rb_query q;
+    void *rows;
+    size_t count;
+    enum rb_status status = rb_query_begin(s, SELECT_DATASETS "WHERE name = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, name);
+    status = rb_query_list(&q, &dataset_kind, &rows, &count, err);
+    if (status != RB_OK)
+        return status;
+    if (count == 1)
+        *ret = *(struct rb_dataset_row *)rows;
+    free(rows);
+    return count == 1 ? RB_OK : rb_error_set(err, RB_ENOTFOUND, "there is no dataset \"%s\"", name);
+}
+
+enum rb_status rb_datasets_list(struct rb_store *s, const char *after, uint32_t limit,
+                                struct rb_dataset_row **ret, size_t *ret_count,
+                                struct rb_error *err)
+{
+    struct rb_query q;
+    void *rows;
+    enum rb_status status =
+        rb_query_begin(s, SELECT_DATASETS "WHERE name > ? ORDER BY name LIMIT ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, after != NULL ? after : "");
+    rb_bind_int(&q, limit);
+    status = rb_query_list(&q, &dataset_kind, &rows, ret_count, err);
+    if (status == RB_OK)
+        *ret = rows;
+    return status;
+}
+
+enum rb_status rb_datasets_count(struct rb_store *s, uint64_t *ret, struct rb_error *err)
+{
+    return rb_query_number(s, "SELECT count(*) FROM datasets", ret, err);
+}

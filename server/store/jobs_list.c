@@ -1,0 +1,279 @@
+/* DESIGN. A page is read from one index in the order asked for. The jobs of each status are one run
+ * of that index, in order, so the page is a merge of up to six runs, which SQLite does step by step
+ * (EXPLAIN QUERY PLAN: MERGE (UNION ALL)); with a label or model among the filters, the runs are
+ * those of job_terms. A run that begins after a cursor is two: the rest of the cursor's key, and
+ * all keys beyond it; that way both are ranges of the index.
+ *
+ * What the index cannot decide (a second term, times when the order is another) is computed for
+ * each candidate, and after CANDIDATES_MAX of them the page ends, short or empty, with a cursor. */
+#include "server/store/jobs_internal.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CANDIDATES_MAX = 2000, TERMS_MAX = RB_JOB_FILTER_LABELS + 1, COUNT_MAX = 5000 };
+
+const char *const rb_job_sort_names[] = {
+    "-created_at", "created_at", "-updated_at", "updated_at", "-priority", "priority", NULL,
+};
+
+static const struct {
+    const char *column;
+    bool descending;
+    bool by_created;
+} sorts[RB_JOB_SORT_COUNT] = {
+    [RB_JOB_SORT_CREATED_DESC] = {"created_ms", true, true},
+    [RB_JOB_SORT_CREATED] = {"created_ms", false, true},
+    [RB_JOB_SORT_UPDATED_DESC] = {"updated_ms", true, false},
+    [RB_JOB_SORT_UPDATED] = {"updated_ms", false, false},
+    [RB_JOB_SORT_PRIORITY_DESC] = {"rank", false, false}, /* lowest rank first: jobs.h */
+    [RB_JOB_SORT_PRIORITY] = {"rank", true, false},
+};
+
+struct list {
+    struct rb_store *store;
+    const struct rb_job_filter *filter;
+    int64_t terms[TERMS_MAX]; /* ids of labels and model */
+    size_t term_count;
+    bool by_term; /* terms[0] leads: the runs are of job_terms */
+    bool times_to_check;
+    char sql[16384]; /* 12 runs, each with 9 terms */
+    size_t used;
+};
+
+/* ---- the statement ----
+ * Parameters: ?1 ?2 bounds of the key, exclusive; ?3 ?4 the cursor; ?5 ?6 times; ?7… terms. */
+
+__attribute__((format(printf, 2, 3))) static void append(struct list *l, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(l->sql + l->used, sizeof l->sql - l->used, format, args);
+    va_end(args);
+    assert(n >= 0 && (size_t)n < sizeof l->sql - l->used);
+    l->used += (size_t)n;
+}
+
+/* The third column: does the candidate fit what the index does not decide? */
+static void append_check(struct list *l, const char *job)
+{
+    append(l, "1");
+    if (l->times_to_check)
+        append(l, " AND created_ms > ?5 AND created_ms < ?6");
+    for (size_t i = l->by_term ? 1 : 0; i < l->term_count; i++)
+        append(l, " AND EXISTS (SELECT 1 FROM job_terms c WHERE c.job = %s AND c.term = ?%zu)", job,
+               7 + i);
+}
+
+static void append_run(struct list *l, enum rb_job_status status, bool rest_of_key)
+{
+    const char *key = sorts[l->filter->sort].column;
+    const char *job = l->by_term ? "t.job" : "t.seq";
+    append(l, "%sSELECT %s, %s, ", l->used > 0 ? " UNION ALL " : "", key, job);
+    append_check(l, job);
+    append(l, " FROM %s t WHERE status = '%s'", l->by_term ? "job_terms" : "jobs",
+           rb_job_status_names[status]);
+    if (l->by_term)
+        append(l, " AND term = ?7");
+    if (rest_of_key)
+        append(l, " AND %s = ?3 AND %s %c ?4", key, job,
+               sorts[l->filter->sort].descending ? '<' : '>');
+    else
+        append(l, " AND %s > ?1 AND %s < ?2", key, key);
+}
+
+static void write_statement(struct list *l)
+{
+    const struct rb_job_filter *f = l->filter;
+    uint32_t statuses = f->statuses != 0 ? f->statuses : RB_JOB_ANY;
+    for (enum rb_job_status i = 0; i < RB_JOB_STATUS_COUNT; i++) {
+        if ((statuses & 1U << i) == 0)
+            continue;
+        if (f->after.present)
+            append_run(l, i, true);
+        append_run(l, i, false);
+    }
+    const char *direction = sorts[f->sort].descending ? "DESC" : "ASC";
+    append(l, " ORDER BY 1 %s, 2 %s", direction, direction);
+}
+
+/* Parameters that a shape of the statement does not have are not bound. */
+static void bind_at(struct rb_query *q, int parameter, int64_t value)
+{
+    if (parameter <= sqlite3_bind_parameter_count(q->statement)) {
+        q->bound = parameter - 1;
+        rb_bind_int(q, value);
+    }
+}
+
+static void bind(const struct list *l, struct rb_query *q)
+{
+    const struct rb_job_filter *f = l->filter;
+    int64_t after = f->created_after_ms != 0 ? f->created_after_ms : INT64_MIN;
+    int64_t before = f->created_before_ms != 0 ? f->created_before_ms : INT64_MAX;
+    int64_t low = sorts[f->sort].by_created ? after : INT64_MIN;
+    int64_t high = sorts[f->sort].by_created ? before : INT64_MAX;
+    if (f->after.present && sorts[f->sort].descending)
+        high = f->after.key < high ? f->after.key : high;
+    else if (f->after.present)
+        low = f->after.key > low ? f->after.key : low;
+    const int64_t values[] = {low, high, f->after.key, f->after.seq, after, before};
+    for (int i = 0; i < 6; i++)
+        bind_at(q, i + 1, values[i]);
+    for (size_t i = 0; i < l->term_count; i++)
+        bind_at(q, 7 + (int)i, l->terms[i]);
+}
+
+/* ---- terms ---- */
+
+static enum rb_status add_term(struct list *l, const struct rb_term *term, bool *ret_any,
+                               struct rb_error *err)
+{
+    int64_t id = 0;
+    enum rb_status status = rb_term_find(l->store, term, &id, err);
+    assert(l->term_count < TERMS_MAX);
+    l->terms[l->term_count++] = id;
+    *ret_any = *ret_any && id != 0;
+    return status;
+}
+
+static enum rb_status count_jobs(struct rb_store *s, int64_t term, uint64_t *ret,
+                                 struct rb_error *err)
+{
+    struct rb_query q;
+    bool row;
+    enum rb_status status = rb_query_begin(
+        s, "SELECT count(*) FROM (SELECT 1 FROM job_terms WHERE term = ? LIMIT ?)", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, term);
+    rb_bind_int(&q, COUNT_MAX);
+    status = rb_query_step(&q, &row, err);
+    if (status == RB_OK)
+        *ret = rb_column_uint(&q, 0);
+    return rb_query_end(&q, status, err);
+}
+
+/* The rarest term leads, the others are checked. */
+static enum rb_status choose_leader(struct list *l, struct rb_error *err)
+{
+    uint64_t least = UINT64_MAX;
+    size_t leader = 0;
+    for (size_t i = 0; l->term_count > 1 && i < l->term_count; i++) {
+        uint64_t count = 0;
+        enum rb_status status = count_jobs(l->store, l->terms[i], &count, err);
+        if (status != RB_OK)
+            return status;
+        if (count < least) {
+            least = count;
+            leader = i;
+        }
+    }
+    int64_t first = l->terms[0];
+    l->terms[0] = l->terms[leader];
+    l->terms[leader] = first;
+    return RB_OK;
+}
+
+/* *ret_any false if a term is on no job at all. */
+static enum rb_status find_terms(struct list *l, bool *ret_any, struct rb_error *err)
+{
+    const struct rb_job_filter *f = l->filter;
+    enum rb_status status = RB_OK;
+    *ret_any = true;
+    for (size_t i = 0; status == RB_OK && i < f->labels.count; i++) {
+        const struct rb_label *label = &f->labels.items[i];
+        status =
+            add_term(l, &(struct rb_term){RB_TERM_LABEL, label->key, label->value}, ret_any, err);
+    }
+    if (status == RB_OK && f->model != NULL)
+        status = add_term(l, &(struct rb_term){RB_TERM_MODEL, f->model, ""}, ret_any, err);
+    if (status == RB_OK && *ret_any)
+        status = choose_leader(l, err);
+    return status;
+}
+
+/* ---- the page ---- */
+
+struct found {
+    int64_t seqs[500];
+    size_t count;
+    struct rb_job_cursor next;
+};
+
+static enum rb_status collect(const struct list *l, struct found *found, struct rb_error *err)
+{
+    struct rb_query q;
+    bool more = true;
+    struct rb_job_cursor last = {.present = true};
+    enum rb_status status = rb_query_begin(l->store, l->sql, &q, err);
+    if (status != RB_OK)
+        return status;
+    bind(l, &q);
+    for (size_t seen = 0; (status = rb_query_step(&q, &more, err)) == RB_OK && more; seen++) {
+        if (found->count == l->filter->limit || seen == CANDIDATES_MAX) {
+            found->next = last;
+            break;
+        }
+        last.key = rb_column_int(&q, 0);
+        last.seq = rb_column_int(&q, 1);
+        if (rb_column_int(&q, 2) != 0)
+            found->seqs[found->count++] = last.seq;
+    }
+    return rb_query_end(&q, status, err);
+}
+
+static enum rb_status read_rows(struct rb_store *s, const struct found *found,
+                                struct rb_job_page *page, struct rb_error *err)
+{
+    page->rows = calloc(found->count > 0 ? found->count : 1, sizeof *page->rows);
+    if (page->rows == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a page of jobs");
+    for (size_t i = 0; i < found->count; i++) {
+        enum rb_status status = rb_job_get_seq(s, found->seqs[i], &page->rows[i], err);
+        if (status != RB_OK)
+            return status;
+        page->count++;
+    }
+    page->next = found->next;
+    return RB_OK;
+}
+
+void rb_job_page_deinit(struct rb_job_page *page)
+{
+    for (size_t i = 0; i < page->count; i++)
+        rb_job_row_deinit(&page->rows[i]);
+    free(page->rows);
+    *page = (struct rb_job_page){0};
+}
+
+enum rb_status rb_jobs_list(struct rb_store *s, const struct rb_job_filter *filter,
+                            struct rb_job_page *ret, struct rb_error *err)
+{
+    struct list l = {.store = s, .filter = filter};
+    struct found found = {.count = 0};
+    struct rb_job_page page = {0};
+    bool any;
+    assert(filter->limit >= 1 && filter->limit <= 500);
+    if (filter->labels.count > RB_JOB_FILTER_LABELS)
+        return rb_error_at(err, RB_EQUERY, "label", "expected at most %d labels, found %zu",
+                           RB_JOB_FILTER_LABELS, filter->labels.count);
+    enum rb_status status = find_terms(&l, &any, err);
+    if (status == RB_OK && any) {
+        bool times = filter->created_after_ms != 0 || filter->created_before_ms != 0;
+        l.by_term = l.term_count > 0 && sorts[filter->sort].by_created;
+        l.times_to_check = times && !sorts[filter->sort].by_created;
+        write_statement(&l);
+        status = collect(&l, &found, err);
+    }
+    if (status == RB_OK)
+        status = read_rows(s, &found, &page, err);
+    if (status != RB_OK) {
+        rb_job_page_deinit(&page);
+        return status;
+    }
+    *ret = page;
+    return RB_OK;
+}

@@ -1,0 +1,196 @@
+/* A job's row, put together from its tables. */
+#include "server/store/jobs_internal.h"
+
+#include "server/store/results.h"
+
+void rb_job_row_deinit(struct rb_job_row *row)
+{
+    rb_job_deinit(&row->job);
+    *row = (struct rb_job_row){.job = row->job};
+}
+
+#define JOB_COLUMNS                                                                                \
+    "seq, run_attempts, id, status, phase, name, rank, spec, attempt, created_ms, started_ms, "    \
+    "finished_ms, updated_ms, version, retry_of, peak_bytes, error_code, error_detail, "           \
+    "barrier_chord, barrier_mean, control_barrier_chord, control_barrier_mean, reduction, "        \
+    "equivalent, loading_seconds, aligning_seconds, solving_seconds, certifying_seconds, "         \
+    "evaluating_seconds, writing_seconds"
+
+static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
+{
+    const char *code = rb_column_text(q, column);
+    ret->status = code != NULL ? rb_status_from_code(code) : RB_OK;
+    rb_column_string(q, column + 1, ret->detail, sizeof ret->detail);
+}
+
+static void read_summary(const struct rb_query *q, int column, struct rb_job_summary *ret)
+{
+    ret->barrier_chord = rb_column_double(q, column);
+    ret->barrier_mean = rb_column_double(q, column + 1);
+    ret->control_barrier_chord = rb_column_double(q, column + 2);
+    ret->control_barrier_mean = rb_column_double(q, column + 3);
+    ret->reduction = rb_column_double(q, column + 4);
+    ret->equivalent = (int)rb_column_time(q, column + 5); /* -1 for NULL, as for times */
+}
+
+static void read_columns(struct rb_query *q, struct rb_job_row *ret)
+{
+    struct rb_job *j = &ret->job;
+    ret->seq = rb_column_int(q, 0);
+    ret->run_attempts = (uint32_t)rb_column_int(q, 1);
+    rb_column_string(q, 2, j->id, sizeof j->id);
+    j->status = (enum rb_job_status)rb_column_enum(q, 3, rb_job_status_names);
+    if (rb_column_text(q, 4) != NULL)
+        j->phase = (enum rb_phase)rb_column_enum(q, 4, rb_phase_names);
+    j->name = rb_column_copy(q, 5);
+    j->priority = (int32_t)-rb_column_int(q, 6);
+    j->spec_json = rb_column_copy(q, 7);
+    j->attempt = (uint32_t)rb_column_int(q, 8);
+    j->created_ms = rb_column_time(q, 9);
+    j->started_ms = rb_column_time(q, 10);
+    j->finished_ms = rb_column_time(q, 11);
+    j->updated_ms = rb_column_time(q, 12);
+    j->version = rb_column_uint(q, 13);
+    rb_column_string(q, 14, j->retry_of, sizeof j->retry_of);
+    j->peak_bytes = rb_column_uint(q, 15);
+    read_error(q, 16, &j->error);
+    read_summary(q, 18, &j->summary);
+    for (int p = RB_PHASE_LOADING; p < RB_PHASE_COUNT; p++)
+        j->timings[p] = rb_column_double(q, 24 + p - RB_PHASE_LOADING);
+}
+
+static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)
+{
+    struct rb_query q;
+    bool more = true;
+    struct rb_job *j = &row->job;
+    enum rb_status status = rb_query_begin(
+        s, "SELECT role, name, sha256 FROM job_inputs WHERE job = ? ORDER BY position", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, row->seq);
+    while ((status = rb_query_step(&q, &more, err)) == RB_OK && more) {
+        if (j->input_count == RB_JOB_INPUTS_MAX)
+            break;
+        struct rb_job_input *input = &j->inputs[j->input_count++];
+        rb_column_string(&q, 0, input->role, sizeof input->role);
+        rb_column_string(&q, 1, input->name, sizeof input->name);
+        rb_column_hex_digest(&q, 2, input->sha256);
+    }
+    return rb_query_end(&q, status, err);
+}
+
+static enum rb_status read_parts(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)
+{
+    struct rb_job *j = &row->job;
+    enum rb_status status = rb_terms_get_labels(s, row->seq, &j->labels, err);
+    if (status == RB_OK)
+        status = read_inputs(s, row, err);
+    if (status == RB_OK)
+        status = rb_artifacts_list(s, row->seq, &j->artifacts, &j->artifact_count, err);
+    return status;
+}
+
+/* Ends q. *ret_found false if it has no row. */
+static enum rb_status read_one(struct rb_query *q, bool *ret_found, struct rb_job_row *ret,
+                               struct rb_error *err)
+{
+    struct rb_job_row row = {0};
+    struct rb_store *s = q->store;
+    bool found;
+    rb_job_init(&row.job);
+    enum rb_status status = rb_query_step(q, &found, err);
+    if (status == RB_OK && found)
+        read_columns(q, &row);
+    status = rb_query_end(q, status, err);
+    if (status == RB_OK && found)
+        status = read_parts(s, &row, err);
+    if (status != RB_OK || !found)
+        rb_job_row_deinit(&row);
+    else
+        *ret = row;
+    if (status == RB_OK)
+        *ret_found = found;
+    return status;
+}
+
+enum rb_status rb_job_get(struct rb_store *s, const char *id, struct rb_job_row *ret,
+                          struct rb_error *err)
+{
+    struct rb_query q;
+    bool found;
+    enum rb_status status =
+        rb_query_begin(s, "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, id);
+    status = read_one(&q, &found, ret, err);
+    if (status == RB_OK && !found)
+        return rb_error_set(err, RB_ENOTFOUND, "there is no job %s", id);
+    return status;
+}
+
+enum rb_status rb_job_get_seq(struct rb_store *s, int64_t seq, struct rb_job_row *ret,
+                              struct rb_error *err)
+{
+    struct rb_query q;
+    bool found;
+    enum rb_status status =
+        rb_query_begin(s, "SELECT " JOB_COLUMNS " FROM jobs WHERE seq = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, seq);
+    status = read_one(&q, &found, ret, err);
+    if (status == RB_OK && !found)
+        return rb_error_set(err, RB_ENOTFOUND, "the job has been deleted");
+    return status;
+}
+
+enum rb_status rb_job_next(struct rb_store *s, bool *ret_found, struct rb_job_row *ret,
+                           struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(s,
+                                           "SELECT " JOB_COLUMNS " FROM jobs "
+                                           "WHERE status = 'queued' ORDER BY rank, seq LIMIT 1",
+                                           &q, err);
+    return status == RB_OK ? read_one(&q, ret_found, ret, err) : status;
+}
+
+/* ---- counts ---- */
+
+enum rb_status rb_jobs_count(struct rb_store *s, uint64_t ret[RB_JOB_STATUS_COUNT],
+                             struct rb_error *err)
+{
+    struct rb_query q;
+    bool more = true;
+    uint64_t counts[RB_JOB_STATUS_COUNT] = {0};
+    enum rb_status status = rb_query_begin(s, "SELECT status, jobs FROM job_counts", &q, err);
+    if (status != RB_OK)
+        return status;
+    while ((status = rb_query_step(&q, &more, err)) == RB_OK && more)
+        counts[rb_column_enum(&q, 0, rb_job_status_names)] = rb_column_uint(&q, 1);
+    status = rb_query_end(&q, status, err);
+    for (size_t i = 0; status == RB_OK && i < RB_JOB_STATUS_COUNT; i++)
+        ret[i] = counts[i];
+    return status;
+}
+
+enum rb_status rb_jobs_oldest_queued(struct rb_store *s, int64_t *ret_created_ms,
+                                     struct rb_error *err)
+{
+    struct rb_query q;
+    bool found;
+    enum rb_status status = rb_query_begin(s,
+                                           "SELECT created_ms FROM jobs WHERE status = 'queued' "
+                                           "ORDER BY created_ms LIMIT 1",
+                                           &q, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_query_step(&q, &found, err);
+    int64_t oldest = status == RB_OK && found ? rb_column_int(&q, 0) : -1;
+    status = rb_query_end(&q, status, err);
+    if (status == RB_OK)
+        *ret_created_ms = oldest;
+    return status;
+}

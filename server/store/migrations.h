@@ -1,0 +1,23 @@
+/* server/store/migrations.h: the schema's steps, embedded from migrations/ at build time; private
+ * to server/store. */
+#ifndef RB_SERVER_STORE_MIGRATIONS_H
+#define RB_SERVER_STORE_MIGRATIONS_H
+
+#include "core/status.h"
+
+struct sqlite3;
+
+struct rb_migration {
+    const char *name; /* "0001-init.sql" */
+    const char *sql;
+};
+/* Step i brings user_version i to i + 1. */
+extern const struct rb_migration rb_migrations[];
+extern const int rb_migration_count;
+
+/* Brings db, just opened from path, to the newest schema. RB_EVERSION, RB_ESTORE (not ours, or
+ * damaged) and the failures of store.h. */
+enum rb_status rb_store_migrate(struct sqlite3 *db, const char *path,
+                                struct rb_error *err) RB_MUST_CHECK;
+
+#endif

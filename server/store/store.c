@@ -1,0 +1,211 @@
+#include "server/store/internal.h"
+
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/store/migrations.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- failures ---- */
+
+enum rb_status rb_sqlite_status(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return RB_OK;
+    case SQLITE_FULL:
+        return RB_EDISKFULL;
+    case SQLITE_NOMEM:
+        return RB_ENOMEM;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_IOERR:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PROTOCOL:
+    case SQLITE_PERM:
+        return RB_ESTORE;
+    default:
+        return RB_EINTERNAL;
+    }
+}
+
+enum rb_status rb_store_fail(struct rb_store *s, int code, struct rb_error *err)
+{
+    enum rb_status status = rb_sqlite_status(code);
+    rb_metrics_add(s->metrics, RB_METER_STORE_ERRORS, 1, rb_status_code(status), NULL);
+    return rb_error_set(err, status, "database: %s (SQLite %d)", sqlite3_errmsg(s->db), code);
+}
+
+/* ---- opening ---- */
+
+/* One connection, so no other can make us wait but an operator's sqlite3: half a second for that.
+ * Checkpoints are small and frequent so that none holds up the loop for long. */
+static const char pragmas[] = "PRAGMA busy_timeout = 500;"
+                              "PRAGMA journal_mode = WAL;"
+                              "PRAGMA synchronous = FULL;"
+                              "PRAGMA foreign_keys = ON;"
+                              "PRAGMA trusted_schema = OFF;"
+                              "PRAGMA temp_store = MEMORY;"
+                              "PRAGMA cache_size = -16384;"
+                              "PRAGMA wal_autocheckpoint = 256;"
+                              "PRAGMA journal_size_limit = 67108864;";
+
+static enum rb_status open_connection(struct rb_store *s, const char *vfs, struct rb_error *err)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    int code = sqlite3_open_v2(s->path, &s->db, flags, vfs);
+    if (code != SQLITE_OK)
+        return rb_error_set(err, rb_sqlite_status(code), "%s: %s", s->path,
+                            s->db != NULL ? sqlite3_errmsg(s->db) : sqlite3_errstr(code));
+    (void)sqlite3_extended_result_codes(s->db, 1);
+    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    code = sqlite3_exec(s->db, pragmas, NULL, NULL, NULL);
+    if (code == SQLITE_OK)
+        return rb_store_migrate(s->db, s->path, err);
+    if (code == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT)
+        return rb_error_set(err, RB_ESTORE,
+                            "%s is damaged or no database (%s): restore a backup, or move it away",
+                            s->path, sqlite3_errmsg(s->db));
+    return rb_error_set(err, rb_sqlite_status(code), "%s: %s", s->path, sqlite3_errmsg(s->db));
+}
+
+enum rb_status rb_store_open(const char *path, const char *vfs, struct rb_metrics *metrics,
+                             struct rb_store **ret, struct rb_error *err)
+{
+    struct rb_store *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the database");
+    s->metrics = metrics;
+    s->path = strdup(path);
+    enum rb_status status = RB_OK;
+    if (s->path == NULL)
+        status = rb_error_set(err, RB_ENOMEM, "no memory for the database");
+    else
+        status = open_connection(s, vfs, err);
+    if (status != RB_OK) {
+        rb_store_close(s);
+        return status;
+    }
+    *ret = s;
+    return RB_OK;
+}
+
+void rb_store_close(struct rb_store *s)
+{
+    if (s == NULL)
+        return;
+    assert(s->depth == 0);
+    for (size_t i = 0; i < RB_STATEMENTS_MAX; i++)
+        (void)sqlite3_finalize(s->statements[i].prepared);
+    (void)sqlite3_close(s->db);
+    free(s->path);
+    free(s);
+}
+
+/* ---- transactions ---- */
+
+static enum rb_status run(struct rb_store *s, const char *sql, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(s, sql, &q, err);
+    return status == RB_OK ? rb_query_run(&q, err) : status;
+}
+
+enum rb_status rb_store_begin(struct rb_store *s, struct rb_error *err)
+{
+    if (s->depth == 0) {
+        enum rb_status status = run(s, "BEGIN IMMEDIATE", err);
+        if (status != RB_OK)
+            return status;
+        s->failed = false;
+    }
+    s->depth++;
+    return RB_OK;
+}
+
+/* Some failures have rolled back by themselves. */
+static void roll_back(struct rb_store *s)
+{
+    struct rb_error ignored; /* nothing is left to undo */
+    if (!sqlite3_get_autocommit(s->db))
+        (void)!run(s, "ROLLBACK", &ignored);
+}
+
+static enum rb_status commit(struct rb_store *s, struct rb_error *err)
+{
+    uint64_t begun = rb_clock_monotonic_ns();
+    enum rb_status status = run(s, "COMMIT", err);
+    if (status != RB_OK)
+        roll_back(s);
+    rb_metrics_observe(s->metrics, RB_METER_STORE_COMMIT_SECONDS,
+                       1e-9 * (double)(rb_clock_monotonic_ns() - begun), NULL);
+    return status;
+}
+
+enum rb_status rb_store_end(struct rb_store *s, enum rb_status status, struct rb_error *err)
+{
+    assert(s->depth > 0);
+    if (status != RB_OK && !s->failed) {
+        s->failed = true;
+        s->failure = err != NULL ? *err : (struct rb_error){.status = status};
+    }
+    if (--s->depth > 0)
+        return status;
+    if (!s->failed)
+        return commit(s, err);
+    roll_back(s);
+    if (status == RB_OK && err != NULL)
+        *err = s->failure;
+    return status != RB_OK ? status : s->failure.status;
+}
+
+/* ---- state ---- */
+
+uint64_t rb_store_bytes(const struct rb_store *s)
+{
+    static const char *const suffixes[] = {"", "-wal"};
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < 2; i++) {
+        char path[4096];
+        struct stat st;
+        int n = snprintf(path, sizeof path, "%s%s", s->path, suffixes[i]);
+        if (n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0)
+            bytes += (uint64_t)st.st_size;
+    }
+    return bytes;
+}
+
+int rb_store_schema_version(void)
+{
+    return rb_migration_count;
+}
+
+enum rb_status rb_store_ping(struct rb_store *s, struct rb_error *err)
+{
+    return run(s, "SELECT jobs FROM job_counts", err);
+}
+
+enum rb_status rb_store_check(struct rb_store *s, struct rb_error *err)
+{
+    struct rb_query q;
+    bool row;
+    enum rb_status status = rb_query_begin(s, "PRAGMA quick_check(1)", &q, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_query_step(&q, &row, err);
+    if (status == RB_OK && row && strcmp(rb_column_text(&q, 0), "ok") != 0)
+        status = rb_error_set(err, RB_ESTORE, "%s is damaged: %s", s->path, rb_column_text(&q, 0));
+    return rb_query_end(&q, status, err);
+}
+
+const char *rb_store_library_version(void)
+{
+    return sqlite3_libversion();
+}
