@@ -98,9 +98,10 @@ enum rb_status rb_error_errno(struct rb_error *err, int error_number, const char
 
 /* So that compilers and analysers know what these return: never RB_OK, and the very status that was
  * given. (status is evaluated twice: always a constant or a variable.) */
-#define rb_error_set(err, status, ...) (rb_error_set(err, status, __VA_ARGS__), (status))
+#define rb_error_set(err, status, ...)                                                             \
+    (rb_error_set(err, status, __VA_ARGS__), (enum rb_status)(status))
 #define rb_error_at(err, status, pointer, ...)                                                     \
-    (rb_error_at(err, status, pointer, __VA_ARGS__), (status))
+    (rb_error_at(err, status, pointer, __VA_ARGS__), (enum rb_status)(status))
 
 /* Stable code ("shape_mismatch"), title, HTTP status, and whether trying again can help.
  * RB_OK gives "ok", "OK", 200, false. Never NULL. */
