@@ -218,22 +218,27 @@ static void layer_norm(float *y, const float *x, const float *bias, const float 
             sum += v;
         }
         float mean = sum_lanes(sum) * inverse_n;
-        vf square = all(0);
+        vf square = all(0), rest = all(0); /* what rounding left out of the mean */
         size_t i = 0;
         FOR_VECTORS (i, n) {
             vf d = load(y + i) - mean;
             square += d * d;
+            rest += d;
         }
         if (i < n) {
             vf d = load_part(y + i, n - i, mean) - mean;
             square += d * d;
+            rest += d;
         }
-        float scale = 1.0f / __builtin_sqrtf(sum_lanes(square) * inverse_n + eps);
+        float off = sum_lanes(rest) * inverse_n;
+        float variance = sum_lanes(square) * inverse_n - off * off;
+        float scale = 1.0f / __builtin_sqrtf((variance > 0 ? variance : 0) + eps);
         i = 0;
         FOR_VECTORS (i, n)
-            store(y + i, (load(y + i) - mean) * scale * load(weight + i) + load(shift + i));
+            store(y + i,
+                  (load(y + i) - mean - off) * scale * load(weight + i) + load(shift + i));
         for (; i < n; i++)
-            y[i] = (y[i] - mean) * scale * weight[i] + shift[i];
+            y[i] = (y[i] - mean - off) * scale * weight[i] + shift[i];
         y += n;
         x += n;
         skip = skip != NULL ? skip + n : NULL;
