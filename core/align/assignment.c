@@ -177,6 +177,8 @@ enum rb_status rb_assignment_solve(const float *similarity, size_t n, size_t str
     if (!alloc(&p, &w->scratch))
         return rb_error_set(err, RB_ENOMEM, "no memory for an assignment of %zu units", n);
     enum rb_status s = check_finite(&p, err);
+    if (s == RB_OK && rb_worker_stopped(w))
+        s = rb_error_set(err, RB_ECANCELED, "canceled");
     if (s != RB_OK)
         return s;
     memset(p.column_of, 0xff, n * sizeof(uint32_t));
