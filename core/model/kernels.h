@@ -7,9 +7,11 @@
  *   gelu           5e-7 * max(1, |x|)            (erf as a rational function, |error| < 3.5e-7)
  *   tanh           4e-7
  *   softmax        2e-6 relative to the largest entry of a row
- *   layer_norm     2e-6 * max(1, |weight| * |normalised| + |bias|), rows up to 2^14 wide
+ *   layer_norm     2e-6 * max(1, |weight| * |normalised| + |bias|), rows up to 2^14 wide,
+ *                  whatever their mean, entries below 1e16 in size
  *   max_sum_exp    2e-6 relative
- * Buffers need no alignment. A kernel gives the same bits for a row whatever the rows around it.
+ * A NaN in a row shows in that row's results. Buffers need no alignment. A kernel gives the same bits
+ * for a row whatever the rows around it.
  */
 #ifndef RB_CORE_MODEL_KERNELS_H
 #define RB_CORE_MODEL_KERNELS_H
@@ -67,7 +69,8 @@ struct rb_kernels {
     void (*two_least)(const float *similarity, const double *v, size_t n, struct rb_two_least *ret);
 
     /* distance[j] = min(distance[j], base - similarity[j] - v[j]), and where that lowers it
-     * from[j] = row; then the least distance and its column. A NaN distance stays and never wins. */
+     * from[j] = row; then the least distance and its column. A NaN distance stays and never wins;
+     * one at least must be a number. */
     size_t (*relax)(const float *similarity, const double *v, double base, uint32_t row, size_t n,
                     double *distance, uint32_t *from, double *ret_least);
 };
