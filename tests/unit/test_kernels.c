@@ -502,6 +502,42 @@ static void test_assignment_rows(void **state)
                 assignment_rows(*k, length_at(l), round % 2 == 0, &seed);
 }
 
+/* ---- sums in F64: exact, since the square of a float is ---- */
+
+static void check_sums(const struct rb_kernels *k, size_t n, uint64_t *seed)
+{
+    size_t stride = n + 5;
+    struct floats x = floats_drawn(ROWS * stride, ORDINARY, seed);
+    double *sum = must_alloc(n, sizeof *sum), *square = must_alloc(n, sizeof *square);
+    double *expected_sum = must_alloc(n, sizeof *sum), *expected = must_alloc(n, sizeof *square);
+    for (size_t j = 0; j < n; j++)
+        sum[j] = expected_sum[j] = square[j] = expected[j] = random_uniform(seed, -9, 9);
+    k->add_sums(x.at, ROWS, n, stride, sum, square);
+    k->fold(sum, x.at, n);
+    for (size_t r = 0; r <= ROWS; r++)
+        for (size_t j = 0; j < n; j++) {
+            double v = (double)x.at[r % ROWS * stride + j];
+            expected_sum[j] += v;
+            expected[j] += r < ROWS ? v * v : 0;
+        }
+    assert_memory_equal(sum, expected_sum, n * sizeof *sum);
+    assert_memory_equal(square, expected, n * sizeof *square);
+    free(x.block);
+    free(sum);
+    free(square);
+    free(expected_sum);
+    free(expected);
+}
+
+static void test_sums(void **state)
+{
+    (void)state;
+    uint64_t seed = 4;
+    for (const struct rb_kernels *const *k = rb_kernels_all(); *k != NULL; k++)
+        for (size_t l = 0; l < DISTINCT_LENGTHS; l++)
+            check_sums(*k, length_at(l), &seed);
+}
+
 /* The best set comes first, and "plain", which every CPU has, is always there. */
 static void test_sets(void **state)
 {
@@ -523,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_nan),
         cmocka_unit_test(test_layer_norm_plain),
         cmocka_unit_test(test_assignment_rows),
+        cmocka_unit_test(test_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
