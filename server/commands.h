@@ -11,4 +11,8 @@ extern const char rb_cmd_serve_help[];
 int rb_cmd_health(int argc, char *const argv[]);
 extern const char rb_cmd_health_help[];
 
+/* cmd_run.c: one job without a server. */
+int rb_cmd_run(int argc, char *const argv[]);
+extern const char rb_cmd_run_help[];
+
 #endif

@@ -46,6 +46,7 @@ static const struct command {
     int (*run)(int argc, char *const argv[]);
 } commands[] = {
     {"serve", "run the daemon (default)", rb_cmd_serve_help, true, rb_cmd_serve},
+    {"run", "run one job without a server", rb_cmd_run_help, true, rb_cmd_run},
     {"check-config", "print the settings and what is wrong with them", rb_cmd_check_config_help,
      true, cmd_check_config},
     {"health", "ask a running daemon whether it is ready", rb_cmd_health_help, true, rb_cmd_health},

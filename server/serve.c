@@ -8,8 +8,8 @@
  * acknowledged is on disk. */
 #include "server/commands.h"
 #include "server/notify.h"
+#include "server/signals.h"
 
-#include "core/tensor/checkpoint.h"
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
@@ -23,7 +23,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,23 +59,6 @@ struct daemon {
 };
 
 /* ---- before the loop ---- */
-
-/* A mapped checkpoint that shrinks raises SIGBUS in whoever reads it: core puts zeros there and
- * the job fails by itself. Anything else is a crash as before. */
-static void on_sigbus(int number, siginfo_t *info, void *context)
-{
-    (void)context;
-    if (!rb_map_sigbus(info->si_addr))
-        (void)signal(number, SIG_DFL); /* the access is tried again, and ends the process */
-}
-
-static void set_signals(void)
-{
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
-    (void)sigaction(SIGPIPE, &ignore, NULL);
-    (void)sigaction(SIGBUS, &bus, NULL);
-}
 
 /* As many descriptors as we may have: each connection, checkpoint and artifact takes one. */
 static void raise_file_limit(void)
@@ -323,7 +305,7 @@ int rb_cmd_serve(int argc, char *const argv[])
     }
     rb_log_init(d.settings.log_format, d.settings.log_level, STDERR_FILENO);
     (void)umask(077);
-    set_signals();
+    rb_signals_set();
     raise_file_limit();
     (void)uv_loop_init(&d.loop);
     d.server.loop = &d.loop;

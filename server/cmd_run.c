@@ -1,0 +1,496 @@
+/* rebasind run: one job on the daemon's own engine, without HTTP.
+ *
+ * A store and a data folder of its own are made in a temporary folder and removed at the end. The
+ * models and texts are imported into it one after the other, the job is submitted, and the loop
+ * runs until the hub says that it has ended. */
+#include "server/commands.h"
+
+#include "api/barrier.h"
+#include "server/base/clock.h"
+#include "server/base/config.h"
+#include "server/base/fsutil.h"
+#include "server/base/ids.h"
+#include "server/base/log.h"
+#include "server/run_report.h"
+#include "server/run_spec.h"
+#include "server/signals.h"
+#include "server/store/jobs.h"
+#include "server/store/models.h"
+#include "server/store/results.h"
+#include "server/work/inspect.h"
+#include "server/work/jobdir.h"
+#include "server/work/submit.h"
+#include "server/work/work.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char rb_cmd_run_help[] =
+    "Usage: rebasind run SPEC.json [--json] [--output DIR] [--workers N] [--data-dir DIR]\n"
+    "\n"
+    "Runs one job without a server. SPEC.json (\"-\": standard input) is the body of POST "
+    "/v1/jobs,\n"
+    "in which models are folders and datasets are files, relative to the spec's folder or else to\n"
+    "the working directory; a dataset may also be\n"
+    "{\"path\",\"format\",\"text\",\"text_pair\",\"label\"}.\n"
+    "\n"
+    "  --json          print one object: the job, with its barrier\n"
+    "  --output DIR    keep the artifacts here (permutations, curves, merged checkpoints)\n"
+    "  --data-dir DIR  where the working files go meanwhile (default: --output, or $TMPDIR)\n"
+    "\n"
+    "Exit status: 0 done, 1 the job failed, 2 the input is wrong.\n"
+    "\n"
+    "Example:\n"
+    "  echo '{\"models\":{\"a\":\"bert-a\",\"b\":\"bert-b\"}, "
+    "\"align\":{\"dataset\":\"align.txt\"},\n"
+    "         \"evaluate\":{\"task\":\"mlm\",\"dataset\":\"eval.txt\"}}' > spec.json\n"
+    "  rebasind run spec.json --output merged\n";
+
+enum { EXIT_FAILED = 1, EXIT_INPUT = 2 };
+
+struct runner {
+    uv_loop_t loop;
+    struct rb_work work;
+    struct rb_store *store;
+    struct rb_settings settings;
+    struct rb_run_spec spec;
+    struct rb_listener listener;
+    struct rb_submission *submission;
+    uv_signal_t interrupt, terminate;
+    size_t next_input;
+    char data_dir[4096];
+    int data_fd;
+    const char *output;
+    char id[RB_JOB_ID_SIZE]; /* "": not submitted */
+    bool json, bar, ended;
+    enum rb_status status; /* of what came before the job */
+    struct rb_error error;
+};
+
+/* ---- to the end ---- */
+
+static void on_drained(void *data)
+{
+    struct runner *r = data;
+    rb_submission_free(r->submission);
+    rb_work_deinit(&r->work);
+    uv_close((uv_handle_t *)&r->interrupt, NULL);
+    uv_close((uv_handle_t *)&r->terminate, NULL);
+}
+
+static void end(struct runner *r, enum rb_status status, const struct rb_error *err)
+{
+    if (r->ended)
+        return;
+    r->ended = true;
+    r->status = status;
+    if (err != NULL)
+        r->error = *err;
+    rb_hub_unlisten(&r->work.hub, &r->listener);
+    rb_work_drain(&r->work, on_drained, r);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct runner *r = handle->data;
+    enum rb_job_status status;
+    struct rb_error err;
+    (void)number;
+    if (r->id[0] == '\0') {
+        (void)rb_error_set(&err, RB_ECANCELED, "interrupted");
+        end(r, RB_ECANCELED, &err);
+    } else if (rb_work_cancel(&r->work, r->id, &status, &err) != RB_OK) {
+        end(r, err.status, &err);
+    }
+}
+
+/* ---- the job ---- */
+
+static void on_event(struct rb_listener *l, const struct rb_event *event)
+{
+    struct runner *r = l->data;
+    struct rb_job_row row;
+    if (rb_job_get(r->store, event->job, &row, NULL) != RB_OK)
+        return; /* the next event tells */
+    rb_work_overlay(&r->work, &row.job);
+    if (rb_job_status_terminal(row.job.status))
+        end(r, RB_OK, NULL);
+    else if (r->bar)
+        rb_report_progress(stderr, row.job.phase, &row.job.progress);
+    rb_job_row_deinit(&row);
+}
+
+static enum rb_status submit(struct runner *r, struct rb_error *err)
+{
+    enum rb_status status = rb_store_begin(r->store, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_submission_add(r->submission, rb_clock_realtime_ms(), err);
+    return rb_store_end(r->store, status, err);
+}
+
+static void checked(void *data, struct rb_submission *s, enum rb_status status,
+                    const struct rb_error *err)
+{
+    struct runner *r = data;
+    struct rb_error error;
+    if (r->ended)
+        return;
+    if (err != NULL)
+        error = *err;
+    if (status == RB_OK)
+        status = submit(r, &error);
+    if (status != RB_OK) {
+        end(r, status, &error);
+        return;
+    }
+    memcpy(r->id, rb_submission_item(s, 0)->id, sizeof r->id);
+    rb_hub_listen(&r->work.hub, &r->listener);
+    rb_submission_committed(s);
+}
+
+static enum rb_status check(struct runner *r, struct rb_error *err)
+{
+    struct rb_job_spec *spec = malloc(sizeof *spec);
+    if (spec == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to submit the job");
+    *spec = r->spec.job;
+    r->spec.job = (struct rb_job_spec){0};
+    return rb_submit_check(&r->work, spec, 1, false, checked, r, &r->submission, err);
+}
+
+/* ---- its inputs ---- */
+
+static void import_next(struct runner *r);
+
+static void imported(void *data, enum rb_status status, const struct rb_error *err)
+{
+    struct runner *r = data;
+    struct rb_error error;
+    if (r->ended)
+        return;
+    if (status == RB_OK) {
+        r->next_input++;
+        import_next(r);
+        return;
+    }
+    error = *err;
+    (void)snprintf(error.pointer, sizeof error.pointer, "%s",
+                   r->spec.inputs[r->next_input].pointer);
+    end(r, status, &error);
+}
+
+static void import_next(struct runner *r)
+{
+    struct rb_error err;
+    if (r->next_input == r->spec.input_count) {
+        enum rb_status status = check(r, &err);
+        if (status != RB_OK)
+            end(r, status, &err);
+        return;
+    }
+    const struct rb_run_input *in = &r->spec.inputs[r->next_input];
+    const struct rb_fields fields = {in->dataset.text, in->dataset.text_pair, in->dataset.label};
+    const struct rb_inspection *i =
+        in->is_model ? rb_model_import(&r->work, in->name, in->path, imported, r)
+                     : rb_dataset_import(&r->work, in->name, in->path, in->dataset.format, &fields,
+                                         imported, r);
+    if (i == NULL) {
+        (void)rb_error_set(&err, RB_ENOMEM, "no memory to read %s", in->path);
+        end(r, RB_ENOMEM, &err);
+    }
+}
+
+/* ---- what it shows ---- */
+
+/* The points of one curve, from the store, bit for bit as they were measured. */
+static size_t take_points(const struct rb_point_row *rows, size_t count, enum rb_curve_name curve,
+                          struct rb_point *ret)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].curve == curve)
+            ret[n++] = rows[i].point;
+    return n;
+}
+
+static void show(const struct runner *r, const struct rb_job *job, const struct rb_barrier_view *v)
+{
+    if (r->spec.as_given.has_evaluate)
+        rb_report_barrier(stdout, v);
+    rb_report_certificate(stdout, &job->summary);
+    if (r->output != NULL)
+        printf("artifacts are in %s\n", r->output);
+}
+
+/* The spec with its paths again, and lengths fitted to the model as the job had them. */
+static void restore_paths(struct runner *r, struct rb_job *job)
+{
+    struct rb_model_row model;
+    struct rb_json w;
+    char *text = NULL;
+    if (rb_model_get(r->store, r->spec.inputs[0].name, &model, NULL) != RB_OK)
+        return;
+    enum rb_status status =
+        rb_job_spec_fit(&r->spec.as_given, "", model.resource.max_position_embeddings, NULL, NULL);
+    rb_model_row_deinit(&model);
+    rb_json_init(&w);
+    rb_job_spec_encode(&w, NULL, &r->spec.as_given);
+    if (status == RB_OK && rb_json_finish(&w, &text, NULL, NULL) == RB_OK) {
+        free(job->spec_json);
+        job->spec_json = text;
+    }
+    rb_json_deinit(&w);
+}
+
+static enum rb_status print_json(const struct runner *r, const struct rb_job *job,
+                                 const struct rb_barrier_view *v, struct rb_error *err)
+{
+    struct rb_json w;
+    char *text = NULL;
+    rb_json_init(&w);
+    rb_job_encode_open(&w, NULL, job);
+    if (r->spec.as_given.has_evaluate)
+        rb_barrier_encode(&w, "barrier", v);
+    else
+        rb_json_null(&w, "barrier");
+    rb_json_end(&w);
+    enum rb_status status = rb_json_finish(&w, &text, NULL, err);
+    if (status == RB_OK)
+        puts(text);
+    free(text);
+    return status;
+}
+
+static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
+                             struct rb_error *err)
+{
+    struct rb_point_row *rows = NULL;
+    size_t count = 0;
+    enum rb_status status = rb_points_list(r->store, seq, &rows, &count, err);
+    struct rb_point *points = status == RB_OK ? calloc(2 * count + 1, sizeof *points) : NULL;
+    if (status == RB_OK && points == NULL)
+        status = rb_error_set(err, RB_ENOMEM, "no memory to report");
+    if (status == RB_OK) {
+        const struct rb_job_spec *spec = &r->spec.as_given;
+        struct rb_barrier_view v = {
+            .job = job->id,
+            .task = spec->evaluate.options.task,
+            .lambdas = spec->lambdas.values,
+            .lambda_count = spec->lambdas.count,
+            .aligned = {points, take_points(rows, count, RB_CURVE_ALIGNED, points)},
+            .has_control = spec->evaluate.options.control,
+            .control = {points + count, take_points(rows, count, RB_CURVE_CONTROL, points + count)},
+        };
+        if (r->json) {
+            restore_paths(r, job);
+            status = print_json(r, job, &v, err);
+        } else if (job->status == RB_JOB_SUCCEEDED) {
+            show(r, job, &v);
+        }
+    }
+    free(points);
+    free(rows);
+    return status;
+}
+
+static void complain(const struct rb_error *err)
+{
+    const char *at = err->pointer;
+    fprintf(stderr, "rebasind: %s%s%s\n", at, at[0] != '\0' ? ": " : "", err->detail);
+}
+
+/* ---- artifacts ---- */
+
+static enum rb_status keep_artifacts(const struct runner *r, const struct rb_job *job,
+                                     struct rb_error *err)
+{
+    int to_fd = -1;
+    enum rb_status status = rb_root_open(r->output, true, &to_fd, err);
+    if (status != RB_OK)
+        return status;
+    for (size_t i = 0; i < job->artifact_count && status == RB_OK; i++) {
+        const char *name = job->artifacts[i].name;
+        char below[RB_JOB_PATH_SIZE];
+        if (renameat(r->data_fd, rb_job_path(job->id, name, below), to_fd, name) != 0)
+            status = rb_error_errno(err, errno, name);
+    }
+    (void)close(to_fd);
+    return status;
+}
+
+/* ---- from the command line ---- */
+
+/* Beside the artifacts, so that they need only be renamed; else wherever there is room. */
+static enum rb_status make_data_dir(struct runner *r, struct rb_error *err)
+{
+    const char *base = getenv("TMPDIR");
+    if (r->settings.origin[RB_OPTION_data_dir] == RB_ORIGIN_FLAG)
+        base = r->settings.data_dir;
+    if (r->output != NULL)
+        base = r->output;
+    if (base == NULL || base[0] == '\0')
+        base = "/tmp";
+    int fd = -1;
+    enum rb_status status = rb_root_open(base, true, &fd, err);
+    if (status != RB_OK)
+        return status;
+    (void)close(fd);
+    char *real = realpath(base, NULL);
+    if (real == NULL ||
+        snprintf(r->data_dir, sizeof r->data_dir, "%s/.rebasind-XXXXXX", real) >=
+            (int)sizeof r->data_dir ||
+        mkdtemp(r->data_dir) == NULL) {
+        status = rb_error_errno(err, errno, base);
+        r->data_dir[0] = '\0';
+    }
+    free(real);
+    return status == RB_OK ? rb_root_open(r->data_dir, false, &r->data_fd, err) : status;
+}
+
+static void remove_data_dir(struct runner *r)
+{
+    static const char *const parts[] = {
+        "jobs",           "cache", "tmp", "models", "datasets", "rebasind.db", "rebasind.db-wal",
+        "rebasind.db-shm"};
+    for (size_t i = 0; r->data_fd >= 0 && i < sizeof parts / sizeof parts[0]; i++)
+        (void)rb_remove_beneath(r->data_fd, parts[i], NULL);
+    if (r->data_fd >= 0)
+        (void)close(r->data_fd);
+    if (r->data_dir[0] != '\0')
+        (void)rmdir(r->data_dir);
+}
+
+static enum rb_status open_engine(struct runner *r, struct rb_error *err)
+{
+    char path[sizeof r->data_dir + 16];
+    (void)snprintf(path, sizeof path, "%s/rebasind.db", r->data_dir);
+    enum rb_status status = rb_store_open(path, NULL, NULL, &r->store, err);
+    if (status != RB_OK)
+        return status;
+    const struct rb_work_options options = {
+        .data_dir = r->data_dir,
+        .data_fd = r->data_fd,
+        .workers = (unsigned)r->settings.workers,
+        .parallel_jobs = 1,
+        .queue_limit = 1,
+        .one_shot = true,
+    };
+    return rb_work_init(&r->work, &r->loop, r->store, NULL, &options, err);
+}
+
+static void start_signals(struct runner *r)
+{
+    (void)uv_signal_init(&r->loop, &r->interrupt);
+    (void)uv_signal_init(&r->loop, &r->terminate);
+    r->interrupt.data = r->terminate.data = r;
+    (void)uv_signal_start(&r->interrupt, on_signal, SIGINT);
+    (void)uv_signal_start(&r->terminate, on_signal, SIGTERM);
+}
+
+static enum rb_status run(struct runner *r, struct rb_error *err)
+{
+    enum rb_status status = open_engine(r, err);
+    if (status != RB_OK)
+        return status;
+    start_signals(r);
+    r->listener = (struct rb_listener){.heard = on_event, .data = r};
+    status = rb_work_start(&r->work, err);
+    if (status != RB_OK)
+        end(r, status, err);
+    else
+        import_next(r);
+    (void)uv_run(&r->loop, UV_RUN_DEFAULT);
+    if (r->bar)
+        rb_report_progress_end(stderr);
+    if (r->status != RB_OK)
+        *err = r->error;
+    return r->status;
+}
+
+/* The exit status of a job that has ended. What the loading phase refuses is the input's fault. */
+static int conclude(struct runner *r, struct rb_error *err)
+{
+    struct rb_job_row row;
+    if (rb_job_get(r->store, r->id, &row, err) != RB_OK) {
+        complain(err);
+        return EXIT_FAILED;
+    }
+    enum rb_status status = RB_OK;
+    if (r->output != NULL)
+        status = keep_artifacts(r, &row.job, err);
+    if (status == RB_OK)
+        status = report(r, &row.job, row.seq, err);
+    int exit_status = status != RB_OK || row.job.status != RB_JOB_SUCCEEDED ? EXIT_FAILED : 0;
+    if (status != RB_OK)
+        complain(err);
+    else if (row.job.status == RB_JOB_FAILED)
+        fprintf(stderr, "rebasind: %s\n", row.job.error.detail);
+    else if (row.job.status != RB_JOB_SUCCEEDED)
+        fprintf(stderr, "rebasind: the job was canceled\n");
+    if (row.job.status == RB_JOB_FAILED && rb_status_http(row.job.error.status) < 500 &&
+        row.job.error.status != RB_ENUMERIC)
+        exit_status = EXIT_INPUT;
+    rb_job_row_deinit(&row);
+    return exit_status;
+}
+
+static enum rb_status load(struct runner *r, int argc, char *const argv[], struct rb_error *err)
+{
+    const char *word = NULL;
+    const struct rb_extra_flag flags[] = {
+        {.flag = "json", .ret_given = &r->json},
+        {.flag = "output", .ret_text = &r->output},
+        {.flag = NULL},
+    };
+    struct rb_arguments arguments = {.flags = flags, .words = &word, .words_max = 1};
+    enum rb_status status = rb_settings_load(argc, argv, NULL, &arguments, &r->settings, err);
+    if (status != RB_OK)
+        return status;
+    if (word == NULL)
+        return rb_error_set(err, RB_EUSAGE, "run needs a SPEC.json; see `rebasind run --help`");
+    status = rb_run_spec_read(word, &r->spec, err);
+    if (status == RB_OK && r->spec.as_given.merged.count > 0 && r->output == NULL)
+        status = rb_error_at(err, RB_EINPUT, "/outputs/merged",
+                             "merged checkpoints need a place: --output DIR");
+    return status;
+}
+
+int rb_cmd_run(int argc, char *const argv[])
+{
+    static struct runner r; /* the loop's handles live in it */
+    struct rb_error err = {.status = RB_OK};
+    int exit_status;
+    r.data_fd = -1;
+    json_object_seed(0); /* before there are threads */
+    rb_log_init(RB_LOG_TEXT, RB_LOG_ERROR, STDERR_FILENO);
+    (void)umask(077);
+    rb_signals_set();
+    (void)uv_loop_init(&r.loop);
+    enum rb_status status = rb_ids_init(&err);
+    if (status == RB_OK)
+        status = load(&r, argc, argv, &err);
+    r.bar = !r.json && isatty(STDERR_FILENO);
+    if (status == RB_OK)
+        status = make_data_dir(&r, &err);
+    if (status == RB_OK)
+        status = run(&r, &err);
+    if (status == RB_OK) {
+        exit_status = conclude(&r, &err);
+    } else {
+        complain(&err);
+        exit_status =
+            rb_status_http(status) < 500 && status != RB_ECANCELED ? EXIT_INPUT : EXIT_FAILED;
+    }
+    rb_store_close(r.store);
+    remove_data_dir(&r);
+    rb_run_spec_deinit(&r.spec);
+    rb_settings_deinit(&r.settings);
+    (void)uv_loop_close(&r.loop);
+    return exit_status;
+}

@@ -1,0 +1,177 @@
+#include "server/run_spec.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SPEC_BYTES_MAX = 1024 * 1024 };
+
+/* ---- the file ---- */
+
+static enum rb_status read_text(const char *file, char *text, size_t *ret_bytes,
+                                struct rb_error *err)
+{
+    FILE *in = strcmp(file, "-") == 0 ? stdin : fopen(file, "re");
+    if (in == NULL)
+        return rb_error_errno(err, errno, file);
+    *ret_bytes = fread(text, 1, SPEC_BYTES_MAX + 1, in);
+    enum rb_status status = ferror(in) ? rb_error_errno(err, errno, file) : RB_OK;
+    if (in != stdin)
+        fclose(in);
+    return status;
+}
+
+static enum rb_status parse(const char *file, json_t **ret, struct rb_error *err)
+{
+    size_t bytes = 0;
+    char *text = malloc(SPEC_BYTES_MAX + 1);
+    if (text == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to read %s", file);
+    enum rb_status status = read_text(file, text, &bytes, err);
+    if (status == RB_OK) {
+        status = rb_body_parse(text, bytes, SPEC_BYTES_MAX, ret, err);
+        if (status != RB_OK)
+            status = rb_error_prefix(err, "%s: ", file);
+    }
+    free(text);
+    return status;
+}
+
+/* ---- paths ---- */
+
+static char *beside(const char *file, const char *path)
+{
+    char *joined = NULL;
+    const char *slash = strrchr(file, '/');
+    int folder = slash != NULL ? (int)(slash - file) : 0;
+    if (slash == NULL)
+        return strdup(path);
+    return asprintf(&joined, "%.*s/%s", folder, file, path) < 0 ? NULL : joined;
+}
+
+static enum rb_status find_path(const char *file, const char *path, const char *pointer, char **ret,
+                                struct rb_error *err)
+{
+    char *first = path[0] == '/' ? strdup(path) : beside(file, path);
+    char *second = strdup(path);
+    enum rb_status status = RB_OK;
+    if (first == NULL || second == NULL)
+        status = rb_error_set(err, RB_ENOMEM, "no memory to find %s", path);
+    else if (access(first, F_OK) == 0)
+        *ret = first;
+    else if (access(second, F_OK) == 0)
+        *ret = second;
+    else if (strcmp(first, second) == 0)
+        status = rb_error_at(err, RB_ENOTFOUND, pointer, "%s: no such file or folder", first);
+    else
+        status = rb_error_at(err, RB_ENOTFOUND, pointer,
+                             "%s: no such file or folder, neither %s nor in the working directory",
+                             path, first);
+    if (status != RB_OK || *ret != first)
+        free(first);
+    if (status != RB_OK || *ret != second)
+        free(second);
+    return status;
+}
+
+/* ---- names ---- */
+
+/* The last part of the path, in what a name may hold. */
+static void name_from(const char *path, char name[RB_NAME_SIZE])
+{
+    size_t end = strlen(path), n = 0;
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    size_t from = end;
+    while (from > 0 && path[from - 1] != '/')
+        from--;
+    for (size_t i = from; i < end && n < RB_NAME_MAX - 4; i++) {
+        char c = (char)tolower((unsigned char)path[i]);
+        bool first = isascii(c) && isalnum((unsigned char)c);
+        if (first || (n > 0 && (c == '.' || c == '_' || c == '-')))
+            name[n++] = c;
+        else if (n > 0)
+            name[n++] = '-';
+    }
+    name[n] = '\0';
+    if (n == 0)
+        (void)snprintf(name, RB_NAME_SIZE, "input");
+}
+
+static bool taken(const struct rb_run_spec *s, const struct rb_run_input *in)
+{
+    for (size_t i = 0; i < s->input_count; i++)
+        if (s->inputs[i].is_model == in->is_model && strcmp(s->inputs[i].name, in->name) == 0)
+            return true;
+    return false;
+}
+
+static enum rb_status add_input(struct rb_run_spec *s, const char *file, bool is_model,
+                                const char *path, const struct rb_dataset_ref *dataset,
+                                const char *pointer, char **ret_name, struct rb_error *err)
+{
+    struct rb_run_input *in = &s->inputs[s->input_count];
+    *in = (struct rb_run_input){.is_model = is_model, .pointer = pointer};
+    enum rb_status status = find_path(file, path, pointer, &in->path, err);
+    if (status != RB_OK)
+        return status;
+    if (dataset != NULL)
+        in->dataset = *dataset;
+    name_from(in->path, in->name);
+    size_t length = strlen(in->name);
+    for (unsigned k = 2; taken(s, in); k++)
+        (void)snprintf(in->name + length, sizeof in->name - length, "-%u", k);
+    s->input_count++;
+    free(*ret_name);
+    *ret_name = strdup(in->name);
+    return *ret_name != NULL ? RB_OK : rb_error_set(err, RB_ENOMEM, "no memory to name %s", path);
+}
+
+static enum rb_status name_inputs(struct rb_run_spec *s, const char *file, struct rb_error *err)
+{
+    struct rb_job_spec *given = &s->as_given, *job = &s->job;
+    enum rb_status status =
+        add_input(s, file, true, given->model_a, NULL, "/models/a", &job->model_a, err);
+    if (status == RB_OK)
+        status = add_input(s, file, true, given->model_b, NULL, "/models/b", &job->model_b, err);
+    if (status == RB_OK && given->align.options.components != 0)
+        status = add_input(s, file, false, given->align.dataset.name, &given->align.dataset,
+                           "/align/dataset", &job->align.dataset.name, err);
+    if (status == RB_OK && given->has_evaluate)
+        status = add_input(s, file, false, given->evaluate.dataset.name, &given->evaluate.dataset,
+                           "/evaluate/dataset", &job->evaluate.dataset.name, err);
+    job->align.dataset.is_path = job->evaluate.dataset.is_path = false;
+    return status;
+}
+
+enum rb_status rb_run_spec_read(const char *file, struct rb_run_spec *ret, struct rb_error *err)
+{
+    struct rb_run_spec s = {0};
+    json_t *json = NULL;
+    enum rb_status status = parse(file, &json, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_job_spec_decode(json, "", RB_SPEC_PATHS, &s.as_given, NULL, err);
+    if (status == RB_OK)
+        status = rb_job_spec_decode(json, "", RB_SPEC_PATHS, &s.job, NULL, err);
+    json_decref(json);
+    if (status == RB_OK)
+        status = name_inputs(&s, file, err);
+    if (status == RB_OK)
+        *ret = s;
+    else
+        rb_run_spec_deinit(&s);
+    return status;
+}
+
+void rb_run_spec_deinit(struct rb_run_spec *s)
+{
+    for (size_t i = 0; i < s->input_count; i++)
+        free(s->inputs[i].path);
+    rb_job_spec_deinit(&s->as_given);
+    rb_job_spec_deinit(&s->job);
+    *s = (struct rb_run_spec){0};
+}
