@@ -1,5 +1,5 @@
 # Writes OUTPUT, a C file with the bytes of each of FILES in a table (server/http/embedded.h).
-# FILES: "name=path" entries; a path that does not exist leaves its entry out.
+# FILES: "name=path" entries.
 set(arrays "")
 set(rows "")
 set(number 0)
@@ -7,9 +7,6 @@ foreach(entry ${FILES})
   string(REGEX MATCH "^([^=]+)=(.*)$" _ "${entry}")
   set(name "${CMAKE_MATCH_1}")
   set(path "${CMAKE_MATCH_2}")
-  if(NOT EXISTS "${path}")
-    continue()
-  endif()
   file(READ "${path}" hex HEX)
   string(LENGTH "${hex}" digits)
   math(EXPR count "${digits} / 2")

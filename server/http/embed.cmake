@@ -2,14 +2,22 @@
 # server_http, so that the binary needs no files beside it.
 file(GLOB_RECURSE dashboard RELATIVE ${PROJECT_SOURCE_DIR}/server/dashboard CONFIGURE_DEPENDS
      ${PROJECT_SOURCE_DIR}/server/dashboard/*)
-set(entries "")
-set(inputs "")
-foreach(file openapi.yaml openapi.json)
-  if(EXISTS ${PROJECT_SOURCE_DIR}/${file})
-    list(APPEND entries "${file}=${PROJECT_SOURCE_DIR}/${file}")
-    list(APPEND inputs ${PROJECT_SOURCE_DIR}/${file})
-  endif()
-endforeach()
+set(contract ${PROJECT_SOURCE_DIR}/openapi.yaml)
+set(contract_json ${CMAKE_CURRENT_BINARY_DIR}/openapi.json)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+execute_process(COMMAND ${Python3_EXECUTABLE} -c "import yaml" RESULT_VARIABLE no_yaml ERROR_QUIET)
+if(no_yaml)
+  message(FATAL_ERROR "${Python3_EXECUTABLE} has no module yaml, which makes openapi.json of "
+                      "openapi.yaml: apt-get install python3-yaml (deploy/install-deps.sh)")
+endif()
+add_custom_command(
+  OUTPUT ${contract_json}
+  COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/cmake/yaml_to_json.py ${contract}
+          ${contract_json}
+  DEPENDS ${contract} ${PROJECT_SOURCE_DIR}/cmake/yaml_to_json.py
+  VERBATIM)
+set(entries "openapi.yaml=${contract}" "openapi.json=${contract_json}")
+set(inputs ${contract} ${contract_json})
 foreach(file ${dashboard})
   list(APPEND entries "dashboard/${file}=${PROJECT_SOURCE_DIR}/server/dashboard/${file}")
   list(APPEND inputs ${PROJECT_SOURCE_DIR}/server/dashboard/${file})

@@ -36,6 +36,7 @@ enum rb_query_type {
     RB_QUERY_TEXT, /* `max` bytes at most; the handler decodes it */
     RB_QUERY_FLAG, /* true, false, or no value at all (true) */
     RB_QUERY_ENUM, /* one of names[] */
+    RB_QUERY_NAME, /* a model's or dataset's */
     RB_QUERY_JOB,  /* a job id */
     RB_QUERY_TIME, /* RFC 3339 */
 };

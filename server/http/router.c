@@ -135,6 +135,11 @@ static enum rb_status check_value(const struct rb_query_rule *rule, const char *
             return RB_OK;
         rb_enum_describe(rule->names, value, words, sizeof words);
         return rb_error_at(err, RB_EQUERY, rule->name, "%s: %s", rule->name, words);
+    case RB_QUERY_NAME:
+        if (rb_name_valid(value, strlen(value)))
+            return RB_OK;
+        return rb_error_at(err, RB_EQUERY, rule->name, "%s takes " RB_NAME_RULE ", found '%.80s'",
+                           rule->name, value);
     case RB_QUERY_JOB:
         if (rb_job_id_valid(value, strlen(value)))
             return RB_OK;

@@ -37,7 +37,7 @@ static const struct rb_query_rule jobs_rules[] = {
     PAGE_RULES,
     {.name = "status", .max = 100, .times = RB_JOB_STATUS_COUNT},
     {.name = "label", .max = 600, .times = 8},
-    {.name = "model", .max = RB_NAME_MAX},
+    {.name = "model", .type = RB_QUERY_NAME},
     {.name = "created_after", .type = RB_QUERY_TIME},
     {.name = "created_before", .type = RB_QUERY_TIME},
     {.name = "sort", .type = RB_QUERY_ENUM, .names = rb_job_sort_names},
