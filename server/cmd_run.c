@@ -359,7 +359,7 @@ static void remove_data_dir(struct runner *r)
         "jobs",           "cache", "tmp", "models", "datasets", "rebasind.db", "rebasind.db-wal",
         "rebasind.db-shm"};
     for (size_t i = 0; r->data_fd >= 0 && i < sizeof parts / sizeof parts[0]; i++)
-        (void)rb_remove_beneath(r->data_fd, parts[i], NULL);
+        rb_data_remove(r->data_fd, parts[i]);
     if (r->data_fd >= 0)
         (void)close(r->data_fd);
     if (r->data_dir[0] != '\0')

@@ -13,6 +13,7 @@
 #include "server/store/models.h"
 #include "server/work/digests.h"
 #include "server/work/imports.h"
+#include "server/work/jobdir.h"
 #include "server/work/work.h"
 
 #include <errno.h>
@@ -324,7 +325,7 @@ static enum rb_status put_model(struct rb_inspection *i, struct rb_error *err)
 static void remove_other_files(struct rb_inspection *i, const char *old)
 {
     if (old != NULL && strcmp(old, i->stored) != 0)
-        (void)rb_remove_beneath(i->w->options.data_fd, old, NULL);
+        rb_data_remove(i->w->options.data_fd, old);
 }
 
 static enum rb_status put_dataset(struct rb_inspection *i, struct rb_error *err)

@@ -1,6 +1,7 @@
 #include "server/work/jobdir.h"
 #include "server/base/fsutil.h"
 #include "server/base/hash.h"
+#include "server/base/log.h"
 #include "server/store/datasets.h"
 #include "server/store/jobs.h"
 #include "server/store/models.h"
@@ -25,6 +26,13 @@ char *rb_data_path(const struct rb_work *w, const char *below)
 {
     char *path = NULL;
     return asprintf(&path, "%s/%s", w->options.data_dir, below) < 0 ? NULL : path;
+}
+
+void rb_data_remove(int data_fd, const char *below)
+{
+    struct rb_error err;
+    if (rb_remove_beneath(data_fd, below, &err) != RB_OK)
+        rb_log_warn("cannot be removed", RB_S("path", below), RB_ERROR_FIELDS(&err));
 }
 
 /* ---- another job's alignment ---- */

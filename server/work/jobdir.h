@@ -15,6 +15,10 @@ char *rb_job_path(const char *id, const char *file, char buffer[RB_JOB_PATH_SIZE
 /* The absolute path of something below the data folder: new, free(); NULL when out of memory. */
 char *rb_data_path(const struct rb_work *w, const char *below);
 
+/* Removes a file or folder below the data folder. What cannot be removed is logged, and swept at
+ * the next start where that matters. */
+void rb_data_remove(int data_fd, const char *below);
+
 /* Makes the folder of job `id` and puts job `from`'s alignment.safetensors into it, as a link where
  * the file system can. RB_ENOTFOUND when `from` has none. */
 enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, const char *id,

@@ -101,7 +101,7 @@ static void collected(struct rb_pool_task *task, enum rb_status status, const st
     s->moments = rb_collect_take(s->program);
     rb_program_free(s->program);
     s->program = NULL;
-    if (!run->work->options.resumable) {
+    if (run->work->options.one_shot) {
         done(s, RB_OK, NULL);
         return;
     }
@@ -166,7 +166,7 @@ static void align_enter(struct rb_run *run)
         return;
     }
     s->async = (struct rb_async){.work = load, .done = loaded, .data = s};
-    if (run->work->options.resumable && rb_moments_known(run->work, s->key))
+    if (!run->work->options.one_shot && rb_moments_known(run->work, s->key))
         rb_async_start(run->work->pool, &s->async);
     else
         collect(s);

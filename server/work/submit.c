@@ -45,8 +45,7 @@ static void submission_deinit(struct rb_submission *s)
         struct item *it = &s->items[i];
         char folder[RB_JOB_PATH_SIZE];
         if (it->folder && !s->committed)
-            (void)rb_remove_beneath(s->w->options.data_fd, rb_job_path(it->public.id, NULL, folder),
-                                    NULL);
+            rb_data_remove(s->w->options.data_fd, rb_job_path(it->public.id, NULL, folder));
         rb_job_spec_deinit(&it->public.spec);
         rb_places_deinit(&it->places);
         rb_event_row_deinit(&it->event);
@@ -70,8 +69,7 @@ static void place_error(struct rb_submission *s, size_t i)
     char pointer[sizeof s->error.pointer];
     if (!s->batch)
         return;
-    int used = snprintf(pointer, sizeof pointer, "/jobs/%zu", i);
-    (void)snprintf(pointer + used, sizeof pointer - (size_t)used, "%s", s->error.pointer);
+    (void)snprintf(pointer, sizeof pointer, "/jobs/%zu%.120s", i, s->error.pointer);
     memcpy(s->error.pointer, pointer, sizeof pointer);
 }
 

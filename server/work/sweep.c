@@ -69,7 +69,7 @@ static void remove_doomed(struct rb_async *a)
     for (size_t i = 0; i < s->doomed; i++) {
         char folder[RB_JOB_PATH_SIZE];
         rb_job_path(s->names[s->from + i], NULL, folder);
-        (void)rb_remove_beneath(s->w->options.data_fd, folder, NULL);
+        rb_data_remove(s->w->options.data_fd, folder);
     }
 }
 
