@@ -192,7 +192,7 @@ static void test_problems(void **state)
     struct rb_error err;
     struct rb_json w;
     rb_json_init(&w);
-    rb_error_set(&err, RB_ENOTFOUND, "model x is unknown");
+    (void)rb_error_set(&err, RB_ENOTFOUND, "model x is unknown");
     rb_problem_encode(&w, &err, NULL, "req-1");
     assert_tree(tree_of(&w), "{'type':'urn:rebasind:error:not_found','title':'No such resource',"
                              "'status':404,'detail':'model x is unknown','code':'not_found',"
@@ -205,7 +205,7 @@ static void test_problems_with_places(void **state)
     struct rb_error err;
     struct rb_json w;
     rb_json_init(&w);
-    rb_error_at(&err, RB_EQUERY, "limit", "expected a number");
+    (void)rb_error_at(&err, RB_EQUERY, "limit", "expected a number");
     rb_problem_encode(&w, &err, NULL, NULL);
     json_t *json = tree_of(&w);
     assert_tree(json_incref(json_object_get(json, "errors")),
