@@ -69,7 +69,9 @@
     X(drain_timeout_ms, DURATION, "drain-timeout", "10s", 100, 3600000, "30s",                     \
       "time for running items and replies to end after SIGTERM")                                   \
     X(moments_cache_bytes, BYTES, "moments-cache-bytes", "4GiB", 0, INT64_MAX, "20GiB",            \
-      "disk that kept moments may fill; the least recently used are removed")
+      "disk that kept moments may fill; the least recently used are removed")                      \
+    X(sandbox, SANDBOX_MODE, "sandbox", "auto", 0, 0, "require",                                   \
+      "locks the daemon puts on itself: auto those the kernel has, require all or no start, off")
 /* clang-format on */
 
 enum rb_option {
@@ -92,6 +94,9 @@ enum rb_log_level { RB_LOG_DEBUG, RB_LOG_INFO, RB_LOG_WARN, RB_LOG_ERROR };
 extern const char *const rb_log_format_names[];
 extern const char *const rb_log_level_names[];
 
+enum rb_sandbox_mode { RB_SANDBOX_MODE_AUTO, RB_SANDBOX_MODE_REQUIRE, RB_SANDBOX_MODE_OFF };
+extern const char *const rb_sandbox_mode_names[]; /* as above; server/base/sandbox.h */
+
 /* The field types of the table. */
 #define RB_OPTION_TYPE_STRING char *
 #define RB_OPTION_TYPE_LIST struct rb_strings
@@ -100,6 +105,7 @@ extern const char *const rb_log_level_names[];
 #define RB_OPTION_TYPE_DURATION uint64_t
 #define RB_OPTION_TYPE_LOG_FORMAT enum rb_log_format
 #define RB_OPTION_TYPE_LOG_LEVEL enum rb_log_level
+#define RB_OPTION_TYPE_SANDBOX_MODE enum rb_sandbox_mode
 
 /* Read-only once loaded; any thread. `workers` and `data_dir` are resolved: never 0 or "". */
 struct rb_settings {

@@ -195,6 +195,9 @@ enum rb_status rb_option_set(struct rb_settings *s, enum rb_option option, enum 
     case RB_TYPE_LOG_LEVEL:
         status = set_word(field, rb_log_level_names, where, text, err);
         break;
+    case RB_TYPE_SANDBOX_MODE:
+        status = set_word(field, rb_sandbox_mode_names, where, text, err);
+        break;
     }
     if (status == RB_OK)
         s->origin[option] = origin;
@@ -226,6 +229,9 @@ void rb_option_write(const struct rb_settings *s, enum rb_option option, FILE *o
         break;
     case RB_TYPE_LOG_LEVEL:
         fputs(rb_log_level_names[*(const enum rb_log_level *)field], out);
+        break;
+    case RB_TYPE_SANDBOX_MODE:
+        fputs(rb_sandbox_mode_names[*(const enum rb_sandbox_mode *)field], out);
         break;
     }
 }
