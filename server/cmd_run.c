@@ -27,7 +27,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 const char rb_cmd_run_help[] =
@@ -469,7 +468,6 @@ int rb_cmd_run(int argc, char *const argv[])
     r.data_fd = -1;
     json_object_seed(0); /* before there are threads */
     rb_log_init(RB_LOG_TEXT, RB_LOG_ERROR, STDERR_FILENO);
-    (void)umask(077);
     rb_signals_set();
     (void)uv_loop_init(&r.loop);
     enum rb_status status = rb_ids_init(&err);
