@@ -2,7 +2,9 @@
 
 #include "server/store/internal.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* "rbnd": marks the file as ours, for us and for file(1). */
 enum { APPLICATION_ID = 0x72626e64 };
@@ -62,7 +64,9 @@ static enum rb_status take_step(sqlite3 *db, const char *path, int step, struct 
     return status;
 }
 
-enum rb_status rb_store_migrate(sqlite3 *db, const char *path, struct rb_error *err)
+/* Is it ours, and not too new? */
+static enum rb_status read_version(sqlite3 *db, const char *path, int *ret_version,
+                                   struct rb_error *err)
 {
     int version = 0, application = 0, tables = 0;
     enum rb_status status = read_number(db, path, "PRAGMA user_version", &version, err);
@@ -79,7 +83,39 @@ enum rb_status rb_store_migrate(sqlite3 *db, const char *path, struct rb_error *
                             "%s has schema %d, this rebasind knows schemas up to %d: install the "
                             "newer one again",
                             path, version, rb_migration_count);
+    *ret_version = version;
+    return RB_OK;
+}
+
+enum rb_status rb_store_migrate(sqlite3 *db, const char *path, struct rb_error *err)
+{
+    int version = 0;
+    enum rb_status status = read_version(db, path, &version, err);
     for (int step = version; status == RB_OK && step < rb_migration_count; step++)
         status = take_step(db, path, step, err);
     return status;
+}
+
+enum rb_status rb_store_peek(const char *path, int *ret_version, struct rb_error *err)
+{
+    sqlite3 *db = NULL;
+    enum rb_status status;
+    if (access(path, F_OK) != 0 && errno == ENOENT) {
+        *ret_version = 0;
+        return RB_OK;
+    }
+    int code = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (code == SQLITE_OK)
+        status = read_version(db, path, ret_version, err);
+    else
+        status = fail(db, code, path, err);
+    (void)sqlite3_close(db);
+    return status;
+}
+
+int rb_store_schema_version(void)
+{
+    return rb_migration_count;
 }

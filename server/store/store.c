@@ -182,11 +182,6 @@ uint64_t rb_store_bytes(const struct rb_store *s)
     return bytes;
 }
 
-int rb_store_schema_version(void)
-{
-    return rb_migration_count;
-}
-
 enum rb_status rb_store_ping(struct rb_store *s, struct rb_error *err)
 {
     return run(s, "SELECT jobs FROM job_counts", err);

@@ -9,6 +9,9 @@
  * in the database, at most once a minute.
  *
  * 256 random bits need no salt and no slow hash; they are compared in constant time.
+ *
+ * A service that ever had a token stays closed: when the last one was revoked, or the file vanishes
+ * under a running daemon, nobody gets in, rather than everybody.
  */
 #ifndef RB_SERVER_STORE_TOKENS_H
 #define RB_SERVER_STORE_TOKENS_H
@@ -35,25 +38,31 @@ struct rb_token {
 struct rb_tokens;
 
 /* The tokens of the data folder root_fd (borrowed), and the one in token_file (NULL or "" none).
- * RB_EUSAGE for a token file that is empty, short (< 32 characters) or readable by others.
- * The caller owns *ret. */
+ * RB_EUSAGE for a token file whose first line is no token (32 characters at least, no blanks), and
+ * for a damaged tokens file, naming the line; RB_EIO, RB_ENOTFOUND. The caller owns *ret. */
 enum rb_status rb_tokens_open(int root_fd, const char *token_file, struct rb_tokens **ret,
                               struct rb_error *err) RB_MUST_CHECK;
 void rb_tokens_close(struct rb_tokens *t); /* t may be NULL */
 
-/* Valid tokens: 0 means that the service is open to whoever reaches it. Re-reads first. */
+/* Tokens there are, revoked ones too: 0 means that the service is open to whoever reaches it.
+ * Re-reads the files if they changed. */
 size_t rb_tokens_count(struct rb_tokens *t);
 /* The valid token whose secret is text (length bytes), or NULL. Re-reads the files if they changed;
- * if they cannot be read, what was read last holds. *ret lives until the next call. Loop thread. */
+ * if they cannot be read, that is logged and what was read last holds. What is returned lives until
+ * the next call of this or rb_tokens_count. Loop thread. */
 const struct rb_token *rb_tokens_find(struct rb_tokens *t, const char *text, size_t length);
 /* Notes in the database that it was used now, if the last note is older than a minute. */
 void rb_token_used(struct rb_tokens *t, struct rb_store *s, const struct rb_token *token,
                    int64_t now_ms);
 
+/* When the token was last used, -1 if never or not known: read from the database at `path` by a
+ * connection of its own that writes nothing. Any process. */
+int64_t rb_token_last_used_ms(const char *path, const char *id);
+
 /* For the token command. The secret goes to ret_secret and nowhere else. */
 enum rb_status rb_token_create(int root_fd, unsigned scopes, const char *name, struct rb_token *ret,
                                char ret_secret[RB_TOKEN_TEXT], struct rb_error *err) RB_MUST_CHECK;
-/* By id; revoking twice is fine. RB_ENOTFOUND. */
+/* By id; revoking twice is fine. RB_ENOTFOUND, RB_EUSAGE for the one of --token-file. */
 enum rb_status rb_token_revoke(int root_fd, const char *id, struct rb_error *err) RB_MUST_CHECK;
 /* All, revoked too, oldest first. The caller frees *ret with free(). */
 enum rb_status rb_tokens_list(int root_fd, struct rb_token **ret, size_t *ret_count,

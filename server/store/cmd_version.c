@@ -1,0 +1,43 @@
+#include "server/store/commands.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int print_json(const struct rb_version_view *v, FILE *out)
+{
+    struct rb_json w;
+    struct rb_error err;
+    char *text;
+    rb_json_init(&w);
+    rb_version_encode(&w, NULL, v);
+    if (rb_json_finish(&w, &text, NULL, &err) != RB_OK) {
+        fprintf(stderr, "rebasind: %s\n", err.detail);
+        return 1;
+    }
+    fprintf(out, "%s\n", text);
+    free(text);
+    return fflush(out) == 0 ? 0 : 1;
+}
+
+static int print_text(const struct rb_version_view *v, FILE *out)
+{
+    fprintf(out, "rebasind %s\ncompiler %s\n", v->version, v->compiler);
+    for (size_t i = 0; i < v->library_count; i++)
+        fprintf(out, "%s %s\n", v->libraries[i].name, v->libraries[i].version);
+    return fflush(out) == 0 ? 0 : 1;
+}
+
+int rb_cmd_version(int argc, char *const argv[], const struct rb_library_version *libraries,
+                   FILE *out)
+{
+    struct rb_version_view v = {
+        .version = RB_VERSION, .compiler = __VERSION__, .libraries = libraries};
+    while (libraries[v.library_count].name != NULL)
+        v.library_count++;
+    if (argc > 2 || (argc == 2 && strcmp(argv[1], "--json") != 0)) {
+        fprintf(stderr, "rebasind: version takes --json or nothing, found \"%s\"\n",
+                argv[argc - 1]);
+        return 2;
+    }
+    return argc == 2 ? print_json(&v, out) : print_text(&v, out);
+}
