@@ -1,14 +1,12 @@
 #include "server/http/common.h"
 #include "server/http/handlers.h"
+#include "server/http/inspections.h"
 #include "server/http/reply.h"
 #include "server/http/upload.h"
 #include "server/server.h"
 #include "server/store/datasets.h"
-#include "server/work/inspect.h"
-#include "server/work/work.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- reading ---- */
@@ -64,50 +62,7 @@ void rb_handle_dataset(struct rb_request *r)
     reply_dataset(r, MHD_HTTP_OK, r->params[0]);
 }
 
-/* ---- an inspection that a request waits for ---- */
-
-struct waiting {
-    struct rb_inspection *inspection;
-    int status; /* to reply */
-    char name[RB_NAME_SIZE];
-};
-
-static void forget(struct rb_request *r)
-{
-    struct waiting *w = r->data;
-    rb_inspection_forget(w->inspection);
-    free(w);
-}
-
-static void inspected(void *data, enum rb_status status, const struct rb_error *err)
-{
-    struct rb_request *r = data;
-    struct waiting *w = r->data;
-    r->data = NULL;
-    r->gone = NULL;
-    if (status != RB_OK) {
-        rb_reply_error(r, err, NULL);
-    } else {
-        if (w->status == MHD_HTTP_CREATED)
-            rb_reply_location(r, "/v1/datasets/%s", w->name);
-        reply_dataset(r, w->status, w->name);
-    }
-    free(w);
-}
-
-static struct waiting *wait_for(struct rb_request *r, const char *name, int status)
-{
-    struct waiting *w = calloc(1, sizeof *w);
-    if (w == NULL) {
-        rb_reply_fail(r, RB_ENOMEM, "no memory to inspect dataset '%s'", name);
-        return NULL;
-    }
-    (void)snprintf(w->name, sizeof w->name, "%s", name);
-    w->status = status;
-    r->data = w;
-    r->gone = forget;
-    return w;
-}
+/* ---- importing ---- */
 
 void rb_handle_dataset_import(struct rb_request *r)
 {
@@ -123,10 +78,11 @@ void rb_handle_dataset_import(struct rb_request *r)
         .text_pair = post.fields.text_pair,
         .label = post.fields.label,
     };
-    struct waiting *w = wait_for(r, post.name, MHD_HTTP_CREATED);
+    struct rb_inspection_wait *w =
+        rb_inspection_wait_begin(r, "datasets", post.name, MHD_HTTP_CREATED, reply_dataset);
     if (w != NULL)
         w->inspection = rb_dataset_import(rb_request_work(r), post.name, post.path, post.format,
-                                          &fields, inspected, r);
+                                          &fields, rb_inspection_waited, r);
     rb_dataset_post_deinit(&post);
 }
 
@@ -187,13 +143,14 @@ static void received(struct rb_upload *u)
         rb_reply_error(rb_upload_release(u), &err, NULL);
         return;
     }
-    (void)snprintf(name, sizeof name, "%s", u->name);
+    memcpy(name, u->name, sizeof name);
     struct rb_request *r = rb_upload_hand_over(u, path, sizeof path);
     const struct rb_fields fields = asked_fields(r);
-    struct waiting *w = wait_for(r, name, exists ? MHD_HTTP_OK : MHD_HTTP_CREATED);
+    struct rb_inspection_wait *w = rb_inspection_wait_begin(
+        r, "datasets", name, exists ? MHD_HTTP_OK : MHD_HTTP_CREATED, reply_dataset);
     if (w != NULL)
         w->inspection = rb_dataset_uploaded(rb_request_work(r), name, path, asked_format(r),
-                                            &fields, inspected, r);
+                                            &fields, rb_inspection_waited, r);
     else
         rb_trash(rb_request_server(r), path);
 }

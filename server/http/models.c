@@ -1,16 +1,14 @@
 #include "server/http/common.h"
 #include "server/http/handlers.h"
+#include "server/http/inspections.h"
 #include "server/http/reply.h"
 #include "server/http/upload.h"
 #include "server/server.h"
 #include "server/store/models.h"
-#include "server/work/inspect.h"
-#include "server/work/work.h"
 
 #include "core/tensor/safetensors.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- reading ---- */
@@ -66,52 +64,7 @@ void rb_handle_model(struct rb_request *r)
     reply_model(r, MHD_HTTP_OK, r->params[0]);
 }
 
-/* ---- an inspection that a request waits for ---- */
-
-struct waiting {
-    struct rb_inspection *inspection;
-    int status; /* to reply */
-    char name[RB_NAME_SIZE];
-};
-
-static void forget(struct rb_request *r)
-{
-    struct waiting *w = r->data;
-    rb_inspection_forget(w->inspection);
-    free(w);
-}
-
-static void inspected(void *data, enum rb_status status, const struct rb_error *err)
-{
-    struct rb_request *r = data;
-    struct waiting *w = r->data;
-    r->data = NULL;
-    r->gone = NULL;
-    if (status != RB_OK) {
-        rb_reply_error(r, err, NULL);
-    } else {
-        if (w->status == MHD_HTTP_CREATED)
-            rb_reply_location(r, "/v1/models/%s", w->name);
-        reply_model(r, w->status, w->name);
-    }
-    free(w);
-}
-
-static void wait_for(struct rb_request *r, const char *name, int status, const char *import_path)
-{
-    struct waiting *w = calloc(1, sizeof *w);
-    if (w == NULL) {
-        rb_reply_fail(r, RB_ENOMEM, "no memory to inspect model '%s'", name);
-        return;
-    }
-    (void)snprintf(w->name, sizeof w->name, "%s", name);
-    w->status = status;
-    r->data = w;
-    r->gone = forget;
-    w->inspection = import_path != NULL
-                        ? rb_model_import(rb_request_work(r), name, import_path, inspected, r)
-                        : rb_model_uploaded(rb_request_work(r), name, inspected, r);
-}
+/* ---- importing ---- */
 
 void rb_handle_model_import(struct rb_request *r)
 {
@@ -122,7 +75,11 @@ void rb_handle_model_import(struct rb_request *r)
         rb_reply_error(r, &err, &problems);
         return;
     }
-    wait_for(r, post.name, MHD_HTTP_CREATED, post.path);
+    struct rb_inspection_wait *w =
+        rb_inspection_wait_begin(r, "models", post.name, MHD_HTTP_CREATED, reply_model);
+    if (w != NULL)
+        w->inspection =
+            rb_model_import(rb_request_work(r), post.name, post.path, rb_inspection_waited, r);
     rb_model_post_deinit(&post);
 }
 
@@ -179,8 +136,11 @@ static void file_committed(struct rb_upload *u)
 {
     char name[RB_NAME_SIZE];
     int status = u->replaces ? MHD_HTTP_OK : MHD_HTTP_CREATED;
-    (void)snprintf(name, sizeof name, "%s", u->name);
-    wait_for(rb_upload_release(u), name, status, NULL);
+    memcpy(name, u->name, sizeof name);
+    struct rb_request *r = rb_upload_release(u);
+    struct rb_inspection_wait *w = rb_inspection_wait_begin(r, "models", name, status, reply_model);
+    if (w != NULL)
+        w->inspection = rb_model_uploaded(rb_request_work(r), name, rb_inspection_waited, r);
 }
 
 static const struct rb_upload_ops file_ops = {

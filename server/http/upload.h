@@ -10,6 +10,8 @@
 #ifndef RB_SERVER_HTTP_UPLOAD_H
 #define RB_SERVER_HTTP_UPLOAD_H
 
+#include "api/artifact.h"
+#include "api/names.h"
 #include "server/base/fsutil.h"
 #include "server/base/hash.h"
 #include "server/http/request.h"
@@ -31,7 +33,7 @@ struct rb_upload_ops {
 struct rb_upload {
     struct rb_request *r; /* NULL: the client is gone */
     const struct rb_upload_ops *ops;
-    char name[96], file[96]; /* for the ops: of the resource */
+    char name[RB_NAME_SIZE], file[RB_ARTIFACT_NAME_SIZE]; /* for the ops */
 
     struct rb_async async;
     struct rb_file_writer writer;
