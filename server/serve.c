@@ -251,6 +251,10 @@ static enum rb_status serve(struct daemon *d, struct rb_error *err)
     enum rb_status s = open_data(d, err);
     if (s != RB_OK)
         return s;
+    s = rb_sandbox_apply(&d->settings, d->server.data_dir, &d->server.sandbox, err);
+    if (s != RB_OK)
+        goto err_after_data;
+    rb_sandbox_log(&d->server.sandbox);
     d->server.metrics = rb_metrics_new();
     if (d->server.metrics == NULL) {
         s = rb_error_set(err, RB_ENOMEM, "no memory for metrics");

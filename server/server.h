@@ -11,6 +11,7 @@
 
 #include "server/base/config.h"
 #include "server/base/metrics.h"
+#include "server/base/sandbox.h"
 
 #include <uv.h>
 
@@ -25,6 +26,7 @@ struct rb_server {
     int data_fd;                        /* the data folder, a root for server/base/fsutil.h */
     int lock_fd;                        /* held while the daemon lives */
     char data_dir[4096];                /* absolute */
+    struct rb_sandbox_report sandbox;   /* what the daemon has locked away from itself */
 
     struct rb_metrics *metrics;
     struct rb_store *store;

@@ -60,7 +60,7 @@ void rb_handle_version(struct rb_request *r)
 
 /* ---- readiness ---- */
 
-enum { CHECK_COUNT = 4 };
+enum { CHECK_COUNT = 5 };
 
 struct readiness {
     struct rb_ready_check checks[CHECK_COUNT];
@@ -97,6 +97,7 @@ static void check_ready(const struct rb_server *server, struct readiness *ready)
     (void)snprintf(ready->workers, sizeof ready->workers, "%u of %u busy",
                    rb_pool_running(server->work->pool), rb_pool_workers(server->work->pool));
     add_check(ready, 3, "workers", RB_OK, ready->workers);
+    add_check(ready, 4, "sandbox", RB_OK, server->sandbox.text);
 }
 
 void rb_handle_readyz(struct rb_request *r)
