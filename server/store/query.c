@@ -270,7 +270,7 @@ enum rb_status rb_query_number(struct rb_store *s, const char *sql, uint64_t *re
                                struct rb_error *err)
 {
     struct rb_query q;
-    bool row;
+    bool row = false;
     enum rb_status status = rb_query_begin(s, sql, &q, err);
     if (status != RB_OK)
         return status;

@@ -267,7 +267,7 @@ static enum rb_status add_to_file(int root_fd, const struct rb_token *token, str
 enum rb_status rb_token_create(int root_fd, unsigned scopes, const char *name, struct rb_token *ret,
                                char ret_secret[RB_TOKEN_TEXT], struct rb_error *err)
 {
-    int lock;
+    int lock = -1;
     char secret[RB_TOKEN_TEXT];
     struct rb_token token = {.scopes = scopes, .created_at_ms = rb_clock_realtime_ms()};
     enum rb_status status = check_name(name, err);
@@ -314,7 +314,7 @@ static enum rb_status revoke_in_file(int root_fd, const char *id, struct rb_erro
 
 enum rb_status rb_token_revoke(int root_fd, const char *id, struct rb_error *err)
 {
-    int lock;
+    int lock = -1;
     if (strcmp(id, "tok_file") == 0)
         return rb_error_set(err, RB_EUSAGE,
                             "tok_file is the token of --token-file: change that file");
