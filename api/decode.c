@@ -161,7 +161,7 @@ static bool decode_number(const struct rb_field *f, const json_t *json, double *
 }
 
 /* Control characters have no place in what is shown in logs and terminals. */
-static bool printable_within(const char *text, double low, double high)
+bool rb_text_fits(const char *text, size_t low, size_t high)
 {
     size_t characters = 0;
     for (const unsigned char *s = (const unsigned char *)text; *s != '\0'; s++) {
@@ -169,7 +169,7 @@ static bool printable_within(const char *text, double low, double high)
             return false;
         characters += (*s & 0xc0) != 0x80;
     }
-    return (double)characters >= low && (double)characters <= high;
+    return characters >= low && characters <= high;
 }
 
 static bool keep_string(const char *text, char **target, struct rb_problems *problems)
@@ -191,7 +191,7 @@ static bool decode_string(const struct rb_field *f, const json_t *json, char **t
     size_t length = json_string_length(json);
     bool fits = f->type == RB_FIELD_NAME     ? rb_name_valid(text, length)
                 : f->type == RB_FIELD_JOB_ID ? rb_job_id_valid(text, length)
-                                             : printable_within(text, f->low, f->high);
+                                             : rb_text_fits(text, (size_t)f->low, (size_t)f->high);
     return fits && keep_string(text, target, problems);
 }
 
@@ -290,7 +290,7 @@ static void decode_label(const char *key, const json_t *value, const char *point
     if (!rb_name_valid(key, strlen(key)))
         rb_problems_add(problems, at, "expected a label's key (" RB_NAME_RULE ")");
     else if (!json_is_string(value) ||
-             !printable_within(json_string_value(value), text.low, text.high))
+             !rb_text_fits(json_string_value(value), 0, RB_LABEL_VALUE_MAX))
         unexpected(&text, value, at, problems);
     else if (!label_add(labels, key, json_string_value(value)))
         problems->out_of_memory = true;

@@ -70,19 +70,19 @@ struct rb_job_error {
 /* Strings are malloc'ed and owned: rb_job_deinit. */
 struct rb_job {
     char id[RB_JOB_ID_SIZE];
+    char retry_of[RB_JOB_ID_SIZE]; /* "": null */
     enum rb_job_status status;
     enum rb_phase phase;
+    int32_t priority;
+    uint32_t attempt; /* 0 before the first run */
     struct rb_progress progress;
     char *name; /* NULL: null */
     struct rb_labels labels;
-    int32_t priority;
     char *spec_json; /* as rb_job_spec_encode wrote it */
     struct rb_job_input inputs[RB_JOB_INPUTS_MAX];
     size_t input_count;
-    uint32_t attempt;                                        /* 0 before the first run */
     int64_t created_ms, started_ms, finished_ms, updated_ms; /* -1: null */
     uint64_t version;                                        /* grows with every change; the ETag */
-    char retry_of[RB_JOB_ID_SIZE];                           /* "": null */
     struct rb_job_summary summary;
     double timings[RB_PHASE_COUNT]; /* seconds; NaN: not run, left out */
     uint64_t peak_bytes;            /* 0: null */

@@ -36,7 +36,7 @@ static char *decode_reference(const json_t *json, const char *pointer, unsigned 
     const char *text = json_string_value(json);
     size_t bytes = json_string_length(json);
     if (text != NULL &&
-        (paths ? bytes >= 1 && bytes <= RB_PATH_CHARACTERS_MAX : rb_name_valid(text, bytes)))
+        (paths ? rb_text_fits(text, 1, RB_PATH_CHARACTERS_MAX) : rb_name_valid(text, bytes)))
         return copy_of(text, problems);
     char found[80], named[128];
     rb_json_describe(json, found, sizeof found);
@@ -86,9 +86,10 @@ static const struct rb_field path_fields[] = {
     {.key = "text_pair", PATH_TEXT(text_pair, RB_FIELD_NAME_MAX)},
     {.key = "label", PATH_TEXT(label, RB_FIELD_NAME_MAX)},
 };
-#define OBJECT(table, given)                                                                       \
+#define OBJECT(table, given_at)                                                                    \
     {                                                                                              \
-        .fields = table, .field_count = sizeof(table) / sizeof(table)[0], .given_offset = given    \
+        .fields = (table), .field_count = sizeof(table) / sizeof((table)[0]),                      \
+        .given_offset = (given_at)                                                                 \
     }
 static const struct rb_object path_object = OBJECT(path_fields, RB_NO_GIVEN);
 

@@ -319,6 +319,7 @@ static void test_paths(void **state)
     } rows[] = {
         {"{" MODELS ",'align':{'from_job':'" ID "'}}", "/align/from_job", "keeps no jobs"},
         {"{" MODELS ",'align':{'dataset':''}}", "/align/dataset", "a path"},
+        {"{" MODELS ",'align':{'dataset':'a\\u0001'}}", "/align/dataset", "a path"}, /* fuzzer */
         {"{" MODELS ",'align':{'dataset':{'format':'tsv'}}}", "/align/dataset/path", "required"},
         {"{" MODELS ",'align':{'dataset':{'path':'x.tsv'}}}", "/align/dataset/text", "column"},
         {"{" MODELS ",'align':{'dataset':{'path':'x','text':'t'}}}", "/align/dataset/text",
