@@ -10,10 +10,9 @@ static const struct {
     const char *title;
     int http;
     bool retryable;
-} rows[RB_STATUS_COUNT] = {
-    [RB_OK] = {"ok", "OK", 200, false},
+} rows[RB_STATUS_COUNT] = {[RB_OK] = {"ok", "OK", 200, false},
 #define RB_STATUS_ROW(sym, code, http, retryable, title) [sym] = {code, title, http, retryable},
-    RB_STATUS_MAP(RB_STATUS_ROW)
+                           RB_STATUS_MAP(RB_STATUS_ROW)
 #undef RB_STATUS_ROW
 };
 
@@ -47,9 +46,10 @@ static void make_printable(char *text)
     }
 }
 
-__attribute__((format(printf, 4, 0)))
-static enum rb_status fill(struct rb_error *err, enum rb_status status, const char *pointer,
-                           const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static enum rb_status fill(struct rb_error *err,
+                                                                 enum rb_status status,
+                                                                 const char *pointer,
+                                                                 const char *format, va_list args)
 {
     if (err != NULL) {
         err->status = status;
@@ -71,7 +71,7 @@ enum rb_status(rb_error_set)(struct rb_error *err, enum rb_status status, const 
 }
 
 enum rb_status(rb_error_at)(struct rb_error *err, enum rb_status status, const char *pointer,
-                           const char *format, ...)
+                            const char *format, ...)
 {
     va_list args;
     va_start(args, format);

@@ -20,27 +20,28 @@ extern const char *const rb_verdict_names[]; /* "strong", "weak", "none" */
 
 /* Did alignment have something to hold on to? */
 struct rb_correlations {
-    struct rb_distribution matched;       /* C[i, p[i]] */
-    struct rb_distribution identity;      /* C[i, i] */
+    struct rb_distribution matched;        /* C[i, p[i]] */
+    struct rb_distribution identity;       /* C[i, i] */
     struct rb_distribution best_unmatched; /* max over j != p[i] of C[i, j] */
-    double weak_share;                    /* units with matched correlation < 0.1 */
+    double weak_share;                     /* units with matched correlation < 0.1 */
     enum rb_verdict verdict;
-    uint32_t heatmap_size;   /* min(d, RB_HEATMAP_SIZE) */
-    float *heatmap_before;   /* (size, size) block means of C[i, j] */
-    float *heatmap_after;    /* (size, size) block means of C[i, p[j]] */
+    uint32_t heatmap_size; /* min(d, RB_HEATMAP_SIZE) */
+    float *heatmap_before; /* (size, size) block means of C[i, j] */
+    float *heatmap_after;  /* (size, size) block means of C[i, p[j]] */
 };
 
 struct rb_group {
     char name[32]; /* "layer.0.ff", "layer.0.mha", "layer.0.qk", "residual", "residual.3", "head" */
-    enum rb_axis axis; /* RB_AXIS_FF, _MHA, _QK, _RES_FIRST (every residual group), _TRANSFORM, _POOLER */
-    uint32_t layer;    /* of residual groups under "separate": the tap's index */
+    enum rb_axis
+        axis; /* RB_AXIS_FF, _MHA, _QK, _RES_FIRST (every residual group), _TRANSFORM, _POOLER */
+    uint32_t layer; /* of residual groups under "separate": the tap's index */
     uint32_t size;
-    uint32_t *index;   /* (size) unit index[i] of B is matched to unit i of A */
-    uint32_t head_count; /* 0 without heads */
-    uint32_t *heads;   /* (head_count) head heads[i] of B is matched to head i of A */
-    double score;      /* sum of the similarity over matched pairs */
+    uint32_t *index;         /* (size) unit index[i] of B is matched to unit i of A */
+    uint32_t head_count;     /* 0 without heads */
+    uint32_t *heads;         /* (head_count) head heads[i] of B is matched to head i of A */
+    double score;            /* sum of the similarity over matched pairs */
     double mean_correlation; /* of matched pairs; the correlation whatever the similarity */
-    float *rotation;   /* (head_count, d_h, d_h) R, of queries and keys for _QK and _MHA … */
+    float *rotation;       /* (head_count, d_h, d_h) R, of queries and keys for _QK and _MHA … */
     float *value_rotation; /* … and S, of values and the output; NULL when not rotated */
     struct rb_correlations correlations;
 };
@@ -56,7 +57,8 @@ struct rb_certificate {
 
 struct rb_alignment {
     struct rb_align_options options;
-    struct rb_group *groups; /* in the order of METHOD's tables: per layer ff, mha, qk; residual; head */
+    struct rb_group
+        *groups; /* in the order of METHOD's tables: per layer ff, mha, qk; residual; head */
     size_t group_count;
     uint64_t tokens; /* rows the moments came from */
     struct rb_certificate certificate;

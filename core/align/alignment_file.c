@@ -12,8 +12,15 @@ enum { NAME_BYTES = 64 };
 static const char METADATA_KEY[] = "rebasind.alignment";
 
 /* The tensors of a group, by suffix of its name. */
-enum part { PART_INDEX, PART_HEADS, PART_ROTATION, PART_VALUE_ROTATION, PART_BEFORE, PART_AFTER,
-            PART_COUNT };
+enum part {
+    PART_INDEX,
+    PART_HEADS,
+    PART_ROTATION,
+    PART_VALUE_ROTATION,
+    PART_BEFORE,
+    PART_AFTER,
+    PART_COUNT
+};
 
 static const struct {
     const char *suffix;
@@ -27,8 +34,8 @@ static const struct {
     [PART_AFTER] = {".heatmap_after", RB_F32},
 };
 
-/* The pointer that holds a part of a group, and the part's shape. Its type differs from part to part,
- * so it is read and written by get_pointer and set_pointer. */
+/* The pointer that holds a part of a group, and the part's shape. Its type differs from part to
+ * part, so it is read and written by get_pointer and set_pointer. */
 static void *part_of(struct rb_group *g, enum part part, uint32_t *ret_rank, uint64_t *ret_shape)
 {
     uint32_t dh = g->head_count > 0 ? g->size / g->head_count : 0;
@@ -108,7 +115,10 @@ static const struct member {
     double most;
 } members[] = {
 #define MEMBER(key, type, path, most)                                                              \
-    {key, type, offsetof(struct rb_alignment, path), sizeof(((struct rb_alignment *)0)->path), most}
+    {                                                                                              \
+        key, type, offsetof(struct rb_alignment, path), sizeof(((struct rb_alignment *)0)->path),  \
+            most                                                                                   \
+    }
     MEMBER("components", MEMBER_INT, options.components, 7),
     MEMBER("heads", MEMBER_INT, options.heads, RB_HEADS_IGNORE),
     MEMBER("separate_qk", MEMBER_BOOL, options.separate_qk, 1),
@@ -194,7 +204,8 @@ static enum rb_status write_parts(struct rb_alignment *a, struct rb_st_writer *w
     return s;
 }
 
-static size_t list_parts(struct rb_alignment *a, struct rb_st_spec *specs, char (*names)[NAME_BYTES])
+static size_t list_parts(struct rb_alignment *a, struct rb_st_spec *specs,
+                         char (*names)[NAME_BYTES])
 {
     size_t n = 0;
     for (size_t i = 0; i < a->group_count; i++)
@@ -321,8 +332,10 @@ static enum rb_status load_parts(const struct rb_safetensors *st, struct rb_grou
             continue;
         if (t == NULL || t->dtype != parts[p].dtype || t->rank != rank ||
             memcmp(t->shape, shape, rank * sizeof shape[0]) != 0)
-            return rb_error_set(err, RB_ESAFETENSORS, "%s: tensor '%s' is missing or has another "
-                                "shape than its group", st->path, name);
+            return rb_error_set(err, RB_ESAFETENSORS,
+                                "%s: tensor '%s' is missing or has another "
+                                "shape than its group",
+                                st->path, name);
         void *data = rb_malloc_aligned(t->bytes, 1);
         if (data == NULL)
             return rb_error_set(err, RB_ENOMEM, "%s: no memory for '%s'", st->path, name);

@@ -10,15 +10,17 @@ struct problem {
     const struct rb_kernels *kernels;
     const float *similarity;
     size_t n, stride;
-    double *v;            /* (n) column duals */
-    uint32_t *column_of;  /* (n) column assigned to a row, or NONE */
-    uint32_t *row_of;     /* (n) row assigned to a column, or NONE */
-    uint32_t *free_rows;  /* (n) */
+    double *v;           /* (n) column duals */
+    uint32_t *column_of; /* (n) column assigned to a row, or NONE */
+    uint32_t *row_of;    /* (n) row assigned to a column, or NONE */
+    uint32_t *free_rows; /* (n) */
     size_t free_count;
-    double *distance;     /* (n) Dijkstra */
-    uint32_t *from;       /* (n) row through which a column is reached */
-    uint32_t *done;       /* (n) columns in the order in which they were settled */
-    double *done_at;      /* (n) their distances */
+    uint32_t *free_columns; /* (n) ascending, while augmenting */
+    size_t free_column_count;
+    double *distance; /* (n) Dijkstra */
+    uint32_t *from;   /* (n) row through which a column is reached */
+    uint32_t *done;   /* (n) columns in the order in which they were settled */
+    double *done_at;  /* (n) their distances */
 };
 
 static const float *row(const struct problem *p, size_t i)
@@ -101,14 +103,31 @@ static void reduce_rows(struct problem *p)
     }
 }
 
-/* Of the columns at the least distance, one that is free ends the search: without this, rows full of
- * equal entries (dead units) would settle every column one by one. */
+static void list_free_columns(struct problem *p)
+{
+    for (uint32_t j = 0; j < p->n; j++)
+        if (p->row_of[j] == NONE)
+            p->free_columns[p->free_column_count++] = j;
+}
+
+/* Of the columns at the least distance, one that is free ends the search: without this, rows full
+ * of equal entries (dead units) would settle every column one by one. */
 static size_t prefer_free(const struct problem *p, size_t j, double least)
 {
-    for (size_t k = 0; k < p->n; k++)
-        if (p->row_of[k] == NONE && p->distance[k] <= least)
-            return k;
+    for (size_t k = 0; k < p->free_column_count; k++)
+        if (p->distance[p->free_columns[k]] <= least)
+            return p->free_columns[k];
     return j;
+}
+
+static void take_column(struct problem *p, size_t j)
+{
+    size_t k = 0;
+    while (p->free_columns[k] != j)
+        k++;
+    p->free_column_count--;
+    memmove(p->free_columns + k, p->free_columns + k + 1,
+            (p->free_column_count - k) * sizeof *p->free_columns); /* ascending: ties stay stable */
 }
 
 /* Dijkstra from a free row to the nearest free column; then the path is flipped. */
@@ -129,6 +148,7 @@ static void augment(struct problem *p, uint32_t start)
         if (!(least > before) && p->row_of[j] != NONE)
             j = prefer_free(p, j, least);
     }
+    take_column(p, j);
     for (size_t k = 0; k < settled; k++)
         p->v[p->done[k]] += p->done_at[k] - least;
     for (uint32_t i = NONE; i != start;) {
@@ -149,8 +169,10 @@ static bool alloc(struct problem *p, struct rb_scratch *s)
     p->free_rows = rb_scratch_alloc(s, p->n, sizeof(uint32_t));
     p->from = rb_scratch_alloc(s, p->n, sizeof(uint32_t));
     p->done = rb_scratch_alloc(s, p->n, sizeof(uint32_t));
+    p->free_columns = rb_scratch_alloc(s, p->n, sizeof(uint32_t));
     return p->v != NULL && p->distance != NULL && p->done_at != NULL && p->column_of != NULL &&
-           p->row_of != NULL && p->free_rows != NULL && p->from != NULL && p->done != NULL;
+           p->row_of != NULL && p->free_rows != NULL && p->from != NULL && p->done != NULL &&
+           p->free_columns != NULL;
 }
 
 static enum rb_status check_finite(const struct problem *p, struct rb_error *err)
@@ -163,8 +185,10 @@ static enum rb_status check_finite(const struct problem *p, struct rb_error *err
         if (sum != 0.0f || isnan(sum))
             for (size_t j = 0; j < p->n; j++)
                 if (!isfinite(s[j]))
-                    return rb_error_set(err, RB_ENUMERIC, "similarity of unit %zu of A and unit "
-                                        "%zu of B is %g", i, j, (double)s[j]);
+                    return rb_error_set(err, RB_ENUMERIC,
+                                        "similarity of unit %zu of A and unit "
+                                        "%zu of B is %g",
+                                        i, j, (double)s[j]);
     }
     return RB_OK;
 }
@@ -173,7 +197,8 @@ enum rb_status rb_assignment_solve(const float *similarity, size_t n, size_t str
                                    uint32_t *ret_index, double *ret_score, struct rb_worker *w,
                                    struct rb_error *err)
 {
-    struct problem p = {.kernels = rb_kernels(), .similarity = similarity, .n = n, .stride = stride};
+    struct problem p = {
+        .kernels = rb_kernels(), .similarity = similarity, .n = n, .stride = stride};
     if (!alloc(&p, &w->scratch))
         return rb_error_set(err, RB_ENOMEM, "no memory for an assignment of %zu units", n);
     enum rb_status s = check_finite(&p, err);
@@ -190,6 +215,7 @@ enum rb_status rb_assignment_solve(const float *similarity, size_t n, size_t str
         transfer_reduction(&p);
         reduce_rows(&p);
     }
+    list_free_columns(&p);
     for (size_t k = 0; k < p.free_count; k++) {
         if (rb_worker_stopped(w))
             return rb_error_set(err, RB_ECANCELED, "canceled");

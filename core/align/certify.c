@@ -27,9 +27,9 @@ struct certify {
     size_t items[2]; /* of the present round */
     struct rb_sequences probes;
     enum { STAGE_START, STAGE_TRUNK, STAGE_HEAD, STAGE_COMPARE, STAGE_DONE } stage;
-    float *rows[2];   /* (row_count, hidden_size) what the head reads */
+    float *rows[2]; /* (row_count, hidden_size) what the head reads */
     size_t row_count;
-    double *worst;    /* (tiles) largest difference, then largest logit, per tile */
+    double *worst; /* (tiles) largest difference, then largest logit, per tile */
     double *largest;
     size_t tile_count;
     struct rb_certificate result;
@@ -51,8 +51,8 @@ static uint32_t outputs(const struct certify *c)
 static bool make_probes(struct certify *c)
 {
     const struct rb_config *g = &c->model->config;
-    size_t length = g->max_position_embeddings < PROBE_TOKENS ? g->max_position_embeddings
-                                                              : PROBE_TOKENS;
+    size_t length =
+        g->max_position_embeddings < PROBE_TOKENS ? g->max_position_embeddings : PROBE_TOKENS;
     struct rb_sequences *s = &c->probes;
     size_t tokens = PROBES * length, reads = length < ROWS_READ ? length : ROWS_READ;
     s->count = PROBES;
@@ -134,9 +134,9 @@ static enum rb_status compare_item(struct certify *c, size_t tile, struct rb_scr
         logits[side] = rb_scratch_alloc(scratch, c->row_count * width, sizeof(float));
         if (weight == NULL || bias == NULL || logits[side] == NULL)
             return rb_error_set(err, RB_ENOMEM, "no memory for the probes' logits");
-        enum rb_status s = rb_blend_rows(&c->blend[side],
-                                         mlm ? RB_DECODER_WEIGHT : RB_CLASSIFIER_WEIGHT, 0, first,
-                                         width, weight, scratch, err);
+        enum rb_status s =
+            rb_blend_rows(&c->blend[side], mlm ? RB_DECODER_WEIGHT : RB_CLASSIFIER_WEIGHT, 0, first,
+                          width, weight, scratch, err);
         if (s == RB_OK)
             s = rb_blend_rows(&c->blend[side], mlm ? RB_DECODER_BIAS : RB_CLASSIFIER_BIAS, 0, first,
                               width, bias, scratch, err);
@@ -156,8 +156,7 @@ static void conclude(struct certify *c)
     const struct rb_config *g = &c->model->config;
     double largest = 0, inner = fmax(g->hidden_size, g->intermediate_size);
     for (size_t i = 0; i < c->tile_count; i++) {
-        c->result.max_abs_logit_difference =
-            fmax(c->result.max_abs_logit_difference, c->worst[i]);
+        c->result.max_abs_logit_difference = fmax(c->result.max_abs_logit_difference, c->worst[i]);
         largest = fmax(largest, c->largest[i]);
     }
     c->result.tolerance =
@@ -262,9 +261,8 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
         return rb_error_set(err, RB_ENOMEM, "no memory for the certificate");
     c->program.ops = &ops;
     c->model = b;
-    c->result = (struct rb_certificate){.present = true,
-                                        .expected = rb_alignment_preserves(&a->options),
-                                        .sequences = PROBES};
+    c->result = (struct rb_certificate){
+        .present = true, .expected = rb_alignment_preserves(&a->options), .sequences = PROBES};
     enum rb_status s = rb_alignment_motion(a, b, &c->motion, err);
     if (s != RB_OK) {
         free(c);

@@ -57,11 +57,11 @@ struct collect {
     struct rb_moments *moments;
 
     size_t slab_tokens;
-    size_t from, to;       /* sequences of the present slab */
-    size_t *spans;         /* (span_count + 1) first sequence of each */
+    size_t from, to; /* sequences of the present slab */
+    size_t *spans;   /* (span_count + 1) first sequence of each */
     size_t span_count;
-    size_t *rows_before;   /* (sequences + 1) feature rows before each sequence */
-    float *x[2];           /* (slab tokens, hidden_size) */
+    size_t *rows_before; /* (sequences + 1) feature rows before each sequence */
+    float *x[2];         /* (slab tokens, hidden_size) */
     size_t x_capacity;
     struct rb_weights weights[2], head_weights[2];
     struct stream streams[MAX_LAYER_TAPS];
@@ -199,8 +199,9 @@ static enum rb_status forward_item(const struct collect *c, int side, size_t spa
     struct rb_span sp = span_of(c, span);
     size_t n = rb_span_tokens(&sp), d = c->config->hidden_size;
     float *x = x_of(c, side, span), *out[SRC_HEAD + 1] = {0};
-    float *pivot = rb_scratch_alloc(scratch, c->config->intermediate_size > d
-                                                 ? c->config->intermediate_size : d, sizeof(float));
+    float *pivot = rb_scratch_alloc(
+        scratch, c->config->intermediate_size > d ? c->config->intermediate_size : d,
+        sizeof(float));
     bool deeper = c->layer + 1 < c->config->num_hidden_layers;
     if (pivot == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for features");
@@ -343,8 +344,8 @@ static enum rb_status begin_weights(struct collect *c, uint32_t layer, struct rb
     enum rb_status s = RB_OK;
     for (int side = 0; side < 2 && s == RB_OK; side++) {
         c->head_weights[side].item_count = 0;
-        s = rb_weights_begin(&c->weights[side], &c->blend[side], RB_QUERY_WEIGHT,
-                             RB_OUTPUT_LN_BIAS, layer, err);
+        s = rb_weights_begin(&c->weights[side], &c->blend[side], RB_QUERY_WEIGHT, RB_OUTPUT_LN_BIAS,
+                             layer, err);
         if (s == RB_OK && (c->taps & 1U << RB_TAP_HEAD) && c->from == 0 &&
             layer + 1 == c->config->num_hidden_layers)
             s = rb_weights_begin(&c->head_weights[side], &c->blend[side],
@@ -460,7 +461,8 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
     struct collect *c = (struct collect *)p;
     enum rb_status s = RB_OK;
     uint32_t layers = c->config->num_hidden_layers;
-    if (c->begun && (c->round == ROUND_EMBED || (c->round == ROUND_MOMENTS && c->layer + 1 < layers))) {
+    if (c->begun &&
+        (c->round == ROUND_EMBED || (c->round == ROUND_MOMENTS && c->layer + 1 < layers))) {
         c->layer += c->round == ROUND_MOMENTS;
         c->round = ROUND_FORWARD;
         s = begin_streams(c, err);
@@ -499,8 +501,7 @@ static double item_cost(const struct rb_program *p, size_t item)
     if (c->round != ROUND_MOMENTS || item >= c->tile_count)
         return 0;
     const struct stream *st = &c->streams[c->tiles[item].stream];
-    return 2.0 * c->tiles[item].rows * st->tap->size *
-           (double)rows_between(c, st, c->from, c->to);
+    return 2.0 * c->tiles[item].rows * st->tap->size * (double)rows_between(c, st, c->from, c->to);
 }
 
 static void collect_free(struct rb_program *p)
@@ -535,9 +536,12 @@ static size_t list_kinds(const struct rb_config *c, unsigned taps, struct kind *
 {
     uint32_t l = c->num_hidden_layers, d = c->hidden_size;
     const struct kind all[] = {
-        {RB_TAP_FF, l, c->intermediate_size, "layer.%u.ff"}, {RB_TAP_MHA, l, d, "layer.%u.mha"},
-        {RB_TAP_Q, l, d, "layer.%u.q"},                      {RB_TAP_K, l, d, "layer.%u.k"},
-        {RB_TAP_RESIDUAL, 2 * l + 1, d, "residual.%u"},      {RB_TAP_HEAD, 1, d, "head"},
+        {RB_TAP_FF, l, c->intermediate_size, "layer.%u.ff"},
+        {RB_TAP_MHA, l, d, "layer.%u.mha"},
+        {RB_TAP_Q, l, d, "layer.%u.q"},
+        {RB_TAP_K, l, d, "layer.%u.k"},
+        {RB_TAP_RESIDUAL, 2 * l + 1, d, "residual.%u"},
+        {RB_TAP_HEAD, 1, d, "head"},
     };
     size_t n = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -608,7 +612,8 @@ static size_t slab_size(const struct rb_config *c, unsigned taps, uint64_t token
     return slabs > 0 ? (size_t)(tokens + slabs - 1) / slabs : 1;
 }
 
-static double plan_cost(const struct rb_config *c, unsigned taps, double tokens, double layers_flops)
+static double plan_cost(const struct rb_config *c, unsigned taps, double tokens,
+                        double layers_flops)
 {
     struct kind kinds[RB_TAP_HEAD + 1];
     size_t n = list_kinds(c, taps, kinds);

@@ -83,8 +83,8 @@ static enum rb_status write_taps(const struct rb_moments *m, struct rb_st_writer
         struct rb_tap *t = &m->taps[i];
         for (size_t k = 0; k < ARRAYS; k++) {
             size_t n = arrays[k].matrix ? (size_t)t->size * t->size : t->size;
-            enum rb_status s = rb_st_writer_write(w, i * ARRAYS + k, 0, *array_of(t, k),
-                                                  n * sizeof(double), err);
+            enum rb_status s =
+                rb_st_writer_write(w, i * ARRAYS + k, 0, *array_of(t, k), n * sizeof(double), err);
             if (s != RB_OK)
                 return s;
         }
@@ -144,8 +144,8 @@ static enum rb_status load_tap(const struct rb_safetensors *st, const struct rb_
     struct rb_tap t = {0};
     int kind = -1;
     if (strlen(entry->key) >= sizeof t.name ||
-        sscanf(entry->value, "%d %" SCNu32 " %" SCNu32 " %lf", &kind, &t.layer, &t.size,
-               &t.rows) != 4 ||
+        sscanf(entry->value, "%d %" SCNu32 " %" SCNu32 " %lf", &kind, &t.layer, &t.size, &t.rows) !=
+            4 ||
         kind < RB_TAP_FF || kind > RB_TAP_HEAD || !(t.rows >= 1))
         return rb_error_set(err, RB_ESAFETENSORS, "%s: metadata of tap '%s' cannot be read",
                             st->path, entry->key);

@@ -16,19 +16,19 @@ enum rb_tap_kind { RB_TAP_FF, RB_TAP_MHA, RB_TAP_Q, RB_TAP_K, RB_TAP_RESIDUAL, R
 struct rb_tap {
     char name[32]; /* "layer.3.ff", "layer.3.mha", "layer.3.q", "layer.3.k", "residual.5", "head" */
     enum rb_tap_kind kind;
-    uint32_t layer; /* residual: the index 0 … 2L */
-    uint32_t size;  /* d */
-    double rows;    /* n */
-    double *pivot_a, *pivot_b; /* (d) */
-    double *sum_a, *sum_b;     /* (d) shifted */
+    uint32_t layer;              /* residual: the index 0 … 2L */
+    uint32_t size;               /* d */
+    double rows;                 /* n */
+    double *pivot_a, *pivot_b;   /* (d) */
+    double *sum_a, *sum_b;       /* (d) shifted */
     double *square_a, *square_b; /* (d) shifted */
-    double *cross;             /* (d, d) shifted; rows: units of A */
+    double *cross;               /* (d, d) shifted; rows: units of A */
 };
 
 struct rb_moments {
     struct rb_tap *taps;
     size_t tap_count;
-    uint64_t tokens; /* rows of features by METHOD 2: what the report calls tokens */
+    uint64_t tokens;               /* rows of features by METHOD 2: what the report calls tokens */
     struct rb_safetensors *mapped; /* where the arrays live when loaded; else NULL */
 };
 

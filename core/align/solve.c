@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct head_work { /* one layer's d_h x d_h problems */
+struct head_work {   /* one layer's d_h x d_h problems */
     uint32_t *inner; /* (heads of A, heads of B, d_h) */
     float *value;    /* (heads of A, heads of B) */
 };
@@ -31,7 +31,9 @@ struct solve {
     struct rb_similarity_source *sources; /* one per group */
     const struct rb_tap **taps;           /* what the sources point into */
     struct head_work *work;               /* (layers), with heads permuted or monotonic */
-    struct match { uint32_t group, head; } *matches;
+    struct match {
+        uint32_t group, head;
+    } * matches;
     size_t match_count;
     uint32_t *mha_groups; /* (layers) */
     size_t mha_count;
@@ -59,8 +61,8 @@ static enum rb_status match_whole(const struct solve *s, uint32_t group, struct 
     float *c = rb_scratch_alloc(&w->scratch, d * d, sizeof(float));
     if (c == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of group '%s'", g->name);
-    enum rb_status st = rb_similarity_rows(&s->sources[group], s->options.similarity, 0, d, c,
-                                           &w->scratch, err);
+    enum rb_status st =
+        rb_similarity_rows(&s->sources[group], s->options.similarity, 0, d, c, &w->scratch, err);
     absolute(s, c, d * d);
     if (st == RB_OK)
         st = rb_assignment_solve(c, d, d, g->index, &g->score, w, err);
@@ -107,8 +109,8 @@ static enum rb_status assign_heads(const struct solve *s, struct rb_group *g, st
     }
     for (size_t h = 0; h < heads; h++)
         for (size_t u = 0; u < dh; u++)
-            g->index[h * dh + u] = (uint32_t)(g->heads[h] * dh) +
-                                   hw->inner[(h * heads + g->heads[h]) * dh + u];
+            g->index[h * dh + u] =
+                (uint32_t)(g->heads[h] * dh) + hw->inner[(h * heads + g->heads[h]) * dh + u];
     return RB_OK;
 }
 
@@ -148,8 +150,8 @@ static enum rb_status add_score(const struct solve *s, uint32_t group, struct rb
     float *c = rb_scratch_alloc(&w->scratch, d * d, sizeof(float));
     if (c == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of group '%s'", g->name);
-    enum rb_status st = rb_similarity_rows(&s->sources[group], s->options.similarity, 0, d, c,
-                                           &w->scratch, err);
+    enum rb_status st =
+        rb_similarity_rows(&s->sources[group], s->options.similarity, 0, d, c, &w->scratch, err);
     absolute(s, c, d * d);
     g->score = 0;
     for (size_t i = 0; i < d; i++)
@@ -201,8 +203,8 @@ static enum rb_status report(const struct solve *s, uint32_t group, struct rb_wo
     float *c = rb_scratch_alloc(&w->scratch, d * d, sizeof(float));
     if (c == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the report of group '%s'", g->name);
-    enum rb_status st = rb_similarity_rows(&s->sources[group], RB_CORRELATION, 0, d, c, &w->scratch,
-                                           err);
+    enum rb_status st =
+        rb_similarity_rows(&s->sources[group], RB_CORRELATION, 0, d, c, &w->scratch, err);
     return st == RB_OK ? rb_report_fill(g, c, &w->scratch, err) : st;
 }
 
@@ -295,8 +297,8 @@ static struct rb_group *add_group(struct plan *p, const char *name, enum rb_axis
     (void)snprintf(g->name, sizeof g->name, "%s", name);
     g->axis = axis;
     g->layer = layer;
-    s->sources[i] = (struct rb_similarity_source){.taps = s->taps + p->tap_count,
-                                                  .pooled = axis == RB_AXIS_QK};
+    s->sources[i] =
+        (struct rb_similarity_source){.taps = s->taps + p->tap_count, .pooled = axis == RB_AXIS_QK};
     if (heads) {
         g->head_count = s->heads;
         g->heads = calloc(s->heads, sizeof *g->heads);

@@ -40,8 +40,8 @@ struct evaluate {
     enum stage stage;
     size_t slab_tokens, from, to;
 
-    float *rows;       /* (row_count, hidden_size) of the slab, what the head reads */
-    int32_t *targets;  /* (row_count) MLM */
+    float *rows;      /* (row_count, hidden_size) of the slab, what the head reads */
+    int32_t *targets; /* (row_count) MLM */
     size_t row_count, row_capacity;
     size_t tile, tile_count;
     struct tile_row *parts; /* (tile_count, row_count) */
@@ -85,14 +85,15 @@ static enum rb_status tile_item(struct evaluate *e, size_t item, struct rb_scrat
 {
     const struct rb_kernels *k = rb_kernels();
     size_t d = e->config->hidden_size, first = item * e->tile;
-    size_t width = e->config->vocab_size - first < e->tile ? e->config->vocab_size - first : e->tile;
+    size_t width =
+        e->config->vocab_size - first < e->tile ? e->config->vocab_size - first : e->tile;
     float *weight = rb_scratch_alloc(scratch, width * d, sizeof(float));
     float *bias = rb_scratch_alloc(scratch, width, sizeof(float));
     float *logits = rb_scratch_alloc(scratch, ROWS * width, sizeof(float));
     if (weight == NULL || bias == NULL || logits == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a tile of the decoder");
-    enum rb_status s = rb_blend_rows(&e->blend, RB_DECODER_WEIGHT, 0, first, width, weight, scratch,
-                                     err);
+    enum rb_status s =
+        rb_blend_rows(&e->blend, RB_DECODER_WEIGHT, 0, first, width, weight, scratch, err);
     if (s == RB_OK)
         s = rb_blend_rows(&e->blend, RB_DECODER_BIAS, 0, first, width, bias, scratch, err);
     if (s != RB_OK)
@@ -128,8 +129,7 @@ static void classify(struct evaluate *e, size_t sequence, const float *logits, s
         sum += exp((double)logits[c] - (double)logits[best]);
     e->truth[sequence] = (uint32_t)label;
     e->predicted[sequence] = (uint32_t)best;
-    e->losses[sequence] =
-        log(sum) + (double)logits[best] - (double)logits[(uint32_t)label];
+    e->losses[sequence] = log(sum) + (double)logits[best] - (double)logits[(uint32_t)label];
 }
 
 /* The classifier over one chunk of sequences of the slab, in the item that pooled it. */
@@ -143,8 +143,8 @@ static enum rb_status classify_item(struct evaluate *e, size_t item, struct rb_s
     float *logits = rb_scratch_alloc(scratch, n * labels, sizeof(float));
     if (weight == NULL || bias == NULL || logits == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the classifier");
-    enum rb_status s = rb_blend_rows(&e->blend, RB_CLASSIFIER_WEIGHT, 0, 0, labels, weight, scratch,
-                                     err);
+    enum rb_status s =
+        rb_blend_rows(&e->blend, RB_CLASSIFIER_WEIGHT, 0, 0, labels, weight, scratch, err);
     if (s == RB_OK)
         s = rb_blend_rows(&e->blend, RB_CLASSIFIER_BIAS, 0, 0, labels, bias, scratch, err);
     if (s != RB_OK)
@@ -311,7 +311,8 @@ void rb_evaluate_estimate(const struct rb_config *c, const struct rb_evaluate_op
     double length = o->task == RB_TASK_MLM ? o->block_size : o->max_length;
     double layer = n * (8 * d * d + 4 * d * inner) + 4 * d * n * length;
     double last = n * 4 * d * d + (double)predicted * (4 * d * d + 4 * d * inner + 4 * d * length);
-    *ret_cost = layer * (c->num_hidden_layers - 1) + last + head_cost(c, o->task, (double)predicted);
+    *ret_cost =
+        layer * (c->num_hidden_layers - 1) + last + head_cost(c, o->task, (double)predicted);
     *ret_buffer_bytes = slab * c->hidden_size * sizeof(float) +
                         2 * rb_weights_layer_floats(c) * sizeof(float) +
                         rows * (c->hidden_size * sizeof(float) + tiles * sizeof(struct tile_row));
@@ -342,7 +343,8 @@ enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_eva
         return rb_error_set(err, RB_ENOMEM, "no memory for %zu losses", e->loss_count);
     }
     enum rb_reads reads = is_mlm(e) ? RB_READ_TARGETS : RB_READ_FIRST;
-    rb_trunk_init(&e->trunk, &e->blend, s, reads, is_mlm(e) ? RB_TRANSFORM_WEIGHT : RB_POOLER_WEIGHT,
+    rb_trunk_init(&e->trunk, &e->blend, s, reads,
+                  is_mlm(e) ? RB_TRANSFORM_WEIGHT : RB_POOLER_WEIGHT,
                   is_mlm(e) ? RB_TRANSFORM_LN_BIAS : RB_POOLER_BIAS);
     e->program.total_cost = rb_trunk_flops(e->config, s, reads, 0, s->count) +
                             head_cost(e->config, o->task, (double)e->loss_count);
@@ -396,8 +398,10 @@ enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *r
         square += (e->losses[i] - point.loss) * (e->losses[i] - point.loss);
     point.standard_error = n > 1 ? sqrt(square / (n - 1) / n) : 0;
     if (!isfinite(point.loss))
-        return rb_error_set(err, RB_ENUMERIC, "the loss at lambda = %g is %g: a weight is not "
-                            "finite, or activations overflow", point.lambda, point.loss);
+        return rb_error_set(err, RB_ENUMERIC,
+                            "the loss at lambda = %g is %g: a weight is not "
+                            "finite, or activations overflow",
+                            point.lambda, point.loss);
     fill_metrics(e, &point);
     *ret = point;
     return RB_OK;
@@ -414,25 +418,32 @@ enum rb_status rb_evaluate_check(const struct rb_model *m, const struct rb_evalu
                                  "task 'mlm' needs an MLM head (cls.predictions), the model has %s",
                                  m->head == RB_HEAD_NONE ? "no head" : "a classifier");
     if (m->head != RB_HEAD_CLASSIFIER)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task", "task '%s' needs a classification head "
-                           "(classifier.weight), the model has %s", rb_task_names[o->task],
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+                           "task '%s' needs a classification head "
+                           "(classifier.weight), the model has %s",
+                           rb_task_names[o->task],
                            m->head == RB_HEAD_NONE ? "no head" : "an MLM head");
     if (o->task == RB_TASK_REGRESSION && labels != 1)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task", "task 'regression' needs a head with 1 "
-                           "label, the model's has %u", labels);
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+                           "task 'regression' needs a head with 1 "
+                           "label, the model's has %u",
+                           labels);
     if (o->task == RB_TASK_CLASSIFICATION && labels < 2)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task", "task 'classification' needs a head "
-                           "with 2 labels or more, the model's has %u", labels);
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+                           "task 'classification' needs a head "
+                           "with 2 labels or more, the model's has %u",
+                           labels);
     for (size_t i = 0; s != NULL && i < s->count; i++) {
         double label = s->labels != NULL ? s->labels[i] : (double)NAN;
-        bool ok = o->task == RB_TASK_REGRESSION ? isfinite(label)
-                                                : label >= 0 && label < labels &&
-                                                      !(label > floor(label));
+        bool ok = o->task == RB_TASK_REGRESSION
+                      ? isfinite(label)
+                      : label >= 0 && label < labels && !(label > floor(label));
         if (!ok)
             return rb_error_at(err, RB_EDATASET, "/evaluate/dataset",
                                "line %llu: label %g: expected %s%u", (unsigned long long)s->rows[i],
-                               label, o->task == RB_TASK_REGRESSION ? "a finite number, for head "
-                                                                    : "an integer from 0 to ",
+                               label,
+                               o->task == RB_TASK_REGRESSION ? "a finite number, for head "
+                                                             : "an integer from 0 to ",
                                o->task == RB_TASK_REGRESSION ? labels : labels - 1);
     }
     return RB_OK;

@@ -23,8 +23,8 @@ extern const char *const rb_metric_names[];
 
 struct rb_evaluate_options {
     enum rb_task task;
-    uint32_t block_size;  /* mlm */
-    uint32_t max_blocks;  /* mlm; 0: all */
+    uint32_t block_size; /* mlm */
+    uint32_t max_blocks; /* mlm; 0: all */
     double mask_probability;
     uint64_t seed;
     uint32_t max_length;   /* classification, regression */

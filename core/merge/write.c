@@ -15,7 +15,7 @@ enum { PIECE_FLOATS = 1 << 20 };
 static const char DECODER[] = "cls.predictions.decoder.weight";
 static const char DECODER_BIAS[] = "cls.predictions.decoder.bias";
 
-struct output { /* one tensor of the file */
+struct output {                     /* one tensor of the file */
     const struct rb_tensor *source; /* A's; its name and shape */
     const char *name;
     bool raw; /* copied byte for byte */
@@ -72,7 +72,8 @@ static bool locate(const struct rb_model *a, const struct rb_tensor *t, struct o
         return true;
     }
     for (enum rb_role r = 0; r < RB_ROLE_COUNT; r++)
-        for (uint32_t l = 0; l < (a->arch->rows[r].per_layer ? a->config.num_hidden_layers : 1); l++)
+        for (uint32_t l = 0; l < (a->arch->rows[r].per_layer ? a->config.num_hidden_layers : 1);
+             l++)
             if (rb_model_tensor(a, r, l) == t && (r != RB_DECODER_WEIGHT || a->decoder_stored)) {
                 ret->role = r;
                 ret->layer = l;
@@ -151,8 +152,8 @@ static enum rb_status write_piece(struct write *w, const struct piece *p,
     void *encoded = rb_scratch_alloc(scratch, n, size);
     if (values == NULL || encoded == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write tensor '%s'", o->name);
-    enum rb_status s = rb_blend_rows(&w->blend, o->role, o->layer, p->first, p->rows, values,
-                                     scratch, err);
+    enum rb_status s =
+        rb_blend_rows(&w->blend, o->role, o->layer, p->first, p->rows, values, scratch, err);
     if (s != RB_OK)
         return s;
     rb_dtype_from_f32(o->dtype, values, encoded, n);
@@ -258,10 +259,8 @@ enum rb_status rb_write_new(const struct rb_blend *blend, enum rb_output_dtype d
 
 json_t *rb_write_config(const struct rb_blend *blend, enum rb_output_dtype dtype)
 {
-    static const char *const names[] = {[RB_F64] = "float64",
-                                        [RB_F32] = "float32",
-                                        [RB_F16] = "float16",
-                                        [RB_BF16] = "bfloat16"};
+    static const char *const names[] = {
+        [RB_F64] = "float64", [RB_F32] = "float32", [RB_F16] = "float16", [RB_BF16] = "bfloat16"};
     json_t *config = json_deep_copy(blend->a->checkpoint.config);
     if (config == NULL)
         return NULL;

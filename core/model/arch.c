@@ -9,8 +9,7 @@
  * output; while it is tied, both follow residual.0, which keeps the tie. */
 static const struct rb_tensor_row bert_rows[RB_ROLE_COUNT] = {
 #define ROW(role, name, alias, rows, columns, row_axis, column_axis, per_layer, outside, need)     \
-    [role] = {role,        name,      alias,   rows, columns, row_axis,                           \
-              column_axis, per_layer, outside, need}
+    [role] = {role, name, alias, rows, columns, row_axis, column_axis, per_layer, outside, need}
 #define ONCE(role, name, rows, columns, row_axis, column_axis)                                     \
     ROW(role, name, NULL, rows, columns, row_axis, column_axis, false, false, RB_ALWAYS)
 #define EACH(role, name, rows, columns, row_axis, column_axis)                                     \
@@ -22,8 +21,8 @@ static const struct rb_tensor_row bert_rows[RB_ROLE_COUNT] = {
          RB_AXIS_FIXED, RB_AXIS_RES_FIRST),
     ONCE(RB_POSITION_EMBEDDINGS, "embeddings.position_embeddings.weight", RB_DIM_POSITIONS,
          RB_DIM_HIDDEN, RB_AXIS_FIXED, RB_AXIS_RES_FIRST),
-    ONCE(RB_TYPE_EMBEDDINGS, "embeddings.token_type_embeddings.weight", RB_DIM_TYPES,
-         RB_DIM_HIDDEN, RB_AXIS_FIXED, RB_AXIS_RES_FIRST),
+    ONCE(RB_TYPE_EMBEDDINGS, "embeddings.token_type_embeddings.weight", RB_DIM_TYPES, RB_DIM_HIDDEN,
+         RB_AXIS_FIXED, RB_AXIS_RES_FIRST),
     NORM(RB_EMBEDDINGS_LN_WEIGHT, "embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma",
          RB_AXIS_RES_FIRST, false, false, RB_ALWAYS),
     NORM(RB_EMBEDDINGS_LN_BIAS, "embeddings.LayerNorm.bias", "embeddings.LayerNorm.beta",
@@ -60,14 +59,14 @@ static const struct rb_tensor_row bert_rows[RB_ROLE_COUNT] = {
          RB_AXIS_RES_OUT, true, false, RB_ALWAYS),
     NORM(RB_OUTPUT_LN_BIAS, LAYER "output.LayerNorm.bias", LAYER "output.LayerNorm.beta",
          RB_AXIS_RES_OUT, true, false, RB_ALWAYS),
-    ROW(RB_POOLER_WEIGHT, "pooler.dense.weight", NULL, RB_DIM_HIDDEN, RB_DIM_HIDDEN,
-        RB_AXIS_POOLER, RB_AXIS_RES_LAST, false, false, RB_WITH_CLASSIFIER),
+    ROW(RB_POOLER_WEIGHT, "pooler.dense.weight", NULL, RB_DIM_HIDDEN, RB_DIM_HIDDEN, RB_AXIS_POOLER,
+        RB_AXIS_RES_LAST, false, false, RB_WITH_CLASSIFIER),
     ROW(RB_POOLER_BIAS, "pooler.dense.bias", NULL, RB_DIM_HIDDEN, RB_DIM_NONE, RB_AXIS_POOLER,
         RB_AXIS_FIXED, false, false, RB_WITH_CLASSIFIER),
     ROW(RB_TRANSFORM_WEIGHT, "cls.predictions.transform.dense.weight", NULL, RB_DIM_HIDDEN,
         RB_DIM_HIDDEN, RB_AXIS_TRANSFORM, RB_AXIS_RES_LAST, false, true, RB_WITH_MLM),
-    ROW(RB_TRANSFORM_BIAS, "cls.predictions.transform.dense.bias", NULL, RB_DIM_HIDDEN,
-        RB_DIM_NONE, RB_AXIS_TRANSFORM, RB_AXIS_FIXED, false, true, RB_WITH_MLM),
+    ROW(RB_TRANSFORM_BIAS, "cls.predictions.transform.dense.bias", NULL, RB_DIM_HIDDEN, RB_DIM_NONE,
+        RB_AXIS_TRANSFORM, RB_AXIS_FIXED, false, true, RB_WITH_MLM),
     NORM(RB_TRANSFORM_LN_WEIGHT, "cls.predictions.transform.LayerNorm.weight",
          "cls.predictions.transform.LayerNorm.gamma", RB_AXIS_TRANSFORM, false, true, RB_WITH_MLM),
     NORM(RB_TRANSFORM_LN_BIAS, "cls.predictions.transform.LayerNorm.bias",
@@ -137,12 +136,16 @@ static enum rb_status read_size(const char *label, const json_t *json, const cha
         return RB_OK;
     }
     if (!json_is_integer(v))
-        return rb_error_at(err, RB_ECONFIG, key, "%s: \"%s\": expected an integer from 1 to %u, "
-                           "found %s", label, key, most, type_name(v));
+        return rb_error_at(err, RB_ECONFIG, key,
+                           "%s: \"%s\": expected an integer from 1 to %u, "
+                           "found %s",
+                           label, key, most, type_name(v));
     json_int_t n = json_integer_value(v);
     if (n < 1 || n > (json_int_t)most)
-        return rb_error_at(err, RB_ECONFIG, key, "%s: \"%s\": expected an integer from 1 to %u, "
-                           "found %" JSON_INTEGER_FORMAT, label, key, most, n);
+        return rb_error_at(err, RB_ECONFIG, key,
+                           "%s: \"%s\": expected an integer from 1 to %u, "
+                           "found %" JSON_INTEGER_FORMAT,
+                           label, key, most, n);
     *ret = (uint32_t)n;
     return RB_OK;
 }

@@ -42,53 +42,54 @@ enum rb_axis {
 enum rb_head { RB_HEAD_NONE, RB_HEAD_MLM, RB_HEAD_CLASSIFIER };
 
 enum rb_role { /* the tensors the forward pass names; order = BERT's table */
-    RB_WORD_EMBEDDINGS,
-    RB_POSITION_EMBEDDINGS,
-    RB_TYPE_EMBEDDINGS,
-    RB_EMBEDDINGS_LN_WEIGHT,
-    RB_EMBEDDINGS_LN_BIAS,
-    RB_QUERY_WEIGHT,
-    RB_QUERY_BIAS,
-    RB_KEY_WEIGHT,
-    RB_KEY_BIAS,
-    RB_VALUE_WEIGHT,
-    RB_VALUE_BIAS,
-    RB_ATTENTION_OUTPUT_WEIGHT,
-    RB_ATTENTION_OUTPUT_BIAS,
-    RB_ATTENTION_LN_WEIGHT,
-    RB_ATTENTION_LN_BIAS,
-    RB_INTERMEDIATE_WEIGHT,
-    RB_INTERMEDIATE_BIAS,
-    RB_OUTPUT_WEIGHT,
-    RB_OUTPUT_BIAS,
-    RB_OUTPUT_LN_WEIGHT,
-    RB_OUTPUT_LN_BIAS,
-    RB_POOLER_WEIGHT,
-    RB_POOLER_BIAS,
-    RB_TRANSFORM_WEIGHT,
-    RB_TRANSFORM_BIAS,
-    RB_TRANSFORM_LN_WEIGHT,
-    RB_TRANSFORM_LN_BIAS,
-    RB_DECODER_WEIGHT,
-    RB_DECODER_BIAS,
-    RB_CLASSIFIER_WEIGHT,
-    RB_CLASSIFIER_BIAS,
-    RB_NEXT_SENTENCE_WEIGHT,
-    RB_NEXT_SENTENCE_BIAS,
-    RB_ROLE_COUNT
+               RB_WORD_EMBEDDINGS,
+               RB_POSITION_EMBEDDINGS,
+               RB_TYPE_EMBEDDINGS,
+               RB_EMBEDDINGS_LN_WEIGHT,
+               RB_EMBEDDINGS_LN_BIAS,
+               RB_QUERY_WEIGHT,
+               RB_QUERY_BIAS,
+               RB_KEY_WEIGHT,
+               RB_KEY_BIAS,
+               RB_VALUE_WEIGHT,
+               RB_VALUE_BIAS,
+               RB_ATTENTION_OUTPUT_WEIGHT,
+               RB_ATTENTION_OUTPUT_BIAS,
+               RB_ATTENTION_LN_WEIGHT,
+               RB_ATTENTION_LN_BIAS,
+               RB_INTERMEDIATE_WEIGHT,
+               RB_INTERMEDIATE_BIAS,
+               RB_OUTPUT_WEIGHT,
+               RB_OUTPUT_BIAS,
+               RB_OUTPUT_LN_WEIGHT,
+               RB_OUTPUT_LN_BIAS,
+               RB_POOLER_WEIGHT,
+               RB_POOLER_BIAS,
+               RB_TRANSFORM_WEIGHT,
+               RB_TRANSFORM_BIAS,
+               RB_TRANSFORM_LN_WEIGHT,
+               RB_TRANSFORM_LN_BIAS,
+               RB_DECODER_WEIGHT,
+               RB_DECODER_BIAS,
+               RB_CLASSIFIER_WEIGHT,
+               RB_CLASSIFIER_BIAS,
+               RB_NEXT_SENTENCE_WEIGHT,
+               RB_NEXT_SENTENCE_BIAS,
+               RB_ROLE_COUNT
 };
 
 enum rb_need {
     RB_ALWAYS,
     RB_WITH_MLM,        /* needed when the head is RB_HEAD_MLM */
     RB_WITH_CLASSIFIER, /* needed when the head is RB_HEAD_CLASSIFIER */
-    RB_IF_PRESENT,      /* moved and merged where both checkpoints have it, read by no forward pass */
+    RB_IF_PRESENT, /* moved and merged where both checkpoints have it, read by no forward pass */
 };
 
 struct rb_tensor_row {
     enum rb_role role;
-    const char *name; /* "encoder.layer.%u.attention.self.query.weight"; without the family prefix */
-    const char *alias; /* another name for the same tensor, or NULL */
+    const char
+        *name; /* "encoder.layer.%u.attention.self.query.weight"; without the family prefix */
+    const char *alias;         /* another name for the same tensor, or NULL */
     enum rb_dim rows, columns; /* columns RB_DIM_NONE: a vector */
     enum rb_axis row_axis, column_axis;
     bool per_layer;
@@ -97,8 +98,8 @@ struct rb_tensor_row {
 };
 
 struct rb_architecture {
-    const char *model_type; /* config.json's "model_type" */
-    const char *prefix;     /* "bert."; checkpoints of the bare encoder leave it out */
+    const char *model_type;           /* config.json's "model_type" */
+    const char *prefix;               /* "bert."; checkpoints of the bare encoder leave it out */
     const struct rb_tensor_row *rows; /* indexed by role */
     size_t row_count;
     const char *const *ignored; /* name suffixes of buffers that are not weights; NULL-terminated */

@@ -23,8 +23,8 @@ enum rb_status rb_motion_init(struct rb_motion *m, uint32_t layers,
 void rb_motion_deinit(struct rb_motion *m);
 
 struct rb_blend {
-    const struct rb_model *a; /* may be NULL when lambda is 1 */
-    const struct rb_model *b; /* may be NULL when lambda is 0 */
+    const struct rb_model *a;       /* may be NULL when lambda is 1 */
+    const struct rb_model *b;       /* may be NULL when lambda is 0 */
     const struct rb_motion *motion; /* NULL: B as it is */
     double lambda;
 };

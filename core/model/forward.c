@@ -50,8 +50,8 @@ enum rb_status rb_forward_embed(const struct rb_blend *blend, const struct rb_se
     float *norm = rb_scratch_alloc(scratch, 2 * d, sizeof(float));
     if (more == NULL || ids == NULL || norm == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the embeddings of %zu tokens", n);
-    enum rb_status st = rb_blend_gather(blend, RB_WORD_EMBEDDINGS, s->ids + first, n, x, scratch,
-                                        err);
+    enum rb_status st =
+        rb_blend_gather(blend, RB_WORD_EMBEDDINGS, s->ids + first, n, x, scratch, err);
     for (size_t q = 0; q < span->count; q++)
         for (size_t t = span->starts[q]; t < span->starts[q + 1]; t++)
             ids[t - first] = (int32_t)(t - span->starts[q]);
@@ -90,12 +90,11 @@ static void attend(const struct attention *a, size_t head, size_t first, size_t 
     const struct rb_config *c = a->call->config;
     size_t d = c->hidden_size, dh = d / c->num_attention_heads, offset = head * dh;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)dh, 1.0f,
-                a->q + row * d + offset, (int)d, a->k + first * d + offset, (int)d, 0.0f,
-                a->scores, (int)n);
+                a->q + row * d + offset, (int)d, a->k + first * d + offset, (int)d, 0.0f, a->scores,
+                (int)n);
     rb_kernels()->softmax(a->scores, m, n, n, 1.0f / sqrtf((float)dh));
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)dh, (int)n, 1.0f,
-                a->scores, (int)n, a->v + first * d + offset, (int)d, 0.0f,
-                a->out + row * d + offset, (int)d);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)dh, (int)n, 1.0f, a->scores,
+                (int)n, a->v + first * d + offset, (int)d, 0.0f, a->out + row * d + offset, (int)d);
 }
 
 static void attend_all(const struct attention *a)
@@ -131,7 +130,8 @@ static void project(const float *x, size_t rows, size_t d, const struct rb_weigh
                     enum rb_role weight, float *y)
 {
     rb_linear(x, rows, d, w->w[weight], d, y);
-    rb_kernels()->add_bias(y, w->w[weight + 1], rows, d); /* the table has each bias after its weight */
+    rb_kernels()->add_bias(y, w->w[weight + 1], rows,
+                           d); /* the table has each bias after its weight */
 }
 
 static void keep(float *tap, const float *from, size_t floats)

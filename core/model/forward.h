@@ -15,7 +15,7 @@
  * so that a pool can share the work; a tensor that needs no work is used where it lies. */
 struct rb_weights {
     const float *w[RB_ROLE_COUNT];
-    float *buffer;       /* what the pointers that are not direct point into */
+    float *buffer; /* what the pointers that are not direct point into */
     size_t buffer_floats;
     struct rb_weights_item *items;
     size_t item_count, item_capacity;
@@ -96,6 +96,8 @@ void rb_linear(const float *x, size_t rows, size_t in, const float *w, size_t ou
  * nothing for padding. One layer over sequences of the given lengths. */
 double rb_layer_flops(const struct rb_config *c, const size_t *starts, size_t count);
 
-enum { RB_CHUNK_TOKENS = 512 }; /* 50-100 ms of a BERT-base layer; products are then at 0.97 of peak */
+enum {
+    RB_CHUNK_TOKENS = 512
+}; /* 50-100 ms of a BERT-base layer; products are then at 0.97 of peak */
 
 #endif

@@ -52,13 +52,17 @@ static enum rb_status check_tensor(const struct rb_model *m, const struct rb_ten
                             rb_config_dim(&m->config, row->columns)};
     uint32_t rank = row->columns == RB_DIM_NONE ? 1 : 2;
     if (!rb_dtype_is_float(t->dtype))
-        return rb_error_set(err, RB_ETENSOR, "%s: tensor '%s': expected F64, F32, F16 or BF16, "
-                            "found %s", m->checkpoint.path, t->name, rb_dtype_name(t->dtype));
+        return rb_error_set(err, RB_ETENSOR,
+                            "%s: tensor '%s': expected F64, F32, F16 or BF16, "
+                            "found %s",
+                            m->checkpoint.path, t->name, rb_dtype_name(t->dtype));
     if (t->rank == rank && t->shape[0] == expected[0] && (rank == 1 || t->shape[1] == expected[1]))
         return RB_OK;
     char want[64], found[256];
-    return rb_error_set(err, RB_ESHAPE, "%s: tensor '%s': config.json gives the shape %s, the file "
-                        "has %s", m->checkpoint.path, t->name,
+    return rb_error_set(err, RB_ESHAPE,
+                        "%s: tensor '%s': config.json gives the shape %s, the file "
+                        "has %s",
+                        m->checkpoint.path, t->name,
                         rb_shape_text(expected, rank, want, sizeof want),
                         rb_shape_text(t->shape, t->rank, found, sizeof found));
 }
@@ -70,7 +74,8 @@ static enum rb_status bind_row(struct rb_model *m, const struct rb_tensor_row *r
         &m->tensors[(size_t)row->role * m->config.num_hidden_layers + layer];
     const struct rb_tensor *t = find_row(m, row, layer);
     if (row->role == RB_DECODER_WEIGHT && m->head == RB_HEAD_MLM && !m->decoder_stored)
-        t = rb_model_tensor(m, RB_WORD_EMBEDDINGS, 0); /* tied: transformers ignores a stored copy */
+        t = rb_model_tensor(m, RB_WORD_EMBEDDINGS,
+                            0); /* tied: transformers ignores a stored copy */
     if (t == NULL) {
         if (!needed(m, row))
             return RB_OK;
@@ -100,9 +105,8 @@ static bool known_extra(const struct rb_model *m, const struct rb_tensor *t)
     for (size_t i = 0; m->arch->ignored[i] != NULL; i++)
         if (ends_with(t->name, m->arch->ignored[i]))
             return true;
-    return m->head == RB_HEAD_MLM &&
-           (strcmp(t->name, "cls.predictions.decoder.weight") == 0 ||
-            strcmp(t->name, "cls.predictions.decoder.bias") == 0);
+    return m->head == RB_HEAD_MLM && (strcmp(t->name, "cls.predictions.decoder.weight") == 0 ||
+                                      strcmp(t->name, "cls.predictions.decoder.bias") == 0);
 }
 
 static int compare_pointers(const void *x, const void *y)
@@ -125,9 +129,11 @@ static enum rb_status check_extras(const struct rb_model *m, struct rb_error *er
         const struct rb_tensor *t = m->checkpoint.tensors[i];
         if (bsearch(&t, bound, slots, sizeof bound[0], compare_pointers) == NULL &&
             !known_extra(m, t))
-            s = rb_error_set(err, RB_ETENSOR, "%s: tensor '%s' does not belong to architecture "
-                             "'%s' with %u layers: it could not be moved", m->checkpoint.path,
-                             t->name, m->arch->model_type, m->config.num_hidden_layers);
+            s = rb_error_set(err, RB_ETENSOR,
+                             "%s: tensor '%s' does not belong to architecture "
+                             "'%s' with %u layers: it could not be moved",
+                             m->checkpoint.path, t->name, m->arch->model_type,
+                             m->config.num_hidden_layers);
     }
     free(bound);
     return s;
@@ -183,8 +189,7 @@ void rb_model_deinit(struct rb_model *m)
     *m = (struct rb_model){0};
 }
 
-const struct rb_tensor *rb_model_tensor(const struct rb_model *m, enum rb_role role,
-                                        uint32_t layer)
+const struct rb_tensor *rb_model_tensor(const struct rb_model *m, enum rb_role role, uint32_t layer)
 {
     return m->tensors[(size_t)role * m->config.num_hidden_layers + layer];
 }
@@ -205,9 +210,8 @@ enum rb_status rb_models_equal(const struct rb_model *a, const struct rb_model *
         uint32_t a, b;
     } rows[] = {
 #define SAME(member) {#member, a->config.member, b->config.member}
-        SAME(vocab_size),        SAME(hidden_size),
-        SAME(num_hidden_layers), SAME(num_attention_heads),
-        SAME(intermediate_size), SAME(max_position_embeddings),
+        SAME(vocab_size),          SAME(hidden_size),       SAME(num_hidden_layers),
+        SAME(num_attention_heads), SAME(intermediate_size), SAME(max_position_embeddings),
         SAME(type_vocab_size),
 #undef SAME
     };
@@ -222,10 +226,9 @@ enum rb_status rb_models_equal(const struct rb_model *a, const struct rb_model *
         return rb_error_at(err, RB_EMODELS, "layer_norm_eps", "layer_norm_eps: %g in a, %g in b",
                            (double)a->config.layer_norm_eps, (double)b->config.layer_norm_eps);
     if (a->decoder_stored != b->decoder_stored)
-        return rb_error_at(err, RB_EMODELS, "tie_word_embeddings",
-                           "tie_word_embeddings: %s in a, %s in b",
-                           a->decoder_stored ? "false" : "true",
-                           b->decoder_stored ? "false" : "true");
+        return rb_error_at(
+            err, RB_EMODELS, "tie_word_embeddings", "tie_word_embeddings: %s in a, %s in b",
+            a->decoder_stored ? "false" : "true", b->decoder_stored ? "false" : "true");
     return RB_OK;
 }
 

@@ -9,11 +9,11 @@ struct rb_model {
     const struct rb_architecture *arch;
     struct rb_config config;
     enum rb_head head;
-    bool bare;                 /* names without the family prefix */
-    bool decoder_stored;       /* the decoder has a tensor of its own and is not tied */
-    struct rb_checkpoint checkpoint; /* owned */
+    bool bare;                        /* names without the family prefix */
+    bool decoder_stored;              /* the decoder has a tensor of its own and is not tied */
+    struct rb_checkpoint checkpoint;  /* owned */
     const struct rb_tensor **tensors; /* [role * num_hidden_layers + layer]; NULL where absent */
-    uint64_t parameters;       /* elements of all bound tensors; a tied decoder counts once */
+    uint64_t parameters; /* elements of all bound tensors; a tied decoder counts once */
 };
 
 /* Opens the folder, reads its config, binds every tensor of the table and checks its shape and

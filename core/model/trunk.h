@@ -1,6 +1,7 @@
-/* core/model/trunk.h: a whole model over a slab of sequences, in rounds: embeddings, then layer after
- * layer. While one layer's items run, the next layer's weights are brought to F32 beside them. What a
- * head needs comes out; heads are their owners' business (core/merge, core/align/certify.c). */
+/* core/model/trunk.h: a whole model over a slab of sequences, in rounds: embeddings, then layer
+ * after layer. While one layer's items run, the next layer's weights are brought to F32 beside
+ * them. What a head needs comes out; heads are their owners' business (core/merge,
+ * core/align/certify.c). */
 #ifndef RB_CORE_MODEL_TRUNK_H
 #define RB_CORE_MODEL_TRUNK_H
 
@@ -26,7 +27,7 @@ struct rb_trunk {
     struct rb_weights weights[2]; /* layer l lives in weights[l % 2] */
     uint32_t layer;               /* of the present round; 0 also while embedding */
     bool embedding;
-    uint32_t *rows; /* tokens read, relative to their span, span after span */
+    uint32_t *rows;    /* tokens read, relative to their span, span after span */
     size_t *first_row; /* (span_count + 1) where a span's begin in rows */
     size_t row_capacity;
 };
