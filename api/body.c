@@ -59,7 +59,8 @@ enum rb_status rb_body_parse(const char *text, size_t bytes, size_t max_bytes, j
     }
     json_error_t why;
     json_t *json = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    if (json == NULL && json_error_code(&why) == json_error_out_of_memory)
+    /* Where jansson runs out of memory it often says nothing at all, not even a line. */
+    if (json == NULL && (why.line < 0 || json_error_code(&why) == json_error_out_of_memory))
         return rb_error_set(err, RB_ENOMEM, "not enough memory to read the body");
     if (json == NULL)
         return rb_error_set(err, RB_EJSON, "line %d, column %d: %s", why.line,
