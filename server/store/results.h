@@ -41,7 +41,8 @@ struct rb_point_row {
 enum rb_status rb_point_add(struct rb_store *s, int64_t job, const struct rb_point_row *row,
                             int64_t at_ms, struct rb_event_row *ret_event,
                             struct rb_error *err) RB_MUST_CHECK;
-/* Aligned before control, each by index; bit for bit as added. The caller frees *ret: free(). */
+/* Aligned before control, each by index; numbers bit for bit as added
+ * (but for the sign of a zero). The caller frees *ret: free(). */
 enum rb_status rb_points_list(struct rb_store *s, int64_t job, struct rb_point_row **ret,
                               size_t *ret_count, struct rb_error *err) RB_MUST_CHECK;
 

@@ -203,11 +203,13 @@ enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to, str
     enum rb_status status = rb_store_begin(s, err);
     if (status != RB_OK)
         return status;
-    status = copy(s,
-                  "INSERT INTO stages (job, position, stage, product, seconds, finished_ms) "
-                  "SELECT ?2, position, stage, product, seconds, finished_ms FROM stages "
-                  "WHERE job = ?1 ORDER BY position ON CONFLICT DO NOTHING",
-                  from, to, err);
+    status =
+        copy(s,
+             "INSERT INTO stages (job, position, stage, product, seconds, finished_ms) "
+             "SELECT ?2, position + (SELECT coalesce(max(position), 0) FROM stages WHERE job = "
+             "?2), stage, product, seconds, finished_ms FROM stages "
+             "WHERE job = ?1 ORDER BY position ON CONFLICT DO NOTHING",
+             from, to, err);
     if (status == RB_OK)
         status = copy(s,
                       "INSERT INTO points (job, " POINT_COLUMNS ") SELECT ?2, " POINT_COLUMNS
