@@ -1,7 +1,6 @@
 # Included by server/CMakeLists.txt: puts openapi.yaml, openapi.json and the dashboard's files into
 # server_http, so that the binary needs no files beside it.
-file(GLOB_RECURSE dashboard RELATIVE ${PROJECT_SOURCE_DIR}/server/dashboard CONFIGURE_DEPENDS
-     ${PROJECT_SOURCE_DIR}/server/dashboard/*)
+include(${PROJECT_SOURCE_DIR}/server/dashboard/files.cmake) # dashboard_entries
 set(contract ${PROJECT_SOURCE_DIR}/openapi.yaml)
 set(contract_json ${CMAKE_CURRENT_BINARY_DIR}/openapi.json)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
@@ -18,9 +17,10 @@ add_custom_command(
   VERBATIM)
 set(entries "openapi.yaml=${contract}" "openapi.json=${contract_json}")
 set(inputs ${contract} ${contract_json})
-foreach(file ${dashboard})
-  list(APPEND entries "dashboard/${file}=${PROJECT_SOURCE_DIR}/server/dashboard/${file}")
-  list(APPEND inputs ${PROJECT_SOURCE_DIR}/server/dashboard/${file})
+foreach(entry ${dashboard_entries})
+  list(APPEND entries ${entry})
+  string(REGEX REPLACE "^[^=]*=" "" path ${entry})
+  list(APPEND inputs ${path})
 endforeach()
 set(embedded ${CMAKE_CURRENT_BINARY_DIR}/embedded_files.c)
 add_custom_command(

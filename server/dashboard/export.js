@@ -1,0 +1,130 @@
+// A comparison to take away: as CSV, as a picture, as one page that needs nothing else.
+import {root} from './api.js';
+import {css, download} from './dom.js';
+import {jobName, number, percent, plural} from './format.js';
+import {colourOf} from './overlay.js';
+
+const CURVES = ['aligned', 'control'];
+const stamp = () => new Date().toISOString().slice(0, 16).replace(/[:T]/g, '-');
+
+/* ---- CSV: a row per point ---- */
+
+/** A cell: quoted where it must be; text that a spreadsheet would run as a formula is defused. */
+function cell(value) {
+  const text = value === null || value === undefined ? '' : String(value);
+  const safe = typeof value === 'string' && /^[=+\-@\t]/.test(text) ? `'${text}` : text;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+export function csvOf({jobs, barriers, differing, fieldOf}) {
+  const metrics = [...new Set([...barriers.values()].flatMap(b => Object.keys(b.aligned.metrics)))];
+  const labels = [...new Set(jobs.flatMap(j => Object.keys(j.labels)))].sort();
+  const lines = [['job', 'name', ...labels.map(l => `label.${l}`), ...differing, 'curve', 'lambda',
+    'loss', 'standard_error', ...metrics]];
+  for (const job of jobs) {
+    const b = barriers.get(job.id);
+    const who = [job.id, job.name, ...labels.map(l => job.labels[l]),
+      ...differing.map(p => fieldOf(job, p))];
+    for (const c of b ? CURVES.filter(name => b[name]) : [])
+      b.lambdas.forEach((lambda, i) => {
+        if (b[c].loss[i] === null) return;
+        lines.push([...who, c, lambda, b[c].loss[i], b[c].standard_error[i],
+          ...metrics.map(m => b[c].metrics[m]?.[i])]);
+      });
+  }
+  return lines.map(l => l.map(cell).join(',')).join('\r\n') + '\r\n';
+}
+
+export const saveCsv = shown =>
+  download(`rebasind-${stamp()}.csv`, csvOf(shown), 'text/csv;charset=utf-8');
+
+/* ---- PNG: the chart with its legend, on paper ---- */
+
+export async function savePng(overlay, {groups, jobs, yName}) {
+  const plot = overlay.plot.plot;
+  if (!plot) throw new Error('There is no chart to save.');
+  const px = devicePixelRatio, source = plot.ctx.canvas, margin = 16 * px, row = 20 * px;
+  const canvas = document.createElement('canvas');
+  canvas.width = source.width + 2 * margin;
+  const ctx = canvas.getContext('2d');
+  const font = (weight, size) => (ctx.font = `${weight} ${size * px}px Inter, system-ui, sans-serif`);
+  // Where each entry of the legend goes, line by line.
+  font(400, 12);
+  let x = margin, y = margin + 2 * row;
+  const places = groups.map(g => {
+    const text = g.curves.length > 1 ? `${g.name} (${g.curves.length})` : g.name;
+    const width = ctx.measureText(text).width + 34 * px;
+    if (x > margin && x + width > canvas.width - margin) {
+      x = margin;
+      y += row;
+    }
+    const place = {text, x, y, colour: colourOf(g.colour)};
+    x += width;
+    return place;
+  });
+  canvas.height = y + row + source.height + margin;
+  ctx.fillStyle = css('--paper');
+  ctx.fillRect(0, 0, canvas.width, canvas.height);
+  ctx.fillStyle = css('--ink');
+  ctx.textBaseline = 'middle';
+  font(600, 15);
+  ctx.fillText(`${yName} along the path, ${plural(jobs.length, 'job')}`, margin, margin + row / 2);
+  font(400, 12);
+  for (const p of places) {
+    ctx.fillStyle = p.colour;
+    ctx.fillRect(p.x, p.y - 5 * px, 10 * px, 10 * px);
+    ctx.fillStyle = css('--ink');
+    ctx.fillText(p.text, p.x + 16 * px, p.y);
+  }
+  ctx.drawImage(source, margin, y + row);
+  const blob = await new Promise(resolve => canvas.toBlob(resolve, 'image/png'));
+  download(`rebasind-${stamp()}.png`, blob);
+}
+
+/* ---- HTML: uPlot, the data and a few lines that draw it, in one file ---- */
+
+const textOf = async name => (await fetch(new URL(`dashboard/${name}`, root))).text();
+
+/* "</script" inside JSON or a script would end it. */
+const inScript = text => text.replaceAll('</', '<\\/');
+
+const escape = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
+
+export async function htmlOf({jobs, groups, grid, yName, differing, fieldOf}) {
+  const [uplot, uplotCss, own, style] = await Promise.all(
+    ['uplot.js', 'uplot.css', 'standalone.js', 'standalone.css'].map(textOf));
+  const title = `${yName} along the path, ${plural(jobs.length, 'job')}`;
+  const data = {
+    yName,
+    grid,
+    groups: groups.map(g => ({name: g.name, colour: colourOf(g.colour), n: g.curves.length,
+      ...g.summary, curves: g.curves.map(c => ({name: c.name, xs: c.xs, ys: c.ys}))})),
+    heads: ['Job', 'Barrier', 'Over chord', 'Control', 'Reduction', ...differing],
+    rows: jobs.map(j => [jobName(j), number(j.summary.barrier_mean), number(j.summary.barrier_chord),
+      number(j.summary.control_barrier_mean), percent(j.summary.reduction),
+      ...differing.map(p => String(fieldOf(j, p) ?? '\u2013'))]),
+  };
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escape(title)}</title>
+<style>${uplotCss}${style}</style>
+</head>
+<body>
+<h1>${escape(title)}</h1>
+<p>Saved from rebasind on ${new Date().toISOString().slice(0, 10)}.</p>
+<div id="legend"></div>
+<div id="chart"></div>
+<table id="jobs"></table>
+<script type="application/json" id="data">${inScript(JSON.stringify(data))}</script>
+<script>${inScript(uplot)}</script>
+<script>${inScript(own)}</script>
+</body>
+</html>
+`;
+}
+
+export const saveHtml = async shown =>
+  download(`rebasind-${stamp()}.html`, await htmlOf(shown), 'text/html;charset=utf-8');

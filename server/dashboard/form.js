@@ -1,0 +1,251 @@
+// A form made from the API's own description of a body (JSON Schema in openapi.json): a field per
+// member with its default, bounds and help; what the daemon finds wrong is shown at the field by its
+// JSON pointer. A member left at its default is left out, so that the daemon decides.
+import {h, put} from './dom.js';
+
+/** Follows $ref; members beside it win. */
+export function resolve(schema, document) {
+  if (!schema.$ref) return schema;
+  const target = schema.$ref.slice(2).split('/').reduce((at, key) => at[key], document);
+  const {$ref, ...own} = schema;
+  return {...resolve(target, document), ...own};
+}
+
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+const pretty = key => key[0].toUpperCase() + key.slice(1).replaceAll('_', ' ');
+
+/** "**a** and `b`" as elements. */
+const prose = text => text.trim().split('`').map((part, i) => i % 2 ? h('code', {}, part) : part);
+
+function bounds(s) {
+  const low = s.minimum ?? s.exclusiveMinimum, high = s.maximum;
+  if (low === undefined && high === undefined) return '';
+  if (high === undefined || high >= 1e7) return `At least ${low}. `;
+  return `${s.exclusiveMinimum === undefined ? '' : 'Above '}${low} to ${high}. `;
+}
+
+/* ---- controls: {element, input, read(), write(value)}; read gives undefined for "as default" ---- */
+
+function textControl(id, props, parse, print) {
+  const input = h('input', {id, type: 'text', spellcheck: 'false', autocomplete: 'off', ...props});
+  return {
+    element: input,
+    input,
+    read: () => (input.value.trim() === '' ? undefined : parse(input.value.trim())),
+    write: value => (input.value = value === undefined ? '' : print(value)),
+  };
+}
+
+const asNumber = text => (text === '' || Number.isNaN(Number(text)) ? text : Number(text));
+
+const asNumbers = text => text.split(/[\s,;]+/).filter(Boolean).map(asNumber);
+
+function asLabels(text) {
+  return Object.fromEntries(text.split(/[\s,]+/).filter(Boolean).map(pair => {
+    const at = pair.search(/[:=]/);
+    return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+  }));
+}
+
+function choiceControl(id, options, schema) {
+  const input = h('select', {id}, options.map(([value, text]) => h('option', {value}, text)));
+  input.value = schema.default ?? '';
+  return {
+    element: input,
+    input,
+    read: () => (input.value === (schema.default ?? '') ? undefined : input.value),
+    write: value => {
+      // A name that is gone stays visible: the daemon says what is wrong with it.
+      if (value !== undefined && ![...input.options].some(o => o.value === value))
+        input.append(h('option', {value}, `${value} (not there)`));
+      input.value = value ?? schema.default ?? '';
+    },
+  };
+}
+
+function boxesControl(id, schema) {
+  const boxes = schema.items.enum.map(value => h('input', {type: 'checkbox', value,
+    checked: schema.default?.includes(value)}));
+  const all = () => boxes.filter(b => b.checked).map(b => b.value);
+  return {
+    element: h('div', {id, class: 'boxes', role: 'group'}, boxes.map(b => h('label', {}, b, b.value))),
+    input: boxes[0],
+    read: () => (same(all(), schema.default) ? undefined : all()),
+    write: value => boxes.forEach(b => (b.checked = (value ?? schema.default).includes(b.value))),
+  };
+}
+
+function switchControl(id, schema) {
+  const input = h('input', {id, type: 'checkbox', checked: schema.default});
+  return {
+    element: input,
+    input,
+    read: () => (input.checked === schema.default ? undefined : input.checked),
+    write: value => (input.checked = value ?? schema.default),
+  };
+}
+
+function controlOf(id, pointer, schema, names) {
+  const options = names(pointer);
+  if (options) return choiceControl(id, [['', 'Choose\u2026'], ...options], schema);
+  if (schema.enum)
+    return choiceControl(id, [...(schema.default === undefined ? [['', 'Choose\u2026']] : []),
+      ...schema.enum.map(v => [v, v === schema.default ? `${v} (default)` : v])], schema);
+  if (schema.type === 'boolean') return switchControl(id, schema);
+  if (schema.type === 'array' && schema.items.enum) return boxesControl(id, schema);
+  if (schema.type === 'array')
+    return textControl(id, {placeholder: schema.default?.length ? schema.default.join(', ') : 'none',
+      inputmode: 'decimal'}, asNumbers, v => v.join(', '));
+  if (schema.type === 'object')
+    return textControl(id, {placeholder: 'key:value key:value'}, asLabels, v =>
+      Object.entries(v).map(pair => pair.join(':')).join(' '));
+  if (schema.type === 'integer' || schema.type === 'number')
+    return textControl(id, {inputmode: 'decimal', class: 'short',
+      placeholder: schema.default === undefined ? '' : String(schema.default)}, asNumber, String);
+  return textControl(id, {maxlength: schema.maxLength}, t => t, String);
+}
+
+/* ---- the form ---- */
+
+export class Form {
+  /** names(pointer) -> [[value, text]] for members that name something of the daemon's;
+   * main: pointers shown at once, others wait under "More"; changed(): after every input. */
+  constructor(schema, document, {names, main, changed}) {
+    Object.assign(this, {document, names, main, changed});
+    this.fields = new Map(); // pointer -> {control, schema, element, fault, touched}
+    this.groups = new Map(); // pointer -> {on: checkbox or null, fault, element}
+    this.element = h('div', {class: 'form', oninput: e => this.#input(e)}, this.#members('', schema));
+    this.#arrange();
+  }
+
+  #members(pointer, schema) {
+    const shown = [], groups = [], rest = [];
+    for (const [key, raw] of Object.entries(schema.properties)) {
+      const own = resolve(raw, this.document), at = `${pointer}/${key}`;
+      const required = schema.required?.includes(key) ?? false;
+      if (own.properties) groups.push(this.#group(at, key, own, required));
+      else (this.main.has(at) ? shown : rest).push(this.#field(at, key, own, required));
+    }
+    const more = rest.length > 0 && h('details', {class: 'more'},
+      h('summary', {}, shown.length > 0 ? 'More' : 'Options'), h('div', {class: 'fields'}, rest));
+    return [h('div', {class: 'fields'}, shown), more, groups];
+  }
+
+  #group(pointer, key, schema, required) {
+    // Optional, but with members it cannot be without: a part to switch off as a whole.
+    const on = !required && schema.required
+      ? h('input', {type: 'checkbox', checked: true, class: 'whole'}) : null;
+    const fault = h('p', {class: 'fault', hidden: true});
+    const name = schema.title ?? pretty(key);
+    const body = h('div', {}, this.#members(pointer, schema));
+    const element = h('fieldset', {class: 'panel'},
+      h('legend', {}, on ? h('label', {}, on, name) : name),
+      h('p', {class: 'help'}, prose(schema.description ?? '')), fault, body);
+    this.groups.set(pointer, {on, fault, body});
+    return element;
+  }
+
+  #field(pointer, key, schema, required) {
+    const id = `f${pointer.replaceAll('/', '-')}`;
+    const control = controlOf(id, pointer, schema, this.names);
+    const fault = h('p', {class: 'fault', id: `${id}-fault`, hidden: true});
+    const help = h('p', {class: 'help', id: `${id}-help`}, prose(bounds(schema) +
+      (schema.description ?? '')));
+    control.input.setAttribute('aria-describedby', `${id}-help ${id}-fault`);
+    if (required) control.input.setAttribute('aria-required', 'true');
+    const name = schema.title ?? pretty(key);
+    const label = control.element.role === 'group' || control.element.getAttribute('role') === 'group'
+      ? h('span', {class: 'name', id: `${id}-name`}, name)
+      : h('label', {class: 'name', for: id}, name);
+    if (label.id) control.element.setAttribute('aria-labelledby', label.id);
+    const element = h('div', {class: `field${schema.type === 'boolean' ? ' switch' : ''}`,
+      'data-pointer': pointer}, label, control.element, help, fault);
+    this.fields.set(pointer, {control, schema, element, fault, touched: false});
+    return element;
+  }
+
+  #input(e) {
+    const field = this.fields.get(e.target.closest('.field')?.dataset.pointer);
+    if (field) field.touched = true;
+    this.#arrange();
+    this.changed();
+  }
+
+  /* Members that mean nothing with what is chosen are hidden, and left out. */
+  #arrange() {
+    for (const {on, body} of this.groups.values()) body.hidden = on ? !on.checked : false;
+    for (const [pointer, field] of this.fields) {
+      const parent = pointer.slice(0, pointer.lastIndexOf('/'));
+      const needs = Object.entries(field.schema['x-only-with'] ?? {});
+      const fits = needs.every(([key, wanted]) => {
+        const value = this.#effective(`${parent}/${key}`);
+        return [wanted].flat().some(w => Array.isArray(value) ? value.includes(w) : value === w);
+      });
+      // A job's permutations stand for all else in its group.
+      const reused = pointer !== `${parent}/from_job` &&
+        this.fields.get(`${parent}/from_job`)?.control.read() !== undefined;
+      field.element.hidden = !fits || reused;
+    }
+  }
+
+  #effective(pointer) {
+    const field = this.fields.get(pointer);
+    return field?.control.read() ?? field?.schema.default;
+  }
+
+  /** The body, without what is at its default. */
+  value() {
+    const result = {};
+    for (const [pointer, {control, element}] of this.fields) {
+      const keys = pointer.split('/').slice(1), last = keys.pop();
+      const group = this.groups.get(`/${keys[0]}`);
+      if (element.hidden || group?.on && !group.on.checked) continue;
+      const value = control.read();
+      if (value === undefined) continue;
+      keys.reduce((at, key) => (at[key] ??= {}), result)[last] = value;
+    }
+    return result;
+  }
+
+  /** Fills the form from a body. */
+  write(body) {
+    for (const [pointer, {control, schema}] of this.fields) {
+      const value = pointer.split('/').slice(1).reduce((at, key) => at?.[key], body);
+      control.write(same(value, schema.default) ? undefined : value);
+    }
+    for (const [pointer, {on}] of this.groups)
+      if (on) on.checked = body[pointer.slice(1)] !== undefined;
+    this.#arrange();
+  }
+
+  /** Shows [{pointer, detail}] at their fields; all: also at fields nobody has touched yet. Returns
+   * those that have no field. */
+  showFaults(faults, all) {
+    for (const place of [...this.fields.values(), ...this.groups.values()]) {
+      place.fault.hidden = true;
+      put(place.fault);
+      place.control?.input.removeAttribute('aria-invalid');
+    }
+    return faults.filter(({pointer, detail}) => !this.#showFault(pointer, detail, all));
+  }
+
+  #showFault(pointer, detail, all) {
+    // "/outputs/merged/3" belongs to the field of the list.
+    for (let at = pointer; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
+      const place = this.fields.get(at) ?? this.groups.get(at);
+      if (!place) continue;
+      if (place.control && !place.touched && !all) return true;
+      place.fault.append(h('span', {}, detail));
+      place.fault.hidden = false;
+      place.control?.input.setAttribute('aria-invalid', 'true');
+      place.element?.closest('details')?.setAttribute('open', '');
+      return true;
+    }
+    return false;
+  }
+
+  /** Puts the cursor where something is wrong. */
+  focusFault() {
+    this.element.querySelector('[aria-invalid]')?.focus();
+  }
+}

@@ -1,0 +1,311 @@
+// One job: its curve as it grows, what alignment found, and what can be done with it.
+import {curl, get, hasToken, remove, request, root} from './api.js';
+import {BarrierChart} from './charts.js';
+import {confirm} from './dialog.js';
+import {copyButton, download, h, put, setText} from './dom.js';
+import * as events from './events.js';
+import {bytes, count, duration, elapsed, jobName, number, percent, plural, shortId, time}
+  from './format.js';
+import {Heatmap} from './heatmap.js';
+import * as cells from './jobcells.js';
+import {headAssignment, Multiples} from './multiples.js';
+import {go, link, refine, title} from './router.js';
+import {attempt, fault, toast} from './shell.js';
+
+const SHAPES = {
+  flat: 'flat: no barrier to speak of',
+  hump: 'one hump',
+  m: 'm: worst towards both ends, better between',
+  valley: 'a valley: the middle is better than both ends',
+  monotone: 'monotone: from one end to the other',
+};
+
+const section = (heading, ...content) =>
+  h('section', {class: 'panel'}, h('h2', {}, heading), content);
+
+/** Name and value in two columns. */
+const facts = pairs => h('dl', {class: 'facts'}, pairs.filter(Boolean).map(([name, value, help]) =>
+  h('div', {}, h('dt', {title: help}, name), h('dd', {}, value))));
+
+/* ---- parts that are functions of the job ---- */
+
+function phases(job) {
+  const reached = cells.PHASES.indexOf(job.phase);
+  return h('ol', {class: 'phases', 'aria-label': 'Phases'}, cells.PHASES.map((p, i) => {
+    const took = job.timings[p];
+    const state = job.phase === p ? 'now' : took !== undefined || i < reached ? 'done' : 'ahead';
+    return h('li', {'data-state': state, 'aria-current': state === 'now' ? 'step' : null},
+      h('span', {}, p), h('span', {class: 'aside'}, took === undefined ? '' : duration(took)));
+  }));
+}
+
+function results(job, barrier) {
+  const s = job.summary, b = barrier?.aligned.barrier, c = barrier?.control?.barrier;
+  const at = (x, l) => [h('b', {}, number(x)),
+    l === undefined ? '' : h('span', {class: 'aside'}, ` at \u03bb ${number(l, 2)}`)];
+  return [
+    h('div', {class: 'headline'}, h('span', {class: 'big'}, percent(s.reduction)),
+      h('span', {}, s.reduction < 0 ? 'change for the worse against the control'
+        : 'of the control\u2019s barrier is gone')),
+    facts([
+      ['Barrier over mean', at(s.barrier_mean, b?.mean_lambda), 'max L(\u03bb) \u2212 \u00bd(L(0) + L(1))'],
+      ['\u2026 of the control', at(s.control_barrier_mean, c?.mean_lambda)],
+      ['Barrier over chord', at(s.barrier_chord, b?.chord_lambda), 'max over the straight line'],
+      ['\u2026 of the control', at(s.control_barrier_chord, c?.chord_lambda)],
+      ['Shape', SHAPES[barrier?.aligned.shape] ?? '\u2013'],
+    ]),
+  ];
+}
+
+function certificate({certificate: c}) {
+  if (!c) return h('p', {class: 'note'}, 'Nothing was moved, so there is nothing to certify.');
+  const words = c.equivalent ? 'Moved B computes the same function as B.'
+    : c.expected === false ? 'Moved B computes another function, as these options make it.'
+      : 'Moved B does not compute the same function as B.';
+  return h('div', {class: 'certificate', 'data-verdict': c.equivalent ? 'same'
+    : c.expected === false ? 'expected' : 'differs'},
+  h('p', {}, h('b', {}, words)),
+  facts([
+    ['Largest logit difference', c.max_abs_logit_difference.toExponential(1)],
+    ['Tolerance', c.tolerance.toExponential(0)],
+    ['Probed on', plural(c.sequences, 'sequence')],
+  ]));
+}
+
+function timings(job) {
+  const entries = Object.entries(job.timings);
+  const most = Math.max(...entries.map(e => e[1]), 1e-9);
+  const bar = s => {
+    const inner = h('div');
+    inner.style.width = `${100 * s / most}%`;
+    return h('div', {class: 'bar', 'aria-hidden': 'true'}, inner);
+  };
+  return h('table', {class: 'timings'}, h('caption', {class: 'unseen'}, 'Seconds in each phase'),
+    h('tbody', {}, entries.map(([phase, s]) => h('tr', {}, h('th', {scope: 'row'}, phase),
+      h('td', {class: 'wide'}, bar(s)), h('td', {class: 'figure'}, duration(s))))));
+}
+
+function about(job) {
+  return facts([
+    ['Created', time(job.created_at)],
+    ['Started', time(job.started_at)],
+    ['Finished', time(job.finished_at)],
+    job.started_at && ['Took', duration(elapsed(job.started_at, job.finished_at))],
+    job.attempt > 1 && ['Attempt', String(job.attempt)],
+    job.priority !== 0 && ['Priority', number(job.priority, 0)],
+    job.peak_bytes && ['Peak memory', bytes(job.peak_bytes)],
+    job.retry_of && ['Retry of', h('a', {href: link('job', job.retry_of)}, shortId(job.retry_of))],
+    ...job.inputs.map(i => [i.role.replaceAll('_', ' '), [i.name, i.sha256
+      ? h('code', {class: 'aside', title: i.sha256}, ` ${i.sha256.slice(0, 8)}`) : '']]),
+  ]);
+}
+
+/* A token travels only in a header, so a plain link does where there is none. */
+function artifacts(job) {
+  if (job.artifacts.length === 0)
+    return h('p', {class: 'note'}, cells.isOver(job) ? 'None.' : 'They come with the end of the job.');
+  const path = a => `v1/jobs/${job.id}/artifacts/${encodeURIComponent(a.name)}`;
+  const save = async a => download(a.name, await (await request('GET', path(a),
+    {headers: {Accept: '*/*'}})).blob());
+  return h('table', {class: 'artifacts'}, h('caption', {class: 'unseen'}, 'Artifacts'),
+    h('tbody', {}, job.artifacts.map(a => h('tr', {},
+      h('th', {scope: 'row'}, hasToken()
+        ? h('button', {type: 'button', class: 'plain', onclick: () => attempt(() => save(a))}, a.name)
+        : h('a', {href: new URL(path(a), root), download: a.name}, a.name)),
+      h('td', {class: 'figure'}, bytes(a.bytes)),
+      h('td', {class: 'figure'}, copyButton('curl', () => `${curl('GET', path(a))} -o ${a.name}`))))));
+}
+
+const spec = job => [
+  h('div', {class: 'buttons'}, copyButton('Copy as curl', () => curl('POST', 'v1/jobs', job.spec)),
+    copyButton('Copy as JSON', () => JSON.stringify(job.spec, null, 2)),
+    h('a', {class: 'button', href: link('new', '', {from: job.id})}, 'New job like this')),
+  h('pre', {class: 'scroll', tabindex: '0', 'aria-label': 'Spec'}, JSON.stringify(job.spec, null, 2)),
+];
+
+/* ---- the view ---- */
+
+export function mount(element, route) {
+  const id = route.id;
+  let job = null;
+  let barrier = null;
+  let chart = null;
+  let aligned = false; // permutations and correlations are shown
+  let group = route.params.get('group');
+  const heat = new Heatmap();
+  const stops = [];
+  title('Job');
+
+  /* -- the page, once the job is known -- */
+
+  const parts = Object.fromEntries(['head', 'fault', 'phases', 'progress', 'results', 'chart',
+    'alignment', 'certificate', 'timings', 'about', 'artifacts', 'spec'].map(n => [n, h('div')]));
+  const heading = h('h1', {tabindex: '-1'});
+  const alignment = h('div', {hidden: true}, parts.alignment);
+
+  function build() {
+    put(element, parts.head, parts.fault, parts.phases, parts.progress,
+      h('div', {class: 'columns'},
+        h('section', {class: 'panel main'}, h('h2', {}, 'Loss along the path'), parts.chart),
+        h('section', {class: 'panel side'}, h('h2', {}, 'Barrier'), parts.results)),
+      alignment,
+      h('div', {class: 'columns three'},
+        section('Certificate', parts.certificate),
+        section('Timings', parts.timings),
+        section('About', parts.about)),
+      h('div', {class: 'columns'},
+        h('section', {class: 'panel main'}, h('h2', {}, 'Spec'), parts.spec),
+        h('section', {class: 'panel side'}, h('h2', {}, 'Artifacts'), parts.artifacts)));
+    put(parts.spec, spec(job));
+    put(parts.certificate, h('p', {class: 'note'}, 'Not yet.'));
+    if (job.spec.evaluate) {
+      chart = new BarrierChart(job.spec.models);
+      put(parts.chart, chart.element);
+    } else put(parts.chart, h('p', {class: 'note'}, 'The spec has no evaluation, so there is no curve.'));
+  }
+
+  function show() {
+    if (element.firstChild !== parts.head) build();
+    title(jobName(job));
+    setText(heading, jobName(job));
+    put(parts.head, h('div', {class: 'head'}, cells.badge(job.status), heading, actions()),
+      h('p', {class: 'under'}, cells.models(job), ' ', cells.labels(job),
+        h('code', {class: 'id'}, job.id), copyButton('Copy id', job.id)));
+    put(parts.fault, job.error ? h('div', {class: 'fault', role: 'alert'}, h('b', {}, job.error.title),
+      h('p', {}, job.error.detail), job.error.retryable
+        ? h('p', {}, 'Trying again may help.') : null) : null);
+    put(parts.phases, phases(job));
+    cells.progress(parts.progress, {...job, error: null, status: job.status === 'failed' ? 'canceled'
+      : job.status});
+    put(parts.results, results(job, barrier));
+    put(parts.timings, timings(job));
+    put(parts.about, about(job));
+    put(parts.artifacts, artifacts(job));
+    parts.chart.setAttribute('aria-busy', String(!cells.isOver(job)));
+  }
+
+  function actions() {
+    const act = (label, f, kind = '') => h('button', {type: 'button', class: kind,
+      onclick: () => attempt(f)}, label);
+    return h('div', {class: 'buttons'},
+      job.spec.evaluate && h('a', {class: 'button', href: link('compare', '', {job: id})}, 'Compare'),
+      cells.isOver(job) ? [act('Retry', retry), act('Delete', drop, 'danger')]
+        : act(job.status === 'canceling' ? 'Canceling\u2026' : 'Cancel', cancel, 'danger'));
+  }
+
+  async function cancel() {
+    job = await (await request('POST', `v1/jobs/${id}/cancel`)).json();
+    show();
+  }
+
+  async function retry() {
+    const next = await (await request('POST', `v1/jobs/${id}/retry`)).json();
+    toast('Submitted again');
+    go(link('job', next.id));
+  }
+
+  async function drop() {
+    if (!(await confirm('Delete this job?', 'Its curve and artifacts are removed for good.', 'Delete')))
+      return;
+    await remove(`v1/jobs/${id}`);
+    go('#/jobs');
+  }
+
+  /* -- what alignment found -- */
+
+  const fullGroups = new Map();
+  const loadGroup = name => {
+    if (!fullGroups.has(name))
+      fullGroups.set(name, get(`v1/jobs/${id}/correlations/${encodeURIComponent(name)}`,
+        {matrix: true}));
+    return fullGroups.get(name);
+  };
+
+  const multiples = new Multiples(loadGroup, chooseGroup);
+
+  async function chooseGroup(name) {
+    group = name;
+    multiples.mark(name);
+    refine({group: name});
+    setText(heatHeading, `Correlation matrix of ${name}`);
+    await attempt(async () => heat.show(await loadGroup(name)));
+  }
+  const heatHeading = h('h2', {}, 'Correlation matrix');
+
+  async function loadAlignment() {
+    if (aligned) return;
+    aligned = true;
+    try {
+      const [permutations, correlations] = await Promise.all([
+        get(`v1/jobs/${id}/permutations`), get(`v1/jobs/${id}/correlations`)]);
+      put(parts.certificate, certificate(permutations));
+      if (correlations.groups.length === 0) return;
+      multiples.show(correlations);
+      const heads = headAssignment(permutations);
+      put(parts.alignment,
+        section('Matched correlations', h('p', {class: 'note'}, `${count(correlations.tokens)} samples. `,
+          'How strongly each unit of A correlates with the unit of B at its place, before and after ',
+          'matching. Choose a group for its matrix.'), multiples.element),
+        h('div', {class: 'columns even'}, h('section', {class: 'panel'}, heatHeading, heat.element),
+          heads && section('Head assignment', heads)));
+      alignment.hidden = false;
+      const names = correlations.groups.map(g => g.name);
+      const first = names.includes(group) ? group : names[0];
+      multiples.mark(first);
+      setText(heatHeading, `Correlation matrix of ${first}`);
+      heat.show(await loadGroup(first));
+    } catch (error) {
+      aligned = error.status === 404 && cells.isOver(job); // not there yet, or never
+      if (aligned) put(parts.certificate, h('p', {class: 'note'}, 'None: the job was not aligned.'));
+    }
+  }
+
+  const mayBeAligned = () => cells.isOver(job) || job.status === 'running' &&
+    cells.PHASES.indexOf(job.phase) >= cells.PHASES.indexOf('evaluating');
+
+  /* -- loading -- */
+
+  async function load() {
+    try {
+      const next = await get(`v1/jobs/${id}`);
+      if (job && next.version < job.version) return;
+      job = next;
+      barrier = job.spec.evaluate && job.status !== 'queued' ? await get(`v1/jobs/${id}/barrier`) : null;
+      show();
+      if (barrier) chart.load(barrier);
+      if (mayBeAligned()) loadAlignment();
+    } catch (error) {
+      if (job === null && error.name !== 'AbortError')
+        put(element, h('h1', {tabindex: '-1'}, 'Job'), fault(error),
+          h('p', {}, h('a', {href: '#/jobs'}, 'All jobs')));
+    }
+  }
+
+  const mine = f => event => {
+    if (event.job === id && job !== null) f(event.data);
+  };
+  stops.push(
+    events.listen('resync', load),
+    events.listen('status', mine(load)),
+    events.listen('point', mine(data => chart?.add(data))),
+    events.listen('progress', mine(({phase, ...progress}) => {
+      if (job.status !== 'running') return;
+      const moved = phase !== job.phase;
+      job = {...job, phase, progress};
+      if (moved) put(parts.phases, phases(job));
+      cells.progress(parts.progress, job);
+      if (moved && mayBeAligned()) loadAlignment();
+    })),
+  );
+  parts.progress.className = 'progress';
+
+  return {
+    ready: load(),
+    leave() {
+      stops.forEach(stop => stop());
+      chart?.destroy();
+      heat.destroy();
+      multiples.destroy();
+    },
+  };
+}

@@ -1,0 +1,409 @@
+// The list of jobs, live.
+import {get, remove, request} from './api.js';
+import {confirm} from './dialog.js';
+import {h, put, say, setText, throttle} from './dom.js';
+import * as events from './events.js';
+import {bytes, duration, elapsed, jobName, plural, shortId, time} from './format.js';
+import * as cells from './jobcells.js';
+import {go, link, refine, title} from './router.js';
+import {attempt, fault, toast} from './shell.js';
+import {compare, Table} from './table.js';
+
+const PAGE = 100;
+const CURVES_AT_ONCE = 50;
+
+const COLUMNS = [
+  {id: 'status', label: 'Status', value: j => j.status, order: j => cells.STATUSES.indexOf(j.status),
+    fill: (td, j) => put(td, cells.badge(j.status))},
+  {id: 'name', label: 'Name', value: j => j.name, order: jobName,
+    fill: (td, j) => put(td, cells.nameLink(j), h('span', {class: 'id'}, shortId(j.id)))},
+  {id: 'models', label: 'Models', rank: 2, help: 'A, and B which is moved onto it',
+    value: j => `${j.spec.models.a} ${j.spec.models.b}`,
+    order: j => `${j.spec.models.a} ${j.spec.models.b}`, fill: (td, j) => put(td, cells.models(j))},
+  {id: 'progress', label: 'Progress', value: j => `${j.status} ${j.progress.fraction} ` +
+    cells.progressText(j), fill: cells.progress},
+  {id: 'curve', label: 'Loss', rank: 2, help: 'Loss along the path: aligned, and the control',
+    value: j => curveKey(j), fill: (td, j) => put(td, cells.sparkline(curves.get(j.id)))},
+  {id: 'barrier', label: 'Barrier', figure: true, help: 'Loss barrier over the mean of both ends',
+    value: j => cells.barrierText(j.summary.barrier_mean), order: j => j.summary.barrier_mean},
+  {id: 'control', label: 'Control', figure: true, rank: 2, help: 'The same without alignment',
+    value: j => cells.barrierText(j.summary.control_barrier_mean),
+    order: j => j.summary.control_barrier_mean},
+  {id: 'reduction', label: 'Reduction', figure: true, help: '1 \u2212 barrier / control',
+    value: j => j.summary.reduction, order: j => j.summary.reduction, fill: cells.reduction},
+  {id: 'chord', label: 'Over chord', figure: true, extra: true,
+    help: 'Loss barrier over the straight line between both ends',
+    value: j => cells.barrierText(j.summary.barrier_chord), order: j => j.summary.barrier_chord},
+  {id: 'certificate', label: 'Certificate', extra: true,
+    help: 'Is moved B the same function as B?',
+    value: j => j.summary.equivalent === null ? '' : j.summary.equivalent ? 'same' : 'differs'},
+  {id: 'labels', label: 'Labels', rank: 3, value: j => JSON.stringify(j.labels),
+    order: j => Object.entries(j.labels).map(cells.labelText).join(' '),
+    fill: (td, j) => put(td, cells.labels(j))},
+  {id: 'priority', label: 'Priority', figure: true, extra: true, value: j => j.priority,
+    order: j => j.priority, server: 'priority'},
+  {id: 'created', label: 'Created', rank: 3, figure: true, value: j => time(j.created_at),
+    order: j => Date.parse(j.created_at), server: 'created_at'},
+  {id: 'updated', label: 'Updated', figure: true, extra: true, value: j => time(j.updated_at),
+    order: j => Date.parse(j.updated_at), server: 'updated_at'},
+  {id: 'took', label: 'Took', rank: 3, figure: true, help: 'From start to end',
+    value: j => duration(j.finished_at ? elapsed(j.started_at, j.finished_at) : NaN),
+    order: j => elapsed(j.started_at, j.finished_at)},
+  {id: 'memory', label: 'Memory', figure: true, extra: true, help: 'Peak of the job',
+    value: j => bytes(j.peak_bytes), order: j => j.peak_bytes},
+];
+const column = id => COLUMNS.find(c => c.id === id);
+const USUAL = COLUMNS.filter(c => !c.extra).map(c => c.id);
+
+/* What outlives a visit to another view. */
+const selected = new Set();
+const curves = new Map(); // job id -> {aligned, control, complete}
+export const known = new Map(); // job id -> job, for the comparison too
+
+function curveKey(job) {
+  const c = curves.get(job.id);
+  return c ? `${c.aligned.size} ${c.control.size}` : '';
+}
+
+/* ---- filters: URL <-> search box ---- */
+
+function filtersOf(params) {
+  const sort = params.get('sort') ?? '-created';
+  return {
+    status: params.getAll('status'),
+    label: params.getAll('label'),
+    model: params.get('model') ?? '',
+    words: params.get('q') ?? '',
+    by: sort.replace(/^-/, ''),
+    down: sort.startsWith('-'),
+    columns: params.get('columns')?.split(',').filter(column) ?? USUAL,
+  };
+}
+
+function paramsOf(f) {
+  const params = new URLSearchParams();
+  for (const s of f.status) params.append('status', s);
+  for (const l of f.label) params.append('label', l);
+  params.set('model', f.model);
+  params.set('q', f.words);
+  const sort = `${f.down ? '-' : ''}${f.by}`;
+  if (sort !== '-created') params.set('sort', sort);
+  if (f.columns.join() !== USUAL.join()) params.set('columns', f.columns.join());
+  return params;
+}
+
+const searchText = f =>
+  [...f.label, f.model && `model:${f.model}`, f.words].filter(Boolean).join(' ');
+
+function readSearch(text) {
+  const result = {label: [], model: '', words: []};
+  for (const word of text.split(/\s+/).filter(Boolean)) {
+    if (word.startsWith('model:')) result.model = word.slice(6);
+    else if (/^[a-z0-9][a-z0-9._-]*:./.test(word)) result.label.push(word);
+    else result.words.push(word);
+  }
+  return {...result, words: result.words.join(' ')};
+}
+
+const queryOf = f => ({
+  status: f.status,
+  label: f.label,
+  model: f.model,
+  sort: column(f.by)?.server ? `${f.down ? '-' : ''}${column(f.by).server}` : undefined,
+});
+
+function fits(job, f) {
+  const text = `${job.name ?? ''} ${job.id} ${job.spec.models.a} ${job.spec.models.b} ` +
+    Object.entries(job.labels).map(cells.labelText).join(' ');
+  return (f.status.length === 0 || f.status.includes(job.status)) &&
+    f.label.every(l => Object.entries(job.labels).some(pair => cells.labelText(pair) === l)) &&
+    (!f.model || job.spec.models.a === f.model || job.spec.models.b === f.model) &&
+    f.words.toLowerCase().split(/\s+/).every(w => text.toLowerCase().includes(w));
+}
+
+/* ---- the view ---- */
+
+export function mount(element, route) {
+  let f = filtersOf(route.params);
+  let ids = new Set(); // what the daemon listed, before the words
+  let next = null; // the token of the page after
+  let askedAt = 0;
+  let asking = null; // AbortController of the list under way
+  const dirty = new Set();
+  const stops = [];
+
+  /* -- the parts -- */
+
+  const search = h('input', {type: 'search', 'aria-label': 'Filter jobs', value: searchText(f),
+    placeholder: 'Filter: words, label:value, model:name', oninput: () => {
+      Object.assign(f, readSearch(search.value));
+      changed();
+    }});
+  const chips = h('div', {class: 'chips', role: 'group', 'aria-label': 'Status'},
+    cells.STATUSES.map(s => h('button', {type: 'button', class: 'chip', 'data-status': s,
+      onclick: () => {
+        f.status = f.status.includes(s) ? f.status.filter(x => x !== s) : [...f.status, s];
+        changed();
+      }}, s)));
+  const menu = h('details', {class: 'menu'}, h('summary', {}, 'Columns'), h('fieldset', {},
+    h('legend', {class: 'unseen'}, 'Columns'),
+    COLUMNS.map(c => h('label', {}, h('input', {type: 'checkbox', value: c.id, onchange: e => {
+      f.columns = COLUMNS.map(x => x.id).filter(id =>
+        id === c.id ? e.target.checked : f.columns.includes(id));
+      changed(false);
+    }}), c.label))));
+  const actions = h('div', {class: 'actions', role: 'group', 'aria-label': 'Selected jobs'});
+  const note = h('p', {class: 'note'});
+  const more = h('button', {type: 'button', onclick: () => load(true)}, 'Load more');
+  const problem = h('div');
+  const empty = h('div');
+
+  const table = new Table({
+    caption: 'Jobs',
+    columns: f.columns.map(column),
+    key: j => j.id,
+    open: j => go(link('job', j.id)),
+    selected,
+    onselect: showActions,
+    sorted: f,
+    onsort: id => {
+      f.down = f.by === id ? !f.down : Boolean(column(id).figure);
+      f.by = id;
+      changed();
+    },
+  });
+  put(element,
+    h('div', {class: 'head'}, h('h1', {tabindex: '-1'}, 'Jobs'), search, chips, menu,
+      h('a', {class: 'button primary', href: '#/new'}, 'New job')),
+    actions, problem, table.element, empty, h('div', {class: 'foot'}, note, more));
+  title('Jobs');
+
+  /* -- what shows -- */
+
+  function showFilters() {
+    for (const chip of chips.children)
+      chip.setAttribute('aria-pressed', f.status.includes(chip.dataset.status));
+    for (const box of menu.querySelectorAll('input')) box.checked = f.columns.includes(box.value);
+    table.element.classList.toggle('usual', f.columns.join() === USUAL.join());
+  }
+
+  function show() {
+    const order = column(f.by)?.order ?? column('created').order;
+    const rows = [...ids].map(id => known.get(id)).filter(j => j && fits(j, f));
+    rows.sort((a, b) => compare(order(a), order(b), f.down) || (a.id < b.id ? 1 : -1));
+    table.set(rows);
+    const partial = next && !column(f.by)?.server ? ', sorted among these' : '';
+    setText(note, rows.length === 0 ? ''
+      : `${plural(rows.length, 'job')}${next ? ` loaded, there are more${partial}` : ''}`);
+    more.hidden = !next;
+    showEmpty(rows.length);
+    showActions();
+  }
+
+  function showEmpty(n) {
+    table.element.hidden = n === 0;
+    const filtered = f.status.length + f.label.length > 0 || f.model || f.words;
+    if (n > 0 || askedAt === 0) put(empty);
+    else if (filtered) put(empty, h('p', {class: 'empty'}, 'No job fits the filter. ',
+      h('a', {href: '#/jobs'}, 'Show all')));
+    else put(empty, h('div', {class: 'empty'}, h('p', {}, 'No jobs yet.'),
+      h('p', {}, 'A job aligns model B to model A, walks from one to the other and measures the loss ',
+        'on the way. Begin with ', h('a', {href: '#/data'}, 'two models and a dataset'), ', then ',
+        h('a', {href: '#/new'}, 'submit a job'), '.')));
+  }
+
+  function showActions() {
+    const chosen = [...selected].map(id => known.get(id)).filter(Boolean);
+    if (chosen.length === 0) {
+      put(actions);
+      return;
+    }
+    const live = chosen.filter(j => !cells.isOver(j));
+    const over = chosen.filter(cells.isOver);
+    const act = (label, jobs, f) => jobs.length > 0 &&
+      h('button', {type: 'button', onclick: () => attempt(() => f(jobs))}, label,
+        jobs.length < chosen.length ? ` ${jobs.length}` : '');
+    put(actions, h('span', {}, `${plural(chosen.length, 'job')} selected`),
+      h('a', {class: 'button', href: compareLink(chosen)}, 'Compare'),
+      act('Cancel', live, cancel), act('Retry', over, retry), act('Delete', over, drop),
+      h('button', {type: 'button', class: 'quiet', onclick: () => table.deselect()}, 'Clear'));
+  }
+
+  /* A whole filtered list is compared by its filter: the link stays short. */
+  function compareLink(chosen) {
+    const everything = !next && chosen.length === table.rows.size && !f.words;
+    return everything && chosen.length > 20
+      ? link('compare', '', [...f.status.map(s => ['status', s]), ...f.label.map(l => ['label', l]),
+        ['model', f.model], ['all', '1']])
+      : link('compare', '', chosen.map(j => ['job', j.id]));
+  }
+
+  /* -- actions on many -- */
+
+  const each = (jobs, f) => Promise.all(jobs.map(f));
+
+  async function cancel(jobs) {
+    await each(jobs, j => request('POST', `v1/jobs/${j.id}/cancel`));
+    say(`Canceling ${plural(jobs.length, 'job')}`);
+  }
+
+  async function retry(jobs) {
+    await each(jobs, j => request('POST', `v1/jobs/${j.id}/retry`));
+    toast(`${plural(jobs.length, 'job')} submitted again`);
+  }
+
+  async function drop(jobs) {
+    if (!(await confirm(`Delete ${plural(jobs.length, 'job')}?`,
+      'Their curves and artifacts are removed for good.', 'Delete'))) return;
+    await each(jobs, async j => {
+      await remove(`v1/jobs/${j.id}`);
+      forget(j.id);
+    });
+    show();
+  }
+
+  function forget(id) {
+    ids.delete(id);
+    selected.delete(id);
+    known.delete(id);
+    curves.delete(id);
+  }
+
+  /* -- loading -- */
+
+  function changed(reload = true) {
+    refine(paramsOf(f));
+    showFilters();
+    table.setColumns(f.columns.map(column), f);
+    show();
+    if (reload) reloadSoon();
+  }
+  const reloadSoon = throttle(() => load(), 150);
+
+  /* on: the next page; else the list from its start, as many rows as there were. */
+  async function load(on = false) {
+    asking?.abort();
+    const mine = asking = new AbortController();
+    const query = {...queryOf(f), limit: on ? PAGE : Math.min(Math.max(PAGE, ids.size), 500),
+      page_token: on ? next : undefined};
+    try {
+      const started = Date.now();
+      const page = await get('v1/jobs', query, {signal: mine.signal});
+      askedAt = started;
+      next = page.next_page_token ?? null;
+      if (!on) ids = new Set();
+      for (const job of page.data) {
+        ids.add(job.id);
+        known.set(job.id, newer(job));
+      }
+      put(problem);
+      show();
+      loadCurves(page.data);
+    } catch (error) {
+      if (error.name !== 'AbortError' && error.constructor.name !== 'Gone') put(problem, fault(error));
+    }
+  }
+
+  /* An event may have overtaken a list. */
+  function newer(job) {
+    const old = known.get(job.id);
+    return old && old.version > job.version ? old : job;
+  }
+
+  async function loadCurves(jobs) {
+    const wanted = jobs.filter(j => j.spec.evaluate && j.status !== 'queued' &&
+      !curves.get(j.id)?.complete).map(j => j.id);
+    while (wanted.length > 0) {
+      const job = wanted.splice(0, CURVES_AT_ONCE);
+      try {
+        for (const b of (await get('v1/barriers', {job})).data) keepCurve(b);
+      } catch {
+        return; // one of them is gone: the next list will know
+      }
+    }
+  }
+
+  function keepCurve(b) {
+    const points = c => new Map((c?.loss ?? []).flatMap((y, i) => y === null ? [] : [[b.lambdas[i], y]]));
+    curves.set(b.job, {aligned: points(b.aligned), control: points(b.control), complete: b.complete});
+    if (known.has(b.job)) table.patch(known.get(b.job));
+  }
+
+  /* -- events -- */
+
+  function onProgress({job, data}) {
+    const old = known.get(job);
+    if (!old || old.status !== 'running') return;
+    const {phase, ...progress} = data;
+    known.set(job, {...old, phase, progress});
+    table.patch(known.get(job));
+  }
+
+  function onPoint({job, data}) {
+    if (!known.has(job)) return;
+    const c = curves.get(job) ?? {aligned: new Map(), control: new Map(), complete: false};
+    c[data.curve].set(data.lambda, data.loss);
+    curves.set(job, c);
+    table.patch(known.get(job));
+  }
+
+  function onStatus({job, data}) {
+    const old = known.get(job);
+    if (old && old.version < data.version) {
+      known.set(job, {...old, ...data});
+      table.patch(known.get(job));
+    }
+    dirty.add(job);
+    refresh();
+  }
+
+  /* A status says little; the rest is asked for, of a few jobs singly, of many with the list. */
+  const refresh = throttle(async () => {
+    const some = [...dirty];
+    dirty.clear();
+    if (some.length > 8) {
+      await load();
+      return;
+    }
+    for (const id of some) {
+      try {
+        const job = await get(`v1/jobs/${id}`);
+        known.set(id, job);
+        if (!next || f.by === 'created' && f.down) ids.add(id);
+      } catch (error) {
+        if (error.status === 404) forget(id);
+      }
+    }
+    show();
+  }, 200);
+
+  /* -- life -- */
+
+  function onKey(e) {
+    if (e.key !== '/' || e.target.closest('input, textarea, select, dialog')) return;
+    e.preventDefault();
+    search.focus();
+  }
+  document.addEventListener('keydown', onKey);
+  stops.push(events.listen('status', onStatus), events.listen('progress', onProgress),
+    events.listen('point', onPoint), events.listen('resync', () => load()));
+  const clock = setInterval(show, 60000); // "14:03" becomes "Nov 21 14:03"
+  showFilters();
+
+  return {
+    ready: load(),
+    update(to) {
+      f = filtersOf(to.params);
+      search.value = searchText(f);
+      showFilters();
+      table.setColumns(f.columns.map(column), f);
+      load();
+    },
+    leave() {
+      stops.forEach(stop => stop());
+      clearInterval(clock);
+      document.removeEventListener('keydown', onKey);
+      asking?.abort();
+    },
+  };
+}

@@ -1,0 +1,147 @@
+// What surrounds every view: navigation, the daemon's pulse, the theme, the banner.
+import {get, hasToken, setToken} from './api.js';
+import {askToken} from './dialog.js';
+import {h, put, say, setText} from './dom.js';
+import * as events from './events.js';
+import {plural} from './format.js';
+
+const VIEWS = [
+  ['jobs', 'Jobs'],
+  ['compare', 'Compare'],
+  ['new', 'New job'],
+  ['data', 'Models & data'],
+];
+const THEMES = {auto: 'light', light: 'dark', dark: 'auto'};
+
+/* ---- the daemon's pulse ---- */
+
+function pulse() {
+  const dot = h('span', {class: 'dot', 'data-state': 'connecting'});
+  const words = h('span', {class: 'pulse-words'}, 'Connecting\u2026');
+  const element = h('div', {class: 'pulse', title: 'What the daemon is doing'}, dot, words);
+
+  async function refresh() {
+    if (document.hidden || dot.dataset.state !== 'live') return;
+    try {
+      const s = await get('v1/stats');
+      setText(words, `${s.workers_busy} of ${plural(s.workers, 'worker')} busy` +
+        (s.queue_depth > 0 ? `, ${s.queue_depth} queued` : ''));
+    } catch {
+      // the banner tells
+    }
+  }
+
+  events.listen('state', ({state}) => {
+    dot.dataset.state = state;
+    if (state === 'gone') setText(words, 'No answer');
+    if (state === 'locked') setText(words, 'Locked');
+    refresh();
+  });
+  events.listen('status', refresh);
+  setInterval(refresh, 4000);
+  return element;
+}
+
+/* ---- the banner ---- */
+
+let tick = null;
+
+function showBanner({state, retryAt}) {
+  const banner = document.getElementById('banner');
+  clearInterval(tick);
+  if (state === 'gone') {
+    const when = h('span', {'aria-hidden': 'true'});
+    const count = () => {
+      const s = Math.ceil((retryAt - Date.now()) / 1000);
+      setText(when, s > 0 ? ` Trying again in ${s} s.` : ' Trying again\u2026');
+    };
+    count();
+    tick = setInterval(count, 500);
+    if (!banner.querySelector('.gone'))
+      put(banner, h('p', {class: 'gone'}, h('span', {},
+        'The daemon does not answer. What you see is the last it said; it will go on by itself.'),
+      h('span', {class: 'when'}), h('button', {type: 'button', onclick: events.now}, 'Try now')));
+    put(banner.querySelector('.when'), when);
+  } else if (state === 'locked') {
+    put(banner, h('p', {class: 'gone'}, 'This daemon answers only with a token. ',
+      h('button', {type: 'button', onclick: enter}, 'Enter the token')));
+  } else if (banner.firstChild) {
+    if (banner.querySelector('.when')) say('The daemon is back.');
+    put(banner);
+  }
+}
+
+async function enter() {
+  const token = await askToken('');
+  if (token) setToken(token);
+}
+
+/* ---- theme and token ---- */
+
+function themeButton() {
+  const label = () => `Theme: ${window.rebasindTheme.choice}`;
+  const text = h('span', {class: 'unseen'}, label());
+  return h('button', {type: 'button', class: 'quiet theme', title: 'Light, dark or as the system',
+    onclick: () => {
+      window.rebasindTheme.choice = THEMES[window.rebasindTheme.choice];
+      setText(text, label());
+      say(label());
+    }}, h('span', {'aria-hidden': 'true', class: 'theme-icon'}), text);
+}
+
+function tokenButton() {
+  const button = h('button', {type: 'button', class: 'quiet', onclick: () => {
+    setToken(null);
+    location.reload();
+  }}, 'Forget token');
+  const show = () => (button.hidden = !hasToken());
+  addEventListener('token', show);
+  show();
+  return button;
+}
+
+/* ---- all of it ---- */
+
+export function start() {
+  const links = VIEWS.map(([name, label]) => h('a', {href: `#/${name}`, 'data-view': name}, label));
+  put(document.getElementById('top'),
+    h('a', {class: 'brand', href: '#/jobs'},
+      h('img', {src: 'dashboard/icon.svg', width: 22, height: 22, alt: ''}), 'rebasind'),
+    h('nav', {'aria-label': 'Views'}, links),
+    h('div', {class: 'tools'}, pulse(), tokenButton(), themeButton()));
+  document.getElementById('skip').onclick = () => document.getElementById('main').focus();
+  addEventListener('view', ({detail}) => {
+    const name = detail.name === 'job' ? 'jobs' : detail.name;
+    for (const a of links) {
+      if (a.dataset.view === name) a.setAttribute('aria-current', 'page');
+      else a.removeAttribute('aria-current');
+    }
+  });
+  events.listen('state', showBanner);
+}
+
+/** A passing message at the foot of the page; faults stay until they are closed. */
+export function toast(words, fault = false) {
+  const close = () => element.remove();
+  const element = h('div', {class: `toast${fault ? ' fault' : ''}`, role: fault ? 'alert' : 'status'},
+    h('span', {}, words), h('button', {type: 'button', class: 'quiet', 'aria-label': 'Close',
+      onclick: close}, '\u00d7'));
+  document.querySelector('.toast')?.remove();
+  document.body.append(element);
+  if (!fault) setTimeout(close, 5000);
+}
+
+/** Runs an action of a button: what goes wrong becomes a toast. */
+export async function attempt(action) {
+  try {
+    return await action();
+  } catch (error) {
+    if (error.name !== 'AbortError') toast(error.message, true);
+    return undefined;
+  }
+}
+
+/** What a view shows in place of something that could not be loaded. */
+export const fault = error =>
+  h('p', {class: 'fault', role: 'alert'}, error.message,
+    error.requestId ? h('span', {class: 'aside'}, ` (request ${error.requestId})`) : null);
