@@ -17,6 +17,7 @@ enum { HEADERS_MAX_BYTES = 32 * 1024 };
 struct framing {
     unsigned lengths, encodings, hosts;
     const char *length, *encoding;
+    const char *bad_name; /* of a header whose name is no token ("Content-Length ") */
 };
 
 static enum MHD_Result count_header(void *data, enum MHD_ValueKind kind, const char *name,
@@ -24,6 +25,8 @@ static enum MHD_Result count_header(void *data, enum MHD_ValueKind kind, const c
 {
     struct framing *f = data;
     (void)kind;
+    if (!rb_text_is_token(name))
+        f->bad_name = name;
     if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
         f->lengths++;
         f->length = value;
@@ -43,8 +46,10 @@ static enum rb_status check_framing(struct rb_request *r, struct rb_error *err)
     struct framing f = {0};
     MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_header, &f);
     r->refuse_at_once = true;
-    if (f.hosts > 1)
-        return rb_error_at(err, RB_EHEADER, "Host", "Host stands %u times", f.hosts);
+    if (f.bad_name != NULL)
+        return rb_error_set(err, RB_EHEADER, "'%.40s' is not the name of a header", f.bad_name);
+    if (f.hosts > 1 || (f.hosts == 0 && strcmp(r->version, "HTTP/1.0") != 0))
+        return rb_error_at(err, RB_EHEADER, "Host", "Host has to stand once, found %u", f.hosts);
     if (f.lengths > 1 || f.encodings > 1 || f.lengths + f.encodings > 1)
         return rb_error_at(err, RB_EHEADER, "Content-Length",
                            "Content-Length and Transfer-Encoding may stand once, and only one of "
@@ -152,6 +157,18 @@ static enum rb_status admit(struct rb_request *r, struct rb_error *err)
     return RB_OK;
 }
 
+/* The page at "/merge" would look for its files beside it, so it moves to "/merge/". */
+static bool redirect_bare_prefix(struct rb_request *r)
+{
+    if ((r->method & (RB_GET | RB_HEAD)) == 0 ||
+        !rb_route_is_bare_prefix(&r->http->prefix, &r->target))
+        return false;
+    rb_reply_header(r, MHD_HTTP_HEADER_LOCATION, "%s/",
+                    r->target.segments[r->target.segment_count - 1]);
+    rb_reply_empty(r, MHD_HTTP_PERMANENT_REDIRECT);
+    return true;
+}
+
 void rb_request_admit(struct rb_request *r)
 {
     struct rb_error err;
@@ -160,16 +177,10 @@ void rb_request_admit(struct rb_request *r)
         (void)snprintf(r->id, sizeof r->id, "%s", id);
     r->method = rb_method_parse(r->method_text);
     rb_auth_address(r);
-    if (admit(r, &err) == RB_OK)
-        return;
-    rb_metrics_add(r->http->server->metrics, RB_METER_REFUSED, 1, rb_status_code(err.status), NULL);
-    /* The page below "/merge" would look for its files beside it. */
-    if (err.status == RB_ENOTFOUND && (r->method & (RB_GET | RB_HEAD)) != 0 &&
-        rb_route_is_bare_prefix(&r->http->prefix, &r->target)) {
-        rb_reply_header(r, MHD_HTTP_HEADER_LOCATION, "%s/",
-                        r->target.segments[r->target.segment_count - 1]);
-        rb_reply_empty(r, MHD_HTTP_PERMANENT_REDIRECT);
+    if (admit(r, &err) == RB_OK) {
+        (void)redirect_bare_prefix(r);
         return;
     }
+    rb_metrics_add(r->http->server->metrics, RB_METER_REFUSED, 1, rb_status_code(err.status), NULL);
     rb_reply_error(r, &err, NULL);
 }

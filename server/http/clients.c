@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BUCKETS = 1024 };
+enum { BUCKETS = 1024, LOOK_EVERY_NS = 1000000000 };
 
 struct rb_address_count {
     struct rb_address address;
@@ -326,15 +326,23 @@ static void end_late(struct rb_client *client)
     rb_client_end(client, speaks ? &err : NULL, NULL);
 }
 
-static void tick_ring(struct rb_client_ring *ring, uint64_t now_ns)
+static void tick_ring(struct rb_client_ring *ring, uint64_t now_ns, bool look)
 {
-    for (struct rb_client *client = ring->first; client != NULL; client = client->next)
-        if (client->state != RB_CLIENT_BUSY && !client->ended && now_ns > client->deadline_ns)
+    for (struct rb_client *client = ring->first; client != NULL; client = client->next) {
+        if (client->state == RB_CLIENT_BUSY || client->ended)
+            continue;
+        if (now_ns > client->deadline_ns)
             end_late(client);
+        else if (look && rb_client_hung_up(client))
+            rb_client_end(client, NULL, NULL);
+    }
 }
 
 void rb_clients_tick(struct rb_clients *c, uint64_t now_ns)
 {
-    tick_ring(&c->awaiting, now_ns);
-    tick_ring(&c->busy, now_ns);
+    bool look = now_ns >= c->looked_ns + LOOK_EVERY_NS;
+    if (look)
+        c->looked_ns = now_ns;
+    tick_ring(&c->awaiting, now_ns, look);
+    tick_ring(&c->busy, now_ns, look);
 }

@@ -7,6 +7,9 @@
  * that has been without a request longest makes room; if all are busy, the new one's request is
  * answered 429. Trusted proxies are exempt from the limit per address.
  *
+ * libmicrohttpd's sockets are edge-triggered, and a hang-up that comes together with the last bytes
+ * makes no edge of its own: once a second those who still owe us something are looked at.
+ *
  * Loop thread only. */
 #ifndef RB_SERVER_HTTP_CLIENTS_H
 #define RB_SERVER_HTTP_CLIENTS_H
@@ -49,6 +52,7 @@ struct rb_clients {
     unsigned limit, limit_per_address;
     uint64_t header_timeout_ns, body_timeout_ns;
     unsigned count;
+    uint64_t looked_ns;
     struct rb_client_ring awaiting, busy;
     struct rb_address_count **buckets; /* connections by address */
 };

@@ -17,15 +17,9 @@ static const char *skip_blanks(const char *p)
     return p;
 }
 
-static bool token_character(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
 static const char *skip_token(const char *p)
 {
-    while (token_character(*p))
+    while (rb_text_token_character(*p))
         p++;
     return p;
 }

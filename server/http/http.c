@@ -13,6 +13,7 @@
 enum {
     CONNECTION_MEMORY_BYTES = 64 * 1024, /* holds the longest target, all headers, and a read */
     BACKLOG = 1024,
+    IDLE_GRACE_SECONDS = 2, /* libmicrohttpd closes without a word: clients.h comes first */
     SYSTEMD_FIRST_FD = 3,
 };
 
@@ -170,7 +171,7 @@ static enum rb_status open_pump(struct rb_http *http, struct rb_error *err)
         .listen_fd = fd,
         .connection_limit = (unsigned)settings->max_connections + RB_CLIENTS_SLACK,
         .connection_memory_bytes = CONNECTION_MEMORY_BYTES,
-        .idle_seconds = (unsigned)((settings->body_timeout_ms + 999) / 1000),
+        .idle_seconds = (unsigned)(settings->body_timeout_ms / 1000) + IDLE_GRACE_SECONDS,
         .data = http,
         .connection = on_connection,
         .request_line = rb_request_new,

@@ -113,15 +113,15 @@ static size_t leave_escaped(void *data, struct MHD_Connection *connection, char 
 static struct MHD_Daemon *start_daemon(struct rb_pump *pump)
 {
     const struct rb_pump_options *o = &pump->options;
-    return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, o->request,
-        o->data, MHD_OPTION_EXTERNAL_LOGGER, on_log, pump, MHD_OPTION_LISTEN_SOCKET, o->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, o->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT,
-        o->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->connection_memory_bytes,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK,
-        on_request_line, pump, MHD_OPTION_NOTIFY_COMPLETED, o->completed, o->data,
-        MHD_OPTION_NOTIFY_CONNECTION, o->connection, o->data, MHD_OPTION_END);
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
+                            NULL, o->request, o->data, MHD_OPTION_EXTERNAL_LOGGER, on_log, pump,
+                            MHD_OPTION_LISTEN_SOCKET, o->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+                            o->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->connection_memory_bytes,
+                            MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_UNESCAPE_CALLBACK,
+                            leave_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, pump,
+                            MHD_OPTION_NOTIFY_COMPLETED, o->completed, o->data,
+                            MHD_OPTION_NOTIFY_CONNECTION, o->connection, o->data, MHD_OPTION_END);
 }
 
 static void watch(struct rb_pump *pump, int epoll_fd)

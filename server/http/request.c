@@ -134,13 +134,14 @@ static enum MHD_Result queue_reply(struct rb_request *r)
 static bool must_refuse_now(const struct rb_request *r)
 {
     const char *expect = rb_request_header(r, MHD_HTTP_HEADER_EXPECT);
-    return r->refuse_at_once || expect != NULL ||
+    return expect != NULL ||
            (r->announced_bytes > RB_REQUEST_SWALLOW_BYTES && r->announced_bytes != UINT64_MAX);
 }
 
-static enum MHD_Result begin(struct rb_request *r, const char *method)
+static enum MHD_Result begin(struct rb_request *r, const char *method, const char *version)
 {
     r->method_text = method;
+    r->version = version;
     r->state = RB_REQUEST_BODY;
     rb_request_admit(r);
     bool has_body = r->announced_bytes > 0;
@@ -148,7 +149,7 @@ static enum MHD_Result begin(struct rb_request *r, const char *method)
         r->route->stream->begin(r);
     if (r->closing)
         return MHD_NO;
-    if (r->response != NULL && has_body && must_refuse_now(r))
+    if (r->response != NULL && (r->refuse_at_once || (has_body && must_refuse_now(r))))
         return queue_reply(r);
     if (has_body)
         rb_client_sends_body(r->client, rb_clock_monotonic_ns());
@@ -230,11 +231,10 @@ enum MHD_Result rb_request_step(void *data, struct MHD_Connection *connection, c
     (void)data;
     (void)connection;
     (void)url;
-    (void)version;
     if (r == NULL || r->closing)
         return MHD_NO;
     if (r->state == RB_REQUEST_LINE)
-        return begin(r, method);
+        return begin(r, method, version);
     if (r->state == RB_REQUEST_BODY && *upload_bytes > 0) {
         size_t bytes = *upload_bytes;
         *upload_bytes = 0;

@@ -60,6 +60,7 @@ struct rb_request {
     char id[RB_REQUEST_ID_MAX + 1];
     uint64_t started_ns;
     const char *method_text;      /* as sent; valid while headers are */
+    const char *version;          /* "HTTP/1.1"; the same */
     unsigned method;              /* of enum rb_method, 0 for unknown ones */
     const struct rb_route *route; /* NULL until found */
     struct rb_target target;

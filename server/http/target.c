@@ -141,6 +141,8 @@ enum rb_status rb_target_parse(const char *raw, struct rb_target *ret, struct rb
     if (bytes > RB_TARGET_MAX_BYTES)
         return rb_error_set(err, RB_EURITOOLONG, "the request target has %zu bytes, at most %d",
                             bytes, RB_TARGET_MAX_BYTES);
+    if (strchr(raw, ' ') != NULL)
+        return rb_error_set(err, RB_ENOTFOUND, "the request target has a blank");
     t.storage = strdup(raw);
     if (t.storage == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a request target of %zu bytes", bytes);

@@ -46,6 +46,12 @@ static bool lower_or_digit(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z');
 }
 
+bool rb_text_token_character(char c)
+{
+    return lower_or_digit(c) || (c >= 'A' && c <= 'Z') ||
+           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
 bool rb_text_is_key(const char *text, size_t max_bytes)
 {
     size_t n = 0;
@@ -55,6 +61,15 @@ bool rb_text_is_key(const char *text, size_t max_bytes)
         if (n >= max_bytes || !known)
             return false;
     }
+    return n > 0;
+}
+
+bool rb_text_is_token(const char *text)
+{
+    size_t n = 0;
+    for (; text[n] != '\0'; n++)
+        if (!rb_text_token_character(text[n]))
+            return false;
     return n > 0;
 }
 

@@ -20,6 +20,8 @@ import urllib.parse
 BINARY = os.environ.get("REBASIND_BIN", "build/dev/rebasind")
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
 FIXTURES = os.path.realpath(FIXTURES)
+# Ours are for the tests, not for the daemon.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("REBASIND_")}
 # Sanitizers make everything slower; figures of time are only held against plain builds.
 SLOW_BUILD = os.environ.get("REBASIND_SLOW", "") != ""
 
@@ -46,11 +48,10 @@ class Daemon:
         self.flags = list(flags)
         self.own_data = data_dir is None
         self.data_dir = data_dir or tempfile.mkdtemp(prefix="rebasind-e2e-")
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("REBASIND_")}
-        self.env.update(env or {})
+        self.env = {**ENVIRONMENT, **(env or {})}
         self.import_root = import_root
         self.process = None
-        self.log_path = os.path.join(self.data_dir, "..", os.path.basename(self.data_dir) + ".log")
+        self.log_path = self.data_dir.rstrip("/") + ".log"
         self.port = None
         if start:
             self.start()
@@ -196,6 +197,12 @@ LONG_JOB = {
     "interpolate": {"points": 1001},
     "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 256},
 }
+
+
+def command(*words):
+    """Runs a subcommand to its end."""
+    return subprocess.run([BINARY, *words], env=ENVIRONMENT, capture_output=True, text=True,
+                          timeout=60)
 
 
 def equal(found, expected, context=None):

@@ -65,14 +65,21 @@ class Stream:
         self.socket.close()
 
 
+def data(frame):
+    """What the event says; the frame holds it as a row of the JSON pages."""
+    row = json.loads(frame["data"])
+    equal((row["type"], str(row["id"] or "")), (frame["event"], frame.get("id", "")), frame)
+    return row["data"]
+
+
 def check_story(events):
     """What the events of a small job must tell, in order."""
     stored = [e for e in events if "id" in e]
     ids = [int(e["id"]) for e in stored]
     equal(ids, sorted(set(ids)))
-    statuses = [json.loads(e["data"])["status"] for e in stored if e["event"] == "status"]
+    statuses = [data(e)["status"] for e in stored if e["event"] == "status"]
     equal((statuses[0], statuses[-1]), ("queued", "succeeded"), statuses)
-    points = [json.loads(e["data"]) for e in stored if e["event"] == "point"]
+    points = [data(e) for e in stored if e["event"] == "point"]
     equal(len([p for p in points if p["curve"] == "aligned"]), 3, points)
     equal(len([p for p in points if p["curve"] == "control"]), 3, points)
 
@@ -114,8 +121,7 @@ def test_story_of_a_job():
             found += page["data"]
             token = page.get("next_page_token")
             path = f"/v1/jobs/{job}/events?limit=4&page_token={token}" if token else None
-        equal([str(e["id"]) for e in found], [e["id"] for e in stored])
-        equal([e["data"] for e in found], [json.loads(e["data"]) for e in stored])
+        equal(found, [json.loads(e["data"]) for e in stored])
         equal(d.get("/v1/events?limit=500").json["data"], found)
 
 
@@ -132,7 +138,7 @@ def test_replay_of_all_jobs():
         # and goes on live
         second = d.post("/v1/jobs", SMALL_JOB).json["id"]
         frame = stream.frame()
-        equal(json.loads(frame["data"])["status"], "queued", frame)
+        equal(data(frame)["status"], "queued", frame)
         stream.close()
         d.wait_finished(second)
 
@@ -168,7 +174,7 @@ def test_many_listeners():
         for s in streams:
             while "data" not in (frame := s.frame()):
                 pass
-            equal(json.loads(frame["data"])["status"], "queued", frame)
+            equal(data(frame)["status"], "queued", frame)
         print(f"      {count} listeners heard within {(time.monotonic() - begun) * 1000:.0f} ms")
         d.post(f"/v1/jobs/{job}/cancel")
         for s in streams[::2]:

@@ -26,6 +26,14 @@ def put_file(d, model, file, data, headers=None):
     return d.request("PUT", f"/v1/models/{model}/files/{file}", data, headers)
 
 
+def no_leftovers(d):
+    """Temporary files go with their request, a moment after its reply."""
+    deadline = time.monotonic() + 10
+    while os.listdir(f"{d.data_dir}/tmp"):
+        true(time.monotonic() < deadline, os.listdir(f"{d.data_dir}/tmp"))
+        time.sleep(0.02)
+
+
 def test_model_by_upload():
     with Daemon(import_root=None) as d:
         files = ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"]
@@ -57,10 +65,7 @@ def test_model_by_upload():
         equal(d.request("DELETE", "/v1/models/m").status, 204)
         problem(d.get("/v1/models/m"), 404, "not_found")
         problem(d.request("DELETE", "/v1/models/m"), 404, "not_found")
-        deadline = time.monotonic() + 10
-        while os.listdir(f"{d.data_dir}/tmp") and time.monotonic() < deadline:
-            time.sleep(0.02)
-        equal(os.listdir(f"{d.data_dir}/tmp"), [])
+        no_leftovers(d)
         equal(os.listdir(f"{d.data_dir}/models"), [])
 
 
@@ -81,7 +86,7 @@ def test_refused_files():
         problem(put_file(d, "..", "vocab.txt", b"a"), 404, "not_found")
         problem(put_file(d, "m", "x" * 64, b"a"), 422, "invalid_request")
         problem(d.get("/v1/models/m"), 404, "not_found")
-        equal(os.listdir(f"{d.data_dir}/tmp"), [])
+        no_leftovers(d)
 
 
 def test_dataset_by_upload():
@@ -228,10 +233,7 @@ def test_broken_off():
                 s.sendall(b"PUT /v1/models/m/files/vocab.txt HTTP/1.1\r\nHost: localhost\r\n"
                           b"Content-Length: 5000000\r\n\r\n" + body)
                 time.sleep(0.1)
-        deadline = time.monotonic() + 10
-        while os.listdir(f"{d.data_dir}/tmp") and time.monotonic() < deadline:
-            time.sleep(0.02)
-        equal(os.listdir(f"{d.data_dir}/tmp"), [])
+        no_leftovers(d)
         problem(d.get("/v1/models/m"), 404, "not_found")
 
 
