@@ -126,10 +126,11 @@ jq -r '. as $b | .lambdas | to_entries[] | [.value, $b.aligned.loss[.key], $b.co
     { l[NR] = $1; a[NR] = $2; c[NR] = $3; printf "%6.2f  %9.4f  %9.4f\n", $1, $2, $3
       for (i = 2; i <= 3; i++) { if (NR == 1 && i == 2) low = high = $i
           if ($i < low) low = $i; if ($i > high) high = $i } }
-    function mark(lambda, loss, m,    x, y) {
+    function mark(lambda, loss, m,    x, y, there) {
         x = int(lambda * (width - 1) + 0.5)
         y = high > low ? int((high - loss) / (high - low) * (rows - 1) + 0.5) : 0
-        cell[y, x] = ((y, x) in cell) ? "@" : m }
+        there = (y, x) in cell
+        cell[y, x] = there ? "@" : m }
     END { for (i = 1; i <= NR; i++) { mark(l[i], c[i], "o"); mark(l[i], a[i], "*") }
       print ""
       for (y = 0; y < rows; y++) { line = ""

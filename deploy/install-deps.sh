@@ -29,7 +29,8 @@ fi
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     say "this is no Debian: install by hand what these packages hold:"
-    say "$(echo $PACKAGES)"
+    # shellcheck disable=SC2086
+    say $PACKAGES
     exit 1
 fi
 

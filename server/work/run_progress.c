@@ -58,14 +58,17 @@ static double eta(const struct rb_run *run, const struct rb_run_phase phases[RB_
     return left;
 }
 
+/* By the plan's weights, so that it never goes back, whatever a stage finds out about its cost. */
 void rb_run_progress(const struct rb_run *run, struct rb_progress *ret)
 {
     struct rb_run_phase phases[RB_PHASE_COUNT];
     *ret = (struct rb_progress){.unit = "gflop", .eta_seconds = NAN};
     for (int i = 0; i < RB_PHASE_COUNT; i++) {
         phases[i] = phase_now(run, (enum rb_phase)i);
-        ret->done += phases[i].done * 1e-9;
-        ret->total += phases[i].total * 1e-9;
+        bool over = i < (int)run->row.job.phase;
+        double part = over ? 1 : phases[i].total > 0 ? phases[i].done / phases[i].total : 0;
+        ret->done += phases[i].weight * part * 1e-9;
+        ret->total += phases[i].weight * 1e-9;
     }
     if (ret->total > 0)
         ret->eta_seconds = eta(run, phases);

@@ -31,6 +31,7 @@ struct rb_run_curve {
 
 /* How far a phase is, in core's unit of cost; and how fast it was. */
 struct rb_run_phase {
+    double weight; /* share of the job's progress: its cost as planned, never changed again */
     double total, done;
     double busy_seconds; /* thread time of what is done */
     double wall_seconds; /* since it was first entered by this process */

@@ -159,7 +159,7 @@ static void set_costs(struct rb_run *run)
     uint32_t known = 0, all = run->plan.evaluations;
     double evaluation = all > 0 ? run->plan.cost[RB_PHASE_EVALUATING] / all : 0;
     for (int p = 0; p < RB_PHASE_COUNT; p++)
-        run->phases[p] = (struct rb_run_phase){.total = run->plan.cost[p]};
+        run->phases[p].total = run->plan.cost[p];
     if (solved)
         run->phases[RB_PHASE_ALIGNING].total = run->phases[RB_PHASE_SOLVING].total = 0;
     for (size_t i = 0; i < run->spec.lambdas.count; i++) {
@@ -168,6 +168,8 @@ static void set_costs(struct rb_run *run)
     }
     double left = known < all ? evaluation * (all - known) : 0;
     run->phases[RB_PHASE_EVALUATING].total = left;
+    for (int p = 0; p < RB_PHASE_COUNT; p++)
+        run->phases[p].weight = run->phases[p].total;
 }
 
 static enum rb_status take_over(struct rb_run *run, struct load *l, struct rb_error *err)
