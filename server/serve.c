@@ -243,6 +243,11 @@ static void set_first_metrics(struct daemon *d)
     rb_metrics_set(d->server.metrics, RB_METER_BUILD, 1, RB_VERSION, NULL);
     rb_metrics_set(d->server.metrics, RB_METER_START, (double)d->server.started_at_ms * 1e-3, NULL,
                    NULL);
+    /* At 0, so that the first failure is an increase and not a new series. */
+    static const enum rb_job_status ends[] = {RB_JOB_SUCCEEDED, RB_JOB_FAILED, RB_JOB_CANCELED};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        rb_metrics_add(d->server.metrics, RB_METER_JOBS_FINISHED, 0, rb_job_status_names[ends[i]],
+                       NULL);
 }
 
 /* Everything that can fail before the first request, and the loop. */

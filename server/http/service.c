@@ -9,6 +9,7 @@
 #include "api/service.h"
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
+#include "server/store/caches.h"
 #include "server/store/datasets.h"
 #include "server/store/jobs.h"
 #include "server/store/models.h"
@@ -168,8 +169,10 @@ void rb_handle_stats(struct rb_request *r)
     rb_reply_json(r, MHD_HTTP_OK, &w);
 }
 
-static void set_gauges(struct rb_metrics *m, const struct rb_stats_view *s)
+static void set_gauges(const struct rb_server *server, const struct rb_stats_view *s)
 {
+    struct rb_metrics *m = server->metrics;
+    uint64_t moments_bytes;
     for (int i = 0; i < RB_JOB_STATUS_COUNT; i++)
         rb_metrics_set(m, RB_METER_JOBS, (double)s->jobs[i], rb_job_status_names[i], NULL);
     rb_metrics_set(m, RB_METER_QUEUE_DEPTH, s->queue_depth, NULL, NULL);
@@ -179,6 +182,10 @@ static void set_gauges(struct rb_metrics *m, const struct rb_stats_view *s)
     rb_metrics_set(m, RB_METER_POOL_WORKERS, s->workers, NULL, NULL);
     rb_metrics_set(m, RB_METER_STORE_BYTES, (double)s->store_bytes, NULL, NULL);
     rb_metrics_set(m, RB_METER_DISK_FREE, (double)s->free_bytes, NULL, NULL);
+    rb_metrics_set(m, RB_METER_POOL_ITEMS, (double)rb_pool_items(server->work->pool), NULL, NULL);
+    rb_metrics_set(m, RB_METER_POOL_SECONDS, rb_pool_busy_seconds(server->work->pool), NULL, NULL);
+    if (rb_moments_total(server->store, &moments_bytes, NULL) == RB_OK)
+        rb_metrics_set(m, RB_METER_MOMENTS_BYTES, (double)moments_bytes, NULL, NULL);
 }
 
 /* A store that cannot be read leaves its gauges as they were: the rest is still worth having. */
@@ -190,7 +197,7 @@ void rb_handle_metrics(struct rb_request *r)
     char *text;
     size_t bytes;
     if (read_stats(server, &stats, &err) == RB_OK)
-        set_gauges(server->metrics, &stats);
+        set_gauges(server, &stats);
     rb_metrics_collect_process(server->metrics);
     if (rb_metrics_render(server->metrics, &text, &bytes, &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
