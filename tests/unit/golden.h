@@ -1,26 +1,31 @@
-/* tests/unit/golden.h: runs one option set of a golden file through core, on the calling thread, and
- * compares every figure with what the independent implementation found. */
+/* tests/unit/golden.h: runs the option sets of a golden file through core, on two threads, and
+ * compares every figure with what the independent implementation found.
+ *
+ * All options at all lambdas are some minutes of one core. Built with a sanitizer (5 to 15 times
+ * slower), or with RB_TEST_QUICK set in the environment, only lambda 0, 0.5 and 1 are evaluated,
+ * and no barrier can be compared; permutations, scores and certificates always are. */
 #ifndef RB_TESTS_GOLDEN_H
 #define RB_TESTS_GOLDEN_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "unit/threads.h"
 
 #include "core/align/alignment.h"
 #include "core/merge/curve.h"
 
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { GOLDEN_THREADS = 2, GOLDEN_MOST_LAMBDAS = 64 };
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { GOLDEN_SANITIZED = 1 };
+#else
+enum { GOLDEN_SANITIZED = 0 };
+#endif
 
 struct golden_text {
     char *data;
@@ -52,21 +57,16 @@ struct golden {
     struct rb_sequences align, eval;
     struct rb_evaluate_options evaluate;
     json_t *json;
-    struct rb_worker worker;
+    struct rb_moments *moments[RB_POOL_MAX + 1][2]; /* of all taps: by pooling, special tokens */
     struct rb_error err;
 };
 
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != RB_OK)                                                                       \
-            fail_msg("%s: %s", #call, g->err.detail);                                              \
-    } while (0)
+#define OK(call) MUST(call, &g->err)
 
 static void golden_open(struct golden *g)
 {
     char path[512];
     struct rb_tokenizer *t;
-    rb_worker_init(&g->worker, NULL);
     (void)snprintf(path, sizeof path, "%s/models/%s", RB_FIXTURES, g->a);
     OK(rb_model_open(path, &g->model_a, &g->err));
     OK(rb_tokenizer_open(path, &t, &g->err));
@@ -76,19 +76,22 @@ static void golden_open(struct golden *g)
     struct golden_text align = golden_read("data/align.txt");
     struct rb_dataset_view view = {.label = "align.txt", .data = align.data, .bytes = align.bytes};
     OK(rb_sequences_from_rows(t, &view, 1000, g->align_length, &g->align, &g->err));
-    g->evaluate = (struct rb_evaluate_options){.task = g->task, .block_size = 48,
-                                               .max_blocks = 256, .mask_probability = 0.15};
+    g->evaluate = (struct rb_evaluate_options){
+        .task = g->task, .block_size = 48, .max_blocks = 256, .mask_probability = 0.15};
     struct golden_text eval;
     if (g->task == RB_TASK_MLM) {
         eval = golden_read("data/eval.txt");
-        view = (struct rb_dataset_view){.label = "eval.txt", .data = eval.data,
-                                        .bytes = eval.bytes};
+        view =
+            (struct rb_dataset_view){.label = "eval.txt", .data = eval.data, .bytes = eval.bytes};
         OK(rb_sequences_mlm(t, &view, 48, 256, 0.15, 0, &g->eval, &g->err));
     } else {
         bool pair = g->task == RB_TASK_REGRESSION;
         eval = golden_read(pair ? "data/overlap.jsonl" : "data/authors.jsonl");
         view = (struct rb_dataset_view){
-            .label = "eval.jsonl", .format = RB_JSONL, .data = eval.data, .bytes = eval.bytes,
+            .label = "eval.jsonl",
+            .format = RB_JSONL,
+            .data = eval.data,
+            .bytes = eval.bytes,
             .fields = {pair ? "sentence1" : "sentence", pair ? "sentence2" : NULL, "label"}};
         OK(rb_sequences_from_rows(t, &view, 500, 128, &g->eval, &g->err));
     }
@@ -108,7 +111,9 @@ static void golden_close(struct golden *g)
     rb_model_deinit(&g->model_b);
     rb_sequences_deinit(&g->align);
     rb_sequences_deinit(&g->eval);
-    rb_worker_deinit(&g->worker);
+    for (size_t i = 0; i < COUNT(g->moments); i++)
+        for (size_t k = 0; k < 2; k++)
+            rb_moments_free(g->moments[i][k]);
     json_decref(g->json);
 }
 
@@ -128,7 +133,8 @@ static struct rb_align_options golden_options(const json_t *o)
     rb_align_options_default(&a);
     const char *key;
     json_t *v;
-    json_object_foreach ((json_t *)(uintptr_t)o, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)o, key, v)
+    {
         if (strcmp(key, "ff") == 0)
             a.components &= ~(unsigned)(json_is_false(v) ? RB_COMPONENT_FF : 0);
         else if (strcmp(key, "heads") == 0 && strcmp(json_string_value(v), "none") == 0)
@@ -160,20 +166,31 @@ static struct rb_align_options golden_options(const json_t *o)
     return a;
 }
 
+/* Collected once for all options that share them. */
+static const struct rb_moments *golden_moments(struct golden *g, const struct rb_align_options *o)
+{
+    struct rb_moments **m = &g->moments[o->pooling][o->special_tokens];
+    const unsigned all = (1U << (RB_TAP_HEAD + 1)) - 1;
+    if (*m == NULL) {
+        struct rb_program *p;
+        OK(rb_collect_new(&g->model_a, &g->model_b, &g->align, all, o, &p, &g->err));
+        run_program(p, GOLDEN_THREADS, IN_ORDER, 1);
+        *m = rb_collect_take(p);
+        rb_program_free(p);
+    }
+    return *m;
+}
+
 static struct rb_alignment *golden_align(struct golden *g, const struct rb_align_options *o)
 {
     struct rb_program *p;
-    OK(rb_collect_new(&g->model_a, &g->model_b, &g->align, rb_taps_needed(o), o, &p, &g->err));
-    OK(rb_program_run(p, &g->worker, &g->err));
-    struct rb_moments *m = rb_collect_take(p);
-    rb_program_free(p);
+    const struct rb_moments *m = golden_moments(g, o);
     OK(rb_solve_new(&g->model_a.config, g->model_a.head, m, o, &p, &g->err));
-    OK(rb_program_run(p, &g->worker, &g->err));
+    run_program(p, GOLDEN_THREADS, IN_ORDER, 1);
     struct rb_alignment *a = rb_solve_take(p);
     rb_program_free(p);
-    rb_moments_free(m);
     OK(rb_certify_new(&g->model_b, a, &p, &g->err));
-    OK(rb_program_run(p, &g->worker, &g->err));
+    run_program(p, GOLDEN_THREADS, IN_ORDER, 1);
     a->certificate = rb_certify_result(p);
     rb_program_free(p);
     return a;
@@ -186,7 +203,8 @@ static void golden_check_groups(const struct rb_alignment *a, const json_t *expe
     const char *name;
     json_t *v;
     assert_int_equal(a->group_count, json_object_size(expected));
-    json_object_foreach ((json_t *)(uintptr_t)expected, name, v) {
+    json_object_foreach((json_t *)(uintptr_t)expected, name, v)
+    {
         const struct rb_group *x = rb_alignment_find(a, name);
         if (x == NULL)
             fail_msg("group '%s' is missing", name);
@@ -217,45 +235,100 @@ static void golden_near(const char *what, double lambda, double found, double ex
         fail_msg("%s at lambda %g: %.9g, golden %.9g", what, lambda, found, expected);
 }
 
-static void golden_check_curve(struct golden *g, const struct rb_alignment *a, const json_t *run)
-{
-    enum { MOST = 64 };
-    struct rb_point points[MOST];
+struct golden_curve {
+    struct golden *golden;
     struct rb_motion motion;
+    size_t count;
+    struct rb_point points[GOLDEN_MOST_LAMBDAS]; /* lambda is filled in beforehand */
+    bool whole;                                  /* every lambda of the file is there */
+};
+
+/* One lambda on one thread. */
+static enum rb_status golden_point(void *context, size_t piece, struct rb_worker *w,
+                                   struct rb_error *err)
+{
+    struct golden_curve *c = context;
+    const struct golden *g = c->golden;
+    struct rb_program *p;
+    const struct rb_blend blend = {&g->model_a, &g->model_b, &c->motion, c->points[piece].lambda};
+    enum rb_status s = rb_evaluate_new(&blend, &g->evaluate, &g->eval, &p, err);
+    if (s != RB_OK)
+        return s;
+    s = rb_program_run(p, w, err);
+    if (s == RB_OK)
+        s = rb_evaluate_result(p, &c->points[piece], err);
+    rb_program_free(p);
+    return s;
+}
+
+static void golden_curve_init(struct golden_curve *c, struct golden *g,
+                              const struct rb_alignment *a)
+{
     const json_t *lambdas = json_object_get(g->json, "lambdas");
-    const json_t *loss = json_object_get(run, "loss"), *se = json_object_get(run, "standard_error");
-    const json_t *metrics = json_object_get(run, "metrics"), *b = json_object_get(run, "barrier");
-    size_t n = json_array_size(lambdas);
-    double worst = 0;
-    OK(rb_alignment_motion(a, &g->model_b, &motion, &g->err));
-    for (size_t i = 0; i < n; i++) {
-        struct rb_blend blend = {&g->model_a, &g->model_b, &motion, golden_at(lambdas, i)};
-        struct rb_program *p;
-        OK(rb_evaluate_new(&blend, &g->evaluate, &g->eval, &p, &g->err));
-        OK(rb_program_run(p, &g->worker, &g->err));
-        OK(rb_evaluate_result(p, &points[i], &g->err));
-        rb_program_free(p);
-        golden_near("loss", blend.lambda, points[i].loss, golden_at(loss, i), 2e-4);
-        worst = fmax(worst, fabs(points[i].loss - golden_at(loss, i)));
-        if (se != NULL)
-            golden_near("standard error", blend.lambda, points[i].standard_error, golden_at(se, i),
-                        0.01 * golden_at(se, i));
-        for (size_t m = 0; m < RB_METRIC_COUNT; m++)
-            if (json_object_get(metrics, rb_metric_names[m]) != NULL)
-                golden_near(rb_metric_names[m], blend.lambda, points[i].metrics[m],
-                            golden_at(json_object_get(metrics, rb_metric_names[m]), i),
-                            m == RB_ACCURACY ? 0.0041 : 1e-3);
+    *c = (struct golden_curve){.golden = g};
+    c->whole = !GOLDEN_SANITIZED && getenv("RB_TEST_QUICK") == NULL;
+    for (size_t i = 0; i < json_array_size(lambdas); i++) {
+        double l = golden_at(lambdas, i);
+        if (c->whole || i == 0 || fabs(l - 0.5) < 1e-9 || i + 1 == json_array_size(lambdas))
+            c->points[c->count++].lambda = l;
     }
+    OK(rb_alignment_motion(a, &g->model_b, &c->motion, &g->err));
+}
+
+static size_t golden_lambda(const struct golden *g, double lambda)
+{
+    const json_t *lambdas = json_object_get(g->json, "lambdas");
+    size_t i = 0;
+    while (fabs(golden_at(lambdas, i) - lambda) > 1e-9)
+        i++;
+    return i;
+}
+
+/* Returns by how much the loss differs. */
+static double golden_check_point(const struct golden *g, const struct rb_point *p,
+                                 const json_t *run)
+{
+    const json_t *loss = json_object_get(run, "loss"), *se = json_object_get(run, "standard_error");
+    const json_t *metrics = json_object_get(run, "metrics");
+    size_t i = golden_lambda(g, p->lambda);
+    golden_near("loss", p->lambda, p->loss, golden_at(loss, i), 2e-4);
+    if (se != NULL)
+        golden_near("standard error", p->lambda, p->standard_error, golden_at(se, i),
+                    0.01 * golden_at(se, i));
+    for (size_t m = 0; m < RB_METRIC_COUNT; m++)
+        if (json_object_get(metrics, rb_metric_names[m]) != NULL)
+            golden_near(rb_metric_names[m], p->lambda, p->metrics[m],
+                        golden_at(json_object_get(metrics, rb_metric_names[m]), i),
+                        m == RB_ACCURACY ? 0.0041 : 1e-3);
+    return fabs(p->loss - golden_at(loss, i));
+}
+
+static void golden_check_barrier(const struct golden_curve *c, const json_t *run)
+{
+    const json_t *b = json_object_get(run, "barrier");
     struct rb_barrier barrier;
-    rb_barrier_compute(points, n, &barrier);
+    rb_barrier_compute(c->points, c->count, &barrier);
     golden_near("chord", 0, barrier.chord, json_number_value(json_object_get(b, "chord")), 1e-3);
     golden_near("mean", 0, barrier.mean, json_number_value(json_object_get(b, "mean")), 1e-3);
-    print_message("  chord %.6f (golden %.6f) at %g, %s, worst loss difference %.2g; certificate "
-                  "%.3g <= %.3g: %s\n", barrier.chord,
+    print_message("  chord %.6f (golden %.6f) at %g, %s\n", barrier.chord,
                   json_number_value(json_object_get(b, "chord")), barrier.chord_lambda,
-                  rb_shape_names[barrier.shape], worst, a->certificate.max_abs_logit_difference,
-                  a->certificate.tolerance, a->certificate.equivalent ? "same" : "differs");
-    rb_motion_deinit(&motion);
+                  rb_shape_names[barrier.shape]);
+}
+
+static void golden_check_curve(struct golden *g, const struct rb_alignment *a, const json_t *run)
+{
+    struct golden_curve c;
+    double worst = 0;
+    golden_curve_init(&c, g, a);
+    run_pieces(golden_point, &c, c.count, GOLDEN_THREADS);
+    for (size_t i = 0; i < c.count; i++)
+        worst = fmax(worst, golden_check_point(g, &c.points[i], run));
+    if (c.whole)
+        golden_check_barrier(&c, run);
+    print_message("  worst loss difference %.2g; certificate %.3g <= %.3g: %s\n", worst,
+                  a->certificate.max_abs_logit_difference, a->certificate.tolerance,
+                  a->certificate.equivalent ? "same" : "differs");
+    rb_motion_deinit(&c.motion);
 }
 
 static void golden_run(struct golden *g, const char *name)
@@ -278,13 +351,12 @@ static void golden_run(struct golden *g, const char *name)
     rb_alignment_free(a);
 }
 
-/* All runs of a file whose name passes `mine` (NULL: all). */
+/* All runs of a file. */
 static void golden_run_all(struct golden *g)
 {
     const char *name;
     json_t *run;
-    json_object_foreach (json_object_get(g->json, "runs"), name, run)
-        golden_run(g, name);
+    json_object_foreach(json_object_get(g->json, "runs"), name, run) golden_run(g, name);
 }
 
 #endif
