@@ -96,6 +96,7 @@ static void after_read(struct rb_async *async)
     struct rb_request *r = g->r;
     if (r != NULL) {
         r->data = NULL;
+        r->gone = NULL;
         if (g->status == RB_OK)
             rb_reply_json(r, MHD_HTTP_OK, &g->json);
         else

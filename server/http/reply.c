@@ -103,10 +103,6 @@ static void finish(struct rb_request *r, int status, struct MHD_Response *respon
         (void)MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
     r->response = response;
     r->due = NULL;
-    if (r->stream_read == NULL) {
-        r->gone = NULL;
-        r->watch_client = false;
-    }
     rb_request_release(r);
 }
 

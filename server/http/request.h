@@ -17,9 +17,10 @@
  * out in the end, keeping the connection; only a body that is announced larger than the bound, or
  * waits for "100 Continue", is refused at once. Nothing is ever queued for a suspended connection.
  *
- * Whoever makes a request wait must be able to let go: `gone` is called when the client has left
- * or the daemon stops, once, before the request is freed; what still runs for the request must then
- * forget it. */
+ * Whoever makes a request wait must be able to let go: `gone` is called when the client has left,
+ * the daemon stops, or somebody else has replied (413 in the middle of an upload), once, before the
+ * request is freed; what still runs for the request must then forget it. Who replies himself clears
+ * it first. */
 #ifndef RB_SERVER_HTTP_REQUEST_H
 #define RB_SERVER_HTTP_REQUEST_H
 
