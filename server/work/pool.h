@@ -51,7 +51,7 @@ struct rb_pool_task {
 
     /* Read-only while under way. */
     double cost_done;    /* of program->total_cost */
-    double busy_seconds; /* thread time of finished items */
+    double busy_seconds; /* time on a core of finished items */
     size_t items_done;
 
     struct rb_pool_task_private {
@@ -75,7 +75,7 @@ void rb_pool_stopping(struct rb_pool *pool);
 /* Items running now (of `workers`), for metrics and readyz. */
 unsigned rb_pool_running(const struct rb_pool *pool);
 unsigned rb_pool_workers(const struct rb_pool *pool);
-/* Thread seconds spent in items since the pool was made, and items finished. */
+/* Core seconds spent in items since the pool was made, and items finished. */
 double rb_pool_busy_seconds(const struct rb_pool *pool);
 uint64_t rb_pool_items(const struct rb_pool *pool);
 

@@ -155,6 +155,7 @@ static void machine_timed(struct rb_async *a)
 {
     struct rb_work *w = (struct rb_work *)((char *)a - offsetof(struct rb_work, timing));
     w->rates.machine = w->timed;
+    rb_log_debug("machine", RB_D("gflop_per_core_second", w->timed * 1e-9));
 }
 
 enum rb_status rb_work_init(struct rb_work *w, uv_loop_t *loop, struct rb_store *store,

@@ -19,7 +19,7 @@ struct rb_rates {
 double rb_rates_time_machine(void);
 /* Cost per second of one busy core in that phase. > 0. */
 double rb_rates_of(const struct rb_rates *r, enum rb_phase phase);
-/* seconds: thread time that `cost` took. Short measurements count less. */
+/* seconds: time on a core that `cost` took. Short measurements count less. */
 void rb_rates_learn(struct rb_rates *r, enum rb_phase phase, double cost, double seconds);
 
 #endif

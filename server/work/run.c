@@ -416,6 +416,9 @@ static void add_timing(struct rb_run *run)
     double *timing = &run->row.job.timings[phase];
     *timing = isnan(*timing) ? seconds : *timing + seconds;
     run->phases[phase].wall_seconds += seconds;
+    rb_log_debug("phase", RB_S("job", run->row.job.id), RB_S("phase", rb_phase_names[phase]),
+                 RB_D("wall_seconds", seconds), RB_D("gflop", run->phases[phase].done * 1e-9),
+                 RB_D("thread_seconds", run->phases[phase].busy_seconds));
 }
 
 void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct rb_error *err)

@@ -215,7 +215,8 @@ static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *er
 {
     struct rb_blend blend = rb_run_blend(s->run, RB_CURVE_ALIGNED, index_lambda(s->run));
     json_t *config = rb_write_config(&blend, s->run->spec.dtype);
-    char *text = config != NULL ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    char *text =
+        config != NULL ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(config);
     if (text == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write config.json");
