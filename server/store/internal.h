@@ -33,9 +33,10 @@ struct rb_store {
     sqlite3 *db;
     struct rb_metrics *metrics;
     char *path;
-    unsigned depth;                                    /* of begun transactions */
-    bool failed;                                       /* something inside the transaction did */
-    struct rb_error failure;                           /* the first */
+    unsigned depth;          /* of begun transactions */
+    unsigned reading;        /* depth of reads begun outside of transactions */
+    bool failed;             /* something inside the transaction did */
+    struct rb_error failure; /* the first */
     struct rb_statement statements[RB_STATEMENTS_MAX]; /* open addressing by hash of the text */
     size_t statement_count;
 };
@@ -44,6 +45,11 @@ struct rb_store {
 enum rb_status rb_store_fail(struct rb_store *s, int code, struct rb_error *err);
 /* The same for a connection without a store. */
 enum rb_status rb_sqlite_status(int code);
+
+/* Around reads that belong together: one state of the database, and its locks taken once. Nests,
+ * also in rb_store_begin. Nothing may be written inside. end returns status. */
+enum rb_status rb_store_begin_reading(struct rb_store *s, struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_store_end_reading(struct rb_store *s, enum rb_status status) RB_MUST_CHECK;
 
 struct rb_query {
     struct rb_store *store;

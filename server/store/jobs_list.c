@@ -260,7 +260,10 @@ enum rb_status rb_jobs_list(struct rb_store *s, const struct rb_job_filter *filt
     if (filter->labels.count > RB_JOB_FILTER_LABELS)
         return rb_error_at(err, RB_EQUERY, "label", "expected at most %d labels, found %zu",
                            RB_JOB_FILTER_LABELS, filter->labels.count);
-    enum rb_status status = find_terms(&l, &any, err);
+    enum rb_status status = rb_store_begin_reading(s, err);
+    if (status != RB_OK)
+        return status;
+    status = find_terms(&l, &any, err);
     if (status == RB_OK && any) {
         bool times = filter->created_after_ms != 0 || filter->created_before_ms != 0;
         l.by_term = l.term_count > 0 && sorts[filter->sort].by_created;
@@ -270,6 +273,7 @@ enum rb_status rb_jobs_list(struct rb_store *s, const struct rb_job_filter *filt
     }
     if (status == RB_OK)
         status = read_rows(s, &found, &page, err);
+    status = rb_store_end_reading(s, status);
     if (status != RB_OK) {
         rb_job_page_deinit(&page);
         return status;

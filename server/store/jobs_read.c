@@ -91,20 +91,35 @@ static enum rb_status read_parts(struct rb_store *s, struct rb_job_row *row, str
     return status;
 }
 
-/* Ends q. *ret_found false if it has no row. */
-static enum rb_status read_one(struct rb_query *q, bool *ret_found, struct rb_job_row *ret,
-                               struct rb_error *err)
+/* The job that sql selects; its only parameter, if it has one, is id or else seq. *ret_found false
+ * if there is none. */
+static enum rb_status read_row(struct rb_store *s, const char *sql, const char *id, int64_t seq,
+                               bool *ret_found, struct rb_job_row *row, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(s, sql, &q, err);
+    if (status != RB_OK)
+        return status;
+    if (id != NULL)
+        rb_bind_text(&q, id);
+    else if (seq != 0)
+        rb_bind_int(&q, seq);
+    status = rb_query_step(&q, ret_found, err);
+    if (status == RB_OK && *ret_found)
+        read_columns(&q, row);
+    status = rb_query_end(&q, status, err);
+    return status == RB_OK && *ret_found ? read_parts(s, row, err) : status;
+}
+
+static enum rb_status read_one(struct rb_store *s, const char *sql, const char *id, int64_t seq,
+                               bool *ret_found, struct rb_job_row *ret, struct rb_error *err)
 {
     struct rb_job_row row = {0};
-    struct rb_store *s = q->store;
-    bool found;
+    bool found = false;
     rb_job_init(&row.job);
-    enum rb_status status = rb_query_step(q, &found, err);
-    if (status == RB_OK && found)
-        read_columns(q, &row);
-    status = rb_query_end(q, status, err);
-    if (status == RB_OK && found)
-        status = read_parts(s, &row, err);
+    enum rb_status status = rb_store_begin_reading(s, err);
+    if (status == RB_OK)
+        status = rb_store_end_reading(s, read_row(s, sql, id, seq, &found, &row, err));
     if (status != RB_OK || !found)
         rb_job_row_deinit(&row);
     else
@@ -117,14 +132,9 @@ static enum rb_status read_one(struct rb_query *q, bool *ret_found, struct rb_jo
 enum rb_status rb_job_get(struct rb_store *s, const char *id, struct rb_job_row *ret,
                           struct rb_error *err)
 {
-    struct rb_query q;
     bool found;
     enum rb_status status =
-        rb_query_begin(s, "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, id);
-    status = read_one(&q, &found, ret, err);
+        read_one(s, "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?", id, 0, &found, ret, err);
     if (status == RB_OK && !found)
         return rb_error_set(err, RB_ENOTFOUND, "there is no job %s", id);
     return status;
@@ -133,14 +143,9 @@ enum rb_status rb_job_get(struct rb_store *s, const char *id, struct rb_job_row 
 enum rb_status rb_job_get_seq(struct rb_store *s, int64_t seq, struct rb_job_row *ret,
                               struct rb_error *err)
 {
-    struct rb_query q;
     bool found;
     enum rb_status status =
-        rb_query_begin(s, "SELECT " JOB_COLUMNS " FROM jobs WHERE seq = ?", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_int(&q, seq);
-    status = read_one(&q, &found, ret, err);
+        read_one(s, "SELECT " JOB_COLUMNS " FROM jobs WHERE seq = ?", NULL, seq, &found, ret, err);
     if (status == RB_OK && !found)
         return rb_error_set(err, RB_ENOTFOUND, "the job has been deleted");
     return status;
@@ -149,12 +154,10 @@ enum rb_status rb_job_get_seq(struct rb_store *s, int64_t seq, struct rb_job_row
 enum rb_status rb_job_next(struct rb_store *s, bool *ret_found, struct rb_job_row *ret,
                            struct rb_error *err)
 {
-    struct rb_query q;
-    enum rb_status status = rb_query_begin(s,
-                                           "SELECT " JOB_COLUMNS " FROM jobs "
-                                           "WHERE status = 'queued' ORDER BY rank, seq LIMIT 1",
-                                           &q, err);
-    return status == RB_OK ? read_one(&q, ret_found, ret, err) : status;
+    return read_one(s,
+                    "SELECT " JOB_COLUMNS " FROM jobs WHERE status = 'queued' "
+                    "ORDER BY rank, seq LIMIT 1",
+                    NULL, 0, ret_found, ret, err);
 }
 
 /* ---- counts ---- */

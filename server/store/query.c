@@ -194,7 +194,10 @@ char *rb_column_copy(struct rb_query *q, int column)
 void rb_column_string(const struct rb_query *q, int column, char *ret, size_t size)
 {
     const char *text = rb_column_text(q, column);
-    (void)snprintf(ret, size, "%s", text != NULL ? text : "");
+    size_t length = text != NULL ? strnlen(text, size - 1) : 0;
+    if (length > 0)
+        memcpy(ret, text, length);
+    ret[length] = '\0';
 }
 
 int rb_column_enum(struct rb_query *q, int column, const char *const *names)

@@ -120,6 +120,7 @@ static enum rb_status run(struct rb_store *s, const char *sql, struct rb_error *
 
 enum rb_status rb_store_begin(struct rb_store *s, struct rb_error *err)
 {
+    assert(s->reading == 0);
     if (s->depth == 0) {
         enum rb_status status = run(s, "BEGIN IMMEDIATE", err);
         if (status != RB_OK)
@@ -164,6 +165,23 @@ enum rb_status rb_store_end(struct rb_store *s, enum rb_status status, struct rb
     if (status == RB_OK && err != NULL)
         *err = s->failure;
     return status != RB_OK ? status : s->failure.status;
+}
+
+enum rb_status rb_store_begin_reading(struct rb_store *s, struct rb_error *err)
+{
+    if (s->depth > 0)
+        return RB_OK;
+    enum rb_status status = s->reading == 0 ? run(s, "BEGIN DEFERRED", err) : RB_OK;
+    if (status == RB_OK)
+        s->reading++;
+    return status;
+}
+
+enum rb_status rb_store_end_reading(struct rb_store *s, enum rb_status status)
+{
+    if (s->depth == 0 && --s->reading == 0)
+        roll_back(s); /* nothing was written */
+    return status;
 }
 
 /* ---- state ---- */

@@ -108,11 +108,12 @@ enum rb_status rb_terms_get_labels(struct rb_store *s, int64_t job, struct rb_la
 {
     struct rb_query q;
     void *rows;
-    enum rb_status status = rb_query_begin(s,
-                                           "SELECT t.name, t.value FROM job_terms j JOIN terms t "
-                                           "ON t.id = j.term WHERE j.job = ? AND t.kind = 'label' "
-                                           "ORDER BY t.name",
-                                           &q, err);
+    /* CROSS: from the job to its few terms, never through all labels there are in their order. */
+    enum rb_status status = rb_query_begin(
+        s,
+        "SELECT t.name, t.value FROM job_terms j CROSS JOIN terms t ON t.id = j.term "
+        "WHERE j.job = ? AND t.kind = 'label' ORDER BY t.name",
+        &q, err);
     if (status != RB_OK)
         return status;
     rb_bind_int(&q, job);
