@@ -41,6 +41,11 @@ double runner_cpu_now(void)
     return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
+double runner_process_cpu_now(void)
+{
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 static void run_item(struct lane *l, size_t item)
 {
     struct runner *r = l->runner;

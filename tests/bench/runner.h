@@ -27,5 +27,6 @@ enum rb_status runner_run(struct rb_program *p, unsigned threads, bool with_prof
 
 double runner_now(void);     /* seconds of wall time */
 double runner_cpu_now(void); /* seconds of this thread's CPU time */
+double runner_process_cpu_now(void);
 
 #endif

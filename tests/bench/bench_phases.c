@@ -1,0 +1,131 @@
+/* Core's two heavy phases one by one, each against the machine's product rate. */
+#include "tests/bench/bench.h"
+#include "core/merge/curve.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_profile(const struct runner_result *r)
+{
+    /* Waiting is wall time: scaled like the items' wall time when others use the machine. */
+    double scale = r->busy_seconds > 0 ? fmin(1, r->cpu_seconds / r->busy_seconds) : 1;
+    double idle = r->idle_seconds * scale, serial = r->serial_seconds * scale;
+    double all = idle + serial;
+    for (int k = 0; k < PROFILE_KINDS; k++)
+        all += r->profile.seconds[k];
+    for (int k = 0; k < PROFILE_KINDS; k++) {
+        double s = r->profile.seconds[k];
+        if (s < 0.0005 * all)
+            continue;
+        (void)printf("    %-12s %8.3f s  %5.1f %%", profile_names[k], s, 100 * s / all);
+        if (r->profile.flops[k] > 0)
+            (void)printf("  %7.1f GF/s", r->profile.flops[k] / s / 1e9);
+        (void)printf("  %llu calls\n", (unsigned long long)r->profile.calls[k]);
+    }
+    (void)printf("    %-12s %8.3f s  %5.1f %%  (threads without an item at round ends)\n", "idle",
+                 idle, 100 * idle / all);
+    (void)printf("    %-12s %8.3f s  %5.1f %%  (next_round, others waiting)\n", "serial", serial,
+                 100 * serial / all);
+}
+
+void bench_print(const struct bench *b, const char *row, unsigned threads, double tokens,
+                 const struct runner_result *r)
+{
+    double wall = r->cost / r->wall_seconds, cpu = r->cost / r->cpu_seconds * threads;
+    (void)printf("%s threads=%u seconds=%.3f cpu=%.3f", row, threads, r->wall_seconds,
+                 r->cpu_seconds);
+    if (tokens > 0)
+        (void)printf(" tokens=%.0f tokens_per_s=%.1f gflop=%.1f wall_gflops=%.1f cpu_gflops=%.1f",
+                     tokens, tokens / r->wall_seconds, r->cost / 1e9, wall / 1e9, cpu / 1e9);
+    if (tokens > 0 && b->wall_rate[threads] > 0)
+        (void)printf(" wall_ratio=%.3f cpu_ratio=%.3f", wall / b->wall_rate[threads],
+                     cpu / b->cpu_rate[threads]);
+    (void)printf(" busy=%.3f idle=%.3f serial=%.3f rounds=%llu items=%llu longest_item_ms=%.1f\n",
+                 r->busy_seconds, r->idle_seconds, r->serial_seconds, (unsigned long long)r->rounds,
+                 (unsigned long long)r->items, 1000 * r->longest_item_seconds);
+    if (b->profile)
+        print_profile(r);
+    (void)fflush(stdout);
+}
+
+struct rb_moments *bench_collect(struct bench *b, const struct rb_sequences *s, unsigned threads,
+                                 struct runner_result *ret)
+{
+    struct rb_error err = {0};
+    struct rb_align_options o;
+    struct rb_program *p;
+    rb_align_options_default(&o);
+    must(rb_collect_new(&b->model[0], &b->model[1], s, rb_taps_needed(&o), &o, &p, &err), &err);
+    must(runner_run(p, threads, b->profile, ret, &err), &err);
+    struct rb_moments *m = rb_collect_take(p);
+    rb_program_free(p);
+    return m;
+}
+
+void row_collect(struct bench *b, unsigned threads)
+{
+    struct runner_result r;
+    struct rb_sequences s;
+    bench_models(b);
+    bench_lines(b, &s);
+    struct rb_moments *m = bench_collect(b, &s, threads, &r);
+    bench_print(b, "collect", threads, (double)m->tokens, &r);
+    rb_moments_free(m);
+    rb_sequences_deinit(&s);
+}
+
+double bench_evaluate(struct bench *b, const struct rb_blend *blend, const struct rb_sequences *s,
+                      unsigned threads, struct runner_result *ret)
+{
+    struct rb_error err = {0};
+    struct rb_program *p;
+    struct rb_point point;
+    const struct rb_evaluate_options o = {
+        .task = RB_TASK_MLM, .block_size = (uint32_t)b->block_size, .mask_probability = 0.15};
+    must(rb_evaluate_new(blend, &o, s, &p, &err), &err);
+    must(runner_run(p, threads, b->profile, ret, &err), &err);
+    must(rb_evaluate_result(p, &point, &err), &err);
+    rb_program_free(p);
+    return point.loss;
+}
+
+/* A permutation of every layer's FF units and heads, as an alignment leaves it. */
+static uint32_t *shuffled(size_t n, size_t block, uint64_t seed)
+{
+    uint32_t *p = calloc(n, sizeof *p);
+    if (p == NULL)
+        exit(1);
+    for (size_t first = 0; first < n; first += block)
+        for (size_t i = 0; i < block; i++) {
+            size_t j = (size_t)(rb_mask_uniform(seed, first, i, 1) * (double)(i + 1));
+            p[first + i] = p[first + j];
+            p[first + j] = (uint32_t)(first + i);
+        }
+    return p;
+}
+
+void row_evaluate(struct bench *b, unsigned threads)
+{
+    struct rb_error err = {0};
+    struct rb_sequences s;
+    struct rb_motion motion;
+    struct runner_result r;
+    bench_models(b);
+    bench_blocks(b, &s);
+    must(rb_motion_init(&motion, b->shape.layers, &err), &err);
+    uint32_t *ff = shuffled(b->shape.inner, b->shape.inner, 9);
+    uint32_t *mha = shuffled(b->shape.hidden, b->shape.hidden / b->shape.heads, 10);
+    for (uint32_t l = 0; l < b->shape.layers; l++) {
+        motion.index[(size_t)RB_AXIS_FF * motion.layers + l] = ff;
+        motion.index[(size_t)RB_AXIS_MHA * motion.layers + l] = mha;
+        motion.index[(size_t)RB_AXIS_QK * motion.layers + l] = mha;
+    }
+    const struct rb_blend blend = {&b->model[0], &b->model[1], &motion, 0.5};
+    (void)bench_evaluate(b, &blend, &s, threads, &r);
+    bench_print(b, "evaluate", threads, (double)rb_sequences_tokens(&s), &r);
+    rb_motion_deinit(&motion);
+    rb_sequences_deinit(&s);
+    free(ff);
+    free(mha);
+}
