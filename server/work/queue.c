@@ -61,13 +61,26 @@ static enum rb_status claim(struct rb_work *w, struct rb_job_row *row, struct rb
     return status;
 }
 
-static enum rb_status claim_next(struct rb_work *w, bool *ret_found, struct rb_error *err)
+/* A job over which a process died runs alone until it has something new on disk: if it is the one
+ * that kills, the others are not charged with its crashes, nor do they end up as crash loops. */
+static bool may_join(const struct rb_work *w, const struct rb_job_row *row)
+{
+    return w->run_count == 0 || (row->run_attempts == 0 && !w->alone);
+}
+
+static enum rb_status claim_next(struct rb_work *w, bool *ret_claimed, struct rb_error *err)
 {
     struct rb_job_row row;
-    enum rb_status status = rb_job_next(w->store, ret_found, &row, err);
-    if (status != RB_OK || !*ret_found)
+    bool found = false;
+    *ret_claimed = false;
+    enum rb_status status = rb_job_next(w->store, &found, &row, err);
+    if (status != RB_OK || !found)
         return status;
-    status = claim(w, &row, err);
+    if (may_join(w, &row)) {
+        w->alone = row.run_attempts > 0;
+        status = claim(w, &row, err);
+        *ret_claimed = status == RB_OK;
+    }
     rb_job_row_deinit(&row);
     return status;
 }
@@ -81,11 +94,11 @@ static void look(uv_idle_t *handle)
 {
     struct rb_work *w = handle->data;
     struct rb_error err;
-    bool found = true;
+    bool claimed = true;
     uv_idle_stop(handle);
     w->looking = false;
-    while (found && w->run_count < w->options.parallel_jobs)
-        if (claim_next(w, &found, &err) != RB_OK) {
+    while (claimed && w->run_count < w->options.parallel_jobs)
+        if (claim_next(w, &claimed, &err) != RB_OK) {
             rb_log_error("no job can be claimed", RB_ERROR_FIELDS(&err));
             uv_timer_start(&w->later, look_later, RETRY_MS, 0);
             return;

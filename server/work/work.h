@@ -55,6 +55,7 @@ struct rb_work {
     /* queue.c */
     struct rb_run *runs; /* under way */
     unsigned run_count;
+    bool alone;       /* the one under way has been interrupted before: nothing joins it */
     uv_idle_t look;   /* claims outside the caller's call */
     uv_timer_t later; /* after the store refused */
     bool started, looking, draining;
