@@ -57,6 +57,7 @@ static const struct {
 } system_files[] = {
     {"/proc/self", FS_READ},                                  /* its own size and files */
     {"/proc/self/clear_refs", LANDLOCK_ACCESS_FS_WRITE_FILE}, /* a job's peak starts anew */
+    {"/dev/urandom", LANDLOCK_ACCESS_FS_READ_FILE},           /* SQLite's seed */
 };
 
 static struct ruleset ruleset_for(int abi, const char *notify_socket)

@@ -174,6 +174,8 @@ static void use_files(const struct rb_settings *s)
     CHECK(denied(open("/etc/passwd", O_RDONLY) >= 0));
     CHECK(denied(open("/proc/1/environ", O_RDONLY) >= 0));
     CHECK(open("/proc/self/statm", O_RDONLY) >= 0);
+    CHECK(open("/dev/urandom", O_RDONLY) >= 0);
+    CHECK(denied(open("/dev/null", O_WRONLY) >= 0));
     CHECK(open("/proc/self/clear_refs", O_WRONLY) >= 0);
 }
 
