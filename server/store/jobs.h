@@ -131,7 +131,7 @@ struct rb_job_page {
     struct rb_job_cursor next; /* present if there may be more */
 };
 
-/* One page. It looks at no more than some thousand candidates, so that no combination of filters
+/* One page. It looks at no more than a thousand candidates, so that no combination of filters
  * can hold up the loop: a page may hold fewer rows than the limit, even none, and still have a
  * `next`. One filter alone, or statuses with one label or the model, always finds its rows
  * directly. RB_EQUERY for more than RB_JOB_FILTER_LABELS labels.

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CANDIDATES_MAX = 2000, TERMS_MAX = RB_JOB_FILTER_LABELS + 1, COUNT_MAX = 5000 };
+enum { CANDIDATES_MAX = 1000, TERMS_MAX = RB_JOB_FILTER_LABELS + 1, COUNT_MAX = 1000 };
 
 const char *const rb_job_sort_names[] = {
     "-created_at", "created_at", "-updated_at", "updated_at", "-priority", "priority", NULL,

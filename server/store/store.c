@@ -53,7 +53,7 @@ static const char pragmas[] = "PRAGMA busy_timeout = 500;"
                               "PRAGMA foreign_keys = ON;"
                               "PRAGMA trusted_schema = OFF;"
                               "PRAGMA temp_store = MEMORY;"
-                              "PRAGMA cache_size = -16384;"
+                              "PRAGMA cache_size = -32768;"
                               "PRAGMA wal_autocheckpoint = 256;"
                               "PRAGMA journal_size_limit = 67108864;";
 
@@ -185,6 +185,11 @@ enum rb_status rb_store_end_reading(struct rb_store *s, enum rb_status status)
 }
 
 /* ---- state ---- */
+
+uint64_t rb_store_changes(const struct rb_store *s)
+{
+    return (uint64_t)sqlite3_total_changes64(s->db);
+}
 
 uint64_t rb_store_bytes(const struct rb_store *s)
 {

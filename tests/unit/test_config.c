@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "server/base/config.h"
+#include "server/base/options.h"
 #include "unit/tmpdir.h"
 
 enum { ARGUMENTS_MAX = 16 };
@@ -113,6 +113,32 @@ static void test_lists(void **state)
     assert_string_equal(s.import_root.items[0], "/a");
     assert_string_equal(s.import_root.items[1], "/b");
     assert_string_equal(s.import_root.items[2], "/c");
+    rb_settings_deinit(&s);
+}
+
+/* Whichever source is read first. */
+static void test_order_of_sources(void **state)
+{
+    (void)state;
+    struct rb_settings s;
+    struct rb_error err;
+    assert_int_equal(load(NULL, NULL, &s, &err), RB_OK);
+    static const struct {
+        enum rb_origin origin;
+        const char *text;
+        size_t count;
+    } steps[] = {{RB_ORIGIN_FILE, "/a,/b", 2},
+                 {RB_ORIGIN_FILE, "/c", 3},
+                 {RB_ORIGIN_FLAG, "/d", 1},
+                 {RB_ORIGIN_ENVIRONMENT, "/e", 1},
+                 {RB_ORIGIN_FLAG, "/f", 2}};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        assert_int_equal(
+            rb_option_set(&s, RB_OPTION_import_root, steps[i].origin, "test", steps[i].text, &err),
+            RB_OK);
+        assert_int_equal(s.import_root.count, steps[i].count);
+    }
+    assert_string_equal(s.import_root.items[0], "/d");
     rb_settings_deinit(&s);
 }
 
@@ -312,12 +338,19 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_state_directory),
-        cmocka_unit_test(test_precedence),       cmocka_unit_test(test_lists),
-        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_service_links),    cmocka_unit_test(test_subcommand_arguments),
-        cmocka_unit_test(test_listen),           cmocka_unit_test(test_exposure),
-        cmocka_unit_test(test_print_reads_back), cmocka_unit_test(test_help),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_state_directory),
+        cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_order_of_sources),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_service_links),
+        cmocka_unit_test(test_subcommand_arguments),
+        cmocka_unit_test(test_listen),
+        cmocka_unit_test(test_exposure),
+        cmocka_unit_test(test_print_reads_back),
+        cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,6 +99,7 @@ static void test_whole_or_absent(void **state)
     rb_file_abort(&w);
     assert_text("f", "new content");
     assert_int_equal(rb_file_begin(root, "no/folder/f", &w, &err), RB_OK);
+    assert_int_equal(rb_file_write(&w, "never", 5, &err), RB_OK);
     assert_int_equal(rb_file_commit(&w, &err), RB_ENOTFOUND);
     uint64_t bytes;
     assert_int_equal(rb_usage_beneath(root, "tmp", &bytes, &err), RB_OK);
