@@ -237,6 +237,10 @@ enum rb_status rb_config_parse(const char *label, const json_t *json,
         s = require_text(label, json, "position_embedding_type", "absolute", err);
     if (s != RB_OK)
         return s;
+    if (json_is_true(json_object_get(json, "is_decoder")))
+        return rb_error_at(
+            err, RB_ECONFIG, "is_decoder",
+            "%s: \"is_decoder\": expected false (attention to both sides), found true", label);
     const json_t *tie = json_object_get(json, "tie_word_embeddings");
     if (tie != NULL && !json_is_boolean(tie))
         return rb_error_at(err, RB_ECONFIG, "tie_word_embeddings",

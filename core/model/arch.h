@@ -122,7 +122,8 @@ struct rb_config {
 
 /* Checks: object members present and of the right type, positive and within bounds (layers <= 1024,
  * sizes <= 2^24), hidden_size divisible by heads, hidden_act "gelu" (the erf form), absolute
- * positions. RB_ECONFIG naming the member, what was found, what was expected. */
+ * positions, no decoder (causal attention). RB_ECONFIG naming the member, what was found, what was
+ * expected. */
 enum rb_status rb_config_parse(const char *label, const json_t *json,
                                const struct rb_architecture **ret_arch, struct rb_config *ret,
                                struct rb_error *err) RB_MUST_CHECK;

@@ -99,14 +99,23 @@ static bool ends_with(const char *name, const char *suffix)
     return n >= k && strcmp(name + n - k, suffix) == 0;
 }
 
-/* Names that bind to nothing but are known: buffers, and a tied decoder's stored copies. */
-static bool known_extra(const struct rb_model *m, const struct rb_tensor *t)
+/* A tensor that binds to nothing: a buffer, a tied decoder's stored copy (which nobody reads, but
+ * which core/merge/write.c writes: it must be what it is called), or a stranger. */
+static enum rb_status check_extra(const struct rb_model *m, const struct rb_tensor *t,
+                                  struct rb_error *err)
 {
     for (size_t i = 0; m->arch->ignored[i] != NULL; i++)
         if (ends_with(t->name, m->arch->ignored[i]))
-            return true;
-    return m->head == RB_HEAD_MLM && (strcmp(t->name, "cls.predictions.decoder.weight") == 0 ||
-                                      strcmp(t->name, "cls.predictions.decoder.bias") == 0);
+            return RB_OK;
+    if (m->head == RB_HEAD_MLM && strcmp(t->name, "cls.predictions.decoder.weight") == 0)
+        return check_tensor(m, &m->arch->rows[RB_DECODER_WEIGHT], t, err);
+    if (m->head == RB_HEAD_MLM && strcmp(t->name, "cls.predictions.decoder.bias") == 0)
+        return check_tensor(m, &m->arch->rows[RB_DECODER_BIAS], t, err);
+    return rb_error_set(err, RB_ETENSOR,
+                        "%s: tensor '%s' does not belong to architecture '%s' with %u layers: it "
+                        "could not be moved",
+                        m->checkpoint.path, t->name, m->arch->model_type,
+                        m->config.num_hidden_layers);
 }
 
 static int compare_pointers(const void *x, const void *y)
@@ -127,13 +136,8 @@ static enum rb_status check_extras(const struct rb_model *m, struct rb_error *er
     enum rb_status s = RB_OK;
     for (size_t i = 0; i < m->checkpoint.tensor_count && s == RB_OK; i++) {
         const struct rb_tensor *t = m->checkpoint.tensors[i];
-        if (bsearch(&t, bound, slots, sizeof bound[0], compare_pointers) == NULL &&
-            !known_extra(m, t))
-            s = rb_error_set(err, RB_ETENSOR,
-                             "%s: tensor '%s' does not belong to architecture "
-                             "'%s' with %u layers: it could not be moved",
-                             m->checkpoint.path, t->name, m->arch->model_type,
-                             m->config.num_hidden_layers);
+        if (bsearch(&t, bound, slots, sizeof bound[0], compare_pointers) == NULL)
+            s = check_extra(m, t, err);
     }
     free(bound);
     return s;
