@@ -200,6 +200,7 @@ enum rb_status rb_http_open(struct rb_server *server, struct rb_work *work, stru
                         settings->header_timeout_ms, settings->body_timeout_ms, err);
     if (s != RB_OK)
         goto err_after_alloc;
+    rb_cache_init(&http->cache);
     server->http = http;
     s = open_pump(http, err);
     if (s != RB_OK)
@@ -212,6 +213,7 @@ enum rb_status rb_http_open(struct rb_server *server, struct rb_work *work, stru
 
 err_after_clients:
     server->http = NULL;
+    rb_cache_deinit(&http->cache);
     rb_clients_deinit(&http->clients);
 err_after_alloc:
     free(http->prefix_text);
@@ -250,6 +252,7 @@ void rb_http_close(struct rb_http *http)
     rb_pump_close(http->pump);
     http->pump = NULL;
     rb_clients_deinit(&http->clients);
+    rb_cache_deinit(&http->cache);
     http->server->http = NULL;
     uv_close((uv_handle_t *)&http->tick, on_tick_closed);
 }

@@ -2,6 +2,7 @@
 #ifndef RB_SERVER_HTTP_INTERNAL_H
 #define RB_SERVER_HTTP_INTERNAL_H
 
+#include "server/http/cache.h"
 #include "server/http/clients.h"
 #include "server/http/http.h"
 #include "server/http/pump.h"
@@ -15,6 +16,7 @@ struct rb_http {
     struct rb_work *work;     /* borrowed */
     struct rb_pump *pump;
     struct rb_clients clients;
+    struct rb_cache cache;
     uv_timer_t tick;
     struct rb_request requests; /* sentinel of the ring of all requests */
     unsigned request_count;

@@ -2,6 +2,7 @@
 
 #include "api/problem.h"
 #include "server/base/log.h"
+#include "server/http/cache.h"
 #include "server/http/headers.h"
 #include "server/http/internal.h"
 
@@ -84,7 +85,8 @@ static void add_common_headers(struct rb_request *r)
         rb_reply_header(r, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
 }
 
-static void finish(struct rb_request *r, int status, struct MHD_Response *response, uint64_t bytes)
+void rb_reply_response(struct rb_request *r, int status, struct MHD_Response *response,
+                       uint64_t bytes)
 {
     if (r->response != NULL) { /* a handler that replied twice: the first one stands */
         if (response != NULL)
@@ -147,11 +149,15 @@ void rb_reply_text(struct rb_request *r, int status, const char *media_type, cha
         free(text);
         return;
     }
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE);
-    if (response == NULL)
-        free(text);
-    finish(r, status, response, bytes);
+    struct MHD_Response *response;
+    if (status == MHD_HTTP_OK && is_read(r) && r->response == NULL) {
+        response = rb_cache_keep(r, text, bytes);
+    } else {
+        response = MHD_create_response_from_buffer(bytes, text, MHD_RESPMEM_MUST_FREE);
+        if (response == NULL)
+            free(text);
+    }
+    rb_reply_response(r, status, response, bytes);
 }
 
 void rb_reply_static(struct rb_request *r, int status, const char *media_type, const void *bytes,
@@ -162,12 +168,13 @@ void rb_reply_static(struct rb_request *r, int status, const char *media_type, c
     /* libmicrohttpd takes a plain pointer and only reads what is persistent. */
     struct MHD_Response *response =
         MHD_create_response_from_buffer(count, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT);
-    finish(r, status, response, count);
+    rb_reply_response(r, status, response, count);
 }
 
 void rb_reply_empty(struct rb_request *r, int status)
 {
-    finish(r, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT), 0);
+    rb_reply_response(r, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT),
+                      0);
 }
 
 void rb_reply_json(struct rb_request *r, int status, struct rb_json *w)
@@ -289,7 +296,7 @@ void rb_reply_file(struct rb_request *r, int fd, uint64_t bytes, const char *med
     struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(count, fd, first);
     if (response == NULL)
         (void)close(fd);
-    finish(r, status, response, count);
+    rb_reply_response(r, status, response, count);
 }
 
 /* ---- streams ---- */
@@ -315,8 +322,8 @@ void rb_reply_stream(struct rb_request *r, const char *media_type,
 {
     rb_reply_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "%s", media_type);
     r->stream_read = read;
-    finish(r, MHD_HTTP_OK,
-           MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, r,
-                                             NULL),
-           0);
+    rb_reply_response(r, MHD_HTTP_OK,
+                      MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES,
+                                                        read_stream, r, NULL),
+                      0);
 }

@@ -40,6 +40,10 @@ void rb_reply_text(struct rb_request *r, int status, const char *media_type, cha
 /* Bytes that outlive the reply. */
 void rb_reply_static(struct rb_request *r, int status, const char *media_type, const void *bytes,
                      size_t count);
+/* A response made elsewhere (cache.c), with `bytes` of body; taken. NULL: out of memory. */
+struct MHD_Response;
+void rb_reply_response(struct rb_request *r, int status, struct MHD_Response *response,
+                       uint64_t bytes);
 /* No body: 204, 304, 308. */
 void rb_reply_empty(struct rb_request *r, int status);
 

@@ -1,4 +1,5 @@
 #include "server/http/internal.h"
+#include "server/http/cache.h"
 #include "server/http/reply.h"
 
 #include "server/base/clock.h"
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_LOGGED_BYTES = 512, BODY_FIRST_BYTES = 4096, TICKS_PER_HANG_UP_CHECK = 4 };
+enum { BODY_FIRST_BYTES = 4096, TICKS_PER_HANG_UP_CHECK = 4 };
 
 struct rb_server *rb_request_server(const struct rb_request *r)
 {
@@ -109,7 +110,7 @@ void *rb_request_new(void *data, const char *target, struct MHD_Connection *conn
     r->started_ns = rb_clock_monotonic_ns();
     r->client =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-    r->line = strndup(target, LINE_LOGGED_BYTES);
+    r->line = strndup(target, RB_REQUEST_LINE_LOGGED);
     rb_request_id_make(r->id);
     (void)!rb_target_parse(target, &r->target, &r->error); /* admit.c reports it */
     r->next = &http->requests;
@@ -220,7 +221,8 @@ static void handle(struct rb_request *r)
             return;
         }
     }
-    r->route->handle(r);
+    if (!rb_cache_reply(r))
+        r->route->handle(r);
 }
 
 enum MHD_Result rb_request_step(void *data, struct MHD_Connection *connection, const char *url,

@@ -36,9 +36,10 @@ struct rb_server;
 struct rb_work;
 
 enum {
-    RB_REQUEST_ID_MAX = 64,                /* of one that the client chose */
-    RB_REQUEST_HEADERS_MAX = 24,           /* headers that a handler may add to its reply */
-    RB_REQUEST_SWALLOW_BYTES = 1024 * 1024 /* of a refused body */
+    RB_REQUEST_ID_MAX = 64,                 /* of one that the client chose */
+    RB_REQUEST_HEADERS_MAX = 24,            /* headers that a handler may add to its reply */
+    RB_REQUEST_SWALLOW_BYTES = 1024 * 1024, /* of a refused body */
+    RB_REQUEST_LINE_LOGGED = 512            /* bytes of the target */
 };
 
 struct rb_header {

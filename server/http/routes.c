@@ -62,13 +62,16 @@ static const struct rb_query_rule correlation_rules[] = {
 
 /* clang-format off */
 #define GET(operation, path, access, query, handle)                                                \
-    {operation, RB_GET, path, RB_ACCESS_##access, RB_BODY_NONE, query, NULL, handle}
+    {operation, RB_GET, path, RB_ACCESS_##access, RB_BODY_NONE, query, NULL, false, handle}
+#define POLL(operation, path, query, handle)                                                       \
+    {operation, RB_GET, path, RB_ACCESS_READ, RB_BODY_NONE, query, NULL, true, handle}
 #define ACT(operation, method, path, access, handle)                                               \
-    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_NONE, NULL, NULL, handle}
+    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_NONE, NULL, NULL, false, handle}
 #define JSON(operation, method, path, access, query, handle)                                       \
-    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_JSON, query, NULL, handle}
+    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_JSON, query, NULL, false, handle}
 #define STREAM(operation, path, query, stream)                                                     \
-    {operation, RB_PUT, path, RB_ACCESS_SUBMIT, RB_BODY_STREAM, query, &stream, rb_upload_end}
+    {operation, RB_PUT, path, RB_ACCESS_SUBMIT, RB_BODY_STREAM, query, &stream, false,             \
+     rb_upload_end}
 
 const struct rb_route rb_routes[] = {
     /* service */
@@ -83,41 +86,41 @@ const struct rb_route rb_routes[] = {
     GET("getDashboardFile", "/dashboard/{file}", OPEN, NULL, rb_handle_dashboard_file),
 
     /* models */
-    GET("listModels", "/v1/models", READ, page_rules, rb_handle_models),
+    POLL("listModels", "/v1/models", page_rules, rb_handle_models),
     JSON("importModel", POST, "/v1/models", SUBMIT, NULL, rb_handle_model_import),
-    GET("getModel", "/v1/models/{name}", READ, NULL, rb_handle_model),
+    POLL("getModel", "/v1/models/{name}", NULL, rb_handle_model),
     ACT("deleteModel", DELETE, "/v1/models/{name}", SUBMIT, rb_handle_model_delete),
     STREAM("putModelFile", "/v1/models/{name}/files/{file}", NULL, rb_model_file_stream),
 
     /* datasets */
-    GET("listDatasets", "/v1/datasets", READ, page_rules, rb_handle_datasets),
+    POLL("listDatasets", "/v1/datasets", page_rules, rb_handle_datasets),
     JSON("importDataset", POST, "/v1/datasets", SUBMIT, NULL, rb_handle_dataset_import),
-    GET("getDataset", "/v1/datasets/{name}", READ, NULL, rb_handle_dataset),
+    POLL("getDataset", "/v1/datasets/{name}", NULL, rb_handle_dataset),
     ACT("deleteDataset", DELETE, "/v1/datasets/{name}", SUBMIT, rb_handle_dataset_delete),
     STREAM("putDataset", "/v1/datasets/{name}", dataset_rules, rb_dataset_stream),
 
     /* jobs */
     JSON("createJob", POST, "/v1/jobs", SUBMIT, submit_rules, rb_handle_job_submit),
     JSON("createJobs", POST, "/v1/jobs/batch", SUBMIT, NULL, rb_handle_job_batch),
-    GET("listJobs", "/v1/jobs", READ, jobs_rules, rb_handle_jobs),
-    GET("getJob", "/v1/jobs/{id}", READ, NULL, rb_handle_job),
+    POLL("listJobs", "/v1/jobs", jobs_rules, rb_handle_jobs),
+    POLL("getJob", "/v1/jobs/{id}", NULL, rb_handle_job),
     JSON("patchJob", PATCH, "/v1/jobs/{id}", SUBMIT, NULL, rb_handle_job_patch),
     ACT("deleteJob", DELETE, "/v1/jobs/{id}", SUBMIT, rb_handle_job_delete),
     ACT("cancelJob", POST, "/v1/jobs/{id}/cancel", SUBMIT, rb_handle_job_cancel),
     ACT("retryJob", POST, "/v1/jobs/{id}/retry", SUBMIT, rb_handle_job_retry),
 
     /* what they bring */
-    GET("listJobEvents", "/v1/jobs/{id}/events", READ, page_rules, rb_handle_job_events),
-    GET("listEvents", "/v1/events", READ, page_rules, rb_handle_events),
-    GET("getBarrier", "/v1/jobs/{id}/barrier", READ, NULL, rb_handle_barrier),
-    GET("getBarriers", "/v1/barriers", READ, barriers_rules, rb_handle_barriers),
-    GET("getPermutations", "/v1/jobs/{id}/permutations", READ, NULL, rb_handle_permutations),
-    GET("getPermutation", "/v1/jobs/{id}/permutations/{group}", READ, permutation_rules,
+    POLL("listJobEvents", "/v1/jobs/{id}/events", page_rules, rb_handle_job_events),
+    POLL("listEvents", "/v1/events", page_rules, rb_handle_events),
+    POLL("getBarrier", "/v1/jobs/{id}/barrier", NULL, rb_handle_barrier),
+    POLL("getBarriers", "/v1/barriers", barriers_rules, rb_handle_barriers),
+    POLL("getPermutations", "/v1/jobs/{id}/permutations", NULL, rb_handle_permutations),
+    POLL("getPermutation", "/v1/jobs/{id}/permutations/{group}", permutation_rules,
         rb_handle_permutation),
-    GET("getCorrelations", "/v1/jobs/{id}/correlations", READ, NULL, rb_handle_correlations),
-    GET("getCorrelation", "/v1/jobs/{id}/correlations/{group}", READ, correlation_rules,
+    POLL("getCorrelations", "/v1/jobs/{id}/correlations", NULL, rb_handle_correlations),
+    POLL("getCorrelation", "/v1/jobs/{id}/correlations/{group}", correlation_rules,
         rb_handle_correlation),
-    GET("listArtifacts", "/v1/jobs/{id}/artifacts", READ, NULL, rb_handle_artifacts),
+    POLL("listArtifacts", "/v1/jobs/{id}/artifacts", NULL, rb_handle_artifacts),
     GET("getArtifact", "/v1/jobs/{id}/artifacts/{name}", READ, NULL, rb_handle_artifact),
 };
 /* clang-format on */

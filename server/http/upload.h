@@ -44,14 +44,14 @@ struct rb_upload {
     unsigned char expected[RB_SHA256_BYTES];
     bool has_expected;
     uint64_t bytes;
-    unsigned char *buffers[2];       /* with room for one more read of the socket */
-    size_t filled;                   /* bytes in buffers[0], which gathers */
-    size_t flushing;                 /* bytes in buffers[1], which is being written */
-    bool busy;                       /* the async runs */
-    bool ended;                      /* the body is complete */
-    bool replaces;                   /* after the commit: a file was there before */
-    struct rb_file_id committed;     /* what the file is now; bytes 0 if that is not known */
-    enum rb_status status;           /* of the async */
+    unsigned char *buffers[2];   /* with room for one more read of the socket */
+    size_t filled;               /* bytes in buffers[0], which gathers */
+    size_t flushing;             /* bytes in buffers[1], which is being written */
+    bool busy;                   /* the async runs */
+    bool ended;                  /* the body is complete */
+    bool replaces;               /* after the commit: a file was there before */
+    struct rb_file_id committed; /* what the file is now; bytes 0 if that is not known */
+    enum rb_status status;       /* of the async */
     struct rb_error error;
 };
 

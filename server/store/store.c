@@ -186,7 +186,7 @@ enum rb_status rb_store_end_reading(struct rb_store *s, enum rb_status status)
 
 /* ---- state ---- */
 
-uint64_t rb_store_changes(const struct rb_store *s)
+uint64_t rb_store_generation(const struct rb_store *s)
 {
     return (uint64_t)sqlite3_total_changes64(s->db);
 }

@@ -54,7 +54,7 @@ enum rb_status rb_store_end(struct rb_store *store, enum rb_status status,
 uint64_t rb_store_bytes(const struct rb_store *store);
 /* Grows with every row that is written, changed or removed through this store: what was read stays
  * true as long as this stands still. Cheap. */
-uint64_t rb_store_changes(const struct rb_store *store);
+uint64_t rb_store_generation(const struct rb_store *store);
 /* The newest schema this program knows: the number of the last migration. */
 int rb_store_schema_version(void);
 /* A trivial read; for readyz. */

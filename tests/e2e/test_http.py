@@ -252,7 +252,7 @@ def test_embedded_contract():
     root = os.path.join(FIXTURES, "..", "..")
     if not os.path.exists(os.path.join(root, "openapi.yaml")):
         return
-    routes = re.findall(r'\b(?:GET|ACT|JSON|STREAM)\("(\w+)", (?:(\w+), )?"([^"]+)"',
+    routes = re.findall(r'\b(?:GET|POLL|ACT|JSON|STREAM)\("(\w+)", (?:(\w+), )?"([^"]+)"',
                         open(os.path.join(root, "server", "http", "routes.c")).read())
     with Daemon() as d:
         document = d.get("/openapi.json").json

@@ -1,0 +1,175 @@
+#include "server/http/cache.h"
+
+#include "server/http/internal.h"
+#include "server/http/reply.h"
+
+#include "server/store/store.h"
+#include "server/work/work.h"
+
+#include <microhttpd.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_MAX_BYTES = 700, HEADERS_MAX = 8 };
+
+/* A body, and how many hold it: its slot, and each response under way. */
+struct body {
+    unsigned holders;
+    size_t bytes;
+    char *text;
+};
+
+struct rb_cache_slot {
+    char *key; /* NULL: empty */
+    uint64_t store_changes, pool_items;
+    struct body *body;
+    struct rb_header headers[HEADERS_MAX];
+    size_t header_count;
+};
+
+/* ---- bodies ---- */
+
+static void body_drop(void *data)
+{
+    struct body *b = data;
+    if (--b->holders > 0)
+        return;
+    free(b->text);
+    free(b);
+}
+
+/* Takes text. */
+static struct body *body_new(char *text, size_t bytes)
+{
+    struct body *b = malloc(sizeof *b);
+    if (b == NULL) {
+        free(text);
+        return NULL;
+    }
+    *b = (struct body){.holders = 1, .bytes = bytes, .text = text};
+    return b;
+}
+
+static struct MHD_Response *respond(struct body *b)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback_cls(b->bytes, b->text, body_drop, b);
+    if (response != NULL)
+        b->holders++;
+    return response;
+}
+
+/* ---- slots ---- */
+
+static void empty(struct rb_cache_slot *slot)
+{
+    if (slot->key == NULL)
+        return;
+    for (size_t i = 0; i < slot->header_count; i++)
+        free(slot->headers[i].value);
+    body_drop(slot->body);
+    free(slot->key);
+    *slot = (struct rb_cache_slot){.key = NULL};
+}
+
+void rb_cache_init(struct rb_cache *c)
+{
+    c->slots = calloc(RB_CACHE_SLOTS, sizeof *c->slots);
+}
+
+void rb_cache_deinit(struct rb_cache *c)
+{
+    for (size_t i = 0; c->slots != NULL && i < RB_CACHE_SLOTS; i++)
+        empty(&c->slots[i]);
+    free(c->slots);
+    c->slots = NULL;
+}
+
+static bool write_key(const struct rb_request *r, char key[KEY_MAX_BYTES])
+{
+    const char *accept = rb_request_header(r, MHD_HTTP_HEADER_ACCEPT);
+    int n = snprintf(key, KEY_MAX_BYTES, "%s\n%s", r->line != NULL ? r->line : "",
+                     accept != NULL ? accept : "");
+    return r->line != NULL && strlen(r->line) < RB_REQUEST_LINE_LOGGED && n > 0 &&
+           n < KEY_MAX_BYTES;
+}
+
+static struct rb_cache_slot *slot_of(struct rb_cache *c, const char *key)
+{
+    static const unsigned char no_secret[crypto_shorthash_KEYBYTES];
+    unsigned char hash[crypto_shorthash_BYTES];
+    crypto_shorthash(hash, (const unsigned char *)key, strlen(key), no_secret);
+    return &c->slots[hash[0] % RB_CACHE_SLOTS];
+}
+
+static bool is_cached(const struct rb_request *r)
+{
+    return r->route->cached && r->http->cache.slots != NULL &&
+           rb_request_header(r, "Prefer") == NULL;
+}
+
+bool rb_cache_reply(struct rb_request *r)
+{
+    char key[KEY_MAX_BYTES];
+    if (!is_cached(r) || !write_key(r, key))
+        return false;
+    const struct rb_cache_slot *slot = slot_of(&r->http->cache, key);
+    if (slot->key == NULL || strcmp(slot->key, key) != 0 ||
+        slot->store_changes != rb_store_generation(r->http->server->store) ||
+        slot->pool_items != rb_pool_items(r->http->work->pool))
+        return false;
+    for (size_t i = 0; i < slot->header_count; i++) {
+        const struct rb_header *h = &slot->headers[i];
+        if (strcmp(h->name, MHD_HTTP_HEADER_ETAG) == 0)
+            rb_reply_etag(r, "%s", h->value);
+        else
+            rb_reply_header(r, h->name, "%s", h->value);
+    }
+    if (!rb_reply_not_modified(r))
+        rb_reply_response(r, MHD_HTTP_OK, respond(slot->body), slot->body->bytes);
+    return true;
+}
+
+static bool copy_headers(struct rb_cache_slot *slot, const struct rb_request *r)
+{
+    if (r->header_count > HEADERS_MAX)
+        return false;
+    for (size_t i = 0; i < r->header_count; i++) {
+        slot->headers[i] = (struct rb_header){.name = r->headers[i].name};
+        slot->headers[i].value = strdup(r->headers[i].value);
+        slot->header_count = i + 1;
+        if (slot->headers[i].value == NULL)
+            return false;
+    }
+    return true;
+}
+
+static void keep(struct rb_request *r, const char *key, struct body *b)
+{
+    struct rb_cache_slot *slot = slot_of(&r->http->cache, key);
+    empty(slot);
+    slot->key = strdup(key);
+    if (slot->key == NULL)
+        return;
+    slot->body = b;
+    b->holders++;
+    slot->store_changes = rb_store_generation(r->http->server->store);
+    slot->pool_items = rb_pool_items(r->http->work->pool);
+    if (!copy_headers(slot, r))
+        empty(slot);
+}
+
+struct MHD_Response *rb_cache_keep(struct rb_request *r, char *text, size_t bytes)
+{
+    char key[KEY_MAX_BYTES];
+    struct body *b = body_new(text, bytes);
+    if (b == NULL)
+        return NULL;
+    if (is_cached(r) && bytes <= RB_CACHE_BODY_BYTES && write_key(r, key))
+        keep(r, key, b);
+    struct MHD_Response *response = respond(b);
+    body_drop(b);
+    return response;
+}

@@ -1,0 +1,106 @@
+// Jobs overlaid, grouped, and taken away as CSV, PNG and one HTML file.
+import assert from 'node:assert/strict';
+import {readFile} from 'node:fs/promises';
+import {after, before, test} from 'node:test';
+import {pathToFileURL} from 'node:url';
+import {assertCalm, launch, open} from './browser.mjs';
+import {Daemon, spec} from './daemon.mjs';
+
+let daemon, browser, page;
+const jobs = [];
+
+before(async () => {
+  daemon = await Daemon.start();
+  await daemon.seed();
+  for (const heads of ['permute', 'monotonic'])
+    for (const sequences of [20, 40])
+      jobs.push(await daemon.submit({...spec({sequences, align: {heads}}),
+        name: `${heads} ${sequences}`, labels: {heads}}));
+  for (const job of jobs) await daemon.finished(job.id);
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await daemon?.remove();
+});
+
+test('selected jobs are compared; each has its curve', async () => {
+  page = await open(browser, daemon.url);
+  for (const name of ['permute 20', 'monotonic 20'])
+    await page.getByRole('row', {name}).getByRole('checkbox').check();
+  await page.getByRole('link', {name: 'Compare'}).last().click();
+  await page.getByRole('img', {name: /of 2 curves in 2 groups/}).waitFor();
+  assert.match(page.url(), /job=job_.*job=job_/);
+});
+
+test('only the members of the specs that differ are columns', async () => {
+  await page.goto(`${daemon.url}#/compare?status=succeeded`);
+  await page.getByRole('img', {name: /of 4 curves/}).waitFor();
+  const heads = await page.getByRole('region', {name: 'Jobs compared'}).getByRole('columnheader')
+    .allTextContents();
+  assert.deepEqual(heads.map(t => t.replace(/[↑↓]/, '')), ['Job', 'Status', 'Barrier', 'Over chord',
+    'Control', 'Reduction', 'align.heads', 'align.max_sequences']);
+});
+
+test('a label groups them: two means, which are the means', async () => {
+  await page.getByLabel('grouped by').selectOption('label:heads');
+  await page.getByRole('img', {name: /in 2 groups; heads monotonic: 2, heads permute: 2/}).waitFor();
+  await page.getByText('Data table').click();
+  const cells = await page.getByRole('region', {name: /Mean loss/}).locator('tbody tr').nth(2)
+    .locator('td').allTextContents();
+  const half = async job => (await daemon.get(`v1/jobs/${job.id}/barrier`)).aligned.loss[2];
+  const mean = async name => {
+    const losses = await Promise.all(jobs.filter(j => j.labels.heads === name).map(half));
+    return (losses[0] + losses[1]) / 2;
+  };
+  assert.deepEqual(cells, [(await mean('monotonic')).toFixed(4), (await mean('permute')).toFixed(4)]);
+  assert.match(page.url(), /group=label:heads/); // a link is a view
+});
+
+test('a group is hidden and shown by its entry in the legend', async () => {
+  await page.getByRole('button', {name: /heads permute/}).click();
+  await page.getByRole('img', {name: /of 2 curves in 1 groups/}).waitFor();
+  await page.getByRole('button', {name: /heads permute/}).click();
+  await page.getByRole('img', {name: /of 4 curves in 2 groups/}).waitFor();
+});
+
+async function save(name) {
+  const [file] = await Promise.all([page.waitForEvent('download'),
+    page.getByRole('button', {name: `Save ${name}`}).click()]);
+  return file.path();
+}
+
+test('CSV: a row for each point of each curve', async () => {
+  const lines = (await readFile(await save('CSV'), 'utf8')).trim().split('\r\n');
+  assert.equal(lines[0], 'job,name,label.heads,align.heads,align.max_sequences,curve,lambda,loss,' +
+    'standard_error,pseudo_perplexity');
+  assert.equal(lines.length, 1 + 4 * 2 * 5);
+  const barrier = await daemon.get(`v1/jobs/${jobs[0].id}/barrier`);
+  const row = lines.find(l => l.startsWith(jobs[0].id) && l.includes(',aligned,0.5,'));
+  assert.equal(Number(row.split(',')[7]), barrier.aligned.loss[2]);
+});
+
+test('PNG: a picture larger than the chart', async () => {
+  const bytes = await readFile(await save('PNG'));
+  assert.equal(bytes.subarray(1, 4).toString(), 'PNG');
+  assert.ok(bytes.readUInt32BE(16) > 800 && bytes.readUInt32BE(20) > 440);
+});
+
+test('HTML: one file that draws itself with nothing else at hand', async () => {
+  const html = await save('HTML');
+  const context = await browser.newContext({offline: true});
+  const alone = await context.newPage();
+  const troubles = [];
+  alone.on('pageerror', e => troubles.push(e.stack));
+  alone.on('request', r => r.url().startsWith('file:') || troubles.push(r.url()));
+  await alone.goto(pathToFileURL(html).href);
+  assert.equal(await alone.locator('#jobs tbody tr').count(), 4);
+  const inked = await alone.locator('canvas').evaluate(c => new Uint8Array(
+    c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer).some(v => v > 0));
+  assert.ok(inked, 'the canvas is empty');
+  await alone.locator('.item').first().click(); // hides a group, draws again
+  assert.deepEqual(troubles, []);
+  await context.close();
+});
+
+test('nothing went wrong in the page', () => assertCalm(page));
