@@ -64,9 +64,8 @@ static enum rb_status take_step(sqlite3 *db, const char *path, int step, struct 
     return status;
 }
 
-/* Is it ours, and not too new? */
-static enum rb_status read_version(sqlite3 *db, const char *path, int *ret_version,
-                                   struct rb_error *err)
+enum rb_status rb_store_read_version(sqlite3 *db, const char *path, int *ret_version,
+                                     struct rb_error *err)
 {
     int version = 0, application = 0, tables = 0;
     enum rb_status status = read_number(db, path, "PRAGMA user_version", &version, err);
@@ -87,10 +86,9 @@ static enum rb_status read_version(sqlite3 *db, const char *path, int *ret_versi
     return RB_OK;
 }
 
-enum rb_status rb_store_migrate(sqlite3 *db, const char *path, struct rb_error *err)
+enum rb_status rb_store_migrate(sqlite3 *db, const char *path, int version, struct rb_error *err)
 {
-    int version = 0;
-    enum rb_status status = read_version(db, path, &version, err);
+    enum rb_status status = RB_OK;
     for (int step = version; status == RB_OK && step < rb_migration_count; step++)
         status = take_step(db, path, step, err);
     return status;
@@ -108,7 +106,7 @@ enum rb_status rb_store_peek(const char *path, int *ret_version, struct rb_error
     if (code == SQLITE_OK)
         code = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (code == SQLITE_OK)
-        status = read_version(db, path, ret_version, err);
+        status = rb_store_read_version(db, path, ret_version, err);
     else
         status = fail(db, code, path, err);
     (void)sqlite3_close(db);

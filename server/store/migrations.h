@@ -15,9 +15,12 @@ struct rb_migration {
 extern const struct rb_migration rb_migrations[];
 extern const int rb_migration_count;
 
-/* Brings db, just opened from path, to the newest schema. RB_EVERSION, RB_ESTORE (not ours, or
- * damaged) and the failures of store.h. */
-enum rb_status rb_store_migrate(struct sqlite3 *db, const char *path,
+/* Reads the schema's version, changing nothing: 0 for an empty file. RB_EVERSION if it is newer
+ * than ours, RB_ESTORE (not ours, or damaged). */
+enum rb_status rb_store_read_version(struct sqlite3 *db, const char *path, int *ret_version,
+                                     struct rb_error *err) RB_MUST_CHECK;
+/* Brings db from that version to the newest. The failures of store.h. */
+enum rb_status rb_store_migrate(struct sqlite3 *db, const char *path, int version,
                                 struct rb_error *err) RB_MUST_CHECK;
 
 #endif

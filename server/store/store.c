@@ -45,10 +45,11 @@ enum rb_status rb_store_fail(struct rb_store *s, int code, struct rb_error *err)
 
 /* ---- opening ---- */
 
-/* One connection, so no other can make us wait but an operator's sqlite3: half a second for that.
- * Checkpoints are small and frequent so that none holds up the loop for long. */
-static const char pragmas[] = "PRAGMA busy_timeout = 500;"
-                              "PRAGMA journal_mode = WAL;"
+/* One connection, so no other can make us wait but an operator's sqlite3. */
+enum { BUSY_TIMEOUT_MS = 500 };
+
+/* Checkpoints are small and frequent so that none holds up the loop for long. */
+static const char pragmas[] = "PRAGMA journal_mode = WAL;"
                               "PRAGMA synchronous = FULL;"
                               "PRAGMA foreign_keys = ON;"
                               "PRAGMA trusted_schema = OFF;"
@@ -66,14 +67,16 @@ static enum rb_status open_connection(struct rb_store *s, const char *vfs, struc
                             s->db != NULL ? sqlite3_errmsg(s->db) : sqlite3_errstr(code));
     (void)sqlite3_extended_result_codes(s->db, 1);
     (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+    int version;
+    /* First of all, so that a file which is not for us is left as it is. */
+    enum rb_status status = rb_store_read_version(s->db, s->path, &version, err);
+    if (status != RB_OK)
+        return status;
     code = sqlite3_exec(s->db, pragmas, NULL, NULL, NULL);
-    if (code == SQLITE_OK)
-        return rb_store_migrate(s->db, s->path, err);
-    if (code == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT)
-        return rb_error_set(err, RB_ESTORE,
-                            "%s is damaged or no database (%s): restore a backup, or move it away",
-                            s->path, sqlite3_errmsg(s->db));
-    return rb_error_set(err, rb_sqlite_status(code), "%s: %s", s->path, sqlite3_errmsg(s->db));
+    if (code != SQLITE_OK)
+        return rb_error_set(err, rb_sqlite_status(code), "%s: %s", s->path, sqlite3_errmsg(s->db));
+    return rb_store_migrate(s->db, s->path, version, err);
 }
 
 enum rb_status rb_store_open(const char *path, const char *vfs, struct rb_metrics *metrics,

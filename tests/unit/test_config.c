@@ -335,6 +335,31 @@ static void test_help(void **state)
     free(text);
 }
 
+/* docs/configuration.md holds the table as it is; with RB_UPDATE_DOCS=1 this test rewrites it. */
+static void test_documentation(void **state)
+{
+    (void)state;
+    static const char path[] = RB_FIXTURES "/../../docs/configuration.md";
+    char *table;
+    size_t table_bytes, bytes;
+    FILE *out = open_memstream(&table, &table_bytes);
+    rb_options_markdown(out);
+    fclose(out);
+    unsigned char *text = tmpdir_read(path, &bytes);
+    char *begin = strstr((char *)text, "| flag and key |");
+    assert_non_null(begin);
+    if (getenv("RB_UPDATE_DOCS") != NULL) {
+        out = fopen(path, "w");
+        assert_non_null(out);
+        fprintf(out, "%.*s%s", (int)(begin - (char *)text), (char *)text, table);
+        fclose(out);
+    } else if (strcmp(begin, table) != 0) {
+        fail_msg("%s is not what the table of options says; RB_UPDATE_DOCS=1 rewrites it", path);
+    }
+    free(text);
+    free(table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_exposure),
         cmocka_unit_test(test_print_reads_back),
         cmocka_unit_test(test_help),
+        cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,9 +77,16 @@ static void test_foreign_and_damaged_are_refused(void **state)
     (void)state;
     struct rb_store *other;
     const char *path = tmpdir_path(&folder, "other.db");
+    size_t bytes, bytes_after;
     (void)pragma(path, "CREATE TABLE t (a)");
+    unsigned char *before = tmpdir_read(path, &bytes);
     assert_int_equal(rb_store_open(path, NULL, NULL, &other, &err), RB_ESTORE);
     assert_non_null(strstr(err.detail, "another program"));
+    unsigned char *after = tmpdir_read(path, &bytes_after);
+    assert_int_equal(bytes, bytes_after);
+    assert_memory_equal(before, after, bytes); /* left as it is */
+    free(before);
+    free(after);
     path =
         tmpdir_write(&folder, "text.db", "this is no database, however long it is made to be", 50);
     assert_int_equal(rb_store_open(path, NULL, NULL, &other, &err), RB_ESTORE);
