@@ -645,6 +645,9 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
                               const struct rb_align_options *o, struct rb_program **ret,
                               struct rb_error *err)
 {
+    enum rb_status s = rb_forward_check(&a->config, sequences, err);
+    if (s != RB_OK)
+        return s;
     struct collect *c = calloc(1, sizeof *c);
     if (c == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to collect moments");
@@ -660,7 +663,6 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     size_t tokens = rb_sequences_tokens(sequences);
     c->slab_tokens = slab_size(&a->config, taps, tokens);
     c->rows_before = calloc(sequences->count + 1, sizeof *c->rows_before);
-    enum rb_status s = RB_OK;
     if (c->rows_before == NULL)
         s = rb_error_set(err, RB_ENOMEM, "no memory to collect moments");
     if (s == RB_OK)

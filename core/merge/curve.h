@@ -16,11 +16,13 @@ struct rb_point {
 };
 
 /* Checks that head and labels fit the task: RB_EHEAD (regression on a 4-label head, MLM without an
- * MLM head), RB_EDATASET (label outside the head's range, with its line). */
+ * MLM head), RB_EDATASET (label outside the head's range, or tokens outside the model's tables,
+ * with the line). s may be NULL: then only the head is looked at. */
 enum rb_status rb_evaluate_check(const struct rb_model *m, const struct rb_evaluate_options *o,
                                  const struct rb_sequences *s, struct rb_error *err) RB_MUST_CHECK;
 
-/* A program that evaluates the blend (a, b, motion, lambda) on the sequences. Borrows all. */
+/* A program that evaluates the blend (a, b, motion, lambda) on the sequences, which have passed
+ * rb_evaluate_check. Borrows all. */
 enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_evaluate_options *o,
                                const struct rb_sequences *s, struct rb_program **ret,
                                struct rb_error *err) RB_MUST_CHECK;

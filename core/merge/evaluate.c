@@ -407,44 +407,54 @@ enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *r
     return RB_OK;
 }
 
+static const char *const head_words[] = {"no head", "an MLM head", "a classifier"};
+
+static enum rb_status check_head(const struct rb_model *m, enum rb_task task, struct rb_error *err)
+{
+    uint32_t labels = m->config.num_labels;
+    if (task == RB_TASK_MLM && m->head != RB_HEAD_MLM)
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+                           "task 'mlm' needs an MLM head (cls.predictions), the model has %s",
+                           head_words[m->head]);
+    if (task != RB_TASK_MLM && m->head != RB_HEAD_CLASSIFIER)
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+                           "task '%s' needs a classification head (classifier.weight), the model "
+                           "has %s",
+                           rb_task_names[task], head_words[m->head]);
+    if (task == RB_TASK_REGRESSION && labels != 1)
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+                           "task 'regression' needs a head with 1 label, the model's has %u",
+                           labels);
+    if (task == RB_TASK_CLASSIFICATION && labels < 2)
+        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+                           "task 'classification' needs a head with 2 labels or more, the "
+                           "model's has %u",
+                           labels);
+    return RB_OK;
+}
+
+static enum rb_status check_label(const struct rb_sequences *s, size_t i, enum rb_task task,
+                                  uint32_t labels, struct rb_error *err)
+{
+    double label = s->labels != NULL ? s->labels[i] : (double)NAN;
+    unsigned long long line = s->rows != NULL ? s->rows[i] : 0;
+    if (task == RB_TASK_REGRESSION && !isfinite(label))
+        return rb_error_at(err, RB_EDATASET, "/evaluate/dataset",
+                           "line %llu: label %g: expected a finite number", line, label);
+    if (task == RB_TASK_CLASSIFICATION && !(label >= 0 && label < labels && floor(label) >= label))
+        return rb_error_at(err, RB_EDATASET, "/evaluate/dataset",
+                           "line %llu: label %g: expected an integer from 0 to %u", line, label,
+                           labels - 1);
+    return RB_OK;
+}
+
 enum rb_status rb_evaluate_check(const struct rb_model *m, const struct rb_evaluate_options *o,
                                  const struct rb_sequences *s, struct rb_error *err)
 {
-    uint32_t labels = m->config.num_labels;
-    if (o->task == RB_TASK_MLM)
-        return m->head == RB_HEAD_MLM
-                   ? RB_OK
-                   : rb_error_at(err, RB_EHEAD, "/evaluate/task",
-                                 "task 'mlm' needs an MLM head (cls.predictions), the model has %s",
-                                 m->head == RB_HEAD_NONE ? "no head" : "a classifier");
-    if (m->head != RB_HEAD_CLASSIFIER)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
-                           "task '%s' needs a classification head "
-                           "(classifier.weight), the model has %s",
-                           rb_task_names[o->task],
-                           m->head == RB_HEAD_NONE ? "no head" : "an MLM head");
-    if (o->task == RB_TASK_REGRESSION && labels != 1)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
-                           "task 'regression' needs a head with 1 "
-                           "label, the model's has %u",
-                           labels);
-    if (o->task == RB_TASK_CLASSIFICATION && labels < 2)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
-                           "task 'classification' needs a head "
-                           "with 2 labels or more, the model's has %u",
-                           labels);
-    for (size_t i = 0; s != NULL && i < s->count; i++) {
-        double label = s->labels != NULL ? s->labels[i] : (double)NAN;
-        bool ok = o->task == RB_TASK_REGRESSION
-                      ? isfinite(label)
-                      : label >= 0 && label < labels && !(label > floor(label));
-        if (!ok)
-            return rb_error_at(err, RB_EDATASET, "/evaluate/dataset",
-                               "line %llu: label %g: expected %s%u", (unsigned long long)s->rows[i],
-                               label,
-                               o->task == RB_TASK_REGRESSION ? "a finite number, for head "
-                                                             : "an integer from 0 to ",
-                               o->task == RB_TASK_REGRESSION ? labels : labels - 1);
-    }
-    return RB_OK;
+    enum rb_status status = check_head(m, o->task, err);
+    if (status == RB_OK && s != NULL)
+        status = rb_forward_check(&m->config, s, err);
+    for (size_t i = 0; status == RB_OK && s != NULL && i < s->count; i++)
+        status = check_label(s, i, o->task, m->config.num_labels, err);
+    return status;
 }

@@ -50,8 +50,13 @@ size_t rb_spans_count(const struct rb_sequences *s, size_t from, size_t to, size
 void rb_spans_fill(const struct rb_sequences *s, size_t from, size_t to, size_t tokens,
                    size_t *firsts);
 
-/* Embeddings and their layer norm: x (tokens of the span, hidden_size). ids must lie inside the
- * vocabulary, and positions inside the table: the caller has checked both. */
+/* Do all ids, positions, token types and targets lie inside the model's tables? RB_EDATASET naming
+ * the line and what does not fit (a second sentence for a model of one token type, say). Done once
+ * for all sequences, by rb_collect_new and rb_evaluate_check; nothing below looks again. */
+enum rb_status rb_forward_check(const struct rb_config *c, const struct rb_sequences *s,
+                                struct rb_error *err) RB_MUST_CHECK;
+
+/* Embeddings and their layer norm: x (tokens of the span, hidden_size). */
 enum rb_status rb_forward_embed(const struct rb_blend *blend, const struct rb_sequences *s,
                                 const struct rb_span *span, float *x, struct rb_scratch *scratch,
                                 struct rb_error *err) RB_MUST_CHECK;
