@@ -215,32 +215,38 @@ static inline double naive_cross_entropy(const double *logits, size_t n, size_t 
     return top + log(sum) - logits[target];
 }
 
-/* Mean loss over all sequences, by METHOD 7: MLM, classification, or regression for one label. */
-static inline double naive_loss(const struct random_model *m, const struct rb_sequences *s)
+/* The losses of METHOD 7, one per predicted position or per sequence: MLM, classification, or
+ * regression for one label. ret has room for all of them; returns how many. */
+static inline size_t naive_losses(const struct random_model *m, const struct rb_sequences *s,
+                                  double *ret)
 {
-    double sum = 0;
     size_t count = 0;
     for (size_t i = 0; i < s->count; i++) {
         struct naive f;
         naive_init(&f, m, s, i);
         for (size_t t = 0; t < f.n && m->shape.head == RB_HEAD_MLM; t++) {
             int32_t target = s->targets[s->starts[i] + t];
-            if (target < 0)
-                continue;
-            sum +=
-                naive_cross_entropy(f.logits + t * m->shape.vocab, m->shape.vocab, (size_t)target);
-            count++;
+            if (target >= 0)
+                ret[count++] = naive_cross_entropy(f.logits + t * m->shape.vocab, m->shape.vocab,
+                                                   (size_t)target);
         }
-        if (m->shape.head == RB_HEAD_CLASSIFIER) {
-            double off = f.logits[0] - s->labels[i];
-            sum += m->shape.labels == 1
-                       ? off * off
-                       : naive_cross_entropy(f.logits, m->shape.labels, (size_t)s->labels[i]);
-            count++;
-        }
+        if (m->shape.head == RB_HEAD_CLASSIFIER && m->shape.labels == 1)
+            ret[count++] = (f.logits[0] - s->labels[i]) * (f.logits[0] - s->labels[i]);
+        else if (m->shape.head == RB_HEAD_CLASSIFIER)
+            ret[count++] = naive_cross_entropy(f.logits, m->shape.labels, (size_t)s->labels[i]);
         naive_deinit(&f, m->shape.layers);
     }
-    return sum / (double)count;
+    return count;
+}
+
+static inline double naive_loss(const struct random_model *m, const struct rb_sequences *s)
+{
+    double *losses = must_alloc(s->starts[s->count], sizeof *losses), sum = 0;
+    size_t n = naive_losses(m, s, losses);
+    for (size_t i = 0; i < n; i++)
+        sum += losses[i];
+    free(losses);
+    return sum / (double)n;
 }
 
 #endif
