@@ -1,6 +1,7 @@
 #include "core/merge/metrics.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 double rb_accuracy(const uint32_t *predicted, const uint32_t *truth, size_t n)
@@ -54,6 +55,15 @@ double rb_matthews(const uint32_t *predicted, const uint32_t *truth, size_t n, u
     return result;
 }
 
+/* Asked exactly: the mean of equal numbers is not always that number. */
+static bool constant(const double *x, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (x[i] < x[0] || x[i] > x[0])
+            return false;
+    return true;
+}
+
 double rb_pearson(const double *x, const double *y, size_t n)
 {
     double mx = 0, my = 0, xy = 0, xx = 0, yy = 0;
@@ -66,7 +76,8 @@ double rb_pearson(const double *x, const double *y, size_t n)
         xx += (x[i] - mx) * (x[i] - mx);
         yy += (y[i] - my) * (y[i] - my);
     }
-    return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : (double)NAN;
+    bool defined = !constant(x, n) && !constant(y, n) && xx > 0 && yy > 0;
+    return defined ? xy / sqrt(xx * yy) : (double)NAN;
 }
 
 struct ranked {
