@@ -1,8 +1,8 @@
 // The barrier curve of one job: aligned against control, with a band of one standard error, and the
 // barrier marked.
-import {css, h, put, setText} from './dom.js';
+import {css, h, put} from './dom.js';
 import {figure, number} from './format.js';
-import {airy, axis, faint, FONT, Plot} from './plot.js';
+import {airy, axes, faint, FONT, Plot} from './plot.js';
 import {dataTable} from './table.js';
 
 const UNITS = {loss: 'loss', pseudo_perplexity: 'pseudo-perplexity'};
@@ -39,11 +39,11 @@ export class BarrierChart {
     this.barrier = null; // what the daemon says of the whole curve
     this.points = {aligned: new Points(), control: new Points()};
     this.plot = new Plot({label: 'Barrier curve', height: 340, options: () => this.#options()});
-    this.readout = h('div', {class: 'readout', 'aria-hidden': 'true'});
-    this.switches = h('div', {class: 'switches'});
+    this.readout = h('div.readout', { 'aria-hidden': 'true'});
+    this.switches = h('div.switches');
     this.table = dataTable('Loss along the path', ['\u03bb', 'Aligned', '\u00b1', 'Control', '\u00b1'],
       () => this.#rows());
-    this.element = h('figure', {}, h('div', {class: 'above'}, this.readout, this.switches),
+    this.element = h('figure', h('div.above', this.readout, this.switches),
       this.plot.element, this.table);
   }
 
@@ -111,7 +111,7 @@ export class BarrierChart {
       this[key] = value;
       this.#show();
     };
-    const group = (label, key, options) => h('div', {class: 'segments', role: 'group',
+    const group = (label, key, options) => h('div.segments', { role: 'group',
       'aria-label': label}, options.map(([value, text]) => h('button', {type: 'button',
       'aria-pressed': String(this[key] === value), onclick: set(key, value)}, text)));
     put(this.switches,
@@ -125,11 +125,11 @@ export class BarrierChart {
     const item = c => {
       const y = l === null ? null : this.points[c].y(l, this.y);
       const se = l === null || this.y !== 'loss' ? null : this.points[c].at.get(l)?.standard_error;
-      return h('span', {class: `key ${c}`}, c, y === null ? '' : h('b', {}, figure(y)),
-        se == null ? '' : h('span', {class: 'aside'}, `\u00b1 ${number(se, 3)}`));
+      return h('span', {class: `key ${c}`}, c, y === null ? '' : h('b', figure(y)),
+        se == null ? '' : h('span.aside', `\u00b1 ${number(se, 3)}`));
     };
     put(this.readout, item('aligned'), this.points.control.at.size > 0 && item('control'),
-      l !== null && h('span', {class: 'key plain'}, '\u03bb', h('b', {}, number(l, 3))));
+      l !== null && h('span.key.plain', '\u03bb', h('b', number(l, 3))));
   }
 
   /* ---- drawing ---- */
@@ -145,11 +145,7 @@ export class BarrierChart {
     return {
       padding: [14, 18, 0, 4],
       scales: {x: {time: false, range: [0, 1]}, y: {range: (u, low, high) => airy(low, high)}},
-      axes: [
-        axis(`\u03bb: 0 is ${this.models.a}, 1 is ${this.models.b} moved`, {
-          values: (u, ticks) => ticks.map(t => number(t, 1)), space: 60}),
-        axis(yName(this.y), {size: 58, values: (u, ticks) => ticks.map(figure)}),
-      ],
+      axes: axes(`\u03bb: 0 is ${this.models.a}, 1 is ${this.models.b} moved`, yName(this.y)),
       series: [{}, ...curve('control', 1.5), ...curve('aligned', 2)],
       bands: [{series: [3, 2], fill: faint(colour.control, 0.16)},
         {series: [6, 5], fill: faint(colour.aligned, 0.18)}],

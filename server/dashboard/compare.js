@@ -4,7 +4,7 @@ import {yName} from './charts.js';
 import {h, put, setText} from './dom.js';
 import * as events from './events.js';
 import {saveCsv, saveHtml, savePng} from './export.js';
-import {flatten, jobName, number, percent, plural} from './format.js';
+import {flatten, jobName, number, plural} from './format.js';
 import * as cells from './jobcells.js';
 import {known} from './jobs.js';
 import {colourOf, gridOf, Overlay, summary} from './overlay.js';
@@ -88,21 +88,21 @@ export function mount(element, route) {
 
   const overlay = new Overlay({pick: c => go(link('job', c.job))});
   const heading = h('h1', {tabindex: '-1'}, 'Compare');
-  const note = h('p', {class: 'note'});
-  const choices = h('div', {class: 'choices'});
-  const legend = h('div', {class: 'legend', role: 'group', 'aria-label': 'Groups'});
+  const note = h('p.note');
+  const choices = h('div.choices');
+  const legend = h('div.legend', { role: 'group', 'aria-label': 'Groups'});
   const behind = h('div');
-  const tablePanel = h('section', {class: 'panel'});
+  const tablePanel = h('section.panel');
   const body = h('div', {hidden: true});
   const problem = h('div');
 
-  const exports = h('div', {class: 'buttons'},
+  const exports = h('div.buttons',
     [['CSV', () => saveCsv(shown())], ['PNG', () => savePng(overlay, shown())],
       ['HTML', () => saveHtml(shown())]].map(([name, f]) => h('button', {type: 'button',
       onclick: () => attempt(f)}, `Save ${name}`)));
-  put(body, h('section', {class: 'panel'}, choices, legend, overlay.element, behind),
+  put(body, h('section.panel', choices, legend, overlay.element, behind),
     tablePanel);
-  put(element, h('div', {class: 'head'}, heading, exports), note, problem, body);
+  put(element, h('div.head', heading, exports), note, problem, body);
 
   /* -- choices: which curve, which y, grouped by what -- */
 
@@ -126,7 +126,7 @@ export function mount(element, route) {
       const input = h('select', {id: `choice-${key}`, onchange: e => choose(key, e.target.value)},
         options.map(([value, text]) => h('option', {value}, text)));
       input.value = choice[key];
-      return h('span', {class: 'choice'}, h('label', {for: input.id}, label), input);
+      return h('span.choice', h('label', {for: input.id}, label), input);
     };
     put(choices,
       select('y', 'Show', ['loss', 'above', ...metrics].map(m => [m, nameOfY(m)])),
@@ -159,27 +159,32 @@ export function mount(element, route) {
         const own = single ? jobName(job) : groupOf(job) ?? 'All jobs';
         const name = choice.curve === 'both' ? `${own}, ${which}` : own;
         const key = single ? `${job.id} ${which}` : name;
-        if (!made.has(key)) made.set(key, {name, curves: []});
+        if (!made.has(key))
+          made.set(key, {name, own: single ? job.id : own, dashed: which === 'control' &&
+            choice.curve === 'both', curves: []});
         made.get(key).curves.push({job: job.id, name: jobName(job), which, ...points});
       }
     }
     const sorted = single ? [...made.values()]
       : [...made.values()].sort((a, b) => compare(a.name, b.name, false));
     grid = gridOf(sorted.flatMap(g => g.curves));
-    return sorted.map((g, colour) => ({...g, colour, visible: !hidden.has(g.name),
+    // A group's control has its colour, dashed.
+    const owners = [...new Set(sorted.map(g => g.own))];
+    return sorted.map(g => ({...g, colour: owners.indexOf(g.own), visible: !hidden.has(g.name),
       summary: summary(g.curves, grid)}));
   }
 
   function showLegend() {
     put(legend, groups.map(g => {
-      const swatch = h('span', {class: 'swatch', 'aria-hidden': 'true'});
+      const swatch = h('span.swatch', { 'aria-hidden': 'true'});
       swatch.style.background = colourOf(g.colour);
-      return h('button', {type: 'button', class: 'legend-item', 'aria-pressed': String(g.visible),
+      swatch.classList.toggle('dashed', g.dashed);
+      return h('button.legend-item', { 'aria-pressed': String(g.visible),
         onclick: () => {
           if (!hidden.delete(g.name)) hidden.add(g.name);
           show();
-        }}, swatch, g.name, g.curves.length > 1 && h('span', {class: 'aside'}, ` ${g.curves.length}`));
-    }), groups.some(g => g.curves.length > 1) && h('span', {class: 'aside'},
+        }}, swatch, g.name, g.curves.length > 1 && h('span.aside', ` ${g.curves.length}`));
+    }), groups.some(g => g.curves.length > 1) && h('span.aside',
       'bold: mean, band: \u00b1 one standard deviation'));
   }
 
@@ -188,7 +193,7 @@ export function mount(element, route) {
   const columns = () => [
     {id: 'name', label: 'Job', value: j => `${jobName(j)} ${colours.get(j.id)}`, order: jobName,
       fill: (td, j) => {
-        const swatch = h('span', {class: 'swatch', 'aria-hidden': 'true'});
+        const swatch = h('span.swatch', { 'aria-hidden': 'true'});
         swatch.style.background = colourOf(colours.get(j.id) ?? 0);
         put(td, swatch, cells.nameLink(j));
       }},
@@ -197,8 +202,8 @@ export function mount(element, route) {
     ...[['barrier', 'Barrier', 'barrier_mean'], ['chord', 'Over chord', 'barrier_chord'],
       ['control', 'Control', 'control_barrier_mean']].map(([id, label, key]) => ({id, label,
       figure: true, value: j => number(j.summary[key]), order: j => j.summary[key]})),
-    {id: 'reduction', label: 'Reduction', figure: true, value: j => percent(j.summary.reduction),
-      order: j => j.summary.reduction},
+    {id: 'reduction', label: 'Reduction', figure: true, value: j => j.summary.reduction,
+      order: j => j.summary.reduction, fill: cells.reduction},
     ...differing.map(path => ({id: path, label: path, rank: 2,
       value: j => String(fieldOf(j, path) ?? '\u2013'), order: j => fieldOf(j, path)})),
   ];
@@ -207,7 +212,8 @@ export function mount(element, route) {
   let table = null;
 
   function showTable() {
-    colours = new Map(groups.flatMap(g => g.curves.map(c => [c.job, g.colour])));
+    // The last word is the aligned curve's.
+    colours = new Map(groups.toReversed().flatMap(g => g.curves.map(c => [c.job, g.colour])));
     const shape = columns();
     const order = shape.find(c => c.id === sorted.by)?.order ?? jobName;
     const rows = [...jobs].sort((a, b) => compare(order(a), order(b), sorted.down));
@@ -220,7 +226,7 @@ export function mount(element, route) {
       table.body.addEventListener('pointerover', e =>
         overlay.highlight(e.target.closest('tr')?.dataset.key ?? null));
       table.body.addEventListener('pointerleave', () => overlay.highlight(null));
-      put(tablePanel, h('h2', {}, 'Jobs'), h('p', {class: 'note'}, differing.length > 0
+      put(tablePanel, h('h2', 'Jobs'), h('p.note', differing.length > 0
         ? 'Of the specs, only the members that differ.' : 'The specs do not differ.'), table.element);
     }
     table.setColumns(shape, sorted);
@@ -268,8 +274,8 @@ export function mount(element, route) {
     }
   }
 
-  const empty = () => h('div', {class: 'empty'}, h('p', {}, 'Nothing to compare yet.'),
-    h('p', {}, 'Select jobs in ', h('a', {href: '#/jobs'}, 'the list'), ' and choose Compare, or take ',
+  const empty = () => h('div.empty', h('p', 'Nothing to compare yet.'),
+    h('p', 'Select jobs in ', h('a', {href: '#/jobs'}, 'the list'), ' and choose Compare, or take ',
       h('a', {href: link('compare', '', {status: 'succeeded'})}, 'all that succeeded'), '.'));
 
   const rebuild = () => show();

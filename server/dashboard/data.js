@@ -12,10 +12,10 @@ import {DatasetUpload, ModelUpload} from './upload.js';
 const digest = sha256 => (sha256 ? sha256.slice(0, 8) : NONE);
 
 const MODEL_COLUMNS = [
-  {id: 'name', label: 'Name', value: m => m.name, fill: (td, m) => put(td, h('b', {}, m.name))},
+  {id: 'name', label: 'Name', value: m => m.name, fill: (td, m) => put(td, h('b', m.name))},
   {id: 'status', label: 'Status', value: m => `${m.status} ${m.problems.map(p => p.detail)}`,
-    fill: (td, m) => put(td, h('span', {class: 'badge', 'data-status': m.status}, m.status),
-      m.problems.map(p => h('p', {class: 'aside'}, p.detail)))},
+    fill: (td, m) => put(td, h('span.badge', { 'data-status': m.status}, m.status),
+      m.problems.map(p => h('p.aside', p.detail)))},
   {id: 'architecture', label: 'Architecture', rank: 2, value: m => m.architecture ?? NONE},
   {id: 'shape', label: 'Shape', rank: 2, help: 'layers \u00d7 hidden size, heads', value: m =>
     m.num_layers ? `${m.num_layers} \u00d7 ${m.hidden_size}, ${m.num_heads} heads` : NONE},
@@ -32,7 +32,7 @@ const fieldText = ({fields: f}) => [f.text, f.text_pair, f.label && `label ${f.l
   .filter(Boolean).join(', ') || NONE;
 
 const DATASET_COLUMNS = [
-  {id: 'name', label: 'Name', value: d => d.name, fill: (td, d) => put(td, h('b', {}, d.name))},
+  {id: 'name', label: 'Name', value: d => d.name, fill: (td, d) => put(td, h('b', d.name))},
   {id: 'format', label: 'Format', value: d => d.format},
   {id: 'fields', label: 'Fields', rank: 2, value: fieldText},
   {id: 'rows', label: 'Rows', figure: true, value: d => count(d.rows)},
@@ -48,13 +48,13 @@ class Registry {
   constructor({path, one, heading, columns, uploader, jobs, emptyWords}) {
     Object.assign(this, {path, one, jobs, emptyWords});
     const act = {id: 'actions', label: '', value: r => r.name, fill: (td, r) => put(td,
-      jobs && h('a', {class: 'button quiet', href: link('jobs', '', {model: r.name})}, 'Jobs'),
-      h('button', {type: 'button', class: 'quiet', 'aria-label': `Delete ${r.name}`,
+      jobs && h('a.button.quiet', { href: link('jobs', '', {model: r.name})}, 'Jobs'),
+      h('button.quiet', { 'aria-label': `Delete ${r.name}`,
         onclick: () => attempt(() => this.#drop(r))}, 'Delete'))};
     this.table = new Table({caption: heading, columns: [...columns, act], key: r => r.name});
-    this.empty = h('p', {class: 'empty'});
+    this.empty = h('p.empty');
     this.upload = new uploader(() => this.load());
-    this.element = h('section', {class: 'panel'}, h('h2', {}, heading), this.table.element, this.empty,
+    this.element = h('section.panel', h('h2', heading), this.table.element, this.empty,
       this.upload.element, this.#import());
   }
 
@@ -85,10 +85,10 @@ class Registry {
       name.value = path.value = '';
       await this.load();
     };
-    return h('details', {}, h('summary', {}, 'Import in place'),
-      h('p', {class: 'help'}, 'A path on the daemon\u2019s machine, below one of its import roots; ',
+    return h('details', h('summary', 'Import in place'),
+      h('p.help', 'A path on the daemon\u2019s machine, below one of its import roots; ',
         'nothing is copied.'),
-      h('form', {class: 'line', onsubmit: e => {
+      h('form.line', { onsubmit: e => {
         e.preventDefault();
         attempt(save);
       }}, h('label', {for: name.id}, 'Name'), name, h('label', {for: path.id}, 'Path'), path,
@@ -110,7 +110,7 @@ export function mount(element) {
   const datasets = new Registry({path: 'v1/datasets', one: 'dataset', heading: 'Datasets',
     columns: DATASET_COLUMNS, uploader: DatasetUpload,
     emptyWords: 'No datasets yet. Text to align on, and held-out text to measure on.'});
-  put(element, h('div', {class: 'head'}, h('h1', {tabindex: '-1'}, 'Models & data')),
+  put(element, h('div.head', h('h1', {tabindex: '-1'}, 'Models & data')),
     models.element, datasets.element);
   const load = () => attempt(() => Promise.all([models.load(), datasets.load()]));
   const stop = events.listen('resync', load);

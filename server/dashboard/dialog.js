@@ -9,8 +9,8 @@ function ask(title, content, verb, {danger = false, read = () => true} = {}) {
       h('form', {onsubmit: agree},
         h('h2', {id: 'dialog-title'}, title),
         content,
-        h('div', {class: 'buttons'},
-          h('button', {type: 'button', onclick: () => dialog.close()}, 'Cancel'),
+        h('div.buttons',
+          h('button', {onclick: () => dialog.close()}, 'Cancel'),
           h('button', {type: 'submit', class: danger ? 'danger' : 'primary'}, verb))));
     function agree(e) {
       e.preventDefault();
@@ -28,7 +28,7 @@ function ask(title, content, verb, {danger = false, read = () => true} = {}) {
 
 /** True when the person agrees. */
 export const confirm = async (title, words, verb) =>
-  (await ask(title, h('p', {}, words), verb, {danger: true})) === true;
+  (await ask(title, h('p', words), verb, {danger: true})) === true;
 
 /** The token, or null. words: why the last one was not good enough. */
 export function askToken(words) {
@@ -37,9 +37,9 @@ export function askToken(words) {
     'aria-describedby': 'token-help',
   });
   return ask('Token', [
-    words ? h('p', {class: 'fault', role: 'alert'}, words) : null,
+    words ? h('p.fault', { role: 'alert'}, words) : null,
     h('p', {id: 'token-help'}, 'This daemon answers only with a token. ',
-      h('code', {}, 'rebasind token create'), ' makes one. It is kept until this tab is closed.'),
+      h('code', 'rebasind token create'), ' makes one. It is kept until this tab is closed.'),
     h('label', {for: 'token'}, 'Token'),
     input,
   ], 'Use it', {read: () => input.value.trim()});

@@ -18,7 +18,6 @@ let lastId = null;
 let lastHeard = 0;
 let failures = 0;
 let state = 'connecting'; // live, gone, paused (hidden), locked (no token)
-let retryAt = 0;
 let wake = null; // ends the pause before the next attempt
 
 /** f(event): type "status", "progress" or "point" with {job, data}, "resync", "state". Returns what
@@ -32,9 +31,9 @@ export function listen(type, f) {
 const tell = (type, detail) => bus.dispatchEvent(new CustomEvent(type, {detail}));
 
 function setState(next) {
-  if (next === state && next !== 'gone') return;
+  if (next === state) return;
   state = next;
-  tell('state', {state, retryAt});
+  tell('state', {state});
 }
 
 /** When the stream was last opened: what was asked for before that needs asking again. */
@@ -124,10 +123,7 @@ export async function start() {
     }
     // One break is a restart or an impatient proxy; two are an outage.
     const wait = Math.min(500 * 2 ** failures, 10000) * (0.75 + Math.random() / 2);
-    if (failures++ > 0) {
-      retryAt = Date.now() + wait;
-      setState('gone');
-    }
+    if (failures++ > 0) setState('gone');
     await new Promise(resolve => {
       wake = resolve;
       setTimeout(resolve, wait);

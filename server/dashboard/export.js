@@ -91,8 +91,8 @@ const inScript = text => text.replaceAll('</', '<\\/');
 const escape = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 
 export async function htmlOf({jobs, groups, grid, yName, differing, fieldOf}) {
-  const [uplot, uplotCss, own, style] = await Promise.all(
-    ['uplot.js', 'uplot.css', 'standalone.js', 'standalone.css'].map(textOf));
+  const [uplot, own, style] = await Promise.all(
+    ['uplot.js', 'standalone.js', 'standalone.css'].map(textOf));
   const title = `${yName} along the path, ${plural(jobs.length, 'job')}`;
   const data = {
     yName,
@@ -110,7 +110,7 @@ export async function htmlOf({jobs, groups, grid, yName, differing, fieldOf}) {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escape(title)}</title>
-<style>${uplotCss}${style}</style>
+<style>${style}</style>
 </head>
 <body>
 <h1>${escape(title)}</h1>

@@ -1,55 +1,62 @@
 # Included by server/http/embed.cmake. Sets dashboard_entries: "dashboard/<name>=<path>" for each
 # file of the page.
 #
-# uPlot comes from npm into the build folder, when CMake runs: its version and digest are those of
-# package-lock.json. Without npm, or without a network, the build goes on and says so: the page then
-# shows its curves as tables. RB_UPLOT_DIR names a folder with the package where npm cannot be used.
-set(RB_UPLOT_DIR "" CACHE PATH "folder of an unpacked uplot package, instead of one from npm")
-
-file(GLOB dashboard_files CONFIGURE_DEPENDS
+# What comes from npm (uPlot, and what packs the modules into one) is fetched when CMake runs, into
+# the build folder, by the versions and digests of package-lock.json; pack.mjs runs when rebasind is
+# built. Without node and npm, or without a network, the build goes on and says so: the binary then
+# carries the modules as they are, and the page shows curves as tables.
+file(GLOB sources CONFIGURE_DEPENDS
      ${CMAKE_CURRENT_LIST_DIR}/*.html ${CMAKE_CURRENT_LIST_DIR}/*.css
      ${CMAKE_CURRENT_LIST_DIR}/*.js ${CMAKE_CURRENT_LIST_DIR}/*.svg)
-set(dashboard_entries "")
-foreach(path ${dashboard_files})
-  get_filename_component(name ${path} NAME)
-  list(APPEND dashboard_entries "dashboard/${name}=${path}")
-endforeach()
 
-set(uplot ${RB_UPLOT_DIR})
-if(NOT uplot)
-  set(npm_folder ${CMAKE_CURRENT_BINARY_DIR}/npm)
-  set(uplot ${npm_folder}/node_modules/uplot)
-  set(lock ${CMAKE_CURRENT_LIST_DIR}/package-lock.json)
-  # npm ci leaves the lock it worked by beside node_modules: the same lock needs no second time.
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${lock})
-  file(SHA256 ${lock} wanted)
-  set(found "")
-  if(EXISTS ${uplot}/dist/uPlot.iife.min.js AND EXISTS ${npm_folder}/package-lock.json)
-    file(SHA256 ${npm_folder}/package-lock.json found)
-  endif()
-  if(NOT found STREQUAL wanted)
-    find_program(NPM npm)
-    file(MAKE_DIRECTORY ${npm_folder})
+set(npm_folder ${CMAKE_CURRENT_BINARY_DIR}/npm)
+set(lock ${CMAKE_CURRENT_LIST_DIR}/package-lock.json)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${lock})
+# The lock beside node_modules is there only after npm ci went well: once per lock is enough.
+file(SHA256 ${lock} wanted)
+set(found "")
+if(EXISTS ${npm_folder}/package-lock.json)
+  file(SHA256 ${npm_folder}/package-lock.json found)
+endif()
+find_program(NODE node)
+if(NOT found STREQUAL wanted)
+  find_program(NPM npm)
+  file(MAKE_DIRECTORY ${npm_folder})
+  set(npm_failed TRUE)
+  set(npm_words "npm or node is not installed")
+  if(NPM AND NODE)
     file(COPY ${CMAKE_CURRENT_LIST_DIR}/package.json ${lock} DESTINATION ${npm_folder})
-    set(npm_failed TRUE)
-    set(npm_words "npm is not installed")
-    if(NPM)
-      execute_process(COMMAND ${NPM} ci --ignore-scripts --no-audit --no-fund
-                      WORKING_DIRECTORY ${npm_folder}
-                      RESULT_VARIABLE npm_failed OUTPUT_QUIET ERROR_VARIABLE npm_words)
-    endif()
-    if(npm_failed)
-      file(REMOVE ${npm_folder}/package-lock.json)
-      message(WARNING "The dashboard is built without uPlot, so it shows curves as tables only: "
-                      "${npm_words}\nInstall npm (apt-get install npm) with access to the npm "
-                      "registry, or set -DRB_UPLOT_DIR to an unpacked uplot package; then run "
-                      "cmake again.")
-    endif()
+    execute_process(COMMAND ${NPM} ci --ignore-scripts --no-audit --no-fund
+                    WORKING_DIRECTORY ${npm_folder}
+                    RESULT_VARIABLE npm_failed OUTPUT_QUIET ERROR_VARIABLE npm_words)
+  endif()
+  if(npm_failed)
+    file(REMOVE ${npm_folder}/package-lock.json)
+    message(WARNING "The dashboard is built without uPlot, so it shows curves as tables, and is not "
+                    "packed: ${npm_words}\nInstall node and npm (apt-get install npm), let them reach "
+                    "the npm registry, and run cmake again.")
   endif()
 endif()
-if(EXISTS ${uplot}/dist/uPlot.iife.min.js)
-  list(APPEND dashboard_entries
-       "dashboard/uplot.js=${uplot}/dist/uPlot.iife.min.js"
-       "dashboard/uplot.css=${uplot}/dist/uPlot.min.css"
-       "dashboard/uplot-license.txt=${uplot}/LICENSE")
+
+set(dashboard_entries "")
+foreach(path ${sources})
+  get_filename_component(name ${path} NAME)
+  if(NOT EXISTS ${npm_folder}/package-lock.json OR name MATCHES "\\.(html|svg)$")
+    list(APPEND dashboard_entries "dashboard/${name}=${path}")
+  endif()
+endforeach()
+if(EXISTS ${npm_folder}/package-lock.json)
+  set(packed "")
+  foreach(name app.js theme.js standalone.js style.css standalone.css uplot.js
+               uplot-license.txt)
+    list(APPEND packed ${npm_folder}/packed/${name})
+    list(APPEND dashboard_entries "dashboard/${name}=${npm_folder}/packed/${name}")
+  endforeach()
+  add_custom_command(
+    OUTPUT ${packed}
+    COMMAND ${NODE} ${CMAKE_CURRENT_LIST_DIR}/pack.mjs ${npm_folder}/packed
+    WORKING_DIRECTORY ${npm_folder}
+    DEPENDS ${sources} ${CMAKE_CURRENT_LIST_DIR}/pack.mjs ${lock}
+    COMMENT "Packing the dashboard"
+    VERBATIM)
 endif()

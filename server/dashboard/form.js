@@ -15,7 +15,10 @@ const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 const pretty = key => key[0].toUpperCase() + key.slice(1).replaceAll('_', ' ');
 
 /** "**a** and `b`" as elements. */
-const prose = text => text.trim().split('`').map((part, i) => i % 2 ? h('code', {}, part) : part);
+const prose = text => text.trim().split('`').map((part, i) => i % 2 ? h('code', part) : part);
+
+/* Of a group: the rest is for readers of the description. */
+const firstSentence = text => text.match(/^[\s\S]*?\.(?=\s|$)/)?.[0] ?? text;
 
 function bounds(s) {
   const low = s.minimum ?? s.exclusiveMinimum, high = s.maximum;
@@ -68,7 +71,7 @@ function boxesControl(id, schema) {
     checked: schema.default?.includes(value)}));
   const all = () => boxes.filter(b => b.checked).map(b => b.value);
   return {
-    element: h('div', {id, class: 'boxes', role: 'group'}, boxes.map(b => h('label', {}, b, b.value))),
+    element: h('div', {id, class: 'boxes', role: 'group'}, boxes.map(b => h('label', b, b.value))),
     input: boxes[0],
     read: () => (same(all(), schema.default) ? undefined : all()),
     write: value => boxes.forEach(b => (b.checked = (value ?? schema.default).includes(b.value))),
@@ -109,12 +112,13 @@ function controlOf(id, pointer, schema, names) {
 
 export class Form {
   /** names(pointer) -> [[value, text]] for members that name something of the daemon's;
-   * main: pointers shown at once, others wait under "More"; changed(): after every input. */
-  constructor(schema, document, {names, main, changed}) {
-    Object.assign(this, {document, names, main, changed});
-    this.fields = new Map(); // pointer -> {control, schema, element, fault, touched}
-    this.groups = new Map(); // pointer -> {on: checkbox or null, fault, element}
-    this.element = h('div', {class: 'form', oninput: e => this.#input(e)}, this.#members('', schema));
+   * main: pointers shown at once, others wait under "More"; alsoRequired(pointer, form): needed as
+   * things stand, though not always; changed(): after every input. */
+  constructor(schema, document, {names, main, alsoRequired, changed}) {
+    Object.assign(this, {document, names, main, alsoRequired, changed});
+    this.fields = new Map(); // pointer -> {control, schema, element, fault, name, required, touched}
+    this.groups = new Map(); // pointer -> {on: checkbox or null, fault, body, name}
+    this.element = h('div.form', { oninput: e => this.#input(e)}, this.#members('', schema));
     this.#arrange();
   }
 
@@ -126,41 +130,41 @@ export class Form {
       if (own.properties) groups.push(this.#group(at, key, own, required));
       else (this.main.has(at) ? shown : rest).push(this.#field(at, key, own, required));
     }
-    const more = rest.length > 0 && h('details', {class: 'more'},
-      h('summary', {}, shown.length > 0 ? 'More' : 'Options'), h('div', {class: 'fields'}, rest));
-    return [h('div', {class: 'fields'}, shown), more, groups];
+    const more = rest.length > 0 && h('details.more',
+      h('summary', shown.length > 0 ? 'More' : 'Options'), h('div.fields', rest));
+    return [h('div.fields', shown), more, groups];
   }
 
   #group(pointer, key, schema, required) {
     // Optional, but with members it cannot be without: a part to switch off as a whole.
     const on = !required && schema.required
       ? h('input', {type: 'checkbox', checked: true, class: 'whole'}) : null;
-    const fault = h('p', {class: 'fault', hidden: true});
+    const fault = h('p.fault', { hidden: true});
     const name = schema.title ?? pretty(key);
-    const body = h('div', {}, this.#members(pointer, schema));
-    const element = h('fieldset', {class: 'panel'},
-      h('legend', {}, on ? h('label', {}, on, name) : name),
-      h('p', {class: 'help'}, prose(schema.description ?? '')), fault, body);
-    this.groups.set(pointer, {on, fault, body});
+    const body = h('div', this.#members(pointer, schema));
+    const element = h('fieldset.panel',
+      h('legend', on ? h('label', on, name) : name),
+      h('p.help', prose(firstSentence(schema.description ?? ''))), fault, body);
+    this.groups.set(pointer, {on, fault, body, name});
     return element;
   }
 
   #field(pointer, key, schema, required) {
     const id = `f${pointer.replaceAll('/', '-')}`;
     const control = controlOf(id, pointer, schema, this.names);
-    const fault = h('p', {class: 'fault', id: `${id}-fault`, hidden: true});
-    const help = h('p', {class: 'help', id: `${id}-help`}, prose(bounds(schema) +
+    const fault = h('p.fault', { id: `${id}-fault`, hidden: true});
+    const help = h('p.help', { id: `${id}-help`}, prose(bounds(schema) +
       (schema.description ?? '')));
     control.input.setAttribute('aria-describedby', `${id}-help ${id}-fault`);
     if (required) control.input.setAttribute('aria-required', 'true');
     const name = schema.title ?? pretty(key);
     const label = control.element.role === 'group' || control.element.getAttribute('role') === 'group'
-      ? h('span', {class: 'name', id: `${id}-name`}, name)
-      : h('label', {class: 'name', for: id}, name);
+      ? h('span.name', { id: `${id}-name`}, name)
+      : h('label.name', { for: id}, name);
     if (label.id) control.element.setAttribute('aria-labelledby', label.id);
     const element = h('div', {class: `field${schema.type === 'boolean' ? ' switch' : ''}`,
       'data-pointer': pointer}, label, control.element, help, fault);
-    this.fields.set(pointer, {control, schema, element, fault, touched: false});
+    this.fields.set(pointer, {control, schema, element, fault, name, required, touched: false});
     return element;
   }
 
@@ -178,7 +182,7 @@ export class Form {
       const parent = pointer.slice(0, pointer.lastIndexOf('/'));
       const needs = Object.entries(field.schema['x-only-with'] ?? {});
       const fits = needs.every(([key, wanted]) => {
-        const value = this.#effective(`${parent}/${key}`);
+        const value = this.effective(`${parent}/${key}`);
         return [wanted].flat().some(w => Array.isArray(value) ? value.includes(w) : value === w);
       });
       // A job's permutations stand for all else in its group.
@@ -188,7 +192,8 @@ export class Form {
     }
   }
 
-  #effective(pointer) {
+  /** What the daemon will take for it. */
+  effective(pointer) {
     const field = this.fields.get(pointer);
     return field?.control.read() ?? field?.schema.default;
   }
@@ -198,8 +203,7 @@ export class Form {
     const result = {};
     for (const [pointer, {control, element}] of this.fields) {
       const keys = pointer.split('/').slice(1), last = keys.pop();
-      const group = this.groups.get(`/${keys[0]}`);
-      if (element.hidden || group?.on && !group.on.checked) continue;
+      if (element.hidden || !this.#isOn(pointer)) continue;
       const value = control.read();
       if (value === undefined) continue;
       keys.reduce((at, key) => (at[key] ??= {}), result)[last] = value;
@@ -234,14 +238,36 @@ export class Form {
     for (let at = pointer; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
       const place = this.fields.get(at) ?? this.groups.get(at);
       if (!place) continue;
-      if (place.control && !place.touched && !all) return true;
-      place.fault.append(h('span', {}, detail));
+      if (!all && !this.#isTouched(at)) return true;
+      place.fault.append(h('span', detail));
       place.fault.hidden = false;
       place.control?.input.setAttribute('aria-invalid', 'true');
       place.element?.closest('details')?.setAttribute('open', '');
       return true;
     }
     return false;
+  }
+
+  #isTouched(pointer) {
+    return [...this.fields].some(([at, f]) => f.touched && (at === pointer || at.startsWith(pointer + '/')));
+  }
+
+  /** Required members that are shown and empty: [{pointer, where, detail}]. */
+  missing() {
+    return [...this.fields].filter(([pointer, f]) => !f.element.hidden && this.#isOn(pointer) &&
+      (f.required || this.alsoRequired(pointer, this)) && f.control.read() === undefined)
+      .map(([pointer, f]) => ({pointer, where: this.#where(pointer, f), detail: 'needed'}));
+  }
+
+  #where(pointer, field) {
+    const group = this.groups.get(pointer.slice(0, pointer.lastIndexOf('/')));
+    return group && !field.name.startsWith('Model') ? `${group.name.toLowerCase()} ${field.name.toLowerCase()}`
+      : field.name;
+  }
+
+  #isOn(pointer) {
+    const group = this.groups.get(`/${pointer.split('/')[1]}`);
+    return !group?.on || group.on.checked;
   }
 
   /** Puts the cursor where something is wrong. */

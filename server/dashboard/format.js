@@ -12,6 +12,10 @@ export function number(x, decimals = 3) {
   return x < 0 && Number(text) !== 0 ? MINUS + text : text;
 }
 
+/** Ticks of an axis with as many decimals as tell them apart, for uPlot. */
+export const ticks = (u, values, axis, space, step) =>
+  values.map(v => number(v, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))));
+
 /** Four significant digits at any size, for figures of unknown scale. */
 export function figure(x) {
   if (!known(x)) return NONE;

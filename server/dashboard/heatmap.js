@@ -48,7 +48,7 @@ function coarse(matrix, size) {
 
 export class Heatmap {
   constructor() {
-    this.element = h('div', {class: 'heatmap'});
+    this.element = h('div.heatmap');
     this.repaint = () => this.group && this.show(this.group);
     addEventListener('theme', this.repaint);
   }
@@ -60,7 +60,7 @@ export class Heatmap {
     const limit = largest([before, after]);
     const colours = ramp(document.documentElement.dataset.theme === 'dark');
     const block = group.size / size;
-    const read = h('p', {class: 'note', 'aria-hidden': 'true'}, block > 1
+    const read = h('p.note', { 'aria-hidden': 'true'}, block > 1
       ? `Each cell is the mean of ${number(block, 0)} \u00d7 ${number(block, 0)} unit pairs.`
       : 'Each cell is one pair of units.');
     const told = read.textContent;
@@ -76,11 +76,11 @@ export class Heatmap {
           number(matrix[i][j], 3));
       });
       canvas.addEventListener('pointerleave', () => setText(read, told));
-      return h('figure', {}, canvas, h('figcaption', {}, h('b', {}, words),
+      return h('figure', canvas, h('figcaption', h('b', words),
         ` diagonal ${number(group[name].mean)}`));
     };
     put(this.element,
-      h('div', {class: 'pair'}, one(before, 'before', 'Before'), one(after, 'after', 'After')),
+      h('div.pair', one(before, 'before', 'Before'), one(after, 'after', 'After')),
       this.#legend(limit, colours), read, this.#table(before, after));
   }
 
@@ -96,8 +96,8 @@ export class Heatmap {
       ctx.fillStyle = `rgb(${c})`;
       ctx.fillRect(i, 0, 1, 1);
     });
-    return h('div', {class: 'scale'}, h('span', {}, number(-limit, 2)), canvas,
-      h('span', {}, number(limit, 2)), h('span', {class: 'aside'}, 'rows: units of A, columns: units of B'));
+    return h('div.scale', h('span', number(-limit, 2)), canvas,
+      h('span', number(limit, 2)), h('span.aside', 'rows: units of A, columns: units of B'));
   }
 
   #table(before, after) {

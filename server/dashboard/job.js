@@ -21,32 +21,35 @@ const SHAPES = {
 };
 
 const section = (heading, ...content) =>
-  h('section', {class: 'panel'}, h('h2', {}, heading), content);
+  h('section.panel', h('h2', heading), content);
 
 /** Name and value in two columns. */
-const facts = pairs => h('dl', {class: 'facts'}, pairs.filter(Boolean).map(([name, value, help]) =>
-  h('div', {}, h('dt', {title: help}, name), h('dd', {}, value))));
+const facts = pairs => h('dl.facts', pairs.filter(Boolean).map(([name, value, help]) =>
+  h('div', h('dt', {title: help}, name), h('dd', value))));
 
 /* ---- parts that are functions of the job ---- */
 
 function phases(job) {
   const reached = cells.PHASES.indexOf(job.phase);
-  return h('ol', {class: 'phases', 'aria-label': 'Phases'}, cells.PHASES.map((p, i) => {
+  return h('ol.phases', { 'aria-label': 'Phases'}, cells.PHASES.map((p, i) => {
     const took = job.timings[p];
     const state = job.phase === p ? 'now' : took !== undefined || i < reached ? 'done' : 'ahead';
     return h('li', {'data-state': state, 'aria-current': state === 'now' ? 'step' : null},
-      h('span', {}, p), h('span', {class: 'aside'}, took === undefined ? '' : duration(took)));
+      h('span', p), h('span.aside', took === undefined ? '' : duration(took)));
   }));
 }
 
 function results(job, barrier) {
   const s = job.summary, b = barrier?.aligned.barrier, c = barrier?.control?.barrier;
-  const at = (x, l) => [h('b', {}, number(x)),
-    l === undefined ? '' : h('span', {class: 'aside'}, ` at \u03bb ${number(l, 2)}`)];
+  const at = (x, l) => [h('b', number(x)),
+    l === undefined ? '' : h('span.aside', ` at \u03bb ${number(l, 2)}`)];
+  const headline = s.reduction !== null
+    ? [percent(Math.abs(s.reduction), 1), s.reduction < 0 ? 'higher than the control\u2019s barrier'
+      : 'of the control\u2019s barrier is gone']
+    : s.barrier_mean !== null ? [number(s.barrier_mean), 'barrier over the mean of both ends']
+      : ['\u2013', cells.isOver(job) ? 'no barrier was measured' : 'known when the curve is whole'];
   return [
-    h('div', {class: 'headline'}, h('span', {class: 'big'}, percent(s.reduction)),
-      h('span', {}, s.reduction < 0 ? 'change for the worse against the control'
-        : 'of the control\u2019s barrier is gone')),
+    h('div.headline', h('span.big', headline[0]), h('span', headline[1])),
     facts([
       ['Barrier over mean', at(s.barrier_mean, b?.mean_lambda), 'max L(\u03bb) \u2212 \u00bd(L(0) + L(1))'],
       ['\u2026 of the control', at(s.control_barrier_mean, c?.mean_lambda)],
@@ -58,13 +61,13 @@ function results(job, barrier) {
 }
 
 function certificate({certificate: c}) {
-  if (!c) return h('p', {class: 'note'}, 'Nothing was moved, so there is nothing to certify.');
+  if (!c) return h('p.note', 'Nothing was moved, so there is nothing to certify.');
   const words = c.equivalent ? 'Moved B computes the same function as B.'
     : c.expected === false ? 'Moved B computes another function, as these options make it.'
       : 'Moved B does not compute the same function as B.';
-  return h('div', {class: 'certificate', 'data-verdict': c.equivalent ? 'same'
+  return h('div.certificate', { 'data-verdict': c.equivalent ? 'same'
     : c.expected === false ? 'expected' : 'differs'},
-  h('p', {}, h('b', {}, words)),
+  h('p', h('b', words)),
   facts([
     ['Largest logit difference', c.max_abs_logit_difference.toExponential(1)],
     ['Tolerance', c.tolerance.toExponential(0)],
@@ -78,11 +81,11 @@ function timings(job) {
   const bar = s => {
     const inner = h('div');
     inner.style.width = `${100 * s / most}%`;
-    return h('div', {class: 'bar', 'aria-hidden': 'true'}, inner);
+    return h('div.bar', { 'aria-hidden': 'true'}, inner);
   };
-  return h('table', {class: 'timings'}, h('caption', {class: 'unseen'}, 'Seconds in each phase'),
-    h('tbody', {}, entries.map(([phase, s]) => h('tr', {}, h('th', {scope: 'row'}, phase),
-      h('td', {class: 'wide'}, bar(s)), h('td', {class: 'figure'}, duration(s))))));
+  return h('table.timings', h('caption.unseen', 'Seconds in each phase'),
+    h('tbody', entries.map(([phase, s]) => h('tr', h('th', {scope: 'row'}, phase),
+      h('td.wide', bar(s)), h('td.figure', duration(s))))));
 }
 
 function about(job) {
@@ -96,31 +99,31 @@ function about(job) {
     job.peak_bytes && ['Peak memory', bytes(job.peak_bytes)],
     job.retry_of && ['Retry of', h('a', {href: link('job', job.retry_of)}, shortId(job.retry_of))],
     ...job.inputs.map(i => [i.role.replaceAll('_', ' '), [i.name, i.sha256
-      ? h('code', {class: 'aside', title: i.sha256}, ` ${i.sha256.slice(0, 8)}`) : '']]),
+      ? h('code.aside', { title: i.sha256}, ` ${i.sha256.slice(0, 8)}`) : '']]),
   ]);
 }
 
 /* A token travels only in a header, so a plain link does where there is none. */
 function artifacts(job) {
   if (job.artifacts.length === 0)
-    return h('p', {class: 'note'}, cells.isOver(job) ? 'None.' : 'They come with the end of the job.');
+    return h('p.note', cells.isOver(job) ? 'None.' : 'They come with the end of the job.');
   const path = a => `v1/jobs/${job.id}/artifacts/${encodeURIComponent(a.name)}`;
   const save = async a => download(a.name, await (await request('GET', path(a),
     {headers: {Accept: '*/*'}})).blob());
-  return h('table', {class: 'artifacts'}, h('caption', {class: 'unseen'}, 'Artifacts'),
-    h('tbody', {}, job.artifacts.map(a => h('tr', {},
+  return h('table.artifacts', h('caption.unseen', 'Artifacts'),
+    h('tbody', job.artifacts.map(a => h('tr',
       h('th', {scope: 'row'}, hasToken()
-        ? h('button', {type: 'button', class: 'plain', onclick: () => attempt(() => save(a))}, a.name)
+        ? h('button.plain', { onclick: () => attempt(() => save(a))}, a.name)
         : h('a', {href: new URL(path(a), root), download: a.name}, a.name)),
-      h('td', {class: 'figure'}, bytes(a.bytes)),
-      h('td', {class: 'figure'}, copyButton('curl', () => `${curl('GET', path(a))} -o ${a.name}`))))));
+      h('td.figure', bytes(a.bytes)),
+      h('td.figure', copyButton('curl', () => `${curl('GET', path(a))} -o ${a.name}`))))));
 }
 
 const spec = job => [
-  h('div', {class: 'buttons'}, copyButton('Copy as curl', () => curl('POST', 'v1/jobs', job.spec)),
+  h('div.buttons', copyButton('Copy as curl', () => curl('POST', 'v1/jobs', job.spec)),
     copyButton('Copy as JSON', () => JSON.stringify(job.spec, null, 2)),
-    h('a', {class: 'button', href: link('new', '', {from: job.id})}, 'New job like this')),
-  h('pre', {class: 'scroll', tabindex: '0', 'aria-label': 'Spec'}, JSON.stringify(job.spec, null, 2)),
+    h('a.button', { href: link('new', '', {from: job.id})}, 'New job like this')),
+  h('pre.scroll', { tabindex: '0', 'aria-label': 'Spec'}, JSON.stringify(job.spec, null, 2)),
 ];
 
 /* ---- the view ---- */
@@ -145,35 +148,34 @@ export function mount(element, route) {
 
   function build() {
     put(element, parts.head, parts.fault, parts.phases, parts.progress,
-      h('div', {class: 'columns'},
-        h('section', {class: 'panel main'}, h('h2', {}, 'Loss along the path'), parts.chart),
-        h('section', {class: 'panel side'}, h('h2', {}, 'Barrier'), parts.results)),
+      h('div.columns',
+        h('section.panel.main', h('h2', 'Loss along the path'), parts.chart),
+        h('section.panel.side', h('h2', 'Barrier'), parts.results,
+          h('h2.next', 'Certificate'), parts.certificate)),
       alignment,
-      h('div', {class: 'columns three'},
-        section('Certificate', parts.certificate),
+      h('div.columns.three',
         section('Timings', parts.timings),
-        section('About', parts.about)),
-      h('div', {class: 'columns'},
-        h('section', {class: 'panel main'}, h('h2', {}, 'Spec'), parts.spec),
-        h('section', {class: 'panel side'}, h('h2', {}, 'Artifacts'), parts.artifacts)));
+        section('About', parts.about),
+        section('Artifacts', parts.artifacts)),
+      section('Spec', parts.spec));
     put(parts.spec, spec(job));
-    put(parts.certificate, h('p', {class: 'note'}, 'Not yet.'));
+    put(parts.certificate, h('p.note', 'Not yet.'));
     if (job.spec.evaluate) {
       chart = new BarrierChart(job.spec.models);
       put(parts.chart, chart.element);
-    } else put(parts.chart, h('p', {class: 'note'}, 'The spec has no evaluation, so there is no curve.'));
+    } else put(parts.chart, h('p.note', 'The spec has no evaluation, so there is no curve.'));
   }
 
   function show() {
     if (element.firstChild !== parts.head) build();
     title(jobName(job));
     setText(heading, jobName(job));
-    put(parts.head, h('div', {class: 'head'}, cells.badge(job.status), heading, actions()),
-      h('p', {class: 'under'}, cells.models(job), ' ', cells.labels(job),
-        h('code', {class: 'id'}, job.id), copyButton('Copy id', job.id)));
-    put(parts.fault, job.error ? h('div', {class: 'fault', role: 'alert'}, h('b', {}, job.error.title),
-      h('p', {}, job.error.detail), job.error.retryable
-        ? h('p', {}, 'Trying again may help.') : null) : null);
+    put(parts.head, h('div.head', cells.badge(job.status), heading, actions()),
+      h('p.under', cells.models(job), ' ', cells.labels(job),
+        h('code.id', job.id), copyButton('Copy id', job.id)));
+    put(parts.fault, job.error ? h('div.fault', { role: 'alert'}, h('b', job.error.title),
+      h('p', job.error.detail), job.error.retryable
+        ? h('p', 'Trying again may help.') : null) : null);
     put(parts.phases, phases(job));
     cells.progress(parts.progress, {...job, error: null, status: job.status === 'failed' ? 'canceled'
       : job.status});
@@ -185,10 +187,10 @@ export function mount(element, route) {
   }
 
   function actions() {
-    const act = (label, f, kind = '') => h('button', {type: 'button', class: kind,
+    const act = (label, f, kind = '') => h('button', {class: kind,
       onclick: () => attempt(f)}, label);
-    return h('div', {class: 'buttons'},
-      job.spec.evaluate && h('a', {class: 'button', href: link('compare', '', {job: id})}, 'Compare'),
+    return h('div.buttons',
+      job.spec.evaluate && h('a.button', { href: link('compare', '', {job: id})}, 'Compare'),
       cells.isOver(job) ? [act('Retry', retry), act('Delete', drop, 'danger')]
         : act(job.status === 'canceling' ? 'Canceling\u2026' : 'Cancel', cancel, 'danger'));
   }
@@ -230,7 +232,7 @@ export function mount(element, route) {
     setText(heatHeading, `Correlation matrix of ${name}`);
     await attempt(async () => heat.show(await loadGroup(name)));
   }
-  const heatHeading = h('h2', {}, 'Correlation matrix');
+  const heatHeading = h('h2', 'Correlation matrix');
 
   async function loadAlignment() {
     if (aligned) return;
@@ -243,10 +245,10 @@ export function mount(element, route) {
       multiples.show(correlations);
       const heads = headAssignment(permutations);
       put(parts.alignment,
-        section('Matched correlations', h('p', {class: 'note'}, `${count(correlations.tokens)} samples. `,
+        section('Matched correlations', h('p.note', `${count(correlations.tokens)} samples. `,
           'How strongly each unit of A correlates with the unit of B at its place, before and after ',
           'matching. Choose a group for its matrix.'), multiples.element),
-        h('div', {class: 'columns even'}, h('section', {class: 'panel'}, heatHeading, heat.element),
+        h('div.columns.even', h('section.panel', heatHeading, heat.element),
           heads && section('Head assignment', heads)));
       alignment.hidden = false;
       const names = correlations.groups.map(g => g.name);
@@ -254,14 +256,12 @@ export function mount(element, route) {
       multiples.mark(first);
       setText(heatHeading, `Correlation matrix of ${first}`);
       heat.show(await loadGroup(first));
-    } catch (error) {
-      aligned = error.status === 404 && cells.isOver(job); // not there yet, or never
-      if (aligned) put(parts.certificate, h('p', {class: 'note'}, 'None: the job was not aligned.'));
+    } catch {
+      aligned = false; // the next event or resync tries again
     }
   }
 
-  const mayBeAligned = () => cells.isOver(job) || job.status === 'running' &&
-    cells.PHASES.indexOf(job.phase) >= cells.PHASES.indexOf('evaluating');
+  const isAligned = () => job.artifacts.some(a => a.name === 'alignment.safetensors');
 
   /* -- loading -- */
 
@@ -273,11 +273,13 @@ export function mount(element, route) {
       barrier = job.spec.evaluate && job.status !== 'queued' ? await get(`v1/jobs/${id}/barrier`) : null;
       show();
       if (barrier) chart.load(barrier);
-      if (mayBeAligned()) loadAlignment();
+      if (isAligned()) loadAlignment();
+      else if (cells.isOver(job))
+        put(parts.certificate, h('p.note', 'None: the job was not aligned.'));
     } catch (error) {
       if (job === null && error.name !== 'AbortError')
         put(element, h('h1', {tabindex: '-1'}, 'Job'), fault(error),
-          h('p', {}, h('a', {href: '#/jobs'}, 'All jobs')));
+          h('p', h('a', {href: '#/jobs'}, 'All jobs')));
     }
   }
 
@@ -290,11 +292,9 @@ export function mount(element, route) {
     events.listen('point', mine(data => chart?.add(data))),
     events.listen('progress', mine(({phase, ...progress}) => {
       if (job.status !== 'running') return;
-      const moved = phase !== job.phase;
+      if (phase !== job.phase) put(parts.phases, phases({...job, phase}));
       job = {...job, phase, progress};
-      if (moved) put(parts.phases, phases(job));
       cells.progress(parts.progress, job);
-      if (moved && mayBeAligned()) loadAlignment();
     })),
   );
   parts.progress.className = 'progress';

@@ -1,5 +1,5 @@
 // The list of jobs, live.
-import {get, remove, request} from './api.js';
+import {get, Gone, remove, request} from './api.js';
 import {confirm} from './dialog.js';
 import {h, put, say, setText, throttle} from './dom.js';
 import * as events from './events.js';
@@ -13,15 +13,14 @@ const PAGE = 100;
 const CURVES_AT_ONCE = 50;
 
 const COLUMNS = [
-  {id: 'status', label: 'Status', value: j => j.status, order: j => cells.STATUSES.indexOf(j.status),
-    fill: (td, j) => put(td, cells.badge(j.status))},
+  {id: 'status', label: 'Status', help: 'With phase, progress and the time left',
+    value: j => `${j.status} ${j.progress.fraction} ${cells.progressText(j)}`,
+    order: j => cells.STATUSES.indexOf(j.status), fill: cells.state},
   {id: 'name', label: 'Name', value: j => j.name, order: jobName,
-    fill: (td, j) => put(td, cells.nameLink(j), h('span', {class: 'id'}, shortId(j.id)))},
+    fill: (td, j) => put(td, cells.nameLink(j), h('span.id', shortId(j.id)))},
   {id: 'models', label: 'Models', rank: 2, help: 'A, and B which is moved onto it',
     value: j => `${j.spec.models.a} ${j.spec.models.b}`,
     order: j => `${j.spec.models.a} ${j.spec.models.b}`, fill: (td, j) => put(td, cells.models(j))},
-  {id: 'progress', label: 'Progress', value: j => `${j.status} ${j.progress.fraction} ` +
-    cells.progressText(j), fill: cells.progress},
   {id: 'curve', label: 'Loss', rank: 2, help: 'Loss along the path: aligned, and the control',
     value: j => curveKey(j), fill: (td, j) => put(td, cells.sparkline(curves.get(j.id)))},
   {id: 'barrier', label: 'Barrier', figure: true, help: 'Loss barrier over the mean of both ends',
@@ -29,7 +28,7 @@ const COLUMNS = [
   {id: 'control', label: 'Control', figure: true, rank: 2, help: 'The same without alignment',
     value: j => cells.barrierText(j.summary.control_barrier_mean),
     order: j => j.summary.control_barrier_mean},
-  {id: 'reduction', label: 'Reduction', figure: true, help: '1 \u2212 barrier / control',
+  {id: 'reduction', label: 'Reduction', figure: true, rank: 2, help: '1 \u2212 barrier / control',
     value: j => j.summary.reduction, order: j => j.summary.reduction, fill: cells.reduction},
   {id: 'chord', label: 'Over chord', figure: true, extra: true,
     help: 'Loss barrier over the straight line between both ends',
@@ -139,22 +138,22 @@ export function mount(element, route) {
       Object.assign(f, readSearch(search.value));
       changed();
     }});
-  const chips = h('div', {class: 'chips', role: 'group', 'aria-label': 'Status'},
-    cells.STATUSES.map(s => h('button', {type: 'button', class: 'chip', 'data-status': s,
+  const chips = h('div.chips', { role: 'group', 'aria-label': 'Status'},
+    cells.STATUSES.map(s => h('button.chip', { 'data-status': s,
       onclick: () => {
         f.status = f.status.includes(s) ? f.status.filter(x => x !== s) : [...f.status, s];
         changed();
       }}, s)));
-  const menu = h('details', {class: 'menu'}, h('summary', {}, 'Columns'), h('fieldset', {},
-    h('legend', {class: 'unseen'}, 'Columns'),
-    COLUMNS.map(c => h('label', {}, h('input', {type: 'checkbox', value: c.id, onchange: e => {
+  const menu = h('details.menu', h('summary', 'Columns'), h('fieldset',
+    h('legend.unseen', 'Columns'),
+    COLUMNS.map(c => h('label', h('input', {type: 'checkbox', value: c.id, onchange: e => {
       f.columns = COLUMNS.map(x => x.id).filter(id =>
         id === c.id ? e.target.checked : f.columns.includes(id));
       changed(false);
     }}), c.label))));
-  const actions = h('div', {class: 'actions', role: 'group', 'aria-label': 'Selected jobs'});
-  const note = h('p', {class: 'note'});
-  const more = h('button', {type: 'button', onclick: () => load(true)}, 'Load more');
+  const actions = h('div.actions', { role: 'group', 'aria-label': 'Selected jobs'});
+  const note = h('p.note');
+  const more = h('button', {onclick: () => load(true)}, 'Load more');
   const problem = h('div');
   const empty = h('div');
 
@@ -173,9 +172,9 @@ export function mount(element, route) {
     },
   });
   put(element,
-    h('div', {class: 'head'}, h('h1', {tabindex: '-1'}, 'Jobs'), search, chips, menu,
-      h('a', {class: 'button primary', href: '#/new'}, 'New job')),
-    actions, problem, table.element, empty, h('div', {class: 'foot'}, note, more));
+    h('div.head', h('h1', {tabindex: '-1'}, 'Jobs'), search, chips, menu,
+      h('a.button.primary', { href: '#/new'}, 'New job')),
+    actions, problem, table.element, empty, h('div.foot', note, more));
   title('Jobs');
 
   /* -- what shows -- */
@@ -204,10 +203,10 @@ export function mount(element, route) {
     table.element.hidden = n === 0;
     const filtered = f.status.length + f.label.length > 0 || f.model || f.words;
     if (n > 0 || askedAt === 0) put(empty);
-    else if (filtered) put(empty, h('p', {class: 'empty'}, 'No job fits the filter. ',
+    else if (filtered) put(empty, h('p.empty', 'No job fits the filter. ',
       h('a', {href: '#/jobs'}, 'Show all')));
-    else put(empty, h('div', {class: 'empty'}, h('p', {}, 'No jobs yet.'),
-      h('p', {}, 'A job aligns model B to model A, walks from one to the other and measures the loss ',
+    else put(empty, h('div.empty', h('p', 'No jobs yet.'),
+      h('p', 'A job aligns model B to model A, walks from one to the other and measures the loss ',
         'on the way. Begin with ', h('a', {href: '#/data'}, 'two models and a dataset'), ', then ',
         h('a', {href: '#/new'}, 'submit a job'), '.')));
   }
@@ -221,12 +220,12 @@ export function mount(element, route) {
     const live = chosen.filter(j => !cells.isOver(j));
     const over = chosen.filter(cells.isOver);
     const act = (label, jobs, f) => jobs.length > 0 &&
-      h('button', {type: 'button', onclick: () => attempt(() => f(jobs))}, label,
+      h('button', {onclick: () => attempt(() => f(jobs))}, label,
         jobs.length < chosen.length ? ` ${jobs.length}` : '');
-    put(actions, h('span', {}, `${plural(chosen.length, 'job')} selected`),
-      h('a', {class: 'button', href: compareLink(chosen)}, 'Compare'),
+    put(actions, h('span', `${plural(chosen.length, 'job')} selected`),
+      h('a.button', { href: compareLink(chosen)}, 'Compare'),
       act('Cancel', live, cancel), act('Retry', over, retry), act('Delete', over, drop),
-      h('button', {type: 'button', class: 'quiet', onclick: () => table.deselect()}, 'Clear'));
+      h('button.quiet', { onclick: () => table.deselect()}, 'Clear'));
   }
 
   /* A whole filtered list is compared by its filter: the link stays short. */
@@ -300,7 +299,8 @@ export function mount(element, route) {
       show();
       loadCurves(page.data);
     } catch (error) {
-      if (error.name !== 'AbortError' && error.constructor.name !== 'Gone') put(problem, fault(error));
+      // That the daemon is gone the banner says.
+      if (error.name !== 'AbortError' && !(error instanceof Gone)) put(problem, fault(error));
     }
   }
 

@@ -11,6 +11,10 @@ const MAIN = new Set(['/name', '/labels', '/models/a', '/models/b', '/align/comp
   '/align/dataset', '/align/max_sequences', '/interpolate/points', '/evaluate/task',
   '/evaluate/dataset', '/outputs/merged']);
 
+/* The description says in words when alignment needs its dataset. */
+const alsoRequired = (pointer, form) =>
+  pointer === '/align/dataset' && form.effective('/align/components').length > 0;
+
 const randomKey = () =>
   [...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, '0')).join('');
 
@@ -20,41 +24,57 @@ export function mount(element, route) {
   let asking = null;
   let tried = false; // to submit: from then on every fault shows
 
-  const verdict = h('p', {class: 'verdict-line', role: 'status'});
-  const rest = h('ul', {class: 'rest'});
-  const figures = h('dl', {class: 'facts'});
-  const preview = h('pre', {class: 'scroll', tabindex: '0', 'aria-label': 'The request\u2019s body'});
+  const verdict = h('p.verdict-line', { role: 'status'});
+  const rest = h('ul.rest');
+  const figures = h('dl.facts');
+  const preview = h('pre.scroll', { tabindex: '0', 'aria-label': 'The request\u2019s body'});
   const button = h('button', {type: 'submit', class: 'primary'}, 'Submit job');
-  const column = h('form', {class: 'form-column', novalidate: true, onsubmit: submit});
-  put(element, h('div', {class: 'head'}, h('h1', {tabindex: '-1'}, 'New job')),
-    h('div', {class: 'columns form-page'}, column,
-      h('aside', {class: 'panel estimate', 'aria-label': 'Estimate'}, h('h2', {}, 'Estimate'), verdict,
-        rest, figures, h('div', {class: 'buttons'}, button),
-        h('details', {open: true}, h('summary', {}, 'Request'), preview,
-          h('div', {class: 'buttons'}, copyButton('Copy as curl', () =>
+  const column = h('form.form-column', { novalidate: true, onsubmit: submit});
+  put(element, h('div.head', h('h1', {tabindex: '-1'}, 'New job')),
+    h('div.columns.form-page', column,
+      h('aside.panel.estimate', { 'aria-label': 'Estimate'}, h('h2', 'Estimate'), verdict,
+        rest, figures, h('div.buttons', button),
+        h('details', {open: true}, h('summary', 'Request'), preview,
+          h('div.buttons', copyButton('Copy as curl', () =>
             curl('POST', 'v1/jobs', form?.value() ?? {})))))));
   button.addEventListener('click', e => submit(e));
 
   function showFigures(e) {
     put(figures, [['Time', duration(e?.seconds)], ['Peak memory', bytes(e?.peak_bytes)],
       ['Disk', bytes(e?.disk_bytes)]].map(([name, value]) =>
-      h('div', {}, h('dt', {}, name), h('dd', {}, h('b', {}, value)))));
+      h('div', h('dt', name), h('dd', h('b', value)))));
   }
 
-  function showFaults(problem) {
-    const faults = problem.errors.length > 0 ? problem.errors
-      : [{pointer: '', detail: problem.message}];
+  const faultsOf = problem => problem.errors.length > 0 ? problem.errors
+    : [{pointer: '', detail: problem.message}];
+
+  function showFaults(faults) {
     const left = form.showFaults(faults, tried);
-    put(rest, left.map(f => h('li', {}, f.detail)));
+    put(rest, left.map(f => h('li', f.detail)));
     verdict.dataset.ok = 'no';
     setText(verdict, `${plural(faults.length, 'thing')} to settle before this can run`);
+  }
+
+  /* Nothing to ask the daemon yet. */
+  function showMissing(missing) {
+    asking?.abort();
+    showFigures(null);
+    form.showFaults(missing, tried);
+    put(rest);
+    verdict.dataset.ok = 'no';
+    setText(verdict, `Still needed: ${missing.map(f => f.where).join(', ')}.`);
   }
 
   async function check() {
     asking?.abort();
     const mine = asking = new AbortController();
     const body = form.value();
+    const missing = form.missing();
     setText(preview, JSON.stringify(body, null, 2));
+    if (missing.length > 0) {
+      showMissing(missing);
+      return;
+    }
     try {
       const response = await request('POST', 'v1/jobs', {json: body, query: {dry_run: true},
         signal: mine.signal});
@@ -68,7 +88,7 @@ export function mount(element, route) {
     } catch (error) {
       if (error.name === 'AbortError') return;
       showFigures(null);
-      if (error.errors) showFaults(error);
+      if (error.errors) showFaults(faultsOf(error));
       else setText(verdict, error.message);
     }
   }
@@ -78,6 +98,12 @@ export function mount(element, route) {
     e.preventDefault();
     if (button.disabled || !form) return;
     tried = true;
+    const missing = form.missing();
+    if (missing.length > 0) {
+      showMissing(missing);
+      form.focusFault();
+      return;
+    }
     button.disabled = true;
     try {
       const job = await (await request('POST', 'v1/jobs', {json: form.value(),
@@ -85,7 +111,7 @@ export function mount(element, route) {
       go(link('job', job.id));
     } catch (error) {
       if (error.errors) {
-        showFaults(error);
+        showFaults(faultsOf(error));
         form.focusFault();
       } else setText(verdict, error.message);
     } finally {
@@ -112,13 +138,13 @@ export function mount(element, route) {
         list('v1/jobs', {status: 'succeeded'}, 100), from ? get(`v1/jobs/${from}`) : null]);
       const schema = resolve(api.paths['/v1/jobs'].post.requestBody.content['application/json'].schema,
         api);
-      form = new Form(schema, api, {main: MAIN, changed: checkSoon,
+      form = new Form(schema, api, {main: MAIN, alsoRequired, changed: checkSoon,
         names: namesOf(models.rows, datasets.rows, jobs.rows)});
       if (template) form.write({...template.spec, name: template.name, labels: template.labels,
         priority: template.priority});
       const ready = models.rows.filter(m => m.status === 'ready');
       const missing = ready.length < 2 || datasets.rows.length === 0;
-      put(column, missing && h('p', {class: 'note'}, 'A job needs two models and, to align and to ',
+      put(column, missing && h('p.note', 'A job needs two models and, to align and to ',
         'measure, datasets: ', h('a', {href: '#/data'}, 'upload them'), ' first.'), form.element);
       await check();
     } catch (error) {

@@ -2,12 +2,11 @@
 // deviation. The crowd is drawn with one stroke per group, so that a thousand stay smooth; the curve
 // under the pointer is drawn on a canvas of its own above.
 import {css, h, put} from './dom.js';
-import {number} from './format.js';
-import {airy, axis, faint, Plot} from './plot.js';
+import {airy, axes, faint, Plot} from './plot.js';
 
 const NEAR_PX = 24;
 
-/** Group i's colour; dashes from the ninth on. */
+/** Group i's colour; dotted from the ninth on. */
 export const colourOf = i => css(`--g${i % 8}`);
 
 function at(curve, x) {
@@ -44,13 +43,13 @@ export class Overlay {
   constructor({pick}) {
     this.pick = pick;
     this.groups = [];
-    this.top = h('canvas', {class: 'top', 'aria-hidden': 'true'});
-    this.readout = h('div', {class: 'readout', 'aria-hidden': 'true'});
+    this.top = h('canvas.top', { 'aria-hidden': 'true'});
+    this.readout = h('div.readout', { 'aria-hidden': 'true'});
     this.plot = new Plot({label: 'Curves', height: 440, options: () => this.#options()});
-    this.element = h('div', {}, this.readout, this.plot.element);
+    this.element = h('div', this.readout, this.plot.element);
   }
 
-  /** groups: [{name, colour: index, curves: [{job, name, xs, ys}], summary, visible}]. */
+  /** groups: [{name, colour: index, dashed, curves: [{job, name, xs, ys}], summary, visible}]. */
   set(groups, grid, label) {
     this.groups = groups.filter(g => g.visible);
     this.yLabel = label;
@@ -77,7 +76,7 @@ export class Overlay {
   #options() {
     const series = this.groups.flatMap(g => {
       const many = g.curves.length > 1;
-      const dash = g.colour >= 8 ? [6, 4] : undefined;
+      const dash = g.dashed ? [6, 4] : g.colour >= 8 ? [2, 3] : undefined;
       return [
         {stroke: colourOf(g.colour), width: many ? 2.5 : 2, dash, spanGaps: true, points: {show: false}},
         {stroke: 'transparent', spanGaps: true, points: {show: false}},
@@ -89,10 +88,7 @@ export class Overlay {
     return {
       padding: [10, 18, 0, 4],
       scales: {x: {time: false, range: [0, 1]}, y: {range: () => this.span}},
-      axes: [
-        axis('\u03bb', {values: (u, ticks) => ticks.map(t => number(t, 1)), space: 60}),
-        axis(this.yLabel, {size: 58, values: (u, ticks) => ticks.map(t => number(t, 2))}),
-      ],
+      axes: axes('\u03bb', this.yLabel),
       series: [{}, ...series],
       bands,
       cursor: {x: false, y: false, drag: {x: false, y: false}, points: {show: false}},
@@ -180,10 +176,10 @@ export class Overlay {
   }
 
   #read() {
-    put(this.readout, this.near ? [h('b', {}, this.near.curve.name), ' ',
-      h('span', {class: 'aside'}, this.near.group.name === this.near.curve.name ? ''
+    put(this.readout, this.near ? [h('b', this.near.curve.name), ' ',
+      h('span.aside', this.near.group.name === this.near.curve.name ? ''
         : this.near.group.name)]
-      : h('span', {class: 'aside'}, 'Point at a curve for its name, click to open its job.'));
+      : h('span.aside', 'Point at a curve for its name, click to open its job.'));
   }
 
   destroy() {

@@ -2,15 +2,15 @@
 // changes, resized with its element.
 import {root} from './api.js';
 import {css, h, put} from './dom.js';
+import {ticks} from './format.js';
 
 let loading = null;
 
 /** Resolves with uPlot, or with null in a binary that was built without it. */
 export function loadPlot() {
   loading ??= new Promise(resolve => {
-    document.head.append(h('link', {rel: 'stylesheet', href: new URL('dashboard/uplot.css', root)}),
-      h('script', {src: new URL('dashboard/uplot.js', root), onload: () => resolve(window.uPlot),
-        onerror: () => resolve(null)}));
+    document.head.append(h('script', {src: new URL('dashboard/uplot.js', root),
+      onload: () => resolve(window.uPlot), onerror: () => resolve(null)}));
   });
   return loading;
 }
@@ -27,8 +27,12 @@ export const axis = (label, more) => ({
   stroke: css('--dim'),
   grid: {stroke: css('--grid'), width: 1},
   ticks: {show: false},
+  values: ticks,
   ...more,
 });
+
+/** The two axes of a path: lambda from 0 to 1, and what is measured. */
+export const axes = (x, y) => [axis(x, {size: 26, space: 80}), axis(y, {size: 52})];
 
 /** A colour of the style sheet with another opacity, for bands and crowds. */
 export function faint(colour, alpha) {
@@ -48,7 +52,7 @@ export class Plot {
   constructor({label, height, options}) {
     this.options = options;
     this.height = height;
-    this.element = h('div', {class: 'plot', role: 'img', 'aria-label': label});
+    this.element = h('div.plot', { role: 'img', 'aria-label': label});
     this.element.style.height = `${height}px`;
     this.data = null;
     this.plot = null;
@@ -59,7 +63,7 @@ export class Plot {
     loadPlot().then(uPlot => {
       this.uPlot = uPlot;
       if (uPlot) this.rebuild();
-      else put(this.element, h('p', {class: 'note'},
+      else put(this.element, h('p.note',
         'This daemon was built without uPlot, so curves are shown as tables only.'));
     });
   }

@@ -16,9 +16,9 @@ const THEMES = {auto: 'light', light: 'dark', dark: 'auto'};
 /* ---- the daemon's pulse ---- */
 
 function pulse() {
-  const dot = h('span', {class: 'dot', 'data-state': 'connecting'});
-  const words = h('span', {class: 'pulse-words'}, 'Connecting\u2026');
-  const element = h('div', {class: 'pulse', title: 'What the daemon is doing'}, dot, words);
+  const dot = h('span.dot', { 'data-state': 'connecting'});
+  const words = h('span.pulse-words', 'Connecting\u2026');
+  const element = h('div.pulse', { title: 'What the daemon is doing'}, dot, words);
 
   async function refresh() {
     if (document.hidden || dot.dataset.state !== 'live') return;
@@ -44,30 +44,17 @@ function pulse() {
 
 /* ---- the banner ---- */
 
-let tick = null;
-
-function showBanner({state, retryAt}) {
+function showBanner({state}) {
   const banner = document.getElementById('banner');
-  clearInterval(tick);
   if (state === 'gone') {
-    const when = h('span', {'aria-hidden': 'true'});
-    const count = () => {
-      const s = Math.ceil((retryAt - Date.now()) / 1000);
-      setText(when, s > 0 ? ` Trying again in ${s} s.` : ' Trying again\u2026');
-    };
-    count();
-    tick = setInterval(count, 500);
-    if (!banner.querySelector('.gone'))
-      put(banner, h('p', {class: 'gone'}, h('span', {},
-        'The daemon does not answer. What you see is the last it said; it will go on by itself.'),
-      h('span', {class: 'when'}), h('button', {type: 'button', onclick: events.now}, 'Try now')));
-    put(banner.querySelector('.when'), when);
+    put(banner, h('p.gone', 'The daemon does not answer. What you see is the last it said; the page ',
+      'goes on by itself when it is back.', h('button', {onclick: events.now}, 'Try now')));
   } else if (state === 'locked') {
-    put(banner, h('p', {class: 'gone'}, 'This daemon answers only with a token. ',
-      h('button', {type: 'button', onclick: enter}, 'Enter the token')));
+    put(banner, h('p.gone', 'This daemon answers only with a token. ',
+      h('button', {onclick: enter}, 'Enter the token')));
   } else if (banner.firstChild) {
-    if (banner.querySelector('.when')) say('The daemon is back.');
     put(banner);
+    say('The daemon is back.');
   }
 }
 
@@ -80,8 +67,8 @@ async function enter() {
 
 function themeButton() {
   const label = () => `Theme: ${window.rebasindTheme.choice}`;
-  const text = h('span', {class: 'unseen'}, label());
-  return h('button', {type: 'button', class: 'quiet theme', title: 'Light, dark or as the system',
+  const text = h('span.unseen', label());
+  return h('button.quiet.theme', { title: 'Light, dark or as the system',
     onclick: () => {
       window.rebasindTheme.choice = THEMES[window.rebasindTheme.choice];
       setText(text, label());
@@ -90,7 +77,7 @@ function themeButton() {
 }
 
 function tokenButton() {
-  const button = h('button', {type: 'button', class: 'quiet', onclick: () => {
+  const button = h('button.quiet', { onclick: () => {
     setToken(null);
     location.reload();
   }}, 'Forget token');
@@ -105,10 +92,10 @@ function tokenButton() {
 export function start() {
   const links = VIEWS.map(([name, label]) => h('a', {href: `#/${name}`, 'data-view': name}, label));
   put(document.getElementById('top'),
-    h('a', {class: 'brand', href: '#/jobs'},
+    h('a.brand', { href: '#/jobs'},
       h('img', {src: 'dashboard/icon.svg', width: 22, height: 22, alt: ''}), 'rebasind'),
     h('nav', {'aria-label': 'Views'}, links),
-    h('div', {class: 'tools'}, pulse(), tokenButton(), themeButton()));
+    h('div.tools', pulse(), tokenButton(), themeButton()));
   document.getElementById('skip').onclick = () => document.getElementById('main').focus();
   addEventListener('view', ({detail}) => {
     const name = detail.name === 'job' ? 'jobs' : detail.name;
@@ -124,7 +111,7 @@ export function start() {
 export function toast(words, fault = false) {
   const close = () => element.remove();
   const element = h('div', {class: `toast${fault ? ' fault' : ''}`, role: fault ? 'alert' : 'status'},
-    h('span', {}, words), h('button', {type: 'button', class: 'quiet', 'aria-label': 'Close',
+    h('span', words), h('button.quiet', { 'aria-label': 'Close',
       onclick: close}, '\u00d7'));
   document.querySelector('.toast')?.remove();
   document.body.append(element);
@@ -143,5 +130,5 @@ export async function attempt(action) {
 
 /** What a view shows in place of something that could not be loaded. */
 export const fault = error =>
-  h('p', {class: 'fault', role: 'alert'}, error.message,
-    error.requestId ? h('span', {class: 'aside'}, ` (request ${error.requestId})`) : null);
+  h('p.fault', { role: 'alert'}, error.message,
+    error.requestId ? h('span.aside', ` (request ${error.requestId})`) : null);

@@ -14,9 +14,9 @@ export class Table {
     this.rows = new Map(); // key -> {row, tr, values}
     this.head = h('thead');
     this.body = h('tbody', {onclick: e => this.#click(e), onkeydown: e => this.#key(e)});
-    this.table = h('table', {}, h('caption', {class: 'unseen'}, options.caption), this.head,
+    this.table = h('table', h('caption.unseen', options.caption), this.head,
       this.body);
-    this.element = h('div', {class: 'scroll', role: 'region', tabindex: '0',
+    this.element = h('div.scroll', { role: 'region', tabindex: '0',
       'aria-label': options.caption}, this.table);
     this.setColumns(options.columns, options.sorted);
   }
@@ -27,7 +27,7 @@ export class Table {
     const before = this.columns;
     this.columns = columns;
     this.sorted = sorted ?? this.sorted ?? {};
-    put(this.head, h('tr', {}, this.options.selected && this.#headBox(),
+    put(this.head, h('tr', this.options.selected && this.#headBox(),
       columns.map(c => this.#heading(c))));
     if (before && before.map(c => c.id).join() !== columns.map(c => c.id).join()) {
       const rows = [...this.rows.values()].map(entry => entry.row);
@@ -41,7 +41,7 @@ export class Table {
       for (const key of this.rows.keys()) this.#mark(key, e.target.checked);
       this.options.onselect();
     }});
-    return h('th', {class: 'box', scope: 'col'}, this.box);
+    return h('th.box', { scope: 'col'}, this.box);
   }
 
   #heading(c) {
@@ -50,7 +50,7 @@ export class Table {
     const props = {scope: 'col', class: this.#classes(c), title: c.help};
     if (by === c.id) props['aria-sort'] = down ? 'descending' : 'ascending';
     return h('th', props, sortable
-      ? h('button', {type: 'button', class: 'sort', onclick: () => this.options.onsort(c.id)},
+      ? h('button.sort', { onclick: () => this.options.onsort(c.id)},
         c.label, h('span', {'aria-hidden': 'true', class: 'arrow'},
           by === c.id ? (down ? '\u2193' : '\u2191') : ''))
       : c.label);
@@ -119,7 +119,7 @@ export class Table {
   /* ---- selection ---- */
 
   #cellBox(key) {
-    return h('td', {class: 'box'}, h('input', {type: 'checkbox', 'aria-label': 'Select this row',
+    return h('td.box', h('input', {type: 'checkbox', 'aria-label': 'Select this row',
       tabindex: '-1', checked: this.options.selected.has(key),
       onchange: e => {
         this.#mark(key, e.target.checked);
@@ -198,13 +198,13 @@ export function compare(a, b, down) {
  * refresh() of the element follows a chart that has changed. */
 export function dataTable(caption, heads, rows) {
   const cells = row => row.map((text, i) =>
-    i === 0 ? h('th', {scope: 'row', class: 'figure'}, text) : h('td', {class: 'figure'}, text));
-  const build = () => h('div', {class: 'scroll data', role: 'region', tabindex: '0',
+    i === 0 ? h('th', {scope: 'row', class: 'figure'}, text) : h('td.figure', text));
+  const build = () => h('div.scroll.data', { role: 'region', tabindex: '0',
     'aria-label': caption},
-  h('table', {}, h('caption', {class: 'unseen'}, caption),
-    h('thead', {}, h('tr', {}, heads.map(t => h('th', {scope: 'col', class: 'figure'}, t)))),
-    h('tbody', {}, (typeof rows === 'function' ? rows() : rows).map(row => h('tr', {}, cells(row))))));
-  const details = h('details', {class: 'behind'}, h('summary', {}, 'Data table'));
+  h('table', h('caption.unseen', caption),
+    h('thead', h('tr', heads.map(t => h('th', {scope: 'col', class: 'figure'}, t)))),
+    h('tbody', (typeof rows === 'function' ? rows() : rows).map(row => h('tr', cells(row))))));
+  const details = h('details.behind', h('summary', 'Data table'));
   details.refresh = () => {
     details.querySelector('.data')?.remove();
     if (details.open) details.append(build());

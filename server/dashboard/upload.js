@@ -11,8 +11,10 @@ const nameOf = text => text.toLowerCase().replace(/\.[a-z]+$/, '').replace(/[^a-
 
 /* All files below dropped entries, folders included. */
 async function filesOf(transfer) {
-  const entries = [...transfer.items].map(i => i.webkitGetAsEntry?.()).filter(Boolean);
-  const files = [];
+  // Taken at once: after the first await the transfer is empty.
+  const items = [...transfer.items].filter(i => i.kind === 'file');
+  const entries = items.map(i => i.webkitGetAsEntry()).filter(Boolean);
+  const files = entries.length > 0 ? [] : items.map(i => i.getAsFile());
   let folder = '';
   async function walk(entry) {
     if (entry.isFile) {
@@ -33,7 +35,7 @@ async function filesOf(transfer) {
 
 /** A place to drop files on, with buttons for those who do not. took({files, folder}). */
 function dropZone(words, inputs, took) {
-  const zone = h('div', {class: 'drop'}, h('span', {}, words), inputs);
+  const zone = h('div.drop', h('span', words), inputs);
   const over = on => e => {
     e.preventDefault();
     zone.classList.toggle('over', on);
@@ -56,16 +58,16 @@ function chooser(label, props, took) {
       if (files.length > 0) took({files, folder});
       input.value = '';
     }});
-  return [h('button', {type: 'button', onclick: () => input.click()}, label), input];
+  return [h('button', {onclick: () => input.click()}, label), input];
 }
 
 /* One file's line: name, bar, what became of it. */
 function line(name, file) {
-  const bar = h('div', {class: 'bar', role: 'progressbar', 'aria-label': `Upload of ${name}`,
+  const bar = h('div.bar', { role: 'progressbar', 'aria-label': `Upload of ${name}`,
     'aria-valuemin': 0, 'aria-valuemax': 100}, h('div'));
-  const words = h('span', {class: 'aside'}, bytes(file.size));
+  const words = h('span.aside', bytes(file.size));
   return {
-    element: h('li', {}, h('span', {class: 'file'}, name), bar, words),
+    element: h('li', h('span.file', name), bar, words),
     progress(done) {
       const share = file.size > 0 ? 100 * done / file.size : 100;
       bar.firstChild.style.width = `${share}%`;
@@ -85,7 +87,7 @@ class Upload {
     this.done = done;
     this.panel = h('div');
     const took = chosen => this.#choose(chosen);
-    this.element = h('div', {class: 'upload'},
+    this.element = h('div.upload',
       dropZone(words, inputs.map(([label, props]) => chooser(label, props, took)), took), this.panel);
   }
 
@@ -95,10 +97,10 @@ class Upload {
     const fields = await this.fieldsFor(files);
     const name = h('input', {id: `${this.one}-name`, required: true, autocomplete: 'off',
       value: nameOf(folder || files[0].name) || this.one});
-    const lines = h('ul', {class: 'uploads'});
+    const lines = h('ul.uploads');
     const stop = new AbortController();
     const start = h('button', {type: 'submit', class: 'primary'}, `Upload ${plural(files.length, 'file')}`);
-    const cancel = h('button', {type: 'button', onclick: () => {
+    const cancel = h('button', {onclick: () => {
       stop.abort();
       put(this.panel);
     }}, 'Cancel');
@@ -106,7 +108,7 @@ class Upload {
       e.preventDefault();
       start.disabled = true;
       this.#send(files, name.value, fields, lines, stop.signal, cancel);
-    }}, h('div', {class: 'line'}, h('label', {for: name.id}, `Name of the ${this.one}`), name,
+    }}, h('div.line', h('label', {for: name.id}, `Name of the ${this.one}`), name,
       fields.element, start, cancel), lines));
     name.focus();
     name.select();

@@ -27,7 +27,7 @@ export async function open(browser, url, {dark = false, width = 1360, height = 8
     viewport: {width, height}, deviceScaleFactor: scale, acceptDownloads: true,
     reducedMotion: 'reduce', permissions: grant});
   const page = await context.newPage();
-  page.setDefaultTimeout(30000);
+  page.setDefaultTimeout(15000);
   page.troubles = [];
   page.on('console', m => {
     if (m.type() === 'error') page.troubles.push(`console: ${m.text()} ${m.location().url}`);
