@@ -45,10 +45,23 @@ static bool by_heads(const struct solve *s)
     return (s->options.components & RB_COMPONENT_MHA) && s->options.heads != RB_HEADS_IGNORE;
 }
 
-static void absolute(const struct solve *s, float *c, size_t n)
+/* Rows [first, first + rows) of a group's similarity as assignments see it: absolute where the job
+ * says so. In the worker's scratch. */
+static enum rb_status similarity(const struct solve *s, uint32_t group, size_t first, size_t rows,
+                                 float **ret, struct rb_worker *w, struct rb_error *err)
 {
-    for (size_t i = 0; s->options.absolute && i < n; i++)
+    const struct rb_group *g = &s->alignment->groups[group];
+    size_t n = rows * g->size;
+    float *c = rb_scratch_alloc(&w->scratch, n, sizeof(float));
+    if (c == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of group '%s'", g->name);
+    enum rb_status st = rb_similarity_rows(&s->sources[group], s->options.similarity, first, rows,
+                                           c, &w->scratch, err);
+    for (size_t i = 0; st == RB_OK && s->options.absolute && i < n; i++)
         c[i] = fabsf(c[i]);
+    if (st == RB_OK)
+        *ret = c;
+    return st;
 }
 
 /* ---- match ---- */
@@ -57,15 +70,10 @@ static enum rb_status match_whole(const struct solve *s, uint32_t group, struct 
                                   struct rb_error *err)
 {
     struct rb_group *g = &s->alignment->groups[group];
-    size_t d = g->size;
-    float *c = rb_scratch_alloc(&w->scratch, d * d, sizeof(float));
-    if (c == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of group '%s'", g->name);
-    enum rb_status st =
-        rb_similarity_rows(&s->sources[group], s->options.similarity, 0, d, c, &w->scratch, err);
-    absolute(s, c, d * d);
+    float *c;
+    enum rb_status st = similarity(s, group, 0, g->size, &c, w, err);
     if (st == RB_OK)
-        st = rb_assignment_solve(c, d, d, g->index, &g->score, w, err);
+        st = rb_assignment_solve(c, g->size, g->size, g->index, &g->score, w, err);
     return st;
 }
 
@@ -76,12 +84,8 @@ static enum rb_status match_head(const struct solve *s, uint32_t group, uint32_t
     struct rb_group *g = &s->alignment->groups[group];
     size_t d = g->size, heads = s->heads, dh = d / heads;
     struct head_work *hw = &s->work[g->layer];
-    float *c = rb_scratch_alloc(&w->scratch, dh * d, sizeof(float));
-    if (c == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of group '%s'", g->name);
-    enum rb_status st = rb_similarity_rows(&s->sources[group], s->options.similarity, head * dh, dh,
-                                           c, &w->scratch, err);
-    absolute(s, c, dh * d);
+    float *c;
+    enum rb_status st = similarity(s, group, head * dh, dh, &c, w, err);
     for (size_t other = 0; other < heads && st == RB_OK; other++) {
         if (s->options.heads == RB_HEADS_MONOTONIC && other != head)
             continue;
@@ -120,16 +124,12 @@ static enum rb_status match_inside(const struct solve *s, uint32_t group, struct
 {
     struct rb_group *g = &s->alignment->groups[group];
     size_t d = g->size, dh = d / s->heads;
-    float *c = rb_scratch_alloc(&w->scratch, dh * d, sizeof(float));
-    if (c == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of group '%s'", g->name);
     g->score = 0;
     for (size_t h = 0; h < s->heads; h++) {
-        enum rb_status st = rb_similarity_rows(&s->sources[group], s->options.similarity, h * dh,
-                                               dh, c, &w->scratch, err);
+        float *c;
+        enum rb_status st = similarity(s, group, h * dh, dh, &c, w, err);
         if (st != RB_OK)
             return st;
-        absolute(s, c, dh * d);
         double score;
         st = rb_assignment_solve(c + g->heads[h] * dh, dh, d, g->index + h * dh, &score, w, err);
         if (st != RB_OK)
@@ -146,16 +146,11 @@ static enum rb_status add_score(const struct solve *s, uint32_t group, struct rb
                                 struct rb_error *err)
 {
     struct rb_group *g = &s->alignment->groups[group];
-    size_t d = g->size;
-    float *c = rb_scratch_alloc(&w->scratch, d * d, sizeof(float));
-    if (c == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of group '%s'", g->name);
-    enum rb_status st =
-        rb_similarity_rows(&s->sources[group], s->options.similarity, 0, d, c, &w->scratch, err);
-    absolute(s, c, d * d);
+    float *c;
+    enum rb_status st = similarity(s, group, 0, g->size, &c, w, err);
     g->score = 0;
-    for (size_t i = 0; i < d; i++)
-        g->score += (double)c[i * d + g->index[i]];
+    for (size_t i = 0; st == RB_OK && i < g->size; i++)
+        g->score += (double)c[i * g->size + g->index[i]];
     return st;
 }
 
