@@ -56,25 +56,21 @@ static bool dips(const struct rb_point *p, size_t n, size_t from, int step, doub
     return false;
 }
 
-static enum rb_shape shape_of(const struct rb_point *p, size_t n, double range, double notable,
+/* The shape of a curve that is not flat. */
+static enum rb_shape shape_of(const struct rb_point *p, size_t n, double low, double notable,
                               const struct rb_barrier *b)
 {
-    double first = p[0].loss, last = p[n - 1].loss, low = INFINITY;
-    for (size_t i = 0; i < n; i++)
-        low = fmin(low, p[i].loss);
-    if (range <= FLAT * fmax(fabs(first), fabs(last)))
-        return RB_SHAPE_FLAT;
     if (b->peak_count >= 2)
         return RB_SHAPE_M;
     if (b->peak_count == 1)
         return dips(p, n, 0, 1, notable) && dips(p, n, n - 1, -1, notable) ? RB_SHAPE_M
                                                                            : RB_SHAPE_HUMP;
-    return low < fmin(first, last) - notable ? RB_SHAPE_VALLEY : RB_SHAPE_MONOTONE;
+    return low < fmin(p[0].loss, p[n - 1].loss) - notable ? RB_SHAPE_VALLEY : RB_SHAPE_MONOTONE;
 }
 
 void rb_barrier_compute(const struct rb_point *p, size_t n, struct rb_barrier *ret)
 {
-    struct rb_barrier b = {.chord = -INFINITY, .mean = -INFINITY};
+    struct rb_barrier b = {.chord = -INFINITY, .mean = -INFINITY, .shape = RB_SHAPE_FLAT};
     double mean = (p[0].loss + p[n - 1].loss) / 2, low = INFINITY, high = -INFINITY;
     for (size_t i = 0; i < n; i++) {
         double over_chord = p[i].loss - chord_at(p, n, i), over_mean = p[i].loss - mean;
@@ -92,7 +88,10 @@ void rb_barrier_compute(const struct rb_point *p, size_t n, struct rb_barrier *r
         }
         high = fmax(high, p[i].loss);
     }
-    find_peaks(p, n, NOTABLE * (high - low), &b);
-    b.shape = shape_of(p, n, high - low, NOTABLE * (high - low), &b);
+    double range = high - low, notable = NOTABLE * range;
+    if (range > FLAT * fmax(fabs(p[0].loss), fabs(p[n - 1].loss))) { /* else all is noise */
+        find_peaks(p, n, notable, &b);
+        b.shape = shape_of(p, n, low, notable, &b);
+    }
     *ret = b;
 }

@@ -44,7 +44,8 @@ struct rb_barrier {
     double mean, mean_lambda;
     enum rb_shape shape;
     uint32_t peak_count;
-    double peaks[RB_MAX_PEAKS]; /* lambda of the highest points of each hump, ascending */
+    double
+        peaks[RB_MAX_PEAKS]; /* lambda of the highest point of each hump, ascending; flat: none */
     double lowest_lambda;
 };
 
