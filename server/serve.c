@@ -44,6 +44,7 @@ enum {
     PRUNE_EVERY_MS = 60 * 1000,
     END_TICK_MS = 20,
 };
+#define END_GRACE_NS ((uint64_t)2 * 1000000000) /* for pool items after --drain-timeout */
 
 struct daemon {
     struct rb_server server;
@@ -55,7 +56,7 @@ struct daemon {
     uint64_t lag_due_ns;
     unsigned signals;
     uint64_t end_by_ns; /* once draining */
-    bool drained, closed;
+    bool drained;
 };
 
 /* ---- before the loop ---- */
@@ -140,10 +141,15 @@ static enum rb_status open_work(struct daemon *d, struct rb_error *err)
 
 /* ---- the end ---- */
 
-static void close_all(struct daemon *d)
+/* Requests first: what still ran for them on the pool ends before the pool does. */
+static void close_http(struct daemon *d)
 {
-    d->closed = true;
     rb_http_close(d->server.http);
+    d->server.http = NULL;
+}
+
+static void close_rest(struct daemon *d)
+{
     rb_work_deinit(&d->work);
     uv_close((uv_handle_t *)&d->terminate, NULL);
     uv_close((uv_handle_t *)&d->interrupt, NULL);
@@ -156,10 +162,13 @@ static void close_all(struct daemon *d)
 static void on_end_tick(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
-    bool late = rb_clock_monotonic_ns() >= d->end_by_ns;
-    if (d->drained && (late || d->signals > 1 || rb_http_active(d->server.http) == 0)) {
-        close_all(d);
-    } else if (late) {
+    uint64_t now_ns = rb_clock_monotonic_ns();
+    bool late = now_ns >= d->end_by_ns || d->signals > 1;
+    if (d->server.http != NULL && (late || (d->drained && rb_http_active(d->server.http) == 0)))
+        close_http(d);
+    if (d->server.http == NULL && d->drained && !rb_pool_has_asyncs(d->work.pool)) {
+        close_rest(d);
+    } else if (now_ns >= d->end_by_ns + END_GRACE_NS) {
         rb_log_error("work did not end in time; leaving it to the next start");
         _exit(1);
     }
@@ -283,7 +292,8 @@ static enum rb_status serve(struct daemon *d, struct rb_error *err)
                     RB_S("version", RB_VERSION));
         rb_notify("READY=1");
     } else {
-        close_all(d);
+        close_http(d);
+        close_rest(d);
     }
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     goto err_after_store; /* work and http have closed themselves */

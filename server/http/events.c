@@ -28,7 +28,7 @@
 
 enum {
     REPLAY_BATCH = 100,
-    BUFFER_MAX_BYTES = 512 * 1024,
+    BUFFER_MAX_BYTES = 128 * 1024,
     HEARTBEAT_SECONDS = 15,
 };
 

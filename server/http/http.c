@@ -253,6 +253,5 @@ void rb_http_close(struct rb_http *http)
     http->pump = NULL;
     rb_clients_deinit(&http->clients);
     rb_cache_deinit(&http->cache);
-    http->server->http = NULL;
     uv_close((uv_handle_t *)&http->tick, on_tick_closed);
 }

@@ -23,7 +23,8 @@ const char *rb_http_url(const struct rb_http *http);
 void rb_http_drain(struct rb_http *http);
 /* Requests under way, replies not fully sent included. */
 unsigned rb_http_active(const struct rb_http *http);
-/* Stops listening, drops what is left, and frees once the loop has turned. http may be NULL. */
+/* Stops listening, drops what is left, and frees once the loop has turned. What runs on the pool
+ * for a dropped request goes on, and forgets it. http may be NULL. */
 void rb_http_close(struct rb_http *http);
 
 #endif

@@ -10,6 +10,9 @@
 #include "server/server.h"
 
 enum { RB_HTTP_TICK_MS = 250 };
+/* What the bodies that gather and the replies that leave may take together. Beyond it requests are
+ * answered 503 out_of_memory, so that no crowd of slow clients can make the daemon grow. */
+#define RB_HTTP_MEMORY_BYTES ((size_t)256 * 1024 * 1024)
 
 struct rb_http {
     struct rb_server *server; /* borrowed */
@@ -21,8 +24,9 @@ struct rb_http {
     struct rb_request requests; /* sentinel of the ring of all requests */
     unsigned request_count;
     unsigned ticks;
-    unsigned listeners; /* open event streams */
-    char *prefix_text;  /* holds prefix.segments */
+    size_t memory_bytes; /* of RB_HTTP_MEMORY_BYTES */
+    unsigned listeners;  /* open event streams */
+    char *prefix_text;   /* holds prefix.segments */
     struct rb_prefix prefix;
     char url[256];
     bool draining;

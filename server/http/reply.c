@@ -14,7 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STREAM_BLOCK_BYTES = 16 * 1024 };
+enum {
+    STREAM_BLOCK_BYTES = 16 * 1024,
+    SMALL_REPLY_BYTES = 8 * 1024, /* not counted, so that every refusal can be said */
+};
 
 /* ---- headers ---- */
 
@@ -145,7 +148,8 @@ static bool prepare_body(struct rb_request *r, int status, const char *media_typ
 void rb_reply_text(struct rb_request *r, int status, const char *media_type, char *text,
                    size_t bytes)
 {
-    if (!prepare_body(r, status, media_type, text, bytes)) {
+    if ((bytes > SMALL_REPLY_BYTES && !rb_request_takes(r, bytes)) ||
+        !prepare_body(r, status, media_type, text, bytes)) {
         free(text);
         return;
     }

@@ -33,6 +33,17 @@ const char *rb_request_query(const struct rb_request *r, const char *name)
     return rb_target_query(&r->target, name);
 }
 
+bool rb_request_takes(struct rb_request *r, size_t bytes)
+{
+    if (bytes > RB_HTTP_MEMORY_BYTES - r->http->memory_bytes) {
+        rb_reply_fail(r, RB_ENOMEM, "other requests fill the memory set aside for them");
+        return false;
+    }
+    r->memory_bytes += bytes;
+    r->http->memory_bytes += bytes;
+    return true;
+}
+
 /* ---- waiting ---- */
 
 void rb_request_hold(struct rb_request *r)
@@ -164,6 +175,8 @@ static void gather(struct rb_request *r, const char *data, size_t bytes)
         size_t capacity = r->body_capacity > 0 ? r->body_capacity : BODY_FIRST_BYTES;
         while (capacity < need)
             capacity *= 2;
+        if (!rb_request_takes(r, capacity - r->body_capacity))
+            return;
         char *grown = realloc(r->body, capacity);
         if (grown == NULL) {
             rb_reply_fail(r, RB_ENOMEM, "no memory for a body of %zu bytes", need);
@@ -284,6 +297,7 @@ static void free_request(struct rb_request *r)
     r->previous->next = r->next;
     r->next->previous = r->previous;
     r->http->request_count--;
+    r->http->memory_bytes -= r->memory_bytes;
     for (size_t i = 0; i < r->header_count; i++)
         free(r->headers[i].value);
     if (r->response != NULL)

@@ -100,6 +100,7 @@ struct rb_request {
     struct rb_error error; /* of the request line, or of the refusal */
     bool refuse_at_once;   /* the reply must not wait for the body */
     uint64_t swallowed_bytes;
+    size_t memory_bytes; /* counted in http->memory_bytes */
     uint64_t queued_ns;
     bool held;                          /* suspended */
     bool closing;                       /* ends without a reply */
@@ -115,6 +116,10 @@ struct rb_work *rb_request_work(const struct rb_request *r);
 const char *rb_request_header(const struct rb_request *r, const char *name);
 /* A query parameter; NULL if absent. */
 const char *rb_request_query(const struct rb_request *r, const char *name);
+
+/* Counts memory that the request holds until it ends against RB_HTTP_MEMORY_BYTES. False: there is
+ * none left, and 503 has been replied. */
+bool rb_request_takes(struct rb_request *r, size_t bytes);
 
 /* Suspends the request until a reply is made or rb_request_release: for streams that must wait
  * for room, and for readers that have nothing to send. May be called in a state where the request

@@ -223,6 +223,8 @@ struct rb_upload *rb_upload_begin(struct rb_request *r, const char *path,
                                   const struct rb_upload_ops *ops)
 {
     struct rb_error err;
+    if (!rb_request_takes(r, 2 * (size_t)BUFFER_CAPACITY))
+        return NULL;
     struct rb_upload *u = calloc(1, sizeof *u);
     if (u != NULL) {
         u->buffers[0] = malloc(BUFFER_CAPACITY);

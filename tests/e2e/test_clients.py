@@ -3,6 +3,7 @@ import os
 import random
 import resource
 import socket
+import sys
 import time
 
 from daemon import Daemon, SLOW_BUILD, equal, problem, run, true
@@ -137,6 +138,39 @@ def test_ten_thousand_idle():
             true(rss < 200, rss)
         for s in held:
             s.close()
+
+
+def test_memory_is_bounded():
+    """Bodies that never end, and answers that are never read: 503 before the memory goes."""
+    with Daemon("--max-connections-per-address", "0", "--max-body-bytes", "64MiB") as d:
+        held = []
+        head = (b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 67000000\r\n\r\n")
+        refused = 0
+        for _ in range(12):
+            s = connect(d)
+            held.append(s)
+            s.sendall(head)
+            try:
+                for _ in range(40):
+                    s.sendall(b" " * 1000000)
+                s.settimeout(0.2)
+                refused += b" 503 " in s.recv(4096)
+            except OSError:
+                refused += not isinstance(sys.exc_info()[1], socket.timeout)
+        true(refused >= 4, refused)
+        equal(d.get("/livez").status, 200)
+        with open(f"/proc/{d.process.pid}/status") as f:
+            rss = next(int(x.split()[1]) for x in f if x.startswith("VmHWM")) / 1024
+        print(f"      {refused} of 12 refused, {rss:.0f} MB at most")
+        if not SLOW_BUILD:
+            true(rss < 500, rss)
+        for s in held:
+            s.close()
+        deadline = time.monotonic() + 10
+        while d.post("/v1/jobs", b" " * 20000000, {"Content-Type": "application/json"}).status == 503:
+            true(time.monotonic() < deadline, "the memory does not come back")
+            time.sleep(0.2)
 
 
 def test_half_open_and_hang_up():

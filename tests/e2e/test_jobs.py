@@ -312,16 +312,16 @@ def test_cancel_latency():
     with Daemon() as d:
         d.register_fixtures()
         took = []
-        for i in range(20):
+        for i in range(16):
             job = submit(d, LONG_JOB)
-            time.sleep(0.1 + 0.15 * i)
+            time.sleep(0.1 + 0.12 * i)
             begun = time.monotonic()
             r = d.post(f"/v1/jobs/{job}/cancel")
             while r.json["status"] != "canceled":
                 r = d.get(f"/v1/jobs/{job}", {"Prefer": "wait=10", "If-None-Match": r["ETag"]})
             took.append((time.monotonic() - begun) * 1000)
         took.sort()
-        print(f"      cancel: median {took[10]:.0f} ms, slowest {took[-1]:.0f} ms")
+        print(f"      cancel: median {took[8]:.0f} ms, slowest {took[-1]:.0f} ms")
         if not SLOW_BUILD:
             true(took[-1] < 300, took)
 

@@ -34,7 +34,7 @@ test('a daemon with a token asks for it, keeps it for the tab, and says when it 
     const other = await page.context().newPage();
     await other.goto(daemon.url);
     await other.getByRole('dialog', {name: 'Token'}).waitFor(); // another one does not
-    await other.getByRole('button', {name: 'Cancel'}).click();
+    await other.getByRole('button', {name: 'Cancel', exact: true}).click();
     await other.getByRole('button', {name: 'Enter the token'}).click();
     await other.getByLabel('Token').fill(token);
     await other.getByRole('button', {name: 'Use it'}).click();

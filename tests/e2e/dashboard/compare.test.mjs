@@ -1,13 +1,15 @@
 // Jobs overlaid, grouped, and taken away as CSV, PNG and one HTML file.
 import assert from 'node:assert/strict';
-import {readFile} from 'node:fs/promises';
+import {readFile, rm} from 'node:fs/promises';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import {after, before, test} from 'node:test';
 import {pathToFileURL} from 'node:url';
 import {assertCalm, launch, open} from './browser.mjs';
 import {Daemon, spec} from './daemon.mjs';
 
 let daemon, browser, page;
-const jobs = [];
+const jobs = [], saved = [];
 
 before(async () => {
   daemon = await Daemon.start();
@@ -22,6 +24,7 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await daemon?.remove();
+  for (const path of saved) await rm(path);
 });
 
 test('selected jobs are compared; each has its curve', async () => {
@@ -67,7 +70,10 @@ test('a group is hidden and shown by its entry in the legend', async () => {
 async function save(name) {
   const [file] = await Promise.all([page.waitForEvent('download'),
     page.getByRole('button', {name: `Save ${name}`}).click()]);
-  return file.path();
+  const path = join(tmpdir(), `rebasind-${process.pid}-${file.suggestedFilename()}`);
+  await file.saveAs(path);
+  saved.push(path);
+  return path;
 }
 
 test('CSV: a row for each point of each curve', async () => {
