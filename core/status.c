@@ -102,7 +102,11 @@ enum rb_status rb_error_errno(struct rb_error *err, int error_number, const char
     switch (error_number) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG: /* RLIMIT_FSIZE: as full as a disk */
         status = RB_EDISKFULL;
+        break;
+    case EROFS: /* a disk with errors becomes read-only until someone has looked at it */
+        status = RB_ESTORE;
         break;
     case EMFILE:
     case ENFILE:

@@ -17,5 +17,6 @@ void rb_signals_set(void)
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
     (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGXFSZ, &ignore, NULL); /* the write says EFBIG */
     (void)sigaction(SIGBUS, &bus, NULL);
 }

@@ -67,7 +67,7 @@ void rb_handle_artifact(struct rb_request *r)
     struct rb_job_row row;
     struct rb_artifact artifact;
     unsigned char sha256[RB_SHA256_BYTES];
-    int fd;
+    int fd = -1;
     if (!rb_job_row_read(r, &row))
         return;
     enum rb_status s =

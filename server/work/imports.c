@@ -19,19 +19,25 @@ static const char *below(const char *real, const char *root)
     return real[n] == '\0' || real[n + 1] == '\0' ? "." : real + n + 1;
 }
 
-static bool lies_below(const char *root, const char *real)
+/* A root that cannot be looked at has nothing below it; not so if only descriptors are short. */
+static enum rb_status lies_below(const char *root, const char *real, bool *ret,
+                                 struct rb_error *err)
 {
     char *real_root = realpath(root, NULL);
     const char *rest = real_root != NULL ? below(real, real_root) : NULL;
     int root_fd = -1, fd = -1;
-    bool found = rest != NULL && rb_root_open(real_root, false, &root_fd, NULL) == RB_OK &&
-                 rb_open_beneath(root_fd, rest, O_PATH, 0, &fd, NULL) == RB_OK;
+    enum rb_status status = RB_ENOTFOUND;
+    if (rest != NULL)
+        status = rb_root_open(real_root, false, &root_fd, err);
+    if (status == RB_OK)
+        status = rb_open_beneath(root_fd, rest, O_PATH, 0, &fd, err);
+    *ret = status == RB_OK;
     if (fd >= 0)
         close(fd);
     if (root_fd >= 0)
         close(root_fd);
     free(real_root);
-    return found;
+    return status == RB_EFILES || status == RB_ENOMEM ? status : RB_OK;
 }
 
 static enum rb_status refuse(const struct rb_strings *roots, const char *path, struct rb_error *err)
@@ -63,11 +69,14 @@ enum rb_status rb_import_resolve(const struct rb_strings *roots, const char *pat
         }
         return status;
     }
-    for (size_t i = 0; roots == NULL || i < roots->count; i++)
-        if (roots == NULL || lies_below(roots->items[i], real)) {
-            *ret = real;
-            return RB_OK;
-        }
+    bool found = roots == NULL;
+    enum rb_status status = RB_OK;
+    for (size_t i = 0; !found && status == RB_OK && i < roots->count; i++)
+        status = lies_below(roots->items[i], real, &found, err);
+    if (found) {
+        *ret = real;
+        return RB_OK;
+    }
     free(real);
-    return refuse(roots, path, err);
+    return status != RB_OK ? status : refuse(roots, path, err);
 }

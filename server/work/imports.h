@@ -7,7 +7,8 @@
 
 /* The real path of `path`, links resolved: new, free(). roots NULL: any path. RB_EINPUT at "/path"
  * unless it lies below one of the roots, told by openat2(RESOLVE_BENEATH) on the real root, so a
- * link changed in the middle of this cannot lead out; RB_ENOTFOUND, RB_EIO. Any thread; blocks. */
+ * link changed in the middle of this cannot lead out; RB_ENOTFOUND, RB_EIO, RB_EFILES, RB_ENOMEM.
+ * Any thread; blocks. */
 enum rb_status rb_import_resolve(const struct rb_strings *roots, const char *path, char **ret,
                                  struct rb_error *err) RB_MUST_CHECK;
 

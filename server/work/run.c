@@ -150,7 +150,7 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
     }
     if (status != RB_OK)
         return status;
-    for (int c = curve; c <= (both ? RB_CURVE_CONTROL : (int)curve); c++) {
+    for (int c = (int)curve; c <= (both ? RB_CURVE_CONTROL : (int)curve); c++) {
         run->curves[c].points[index] = *point;
         run->curves[c].known[index] = true;
     }
