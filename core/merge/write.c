@@ -266,6 +266,8 @@ json_t *rb_write_config(const struct rb_blend *blend, enum rb_output_dtype dtype
         return NULL;
     enum rb_dtype t = dtype_of(dtype, rb_model_dtype(blend->a));
     int failed = json_object_set_new(config, "torch_dtype", json_string(names[t]));
+    if (json_object_get(config, "dtype") != NULL) /* what transformers 4.56 and later call it */
+        failed |= json_object_set_new(config, "dtype", json_string(names[t]));
     if (decoder_untied(blend))
         failed |= json_object_set_new(config, "tie_word_embeddings", json_false());
     if (failed == 0)

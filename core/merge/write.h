@@ -16,8 +16,8 @@ enum rb_status rb_write_new(const struct rb_blend *blend, enum rb_output_dtype d
                             size_t metadata_count, struct rb_program **ret,
                             struct rb_error *err) RB_MUST_CHECK;
 
-/* The config.json that goes with it: A's, with torch_dtype and, where the decoder was untied,
- * tie_word_embeddings false. New reference. */
+/* The config.json that goes with it: A's, with torch_dtype (and dtype, if A's has one) and, where
+ * the decoder was untied, tie_word_embeddings false. New reference. */
 json_t *rb_write_config(const struct rb_blend *blend, enum rb_output_dtype dtype);
 
 /* Size of the file it will write. */
