@@ -73,7 +73,8 @@ const struct rb_group *rb_alignment_find(const struct rb_alignment *a, const cha
 /* Does the moved B compute B's function by construction? */
 bool rb_alignment_preserves(const struct rb_align_options *o);
 
-/* Solves every assignment of METHOD 4 from the moments; a program. Borrows moments until freed. */
+/* Solves every assignment of METHOD 4 from the moments; a program. Borrows moments until freed.
+ * RB_EMODELS when the moments lack a tap or are of another size than the model; RB_ENOMEM. */
 enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
                             const struct rb_moments *moments, const struct rb_align_options *o,
                             struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;

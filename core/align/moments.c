@@ -1,5 +1,6 @@
 #include "core/align/moments.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,18 +139,29 @@ err_after_alloc:
     return s;
 }
 
+/* "kind layer size rows", and nothing else. */
+static bool read_entry(const char *text, struct rb_tap *t)
+{
+    int64_t kind, layer, size;
+    int end = 0;
+    if (sscanf(text, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %lf%n", &kind, &layer, &size, &t->rows,
+               &end) != 4 ||
+        text[end] != '\0')
+        return false;
+    t->kind = (enum rb_tap_kind)kind;
+    t->layer = (uint32_t)layer;
+    t->size = (uint32_t)size;
+    return kind >= RB_TAP_FF && kind <= RB_TAP_HEAD && layer >= 0 && layer <= INT32_MAX &&
+           size >= 1 && size <= INT32_MAX && t->rows >= 1 && t->rows <= 0x1p53;
+}
+
 static enum rb_status load_tap(const struct rb_safetensors *st, const struct rb_metadata *entry,
                                struct rb_tap *ret, struct rb_error *err)
 {
     struct rb_tap t = {0};
-    int kind = -1;
-    if (strlen(entry->key) >= sizeof t.name ||
-        sscanf(entry->value, "%d %" SCNu32 " %" SCNu32 " %lf", &kind, &t.layer, &t.size, &t.rows) !=
-            4 ||
-        kind < RB_TAP_FF || kind > RB_TAP_HEAD || !(t.rows >= 1))
+    if (strlen(entry->key) >= sizeof t.name || !read_entry(entry->value, &t))
         return rb_error_set(err, RB_ESAFETENSORS, "%s: metadata of tap '%s' cannot be read",
                             st->path, entry->key);
-    t.kind = (enum rb_tap_kind)kind;
     memcpy(t.name, entry->key, strlen(entry->key) + 1);
     for (size_t k = 0; k < ARRAYS; k++) {
         char name[2 * KEY_BYTES];
@@ -163,6 +175,42 @@ static enum rb_status load_tap(const struct rb_safetensors *st, const struct rb_
         *array_of(&t, k) = (double *)(uintptr_t)x->data; /* mapped read-only, never written */
     }
     *ret = t;
+    return RB_OK;
+}
+
+static bool read_tokens(const struct rb_safetensors *st, uint64_t *ret)
+{
+    const char *text = rb_safetensors_metadata(st, "tokens");
+    char *end = NULL;
+    if (text == NULL || text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    *ret = strtoull(text, &end, 10);
+    return errno == 0 && *end == '\0';
+}
+
+/* Every tap whole and once, and nothing besides. */
+static enum rb_status load_all(const struct rb_safetensors *st, struct rb_moments *m,
+                               struct rb_error *err)
+{
+    if (!read_tokens(st, &m->tokens))
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: metadata 'tokens' is missing or damaged",
+                            st->path);
+    for (size_t i = 0; i < st->metadata_count; i++) {
+        struct rb_tap t;
+        if (strcmp(st->metadata[i].key, "tokens") == 0)
+            continue;
+        enum rb_status s = load_tap(st, &st->metadata[i], &t, err);
+        if (s != RB_OK)
+            return s;
+        if (rb_moments_find(m, t.kind, t.layer) != NULL)
+            return rb_error_set(err, RB_ESAFETENSORS, "%s: '%s' is the second tap of its kind",
+                                st->path, t.name);
+        m->taps[m->tap_count++] = t;
+    }
+    if (st->tensor_count != m->tap_count * ARRAYS)
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: %zu tensors for %zu taps, expected %zu",
+                            st->path, st->tensor_count, m->tap_count, m->tap_count * ARRAYS);
     return RB_OK;
 }
 
@@ -185,12 +233,8 @@ enum rb_status rb_moments_load(const char *path, struct rb_moments **ret, struct
     m->taps = calloc(st->metadata_count + 1, sizeof *m->taps);
     if (m->taps == NULL)
         s = rb_error_set(err, RB_ENOMEM, "no memory to load moments");
-    for (size_t i = 0; i < st->metadata_count && s == RB_OK; i++) {
-        if (strcmp(st->metadata[i].key, "tokens") == 0)
-            m->tokens = strtoull(st->metadata[i].value, NULL, 10);
-        else
-            s = load_tap(st, &st->metadata[i], &m->taps[m->tap_count++], err);
-    }
+    if (s == RB_OK)
+        s = load_all(st, m, err);
     if (s != RB_OK) {
         rb_moments_free(m);
         return s;

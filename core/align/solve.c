@@ -26,7 +26,7 @@ struct solve {
     struct rb_program program;
     const struct rb_moments *moments;
     struct rb_align_options options;
-    uint32_t layers, heads, hidden_size;
+    uint32_t layers, heads, hidden_size, intermediate_size;
     struct rb_alignment *alignment;
     struct rb_similarity_source *sources; /* one per group */
     const struct rb_tap **taps;           /* what the sources point into */
@@ -280,7 +280,8 @@ static const struct rb_program_ops ops = {next_round, run_item, item_cost, solve
 struct plan {
     struct solve *s;
     size_t tap_count;
-    bool ok;
+    bool ok;               /* nothing ran out of memory */
+    struct rb_error unfit; /* what the moments lack, if they do */
 };
 
 static struct rb_group *add_group(struct plan *p, const char *name, enum rb_axis axis,
@@ -311,7 +312,12 @@ static void add_tap(struct plan *p, enum rb_tap_kind kind, uint32_t layer)
     struct rb_similarity_source *source = &s->sources[s->alignment->group_count - 1];
     struct rb_group *g = &s->alignment->groups[s->alignment->group_count - 1];
     const struct rb_tap *t = rb_moments_find(s->moments, kind, layer);
-    if (t == NULL) {
+    uint32_t size = kind == RB_TAP_FF ? s->intermediate_size : s->hidden_size;
+    if (t == NULL || t->size != size) {
+        if (p->unfit.status == RB_OK)
+            (void)rb_error_set(&p->unfit, RB_EMODELS,
+                               "the moments have %u units for group '%s', the model has %u",
+                               t != NULL ? t->size : 0, g->name, size);
         p->ok = false;
         return;
     }
@@ -426,6 +432,7 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     s->layers = c->num_hidden_layers;
     s->heads = c->num_attention_heads;
     s->hidden_size = c->hidden_size;
+    s->intermediate_size = c->intermediate_size;
     enum rb_status st = rb_alignment_empty(o, &s->alignment, err);
     struct plan p = {.s = s, .ok = st == RB_OK && allocate(s)};
     if (p.ok) {
@@ -442,6 +449,8 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     }
     if (!p.ok) {
         solve_free(&s->program);
+        if (p.unfit.status != RB_OK)
+            return rb_error_set(err, RB_EMODELS, "%s", p.unfit.detail);
         return st != RB_OK ? st : rb_error_set(err, RB_ENOMEM, "no memory to solve assignments");
     }
     for (size_t i = 0; i < s->match_count; i++) {
