@@ -99,8 +99,8 @@ enum rb_status rb_fd_sync(int fd, const char *path, struct rb_error *err)
 
 static enum rb_status make_one(int root_fd, const char *path, struct rb_error *err)
 {
-    int parent;
-    const char *name;
+    int parent = -1;
+    const char *name = "";
     enum rb_status status = rb_parent_open(root_fd, path, &parent, &name, err);
     if (status != RB_OK)
         return status;
@@ -126,7 +126,7 @@ enum rb_status rb_mkdirs_beneath(int root_fd, const char *path, struct rb_error 
             return status;
         end += strspn(end, "/");
     }
-    int fd;
+    int fd = -1;
     enum rb_status status = rb_open_beneath(root_fd, path, O_RDONLY | O_DIRECTORY, 0, &fd, err);
     if (status == RB_OK)
         (void)close(fd);

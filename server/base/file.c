@@ -43,8 +43,8 @@ enum rb_status rb_file_write(struct rb_file_writer *w, const void *bytes, size_t
 
 static enum rb_status rename_synced(struct rb_file_writer *w, struct rb_error *err)
 {
-    int from_fd, to_fd;
-    const char *from, *to;
+    int from_fd = -1, to_fd = -1;
+    const char *from = "", *to = "";
     enum rb_status status = rb_fd_sync(w->fd, w->path, err);
     if (status != RB_OK)
         return status;
@@ -88,7 +88,7 @@ void rb_file_abort(struct rb_file_writer *w)
 enum rb_status rb_file_put(int root_fd, const char *path, const void *bytes, size_t count,
                            struct rb_error *err)
 {
-    struct rb_file_writer w;
+    struct rb_file_writer w = {.fd = -1};
     enum rb_status status = rb_file_begin(root_fd, path, &w, err);
     if (status != RB_OK)
         return status;

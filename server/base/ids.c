@@ -2,7 +2,6 @@
 
 #include <sodium.h>
 #include <stdio.h>
-#include <string.h>
 
 enum rb_status rb_ids_init(struct rb_error *err)
 {
@@ -29,8 +28,7 @@ void rb_job_id_make(int64_t realtime_ms, char ret[RB_JOB_ID_SIZE])
 static void make(const char *prefix, char *ret, size_t size)
 {
     unsigned char bytes[16];
-    size_t length = strlen(prefix);
-    memcpy(ret, prefix, length);
+    size_t length = (size_t)snprintf(ret, size, "%s", prefix);
     size_t count = (size - length - 1) / 2;
     randombytes_buf(bytes, count);
     (void)sodium_bin2hex(ret + length, size - length, bytes, count);
@@ -50,8 +48,8 @@ void rb_token_make(char ret[RB_TOKEN_TEXT])
 {
     unsigned char secret[RB_TOKEN_BYTES];
     randombytes_buf(secret, sizeof secret);
-    memcpy(ret, "rb_", 3);
-    (void)sodium_bin2base64(ret + 3, RB_TOKEN_TEXT - 3, secret, sizeof secret,
+    int length = snprintf(ret, RB_TOKEN_TEXT, "rb_");
+    (void)sodium_bin2base64(ret + length, (size_t)(RB_TOKEN_TEXT - length), secret, sizeof secret,
                             sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     sodium_memzero(secret, sizeof secret);
 }

@@ -55,7 +55,7 @@ static void check_future_folder(struct check *c)
     while (access(path, F_OK) != 0 && errno == ENOENT) {
         char *slash = strrchr(path, '/');
         if (slash == NULL || slash == path) {
-            strcpy(path, slash == NULL ? "." : "/");
+            (void)snprintf(path, sizeof path, "%s", slash == NULL ? "." : "/");
             break;
         }
         *slash = '\0';

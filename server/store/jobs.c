@@ -251,6 +251,7 @@ static enum rb_status check_transition(struct rb_store *s, int64_t seq, enum rb_
                                        enum rb_job_status *ret_from, struct rb_error *err)
 {
     uint64_t version;
+    *ret_from = RB_JOB_QUEUED;
     enum rb_status status = get_status(s, seq, ret_from, &version, err);
     if (status == RB_OK && (next_statuses[*ret_from] & 1U << to) == 0)
         return rb_error_set(err, RB_ECONFLICT, "the job is %s and cannot become %s",
@@ -315,7 +316,7 @@ static enum rb_status check_version(struct rb_store *s, int64_t seq, uint64_t if
                                     struct rb_error *err)
 {
     enum rb_job_status ignored;
-    uint64_t version;
+    uint64_t version = 0;
     enum rb_status status = get_status(s, seq, &ignored, &version, err);
     if (status == RB_OK && if_version != 0 && version != if_version)
         return rb_error_set(err, RB_EPRECOND, "the job has version %llu, the request is for %llu",
@@ -347,7 +348,7 @@ enum rb_status rb_job_edit(struct rb_store *s, int64_t seq, const struct rb_job_
 static enum rb_status delete_row(struct rb_store *s, int64_t seq, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_job_status now;
+    enum rb_job_status now = RB_JOB_QUEUED;
     uint64_t version;
     enum rb_status status = get_status(s, seq, &now, &version, err);
     if (status == RB_OK && !rb_job_status_terminal(now))

@@ -272,7 +272,7 @@ enum rb_status rb_query_list(struct rb_query *q, const struct rb_row_kind *kind,
 enum rb_status rb_query_number(struct rb_store *s, const char *sql, uint64_t *ret,
                                struct rb_error *err)
 {
-    struct rb_query q;
+    struct rb_query q = {0};
     bool row = false;
     enum rb_status status = rb_query_begin(s, sql, &q, err);
     if (status != RB_OK)

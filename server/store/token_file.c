@@ -118,7 +118,7 @@ static void format_time(int64_t ms, char ret[RB_TIME_SIZE])
     if (ms != 0)
         (void)rb_time_format(ms, ret);
     else
-        strcpy(ret, "-");
+        (void)snprintf(ret, RB_TIME_SIZE, "-");
 }
 
 static void write_line(const struct rb_token *t, FILE *out)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -275,7 +276,7 @@ enum rb_status rb_token_create(int root_fd, unsigned scopes, const char *name, s
         status = lock_tokens(root_fd, &lock, err);
     if (status != RB_OK)
         return status;
-    strcpy(token.name, name);
+    (void)snprintf(token.name, sizeof token.name, "%s", name);
     rb_token_id_make(token.id);
     rb_token_make(secret);
     rb_sha256_of(secret, strlen(secret), token.sha256);
