@@ -213,7 +213,7 @@ static void test_turned_bits(void **state)
             for (size_t i = 0; i < m->tap_count; i++)
                 for (size_t k = 0; k < (size_t)m->taps[i].size * m->taps[i].size; k++)
                     sum += m->taps[i].cross[k];
-            assert_false(isnan(sum));
+            assert_true(isnan(sum) == 0); /* every byte can be read */
             rb_moments_free(m);
         }
         data[at] ^= bit;
