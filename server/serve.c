@@ -247,6 +247,16 @@ static void start_handles(struct daemon *d)
 
 /* ---- serve ---- */
 
+/* Before anything was served: what work has begun by itself ends first. */
+static void end_work(struct daemon *d)
+{
+    rb_work_drain(&d->work, on_drained, d);
+    while (!d->drained)
+        (void)uv_run(&d->loop, UV_RUN_ONCE);
+    rb_work_deinit(&d->work);
+    (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+}
+
 static void set_first_metrics(struct daemon *d)
 {
     rb_metrics_set(d->server.metrics, RB_METER_BUILD, 1, RB_VERSION, NULL);
@@ -299,8 +309,7 @@ static enum rb_status serve(struct daemon *d, struct rb_error *err)
     goto err_after_store; /* work and http have closed themselves */
 
 err_after_work:
-    rb_work_deinit(&d->work);
-    (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    end_work(d);
 err_after_store:
     rb_tokens_close(d->server.tokens);
     rb_store_close(d->server.store);

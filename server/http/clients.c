@@ -255,7 +255,7 @@ void rb_client_sends_body(struct rb_client *client, uint64_t now_ns)
 
 void rb_client_body_progress(struct rb_client *client, uint64_t bytes, uint64_t now_ns)
 {
-    if (client == NULL)
+    if (client == NULL || client->lingering)
         return;
     client->body_bytes += bytes;
     /* Each arrival buys a new pause, but on the whole it must be faster than the least rate. */
@@ -274,35 +274,52 @@ void rb_client_is_busy(struct rb_client *client)
 /* ---- ending them ---- */
 
 static void send_problem(const struct rb_client *client, const struct rb_error *err,
-                         const char *request_id)
+                         const char *request_id, const char *headers)
 {
     struct rb_json w;
-    char *body, head[512];
+    char *body, *head;
     size_t bytes;
     rb_json_init(&w);
     rb_problem_encode(&w, err, NULL, request_id);
     if (rb_json_finish(&w, &body, &bytes, NULL) != RB_OK)
         return;
-    int n = snprintf(head, sizeof head,
-                     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                     "X-Request-Id: %s\r\nCache-Control: no-store\r\n"
-                     "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
-                     rb_status_http(err->status), rb_status_code(err->status),
-                     RB_PROBLEM_MEDIA_TYPE, bytes, request_id != NULL ? request_id : "none");
-    /* Both fit an empty socket buffer; if they do not, the client learns it from the close. */
-    if (n > 0 && send(client->fd, head, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) == n)
-        (void)!send(client->fd, body, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int n = asprintf(&head,
+                     "HTTP/1.1 %d %s\r\nContent-Type: " RB_PROBLEM_MEDIA_TYPE
+                     "\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n",
+                     rb_status_http(err->status), rb_status_code(err->status), bytes, headers);
+    if (n > 0) {
+        /* Both fit an empty socket buffer; if they do not, the client learns it from the close. */
+        if (send(client->fd, head, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) == n)
+            (void)!send(client->fd, body, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+        free(head);
+    }
     free(body);
 }
 
 void rb_client_end(struct rb_client *client, const struct rb_error *err, const char *request_id)
 {
+    char headers[192];
     if (client == NULL || client->ended)
         return;
+    (void)snprintf(headers, sizeof headers,
+                   "X-Request-Id: %s\r\nCache-Control: no-store\r\n"
+                   "X-Content-Type-Options: nosniff\r\n",
+                   request_id != NULL ? request_id : "none");
     client->ended = true;
-    if (err != NULL && client->state != RB_CLIENT_BUSY)
-        send_problem(client, err, request_id);
+    if (err != NULL && client->state != RB_CLIENT_BUSY && !client->lingering)
+        send_problem(client, err, request_id, headers);
     (void)shutdown(client->fd, SHUT_RDWR);
+}
+
+void rb_client_linger(struct rb_client *client, const struct rb_error *err, const char *request_id,
+                      const char *headers, uint64_t now_ns)
+{
+    if (client == NULL || client->ended || client->lingering)
+        return;
+    send_problem(client, err, request_id, headers);
+    (void)shutdown(client->fd, SHUT_WR);
+    client->lingering = true;
+    client->deadline_ns = now_ns + RB_CLIENTS_LINGER_MS * (uint64_t)1000000;
 }
 
 bool rb_client_hung_up(const struct rb_client *client)
@@ -316,7 +333,7 @@ static void end_late(struct rb_client *client)
 {
     struct rb_error err;
     char address[64];
-    bool speaks = client->state == RB_CLIENT_BODY || client->mid_headers;
+    bool speaks = (client->state == RB_CLIENT_BODY || client->mid_headers) && !client->lingering;
     (void)rb_error_set(&err, RB_EBODYTIMEOUT, "the %s did not arrive in time",
                        client->state == RB_CLIENT_BODY ? "body" : "headers");
     if (speaks)

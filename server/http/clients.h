@@ -40,6 +40,7 @@ struct rb_client {
     bool mid_headers;                  /* a request line has come */
     bool refused;                      /* over a limit: its request is answered 429 */
     bool ended;                        /* shut down; libmicrohttpd will notice */
+    bool lingering;                    /* has been answered; its bytes are thrown away */
     struct rb_client *next, *previous; /* by state: those in HEADERS, oldest first; others */
     struct rb_clients *clients;
 };
@@ -58,7 +59,11 @@ struct rb_clients {
 };
 
 /* How many sockets libmicrohttpd may hold beyond limit, so that there is one to evict for. */
-enum { RB_CLIENTS_SLACK = 64, RB_CLIENTS_MIN_BYTES_PER_SECOND = 1024 };
+enum {
+    RB_CLIENTS_SLACK = 64,
+    RB_CLIENTS_MIN_BYTES_PER_SECOND = 1024,
+    RB_CLIENTS_LINGER_MS = 2000,
+};
 
 enum rb_status rb_clients_init(struct rb_clients *c, unsigned limit, unsigned limit_per_address,
                                uint64_t header_timeout_ms, uint64_t body_timeout_ms,
@@ -79,6 +84,11 @@ void rb_client_is_busy(struct rb_client *client);
 
 /* Writes a problem straight to the socket, if no reply can be on its way, and shuts it down. */
 void rb_client_end(struct rb_client *client, const struct rb_error *err, const char *request_id);
+/* The same for a client that is still sending: the daemon's side is shut, what arrives is still
+ * read for RB_CLIENTS_LINGER_MS, so that the client finds the answer and not a reset connection.
+ * headers: lines of the reply ("Name: value\r\n"), "" if none. */
+void rb_client_linger(struct rb_client *client, const struct rb_error *err, const char *request_id,
+                      const char *headers, uint64_t now_ns);
 /* Has the peer closed its side? Costs a system call. */
 bool rb_client_hung_up(const struct rb_client *client);
 

@@ -141,13 +141,37 @@ static enum MHD_Result queue_reply(struct rb_request *r)
     return MHD_queue_response(r->connection, (unsigned)r->status, r->response);
 }
 
-/* Can the reply not wait until the body has come: the client waits for leave to send it, or it is
- * too much to take in for nothing. */
-static bool must_refuse_now(const struct rb_request *r)
+/* The reply's headers as lines, for a head that libmicrohttpd will not write. New; NULL: out of
+ * memory. Content-Type is the problem's own. */
+static char *header_lines(const struct rb_request *r)
 {
-    const char *expect = rb_request_header(r, MHD_HTTP_HEADER_EXPECT);
-    return expect != NULL ||
-           (r->announced_bytes > RB_REQUEST_SWALLOW_BYTES && r->announced_bytes != UINT64_MAX);
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        return NULL;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (strcmp(r->headers[i].name, MHD_HTTP_HEADER_CONTENT_TYPE) != 0)
+            fprintf(out, "%s: %s\r\n", r->headers[i].name, r->headers[i].value);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* Answers past libmicrohttpd, which takes no reply while a body arrives, and goes on reading for a
+ * while: a client that finds its connection reset never looks for the answer. */
+static enum MHD_Result answer_past(struct rb_request *r)
+{
+    char *headers = r->failure != RB_OK && r->client != NULL ? header_lines(r) : NULL;
+    if (headers == NULL)
+        return MHD_NO;
+    r->answered = true;
+    r->queued_ns = rb_clock_monotonic_ns();
+    rb_client_linger(r->client, &r->error, r->id, headers, r->queued_ns);
+    free(headers);
+    return MHD_YES;
 }
 
 static enum MHD_Result begin(struct rb_request *r, const char *method, const char *version)
@@ -161,11 +185,16 @@ static enum MHD_Result begin(struct rb_request *r, const char *method, const cha
         r->route->stream->begin(r);
     if (r->closing)
         return MHD_NO;
-    if (r->response != NULL && (r->refuse_at_once || (has_body && must_refuse_now(r))))
+    /* A client that waits for leave to send its body gets the refusal instead. */
+    bool expects = has_body && rb_request_header(r, MHD_HTTP_HEADER_EXPECT) != NULL;
+    if (r->response != NULL && (r->refuse_at_once || expects))
         return queue_reply(r);
-    if (has_body)
-        rb_client_sends_body(r->client, rb_clock_monotonic_ns());
-    return MHD_YES;
+    if (!has_body)
+        return MHD_YES;
+    rb_client_sends_body(r->client, rb_clock_monotonic_ns());
+    bool is_long =
+        r->announced_bytes > RB_REQUEST_SWALLOW_BYTES && r->announced_bytes != UINT64_MAX;
+    return r->response != NULL && is_long ? answer_past(r) : MHD_YES;
 }
 
 static void gather(struct rb_request *r, const char *data, size_t bytes)
@@ -189,14 +218,11 @@ static void gather(struct rb_request *r, const char *data, size_t bytes)
     r->body[have + bytes] = '\0';
 }
 
-/* A body whose reply is made already: let it pass, up to a bound. */
+/* A body whose reply is made already: let it pass, and answer in the end if that comes soon. */
 static enum MHD_Result swallow(struct rb_request *r, size_t bytes)
 {
     r->swallowed_bytes += bytes;
-    if (r->swallowed_bytes <= RB_REQUEST_SWALLOW_BYTES)
-        return MHD_YES;
-    rb_client_end(r->client, r->failure != RB_OK ? &r->error : NULL, r->id);
-    return MHD_NO;
+    return r->swallowed_bytes <= RB_REQUEST_SWALLOW_BYTES || r->answered ? MHD_YES : answer_past(r);
 }
 
 static enum MHD_Result take(struct rb_request *r, const char *data, size_t bytes)
@@ -246,7 +272,7 @@ enum MHD_Result rb_request_step(void *data, struct MHD_Connection *connection, c
     (void)data;
     (void)connection;
     (void)url;
-    if (r == NULL || r->closing)
+    if (r == NULL || r->closing || (r->answered && *upload_bytes == 0))
         return MHD_NO;
     if (r->state == RB_REQUEST_LINE)
         return begin(r, method, version);
@@ -328,7 +354,7 @@ void rb_request_completed(void *data, struct MHD_Connection *connection, void **
         return;
     *request = NULL;
     tell_gone(r);
-    record(r, r->state == RB_REQUEST_QUEUED ? r->status : status_without_reply(r));
+    record(r, r->state == RB_REQUEST_QUEUED || r->answered ? r->status : status_without_reply(r));
     rb_client_awaits(r->client, false, rb_clock_monotonic_ns());
     free_request(r);
 }

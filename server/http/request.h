@@ -14,8 +14,9 @@
  * libmicrohttpd 0.9.75 takes a reply only on two occasions: when headers are complete (and then it
  * drops the connection afterwards), and when the whole body has arrived. So a reply made in between
  * is kept (`response`), what is left of the body is swallowed up to a bound, and the reply goes
- * out in the end, keeping the connection; only a body that is announced larger than the bound, or
- * waits for "100 Continue", is refused at once. Nothing is ever queued for a suspended connection.
+ * out in the end, keeping the connection; beyond the bound, or if the body is announced to be
+ * longer, it is written past libmicrohttpd and the connection lingers (clients.h). A client that
+ * waits for "100 Continue" is refused at once. Nothing is ever queued for a suspended connection.
  *
  * Whoever makes a request wait must be able to let go: `gone` is called when the client has left,
  * the daemon stops, or somebody else has replied (413 in the middle of an upload), once, before the
@@ -100,6 +101,7 @@ struct rb_request {
     struct rb_error error; /* of the request line, or of the refusal */
     bool refuse_at_once;   /* the reply must not wait for the body */
     uint64_t swallowed_bytes;
+    bool answered;       /* past libmicrohttpd, while the body still came */
     size_t memory_bytes; /* counted in http->memory_bytes */
     uint64_t queued_ns;
     bool held;                          /* suspended */

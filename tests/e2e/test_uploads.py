@@ -80,6 +80,12 @@ def test_refused_files():
                 "invalid_header")
         problem(put_file(d, "m", "vocab.txt", b"x" * 1024 * 1024 * 2), 413, "too_large")
         problem(put_file(d, "m", "vocab.txt", iter([b"x" * 65536] * 20)), 413, "too_large")
+        # A client that sends all before it looks finds the answer too.
+        problem(d.request("PUT", "/nothing", b"x" * 50000000), 404, "not_found")
+        problem(put_file(d, "m", "vocab.txt", b"x" * 50000000), 413, "too_large")
+        r = d.request("PATCH", "/livez", b"x" * 50000000)
+        problem(r, 405, "method_not_allowed")
+        equal(r["Allow"], "GET, HEAD", r)
         problem(put_file(d, "M", "vocab.txt", b"a"), 422, "invalid_request")
         problem(put_file(d, "m", ".hidden", b"a"), 422, "invalid_request")
         problem(put_file(d, "m", "a%2Fb", b"a"), 404, "not_found")

@@ -20,10 +20,10 @@ test('a daemon with a token asks for it, keeps it for the tab, and says when it 
     const dialog = page.getByRole('dialog', {name: 'Token'});
     await dialog.waitFor();
     await assertAccessible(page, 'token');
-    await dialog.getByLabel('Token').fill('not it');
+    await dialog.locator('input').fill('not it');
     await dialog.getByRole('button', {name: 'Use it'}).click();
     await dialog.getByRole('alert').waitFor();
-    await dialog.getByLabel('Token').fill(token);
+    await dialog.locator('input').fill(token);
     await page.keyboard.press('Enter');
     await page.getByText('No jobs yet.').waitFor();
     await page.locator('.dot[data-state=live]').waitFor(); // the events have it too
@@ -36,7 +36,7 @@ test('a daemon with a token asks for it, keeps it for the tab, and says when it 
     await other.getByRole('dialog', {name: 'Token'}).waitFor(); // another one does not
     await other.getByRole('button', {name: 'Cancel', exact: true}).click();
     await other.getByRole('button', {name: 'Enter the token'}).click();
-    await other.getByLabel('Token').fill(token);
+    await other.locator('#token').fill(token);
     await other.getByRole('button', {name: 'Use it'}).click();
     await other.getByText('No jobs yet.').waitFor();
     await page.getByRole('button', {name: 'Forget token'}).click();

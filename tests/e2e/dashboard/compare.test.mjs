@@ -104,7 +104,7 @@ test('HTML: one file that draws itself with nothing else at hand', async () => {
   const inked = await alone.locator('canvas').evaluate(c => new Uint8Array(
     c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer).some(v => v > 0));
   assert.ok(inked, 'the canvas is empty');
-  await alone.locator('.item').first().click(); // hides a group, draws again
+  await alone.locator('.legend-item').first().click(); // hides a group, draws again
   assert.deepEqual(troubles, []);
   await context.close();
 });
