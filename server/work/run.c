@@ -80,6 +80,7 @@ void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task)
     *task_place(run, task) = NULL;
     p->done += task->cost_done;
     p->busy_seconds += task->busy_seconds;
+    p->item_seconds += task->item_seconds;
     rb_rates_learn(&run->work->rates, phase, task->cost_done, task->busy_seconds);
 }
 

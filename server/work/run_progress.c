@@ -21,6 +21,7 @@ static struct rb_run_phase phase_now(const struct rb_run *run, enum rb_phase pha
         if (run->tasks[i] != NULL) {
             p.done += run->tasks[i]->cost_done;
             p.busy_seconds += run->tasks[i]->busy_seconds;
+            p.item_seconds += run->tasks[i]->item_seconds;
         }
     p.done = p.done < p.total ? p.done : p.total;
     p.wall_seconds += seconds_here(run);
@@ -33,27 +34,26 @@ static double expected(const struct rb_run *run, enum rb_phase phase, double cos
     return cost / rb_rates_of(&run->work->rates, phase) / run->work->options.workers;
 }
 
-/* What is left of a phase takes as long as what is done of it did, once enough is done to tell.
- * Phases that have not begun are taken at the rates known, slowed down (or sped up) as this job's
- * others were: by less than all cores at work, or by other jobs. */
+/* The cost that is left is taken at the rates known, slowed down as this job's items were: by
+ * whatever else the machine does, they took longer than their time on a core. The more of a phase
+ * is done, the more its own pace so far counts instead; at a tenth of it they count the same. */
 static double eta(const struct rb_run *run, const struct rb_run_phase phases[RB_PHASE_COUNT])
 {
-    static const double ENOUGH_SECONDS = 0.5;
-    double wall = 0, thought = 0, left = 0;
-    for (int i = RB_PHASE_ALIGNING; i < RB_PHASE_COUNT; i++)
-        if (phases[i].done > 0 && phases[i].wall_seconds > 0) {
-            wall += phases[i].wall_seconds;
-            thought += expected(run, (enum rb_phase)i, phases[i].done);
-        }
-    double factor = thought > 0 && wall > ENOUGH_SECONDS ? wall / thought : 1;
+    double items = 0, busy = 0, left = 0;
     for (int i = RB_PHASE_ALIGNING; i < RB_PHASE_COUNT; i++) {
-        double cost = phases[i].total - phases[i].done;
+        items += phases[i].item_seconds;
+        busy += phases[i].busy_seconds;
+    }
+    double slowed = busy > 0 && items > busy ? items / busy : 1;
+    for (int i = RB_PHASE_ALIGNING; i < RB_PHASE_COUNT; i++) {
+        const struct rb_run_phase *p = &phases[i];
+        double cost = p->total - p->done;
         if (cost <= 0)
             continue;
-        if (phases[i].done > 0 && phases[i].wall_seconds > ENOUGH_SECONDS)
-            left += cost * phases[i].wall_seconds / phases[i].done;
-        else
-            left += expected(run, (enum rb_phase)i, cost) * factor;
+        double thought = expected(run, (enum rb_phase)i, cost) * slowed;
+        double measured = p->done > 0 ? cost * p->wall_seconds / p->done : 0;
+        double weight = p->done / (p->done + p->total / 10);
+        left += (1 - weight) * thought + weight * measured;
     }
     return left;
 }

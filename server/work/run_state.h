@@ -33,7 +33,8 @@ struct rb_run_curve {
 struct rb_run_phase {
     double weight; /* share of the job's progress: its cost as planned, never changed again */
     double total, done;
-    double busy_seconds; /* thread time of what is done */
+    double busy_seconds; /* on a core, for what is done */
+    double item_seconds; /* the same from begin to end of each item */
     double wall_seconds; /* since it was first entered by this process */
 };
 
