@@ -224,10 +224,11 @@ static char *metadata_text(const struct rb_alignment *a)
     json_t *root = json_object(), *groups = json_array();
     for (size_t i = 0; i < MEMBERS; i++)
         json_object_set_new(root, members[i].key, member_json(a, &members[i]));
+    int failed = 0;
     for (size_t i = 0; i < a->group_count; i++)
-        json_array_append_new(groups, group_json(&a->groups[i]));
-    json_object_set_new(root, "groups", groups);
-    char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));
+        failed |= json_array_append_new(groups, group_json(&a->groups[i]));
+    failed |= json_object_set_new(root, "groups", groups);
+    char *text = failed == 0 ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(root);
     return text;
 }
@@ -264,45 +265,73 @@ err_after_alloc:
 
 /* ---- reading ---- */
 
-static bool read_distribution(const json_t *json, struct rb_distribution *d)
+static bool read_real(const json_t *json, const char *key, double *ret)
 {
+    const json_t *v = json_object_get(json, key);
+    *ret = json_number_value(v);
+    return json_is_number(v);
+}
+
+/* An integer from least to most. */
+static bool read_int(const json_t *json, const char *key, json_int_t least, json_int_t most,
+                     uint32_t *ret)
+{
+    const json_t *v = json_object_get(json, key);
+    json_int_t n = json_integer_value(v);
+    *ret = (uint32_t)n;
+    return json_is_integer(v) && n >= least && n <= most;
+}
+
+static bool read_distribution(const json_t *group, const char *key, struct rb_distribution *d)
+{
+    const json_t *json = json_object_get(group, key);
     const json_t *q = json_object_get(json, "quantiles"), *h = json_object_get(json, "histogram");
-    if (json_array_size(q) != 5 || json_array_size(h) != RB_HISTOGRAM_BINS)
-        return false;
-    d->mean = json_number_value(json_object_get(json, "mean"));
-    for (size_t i = 0; i < 5; i++)
+    bool ok = read_real(json, "mean", &d->mean) && json_array_size(q) == 5 &&
+              json_array_size(h) == RB_HISTOGRAM_BINS;
+    for (size_t i = 0; i < 5 && ok; i++) {
         d->quantiles[i] = json_number_value(json_array_get(q, i));
-    for (size_t i = 0; i < RB_HISTOGRAM_BINS; i++)
-        d->histogram[i] = (uint64_t)json_integer_value(json_array_get(h, i));
-    return true;
+        ok = json_is_number(json_array_get(q, i));
+    }
+    for (size_t i = 0; i < RB_HISTOGRAM_BINS && ok; i++) {
+        json_int_t n = json_integer_value(json_array_get(h, i));
+        d->histogram[i] = (uint64_t)n;
+        ok = json_is_integer(json_array_get(h, i)) && n >= 0;
+    }
+    return ok;
+}
+
+/* The axes that groups have (alignment.h), and whether those come in heads. */
+static bool is_group_axis(uint32_t axis, uint32_t heads)
+{
+    if (axis == RB_AXIS_MHA || axis == RB_AXIS_QK)
+        return heads > 0;
+    return heads == 0 && (axis == RB_AXIS_FF || axis == RB_AXIS_RES_FIRST ||
+                          axis == RB_AXIS_TRANSFORM || axis == RB_AXIS_POOLER);
 }
 
 static bool read_group(const json_t *json, struct rb_group *g)
 {
-    const char *name;
-    int axis, layer, size, heads, verdict, map;
-    json_t *matched, *identity, *best;
+    const char *name = json_string_value(json_object_get(json, "name"));
+    uint32_t axis, verdict;
     struct rb_correlations *r = &g->correlations;
-    if (json_unpack((json_t *)(uintptr_t)json,
-                    "{s:s, s:i, s:i, s:i, s:i, s:F, s:F, s:F, s:i, s:i, s:o, s:o, s:o}", "name",
-                    &name, "axis", &axis, "layer", &layer, "size", &size, "head_count", &heads,
-                    "score", &g->score, "mean_correlation", &g->mean_correlation, "weak_share",
-                    &r->weak_share, "verdict", &verdict, "heatmap_size", &map, "matched", &matched,
-                    "identity", &identity, "best_unmatched", &best) != 0)
-        return false;
-    if (strlen(name) >= sizeof g->name || axis <= RB_AXIS_FIXED || axis >= RB_AXIS_COUNT ||
-        layer < 0 || size < 1 || heads < 0 || (heads > 0 && size % heads != 0) || verdict < 0 ||
-        verdict > RB_VERDICT_NONE || map < 0 || map > RB_HEATMAP_SIZE)
+    if (name == NULL || strlen(name) >= sizeof g->name ||
+        !read_int(json, "axis", 0, RB_AXIS_COUNT - 1, &axis) ||
+        !read_int(json, "layer", 0, INT32_MAX, &g->layer) ||
+        !read_int(json, "size", 1, INT32_MAX, &g->size) ||
+        !read_int(json, "head_count", 0, g->size, &g->head_count) ||
+        !read_int(json, "verdict", 0, RB_VERDICT_NONE, &verdict) ||
+        !read_int(json, "heatmap_size", 1, RB_HEATMAP_SIZE, &r->heatmap_size) ||
+        !is_group_axis(axis, g->head_count) || (g->head_count > 0 && g->size % g->head_count != 0))
         return false;
     memcpy(g->name, name, strlen(name) + 1);
     g->axis = (enum rb_axis)axis;
-    g->layer = (uint32_t)layer;
-    g->size = (uint32_t)size;
-    g->head_count = (uint32_t)heads;
     r->verdict = (enum rb_verdict)verdict;
-    r->heatmap_size = (uint32_t)map;
-    return read_distribution(matched, &r->matched) && read_distribution(identity, &r->identity) &&
-           read_distribution(best, &r->best_unmatched);
+    return read_real(json, "score", &g->score) &&
+           read_real(json, "mean_correlation", &g->mean_correlation) &&
+           read_real(json, "weak_share", &r->weak_share) &&
+           read_distribution(json, "matched", &r->matched) &&
+           read_distribution(json, "identity", &r->identity) &&
+           read_distribution(json, "best_unmatched", &r->best_unmatched);
 }
 
 static bool is_permutation(const uint32_t *index, size_t n)
@@ -328,14 +357,15 @@ static enum rb_status load_parts(const struct rb_safetensors *st, struct rb_grou
         void *slot = part_of(g, p, &rank, shape);
         (void)snprintf(name, sizeof name, "%s%s", g->name, parts[p].suffix);
         const struct rb_tensor *t = rb_safetensors_find(st, name);
-        if (t == NULL && p != PART_INDEX)
+        bool of_heads = p == PART_HEADS || p == PART_ROTATION || p == PART_VALUE_ROTATION;
+        bool may_lack = p == PART_ROTATION || p == PART_VALUE_ROTATION;
+        if (t == NULL && (may_lack || (of_heads && g->head_count == 0)))
             continue;
-        if (t == NULL || t->dtype != parts[p].dtype || t->rank != rank ||
-            memcmp(t->shape, shape, rank * sizeof shape[0]) != 0)
+        if (t == NULL || (of_heads && g->head_count == 0) || t->dtype != parts[p].dtype ||
+            t->rank != rank || memcmp(t->shape, shape, rank * sizeof shape[0]) != 0)
             return rb_error_set(err, RB_ESAFETENSORS,
-                                "%s: tensor '%s' is missing or has another "
-                                "shape than its group",
-                                st->path, name);
+                                "%s: tensor '%s' is missing or does not fit its group", st->path,
+                                name);
         void *data = rb_malloc_aligned(t->bytes, 1);
         if (data == NULL)
             return rb_error_set(err, RB_ENOMEM, "%s: no memory for '%s'", st->path, name);
