@@ -29,8 +29,8 @@ static bool has_header(const struct rb_request *r, const char *name)
     return false;
 }
 
-__attribute__((format(printf, 3, 0))) static void
-add_header(struct rb_request *r, const char *name, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void add_header(struct rb_request *r, const char *name,
+                                                             const char *format, va_list args)
 {
     char *value;
     if (r->header_count == RB_REQUEST_HEADERS_MAX || vasprintf(&value, format, args) < 0)
