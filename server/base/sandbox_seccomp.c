@@ -45,7 +45,7 @@ static const int allowed[] = {
     SYS_openat, SYS_openat2, SYS_close, SYS_read, SYS_pread64, SYS_readv, SYS_preadv, SYS_write,
     SYS_pwrite64, SYS_writev, SYS_pwritev, SYS_sendfile, SYS_copy_file_range, SYS_lseek, SYS_fstat,
     SYS_newfstatat, SYS_statx, SYS_faccessat, SYS_faccessat2, SYS_readlinkat, SYS_getdents64,
-    SYS_mkdirat, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_fsync, SYS_fdatasync,
+    SYS_mkdirat, SYS_unlinkat, SYS_linkat, SYS_renameat, SYS_renameat2, SYS_fsync, SYS_fdatasync,
     SYS_sync_file_range, SYS_ftruncate, SYS_fallocate, SYS_fadvise64, SYS_flock, SYS_fcntl,
     SYS_dup, SYS_dup3, SYS_fchmod, SYS_statfs, SYS_fstatfs,
     /* connections and the loop */

@@ -249,7 +249,7 @@ DEMO_JOB = {
     "align": {"components": ["ff", "mha"], "dataset": "align", "max_sequences": 100,
               "max_length": 48},
     "interpolate": {"points": 11},
-    "evaluate": {"task": "mlm", "dataset": "eval", "block_size": 48, "max_blocks": 64},
+    "evaluate": {"task": "mlm", "dataset": "eval", "block_size": 48, "max_blocks": 32},
 }
 
 # ---- proxies ----
@@ -307,7 +307,11 @@ class Proxy:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(self.command(), env=self.env, stdout=log, stderr=log,
                                             cwd=self.folder)
-        wait_for(f"{self.kind} answers", 20, self._answers)
+        try:
+            wait_for(f"{self.kind} answers", 20, self._answers)
+        except AssertionError:
+            self.__exit__(AssertionError, None, None)
+            raise
         return self
 
     def _answers(self):

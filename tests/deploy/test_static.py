@@ -11,13 +11,9 @@ import tempfile
 import yaml
 
 from container import DEPLOY, HERE, PROXIES, ROOT, WORK, equal, run, true
+from names import metric_names, read, used_metrics
 
 NPM = os.path.join(WORK, "npm")
-
-
-def read(path):
-    with open(os.path.join(ROOT, path)) as f:
-        return f.read()
 
 
 def documents(path):
@@ -86,23 +82,6 @@ def test_proxies_accept_their_files():
 
 
 # ---- Prometheus, Grafana ----
-
-def metric_names():
-    """The table of server/base/metrics.h, with the series a histogram has."""
-    names = {"up"}
-    for kind, name in re.findall(r"X\(\w+, (GAUGE|COUNTER|HISTOGRAM), \"(\w+)\"",
-                                 read("server/base/metrics.h")):
-        name = "rebasind_" + name
-        names |= {name + s for s in ("_bucket", "_sum", "_count")} if kind == "HISTOGRAM" \
-            else {name}
-    true(len(names) > 25, names)
-    return names
-
-
-def used_metrics(expression):
-    bare = re.sub(r'"[^"]*"', '""', expression)
-    return set(re.findall(r"\b(rebasind_\w+|up)\b", bare))
-
 
 def test_rules():
     folder = os.path.join(DEPLOY, "prometheus")

@@ -157,7 +157,9 @@ static void use_files(const struct rb_settings *s)
     CHECK(opens("data/new", O_RDWR | O_CREAT | O_EXCL));
     CHECK(mkdir(join("data/folder"), 0700) == 0);
     CHECK(rename(join("data/new"), join("data/folder/new")) == 0); /* an upload's last step */
-    CHECK(truncate(join("data/old"), 0) != 0);                     /* not one of our calls */
+    CHECK(linkat(AT_FDCWD, join("data/folder/new"), AT_FDCWD, join("data/linked"), 0) ==
+          0);                                  /* align.from_job */
+    CHECK(truncate(join("data/old"), 0) != 0); /* not one of our calls */
     CHECK(opens("data/old", O_WRONLY | O_TRUNC));
     CHECK(unlink(join("data/folder/new")) == 0);
     CHECK(rmdir(join("data/folder")) == 0);
@@ -171,6 +173,7 @@ static void use_files(const struct rb_settings *s)
     CHECK(denied(opens("outside/private", O_RDONLY)));
     CHECK(denied(opens("outside/more", O_WRONLY | O_CREAT)));
     CHECK(denied(rename(join("data/old"), join("outside/old")) == 0));
+    CHECK(denied(linkat(AT_FDCWD, join("data/old"), AT_FDCWD, join("outside/old"), 0) == 0));
     CHECK(denied(open("/etc/passwd", O_RDONLY) >= 0));
     CHECK(denied(open("/proc/1/environ", O_RDONLY) >= 0));
     CHECK(open("/proc/self/statm", O_RDONLY) >= 0);
