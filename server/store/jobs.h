@@ -131,9 +131,9 @@ struct rb_job_page {
     struct rb_job_cursor next; /* present if there may be more */
 };
 
-/* One page. It looks at no more than a thousand candidates, so that no combination of filters
- * can hold up the loop: a page may hold fewer rows than the limit, even none, and still have a
- * `next`. One filter alone, or statuses with one label or the model, always finds its rows
+/* One page. It passes over no more than some hundred jobs that do not fit, so that no combination
+ * of filters can hold up the loop: a page may hold fewer rows than the limit, even none, and still
+ * have a `next`. One filter alone, or statuses with one label or the model, always finds its rows
  * directly. RB_EQUERY for more than RB_JOB_FILTER_LABELS labels.
  * The caller owns *ret: rb_job_page_deinit. */
 enum rb_status rb_jobs_list(struct rb_store *s, const struct rb_job_filter *filter,

@@ -5,7 +5,8 @@
  * all keys beyond it; that way both are ranges of the index.
  *
  * What the index cannot decide (a second term, times when the order is another) is computed for
- * each candidate, and after CANDIDATES_MAX of them the page ends, short or empty, with a cursor. */
+ * each candidate, and after REJECTED_MAX that do not fit the page ends, short or empty, with a
+ * cursor. */
 #include "server/store/jobs_internal.h"
 
 #include <assert.h>
@@ -13,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CANDIDATES_MAX = 1000, TERMS_MAX = RB_JOB_FILTER_LABELS + 1, COUNT_MAX = 1000 };
+enum { REJECTED_MAX = 250, TERMS_MAX = RB_JOB_FILTER_LABELS + 1, COUNT_MAX = 1000 };
 
 const char *const rb_job_sort_names[] = {
     "-created_at", "created_at", "-updated_at", "updated_at", "-priority", "priority", NULL,
@@ -39,7 +40,7 @@ struct list {
     size_t term_count;
     bool by_term; /* terms[0] leads: the runs are of job_terms */
     bool times_to_check;
-    char sql[16384]; /* 12 runs, each with 9 terms */
+    char sql[24576]; /* 12 runs, each with 9 terms */
     size_t used;
 };
 
@@ -56,15 +57,21 @@ __attribute__((format(printf, 2, 3))) static void append(struct list *l, const c
     l->used += (size_t)n;
 }
 
-/* The third column: does the candidate fit what the index does not decide? */
-static void append_check(struct list *l, const char *job)
+/* The third column: does the candidate fit what the index does not decide? In order of creation a
+ * term is looked up by its own key, where the job's neighbours in time are neighbours too. */
+static void append_check(struct list *l, enum rb_job_status status, const char *job)
 {
     append(l, "1");
     if (l->times_to_check)
         append(l, " AND created_ms > ?5 AND created_ms < ?6");
-    for (size_t i = l->by_term ? 1 : 0; i < l->term_count; i++)
-        append(l, " AND EXISTS (SELECT 1 FROM job_terms c WHERE c.job = %s AND c.term = ?%zu)", job,
-               7 + i);
+    for (size_t i = l->by_term ? 1 : 0; i < l->term_count; i++) {
+        append(l, " AND EXISTS (SELECT 1 FROM job_terms c WHERE c.term = ?%zu AND c.job = %s",
+               7 + i, job);
+        if (l->by_term)
+            append(l, " AND c.status = '%s' AND c.created_ms = t.created_ms",
+                   rb_job_status_names[status]);
+        append(l, ")");
+    }
 }
 
 static void append_run(struct list *l, enum rb_job_status status, bool rest_of_key)
@@ -72,7 +79,7 @@ static void append_run(struct list *l, enum rb_job_status status, bool rest_of_k
     const char *key = sorts[l->filter->sort].column;
     const char *job = l->by_term ? "t.job" : "t.seq";
     append(l, "%sSELECT %s, %s, ", l->used > 0 ? " UNION ALL " : "", key, job);
-    append_check(l, job);
+    append_check(l, status, job);
     append(l, " FROM %s t WHERE status = '%s'", l->by_term ? "job_terms" : "jobs",
            rb_job_status_names[status]);
     if (l->by_term)
@@ -212,8 +219,8 @@ static enum rb_status collect(const struct list *l, struct found *found, struct 
     if (status != RB_OK)
         return status;
     bind(l, &q);
-    for (size_t seen = 0; (status = rb_query_step(&q, &more, err)) == RB_OK && more; seen++) {
-        if (found->count == l->filter->limit || seen == CANDIDATES_MAX) {
+    for (size_t rejected = 0; (status = rb_query_step(&q, &more, err)) == RB_OK && more;) {
+        if (found->count == l->filter->limit || rejected == REJECTED_MAX) {
             found->next = last;
             break;
         }
@@ -221,6 +228,8 @@ static enum rb_status collect(const struct list *l, struct found *found, struct 
         last.seq = rb_column_int(&q, 1);
         if (rb_column_int(&q, 2) != 0)
             found->seqs[found->count++] = last.seq;
+        else
+            rejected++;
     }
     return rb_query_end(&q, status, err);
 }
