@@ -189,5 +189,37 @@ def test_kill_under_a_stream_of_jobs():
         shutil.rmtree(data)
 
 
+def tokens_evaluated(d):
+    for line in d.get("/metrics").body.decode().splitlines():
+        if line.startswith("rebasind_tokens_processed_total{") and '"evaluating"' in line:
+            return float(line.split()[-1])
+    return 0.0
+
+
+def test_no_lambda_is_evaluated_twice():
+    """Each life of the daemon counts the tokens that it has evaluated. After a kill, the next one
+    evaluates exactly those points that were not recorded."""
+    spec = {**BASE, "interpolate": {"points": 41},
+            "evaluate": {**BASE["evaluate"], "max_blocks": 16, "control": False}}
+    with Daemon() as d:
+        d.register_fixtures()
+        job = d.post("/v1/jobs", spec).json["id"]
+        equal(d.wait_finished(job)["status"], "succeeded")
+        each = tokens_evaluated(d) / 41
+        true(each > 0, "tokens are counted")
+        for least in (1, 12, 30):
+            job = d.post("/v1/jobs", spec).json["id"]
+            sql = ("SELECT count(*) FROM points p JOIN jobs j ON j.seq = p.job "
+                   f"WHERE j.id = '{job}'")
+            while query(d.data_dir, sql)[0][0] < least:
+                time.sleep(0.001)
+            d.kill()
+            recorded = query(d.data_dir, sql)[0][0]
+            true(least <= recorded < 41, f"killed in the middle, at {recorded}")
+            d.start()
+            equal(d.wait_finished(job)["status"], "succeeded")
+            equal(round(tokens_evaluated(d) / each), 41 - recorded, f"{recorded} were recorded")
+
+
 if __name__ == "__main__":
-    run([test_kill_under_a_stream_of_jobs])
+    run([test_no_lambda_is_evaluated_twice, test_kill_under_a_stream_of_jobs])
