@@ -22,8 +22,10 @@ FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtu
 FIXTURES = os.path.realpath(FIXTURES)
 # Ours are for the tests, not for the daemon.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("REBASIND_")}
-# Sanitizers make everything slower; figures of time are only held against plain builds.
+# Figures of time are held only where this is not set (the RB_TIMED option of the build).
 SLOW_BUILD = os.environ.get("REBASIND_SLOW", "") != ""
+# Sanitizers take memory of their own: figures of memory are held against plain builds.
+SANITIZED = os.environ.get("REBASIND_SANITIZED", "") != ""
 
 
 class Reply:

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from daemon import FIXTURES, LONG_JOB, SLOW_BUILD, SMALL_JOB, Daemon, equal, problem, run, true
+from daemon import FIXTURES, LONG_JOB, SANITIZED, SLOW_BUILD, SMALL_JOB, Daemon, equal, problem, run, true
 
 MB = 1 << 20
 WRITER = {**SMALL_JOB, "outputs": {"merged": [0.25, 0.5, 0.75]}}
@@ -264,7 +264,7 @@ def address_space(d):
 
 def test_out_of_memory():
     """An address space with no room to grow: the job waits or fails by name, and others are served."""
-    if SLOW_BUILD:
+    if SANITIZED:
         print("      left out: sanitizers end the process when memory does")
         return
     with Daemon() as d:
