@@ -7,7 +7,7 @@ set -eu
 PACKAGES="
     buildah umoci runc debootstrap debian-archive-keyring uidmap
     nginx-light caddy haproxy prometheus systemd
-    openssl curl python3 python3-yaml ca-certificates
+    sqlite3 openssl curl python3 python3-yaml ca-certificates
 "
 
 missing=""
