@@ -11,9 +11,11 @@ static void print_profile(const struct runner_result *r)
     /* Waiting is wall time: scaled like the items' wall time when others use the machine. */
     double scale = r->busy_seconds > 0 ? fmin(1, r->cpu_seconds / r->busy_seconds) : 1;
     double idle = r->idle_seconds * scale, serial = r->serial_seconds * scale;
-    double all = idle + serial;
-    for (int k = 0; k < PROFILE_KINDS; k++)
+    double all = idle + serial, flops = 0;
+    for (int k = 0; k < PROFILE_KINDS; k++) {
         all += r->profile.seconds[k];
+        flops += r->profile.flops[k];
+    }
     for (int k = 0; k < PROFILE_KINDS; k++) {
         double s = r->profile.seconds[k];
         if (s < 0.0005 * all)
@@ -27,6 +29,8 @@ static void print_profile(const struct runner_result *r)
                  idle, 100 * idle / all);
     (void)printf("    %-12s %8.3f s  %5.1f %%  (next_round, others waiting)\n", "serial", serial,
                  100 * serial / all);
+    (void)printf("    %-12s %8.3f s  %5.1f %%  products done: %.1f %% of those counted\n", "all",
+                 all, 100.0, 100 * flops / r->cost);
 }
 
 void bench_print(const struct bench *b, const char *row, unsigned threads, double tokens,

@@ -4,8 +4,8 @@
 #
 #   tests/bench/run.sh             everything: about 25 minutes on 2 quiet cores, at most 90
 #   tests/bench/run.sh --quick     smaller inputs: about 6 minutes, at most 30
-#   tests/bench/run.sh --only ROW  one of: machine features loss workers align eval job eta assign
-#                                  memory large scale profile (may be given several times)
+#   tests/bench/run.sh --only ROW  one of: machine features loss workers align eval job assign memory
+#                                  eta large scale profile (may be given several times)
 #   tests/bench/run.sh --markdown FILE    the markdown goes there as well
 #
 # Needs 3 GB of disk under $TMPDIR (6 GB for row large), 4 GB of memory for the engine's rows and 8 GB
