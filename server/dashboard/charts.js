@@ -7,6 +7,7 @@ import {dataTable} from './table.js';
 
 const UNITS = {loss: 'loss', pseudo_perplexity: 'pseudo-perplexity'};
 const CURVES = ['aligned', 'control'];
+const MARKED_MOST = 60; // points so many still show as points
 
 export const yName = y => UNITS[y] ?? y;
 
@@ -38,8 +39,8 @@ export class BarrierChart {
     this.over = 'mean';
     this.barrier = null; // what the daemon says of the whole curve
     this.points = {aligned: new Points(), control: new Points()};
-    this.plot = new Plot({label: 'Barrier curve', height: 340, options: () => this.#options()});
-    this.readout = h('div.readout', { 'aria-hidden': 'true'});
+    this.plot = new Plot({label: 'Barrier curve', height: 390, options: () => this.#options()});
+    this.readout = h('div.readout', {'aria-hidden': 'true'});
     this.switches = h('div.switches');
     this.table = dataTable('Loss along the path', ['\u03bb', 'Aligned', '\u00b1', 'Control', '\u00b1'],
       () => this.#rows());
@@ -111,7 +112,7 @@ export class BarrierChart {
       this[key] = value;
       this.#show();
     };
-    const group = (label, key, options) => h('div.segments', { role: 'group',
+    const group = (label, key, options) => h('div.segments', {role: 'group',
       'aria-label': label}, options.map(([value, text]) => h('button', {type: 'button',
       'aria-pressed': String(this[key] === value), onclick: set(key, value)}, text)));
     put(this.switches,
@@ -137,8 +138,8 @@ export class BarrierChart {
   #options() {
     const colour = {aligned: css('--aligned'), control: css('--control')};
     const curve = (c, width) => [
-      {label: c, stroke: colour[c], width, spanGaps: true, points: {show: true, size: 5, width: 0,
-        fill: colour[c]}},
+      {label: c, stroke: colour[c], width, spanGaps: true, points: {show: u => u.data[0].length <= MARKED_MOST,
+        size: 5, width: 0, fill: colour[c]}},
       {label: `${c} low`, stroke: 'transparent', points: {show: false}, spanGaps: true},
       {label: `${c} high`, stroke: 'transparent', points: {show: false}, spanGaps: true},
     ];

@@ -53,10 +53,16 @@ async function barriersOf(jobs, signal) {
 
 /** The members of the specs that are not the same in all jobs: [path]. */
 function differences(jobs) {
-  const specs = jobs.map(j => new Map(flatten(j.spec)));
-  const paths = [...new Set(specs.flatMap(s => [...s.keys()]))];
-  return paths.filter(p => !UNTOLD.has(p) && !p.startsWith('labels.') &&
-    specs.some(s => s.get(p) !== specs[0].get(p)));
+  const paths = new Set(jobs.flatMap(j => flatten(j.spec).map(([path]) => path)));
+  return [...paths].filter(p => !UNTOLD.has(p) && !p.startsWith('labels.') &&
+    jobs.some(j => fieldOf(j, p) !== fieldOf(jobs[0], p)));
+}
+
+const specs = new WeakMap(); // job -> its spec by path
+
+function fieldOf(job, path) {
+  if (!specs.has(job)) specs.set(job, new Map(flatten(job.spec)));
+  return specs.get(job).get(path);
 }
 
 /* ---- y: what is drawn ---- */
@@ -90,7 +96,7 @@ export function mount(element, route) {
   const heading = h('h1', {tabindex: '-1'}, 'Compare');
   const note = h('p.note');
   const choices = h('div.choices');
-  const legend = h('div.legend', { role: 'group', 'aria-label': 'Groups'});
+  const legend = h('div.legend', {role: 'group', 'aria-label': 'Groups'});
   const behind = h('div');
   const tablePanel = h('section.panel');
   const body = h('div', {hidden: true});
@@ -143,7 +149,7 @@ export function mount(element, route) {
       const key = choice.group.slice(6);
       return job.labels[key] === undefined ? `no ${key}` : `${key} ${job.labels[key]}`;
     }
-    if (choice.group) return String(new Map(flatten(job.spec)).get(choice.group) ?? 'none');
+    if (choice.group) return String(fieldOf(job, choice.group) ?? 'none');
     return null;
   }
 
@@ -176,10 +182,10 @@ export function mount(element, route) {
 
   function showLegend() {
     put(legend, groups.map(g => {
-      const swatch = h('span.swatch', { 'aria-hidden': 'true'});
+      const swatch = h('span.swatch', {'aria-hidden': 'true'});
       swatch.style.background = colourOf(g.colour);
       swatch.classList.toggle('dashed', g.dashed);
-      return h('button.legend-item', { 'aria-pressed': String(g.visible),
+      return h('button.legend-item', {'aria-pressed': String(g.visible),
         onclick: () => {
           if (!hidden.delete(g.name)) hidden.add(g.name);
           show();
@@ -193,7 +199,7 @@ export function mount(element, route) {
   const columns = () => [
     {id: 'name', label: 'Job', value: j => `${jobName(j)} ${colours.get(j.id)}`, order: jobName,
       fill: (td, j) => {
-        const swatch = h('span.swatch', { 'aria-hidden': 'true'});
+        const swatch = h('span.swatch', {'aria-hidden': 'true'});
         swatch.style.background = colourOf(colours.get(j.id) ?? 0);
         put(td, swatch, cells.nameLink(j));
       }},
@@ -207,7 +213,6 @@ export function mount(element, route) {
     ...differing.map(path => ({id: path, label: path, rank: 2,
       value: j => String(fieldOf(j, path) ?? '\u2013'), order: j => fieldOf(j, path)})),
   ];
-  const fieldOf = (job, path) => new Map(flatten(job.spec)).get(path);
   let colours = new Map(); // job -> colour of its group
   let table = null;
 
@@ -223,8 +228,9 @@ export function mount(element, route) {
           sorted = {by: id, down: sorted.by === id ? !sorted.down : false};
           showTable();
         }});
-      table.body.addEventListener('pointerover', e =>
-        overlay.highlight(e.target.closest('tr')?.dataset.key ?? null));
+      for (const type of ['pointerover', 'focusin'])
+        table.body.addEventListener(type, e =>
+          overlay.highlight(e.target.closest('tr')?.dataset.key ?? null));
       table.body.addEventListener('pointerleave', () => overlay.highlight(null));
       put(tablePanel, h('h2', 'Jobs'), h('p.note', differing.length > 0
         ? 'Of the specs, only the members that differ.' : 'The specs do not differ.'), table.element);

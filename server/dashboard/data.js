@@ -14,7 +14,7 @@ const digest = sha256 => (sha256 ? sha256.slice(0, 8) : NONE);
 const MODEL_COLUMNS = [
   {id: 'name', label: 'Name', value: m => m.name, fill: (td, m) => put(td, h('b', m.name))},
   {id: 'status', label: 'Status', value: m => `${m.status} ${m.problems.map(p => p.detail)}`,
-    fill: (td, m) => put(td, h('span.badge', { 'data-status': m.status}, m.status),
+    fill: (td, m) => put(td, h('span.badge', {'data-status': m.status}, m.status),
       m.problems.map(p => h('p.aside', p.detail)))},
   {id: 'architecture', label: 'Architecture', rank: 2, value: m => m.architecture ?? NONE},
   {id: 'shape', label: 'Shape', rank: 2, help: 'layers \u00d7 hidden size, heads', value: m =>
@@ -48,8 +48,8 @@ class Registry {
   constructor({path, one, heading, columns, uploader, jobs, emptyWords}) {
     Object.assign(this, {path, one, jobs, emptyWords});
     const act = {id: 'actions', label: '', value: r => r.name, fill: (td, r) => put(td,
-      jobs && h('a.button.quiet', { href: link('jobs', '', {model: r.name})}, 'Jobs'),
-      h('button.quiet', { 'aria-label': `Delete ${r.name}`,
+      jobs && h('a.button.quiet', {href: link('jobs', '', {model: r.name})}, 'Jobs'),
+      h('button.quiet', {'aria-label': `Delete ${r.name}`,
         onclick: () => attempt(() => this.#drop(r))}, 'Delete'))};
     this.table = new Table({caption: heading, columns: [...columns, act], key: r => r.name});
     this.empty = h('p.empty');
@@ -88,7 +88,7 @@ class Registry {
     return h('details', h('summary', 'Import in place'),
       h('p.help', 'A path on the daemon\u2019s machine, below one of its import roots; ',
         'nothing is copied.'),
-      h('form.line', { onsubmit: e => {
+      h('form.line', {onsubmit: e => {
         e.preventDefault();
         attempt(save);
       }}, h('label', {for: name.id}, 'Name'), name, h('label', {for: path.id}, 'Path'), path,

@@ -37,7 +37,7 @@ export function askToken(words) {
     'aria-describedby': 'token-help',
   });
   return ask('Token', [
-    words ? h('p.fault', { role: 'alert'}, words) : null,
+    words ? h('p.fault', {role: 'alert'}, words) : null,
     h('p', {id: 'token-help'}, 'This daemon answers only with a token. ',
       h('code', 'rebasind token create'), ' makes one. It is kept until this tab is closed.'),
     h('label', {for: 'token'}, 'Token'),

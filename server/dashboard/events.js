@@ -41,15 +41,13 @@ export let openedAt = 0;
 
 export const now = () => wake?.();
 
+/* The data of a frame is one line, and says the event's id and type too. */
 function frame(text) {
-  let type = 'message', data = '', id = null;
-  for (const line of text.split('\n')) {
-    if (line.startsWith('data:')) data += line.slice(5).trimStart();
-    else if (line.startsWith('event:')) type = line.slice(6).trim();
-    else if (line.startsWith('id:')) id = line.slice(3).trim();
-  }
-  if (id !== null) lastId = id;
-  if (data !== '') tell(type, JSON.parse(data));
+  const data = text.match(/^data:(.*)$/m);
+  if (!data) return; // a heartbeat
+  const event = JSON.parse(data[1]);
+  lastId = event.id ?? lastId; // passing progress has none
+  tell(event.type, event);
 }
 
 async function read(body) {
@@ -59,7 +57,7 @@ async function read(body) {
     const {value, done} = await reader.read();
     if (done) return;
     lastHeard = Date.now();
-    rest += value.replaceAll('\r\n', '\n');
+    rest += value;
     const frames = rest.split('\n\n');
     rest = frames.pop();
     frames.forEach(frame);

@@ -48,35 +48,22 @@ export async function savePng(overlay, {groups, jobs, yName}) {
   canvas.width = source.width + 2 * margin;
   const ctx = canvas.getContext('2d');
   const font = (weight, size) => (ctx.font = `${weight} ${size * px}px Inter, system-ui, sans-serif`);
-  // Where each entry of the legend goes, line by line.
-  font(400, 12);
-  let x = margin, y = margin + 2 * row;
-  const places = groups.map(g => {
-    const text = g.curves.length > 1 ? `${g.name} (${g.curves.length})` : g.name;
-    const width = ctx.measureText(text).width + 34 * px;
-    if (x > margin && x + width > canvas.width - margin) {
-      x = margin;
-      y += row;
-    }
-    const place = {text, x, y, colour: colourOf(g.colour)};
-    x += width;
-    return place;
-  });
-  canvas.height = y + row + source.height + margin;
+  canvas.height = 2 * margin + (groups.length + 2) * row + source.height;
   ctx.fillStyle = css('--paper');
   ctx.fillRect(0, 0, canvas.width, canvas.height);
   ctx.fillStyle = css('--ink');
   ctx.textBaseline = 'middle';
   font(600, 15);
   ctx.fillText(`${yName} along the path, ${plural(jobs.length, 'job')}`, margin, margin + row / 2);
+  ctx.drawImage(source, margin, margin + 1.5 * row);
   font(400, 12);
-  for (const p of places) {
-    ctx.fillStyle = p.colour;
-    ctx.fillRect(p.x, p.y - 5 * px, 10 * px, 10 * px);
+  groups.forEach((g, i) => {
+    const y = canvas.height - margin - (groups.length - i - 0.5) * row;
+    ctx.fillStyle = colourOf(g.colour);
+    ctx.fillRect(margin, y - 5 * px, 10 * px, 10 * px);
     ctx.fillStyle = css('--ink');
-    ctx.fillText(p.text, p.x + 16 * px, p.y);
-  }
-  ctx.drawImage(source, margin, y + row);
+    ctx.fillText(`${g.name} (${g.curves.length})`, margin + 16 * px, y);
+  });
   const blob = await new Promise(resolve => canvas.toBlob(resolve, 'image/png'));
   download(`rebasind-${stamp()}.png`, blob);
 }
@@ -85,14 +72,14 @@ export async function savePng(overlay, {groups, jobs, yName}) {
 
 const textOf = async name => (await fetch(new URL(`dashboard/${name}`, root))).text();
 
-/* "</script" inside JSON or a script would end it. */
+/* "</script" inside a script would end it. */
 const inScript = text => text.replaceAll('</', '<\\/');
 
 const escape = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 
 export async function htmlOf({jobs, groups, grid, yName, differing, fieldOf}) {
   const [uplot, own, style] = await Promise.all(
-    ['uplot.js', 'standalone.js', 'standalone.css'].map(textOf));
+    ['uplot.js', 'standalone.js', 'style.css'].map(textOf));
   const title = `${yName} along the path, ${plural(jobs.length, 'job')}`;
   const data = {
     yName,
@@ -105,7 +92,7 @@ export async function htmlOf({jobs, groups, grid, yName, differing, fieldOf}) {
       ...differing.map(p => String(fieldOf(j, p) ?? '\u2013'))]),
   };
   return `<!doctype html>
-<html lang="en">
+<html lang="en" data-theme="${document.documentElement.dataset.theme}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -113,12 +100,13 @@ export async function htmlOf({jobs, groups, grid, yName, differing, fieldOf}) {
 <style>${style}</style>
 </head>
 <body>
+<main>
 <h1>${escape(title)}</h1>
-<p>Saved from rebasind on ${new Date().toISOString().slice(0, 10)}.</p>
-<div id="legend"></div>
-<div id="chart"></div>
-<table id="jobs"></table>
-<script type="application/json" id="data">${inScript(JSON.stringify(data))}</script>
+<p class="note">Saved from rebasind on ${new Date().toISOString().slice(0, 10)}.</p>
+<div class="panel"><div id="legend" class="legend"></div><div id="chart" class="plot"></div></div>
+<div class="panel scroll"><table id="jobs"></table></div>
+</main>
+<script type="application/json" id="data">${JSON.stringify(data).replaceAll('<', '\\u003c')}</script>
 <script>${inScript(uplot)}</script>
 <script>${inScript(own)}</script>
 </body>

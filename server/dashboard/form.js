@@ -118,7 +118,7 @@ export class Form {
     Object.assign(this, {document, names, main, alsoRequired, changed});
     this.fields = new Map(); // pointer -> {control, schema, element, fault, name, required, touched}
     this.groups = new Map(); // pointer -> {on: checkbox or null, fault, body, name}
-    this.element = h('div.form', { oninput: e => this.#input(e)}, this.#members('', schema));
+    this.element = h('div.form', {oninput: e => this.#input(e)}, this.#members('', schema));
     this.#arrange();
   }
 
@@ -139,7 +139,7 @@ export class Form {
     // Optional, but with members it cannot be without: a part to switch off as a whole.
     const on = !required && schema.required
       ? h('input', {type: 'checkbox', checked: true, class: 'whole'}) : null;
-    const fault = h('p.fault', { hidden: true});
+    const fault = h('p.fault', {hidden: true});
     const name = schema.title ?? pretty(key);
     const body = h('div', this.#members(pointer, schema));
     const element = h('fieldset.panel',
@@ -152,15 +152,15 @@ export class Form {
   #field(pointer, key, schema, required) {
     const id = `f${pointer.replaceAll('/', '-')}`;
     const control = controlOf(id, pointer, schema, this.names);
-    const fault = h('p.fault', { id: `${id}-fault`, hidden: true});
-    const help = h('p.help', { id: `${id}-help`}, prose(bounds(schema) +
+    const fault = h('p.fault', {id: `${id}-fault`, hidden: true});
+    const help = h('p.help', {id: `${id}-help`}, prose(bounds(schema) +
       (schema.description ?? '')));
     control.input.setAttribute('aria-describedby', `${id}-help ${id}-fault`);
     if (required) control.input.setAttribute('aria-required', 'true');
     const name = schema.title ?? pretty(key);
     const label = control.element.role === 'group' || control.element.getAttribute('role') === 'group'
-      ? h('span.name', { id: `${id}-name`}, name)
-      : h('label.name', { for: id}, name);
+      ? h('span.name', {id: `${id}-name`}, name)
+      : h('label.name', {for: id}, name);
     if (label.id) control.element.setAttribute('aria-labelledby', label.id);
     const element = h('div', {class: `field${schema.type === 'boolean' ? ' switch' : ''}`,
       'data-pointer': pointer}, label, control.element, help, fault);

@@ -17,13 +17,7 @@ export const ticks = (u, values, axis, space, step) =>
   values.map(v => number(v, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))));
 
 /** Four significant digits at any size, for figures of unknown scale. */
-export function figure(x) {
-  if (!known(x)) return NONE;
-  const size = Math.abs(x);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6))
-    return x.toExponential(1).replace('-', MINUS).replace('e+', 'e');
-  return number(x, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3);
-}
+export const figure = x => (known(x) ? x.toPrecision(4).replace('-', MINUS) : NONE);
 
 export const percent = (x, decimals = 0) =>
   known(x) ? number(100 * x, decimals) + '\u202f%' : NONE;

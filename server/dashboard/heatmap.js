@@ -7,25 +7,20 @@ const TABLE_SIZE = 16; // the table behind shows blocks of a large matrix
 
 /* Blue for negative, the page for zero, red for positive: told apart by people who see fewer
  * colours too. */
-function ramp(dark) {
-  const ends = dark ? [[88, 166, 255], [22, 27, 34], [255, 140, 97]]
-    : [[5, 80, 160], [252, 252, 250], [176, 36, 18]];
-  return Array.from({length: 256}, (_, i) => {
-    const t = (i - 127.5) / 127.5;
-    const from = ends[1], to = t < 0 ? ends[0] : ends[2], s = Math.abs(t);
-    return from.map((v, k) => Math.round(v + (to[k] - v) * s));
-  });
-}
+const RAMPS = {
+  light: [[5, 80, 160], [252, 252, 250], [176, 36, 18]],
+  dark: [[88, 166, 255], [22, 27, 34], [255, 140, 97]],
+};
 
-function paint(canvas, matrix, limit, colours) {
+function paint(canvas, matrix, limit, [low, zero, high]) {
   const n = matrix.length;
   canvas.width = canvas.height = n;
   const ctx = canvas.getContext('2d');
   const image = ctx.createImageData(n, n);
-  matrix.forEach((row, i) => row.forEach((value, j) => {
-    const t = Math.max(-1, Math.min(1, (value ?? 0) / limit));
-    image.data.set([...colours[Math.round(127.5 + 127.5 * t)], 255], 4 * (i * n + j));
-  }));
+  matrix.flat().forEach((value, i) => {
+    const t = (value ?? 0) / limit, end = t < 0 ? low : high;
+    image.data.set([...zero.map((v, k) => v + (end[k] - v) * Math.abs(t)), 255], 4 * i);
+  });
   ctx.putImageData(image, 0, 0);
 }
 
@@ -58,9 +53,9 @@ export class Heatmap {
     this.group = group;
     const {size, before, after} = group.matrix;
     const limit = largest([before, after]);
-    const colours = ramp(document.documentElement.dataset.theme === 'dark');
+    const colours = RAMPS[document.documentElement.dataset.theme];
     const block = group.size / size;
-    const read = h('p.note', { 'aria-hidden': 'true'}, block > 1
+    const read = h('p.note', {'aria-hidden': 'true'}, block > 1
       ? `Each cell is the mean of ${number(block, 0)} \u00d7 ${number(block, 0)} unit pairs.`
       : 'Each cell is one pair of units.');
     const told = read.textContent;
@@ -90,13 +85,9 @@ export class Heatmap {
   }
 
   #legend(limit, colours) {
-    const canvas = h('canvas', {width: 256, height: 1, 'aria-hidden': 'true'});
-    const ctx = canvas.getContext('2d');
-    colours.forEach((c, i) => {
-      ctx.fillStyle = `rgb(${c})`;
-      ctx.fillRect(i, 0, 1, 1);
-    });
-    return h('div.scale', h('span', number(-limit, 2)), canvas,
+    const ramp = h('div.ramp');
+    ramp.style.background = `linear-gradient(90deg, ${colours.map(c => `rgb(${c})`)})`;
+    return h('div.scale', h('span', number(-limit, 2)), ramp,
       h('span', number(limit, 2)), h('span.aside', 'rows: units of A, columns: units of B'));
   }
 

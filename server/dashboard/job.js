@@ -31,7 +31,7 @@ const facts = pairs => h('dl.facts', pairs.filter(Boolean).map(([name, value, he
 
 function phases(job) {
   const reached = cells.PHASES.indexOf(job.phase);
-  return h('ol.phases', { 'aria-label': 'Phases'}, cells.PHASES.map((p, i) => {
+  return h('ol.phases', {'aria-label': 'Phases'}, cells.PHASES.map((p, i) => {
     const took = job.timings[p];
     const state = job.phase === p ? 'now' : took !== undefined || i < reached ? 'done' : 'ahead';
     return h('li', {'data-state': state, 'aria-current': state === 'now' ? 'step' : null},
@@ -65,7 +65,7 @@ function certificate({certificate: c}) {
   const words = c.equivalent ? 'Moved B computes the same function as B.'
     : c.expected === false ? 'Moved B computes another function, as these options make it.'
       : 'Moved B does not compute the same function as B.';
-  return h('div.certificate', { 'data-verdict': c.equivalent ? 'same'
+  return h('div.certificate', {'data-verdict': c.equivalent ? 'same'
     : c.expected === false ? 'expected' : 'differs'},
   h('p', h('b', words)),
   facts([
@@ -81,7 +81,7 @@ function timings(job) {
   const bar = s => {
     const inner = h('div');
     inner.style.width = `${100 * s / most}%`;
-    return h('div.bar', { 'aria-hidden': 'true'}, inner);
+    return h('div.bar', {'aria-hidden': 'true'}, inner);
   };
   return h('table.timings', h('caption.unseen', 'Seconds in each phase'),
     h('tbody', entries.map(([phase, s]) => h('tr', h('th', {scope: 'row'}, phase),
@@ -99,7 +99,7 @@ function about(job) {
     job.peak_bytes && ['Peak memory', bytes(job.peak_bytes)],
     job.retry_of && ['Retry of', h('a', {href: link('job', job.retry_of)}, shortId(job.retry_of))],
     ...job.inputs.map(i => [i.role.replaceAll('_', ' '), [i.name, i.sha256
-      ? h('code.aside', { title: i.sha256}, ` ${i.sha256.slice(0, 8)}`) : '']]),
+      ? h('code.aside', {title: i.sha256}, ` ${i.sha256.slice(0, 8)}`) : '']]),
   ]);
 }
 
@@ -113,7 +113,7 @@ function artifacts(job) {
   return h('table.artifacts', h('caption.unseen', 'Artifacts'),
     h('tbody', job.artifacts.map(a => h('tr',
       h('th', {scope: 'row'}, hasToken()
-        ? h('button.plain', { onclick: () => attempt(() => save(a))}, a.name)
+        ? h('button.plain', {onclick: () => attempt(() => save(a))}, a.name)
         : h('a', {href: new URL(path(a), root), download: a.name}, a.name)),
       h('td.figure', bytes(a.bytes)),
       h('td.figure', copyButton('curl', () => `${curl('GET', path(a))} -o ${a.name}`))))));
@@ -122,8 +122,8 @@ function artifacts(job) {
 const spec = job => [
   h('div.buttons', copyButton('Copy as curl', () => curl('POST', 'v1/jobs', job.spec)),
     copyButton('Copy as JSON', () => JSON.stringify(job.spec, null, 2)),
-    h('a.button', { href: link('new', '', {from: job.id})}, 'New job like this')),
-  h('pre.scroll', { tabindex: '0', 'aria-label': 'Spec'}, JSON.stringify(job.spec, null, 2)),
+    h('a.button', {href: link('new', '', {from: job.id})}, 'New job like this')),
+  h('pre.scroll', {tabindex: '0', 'aria-label': 'Spec'}, JSON.stringify(job.spec, null, 2)),
 ];
 
 /* ---- the view ---- */
@@ -166,23 +166,32 @@ export function mount(element, route) {
     } else put(parts.chart, h('p.note', 'The spec has no evaluation, so there is no curve.'));
   }
 
+  /* Fills a part anew only if what it depends on is another: focus stays where it is. */
+  function fill(name, depends, content) {
+    const key = JSON.stringify(depends);
+    if (parts[name].dataset.shows === key) return;
+    parts[name].dataset.shows = key;
+    put(parts[name], content());
+  }
+
   function show() {
     if (element.firstChild !== parts.head) build();
     title(jobName(job));
     setText(heading, jobName(job));
-    put(parts.head, h('div.head', cells.badge(job.status), heading, actions()),
-      h('p.under', cells.models(job), ' ', cells.labels(job),
-        h('code.id', job.id), copyButton('Copy id', job.id)));
-    put(parts.fault, job.error ? h('div.fault', { role: 'alert'}, h('b', job.error.title),
-      h('p', job.error.detail), job.error.retryable
-        ? h('p', 'Trying again may help.') : null) : null);
+    fill('head', [job.status, job.labels], () => [
+      h('div.head', cells.badge(job.status), heading, actions()),
+      h('p.under', cells.models(job), ' ', cells.labels(job), h('code.id', job.id),
+        copyButton('Copy id', job.id))]);
+    fill('fault', [job.error], () => job.error && h('div.fault', {role: 'alert'},
+      h('b', job.error.title), h('p', job.error.detail),
+      job.error.retryable && h('p', 'Trying again may help.')));
     put(parts.phases, phases(job));
     cells.progress(parts.progress, {...job, error: null, status: job.status === 'failed' ? 'canceled'
       : job.status});
     put(parts.results, results(job, barrier));
     put(parts.timings, timings(job));
     put(parts.about, about(job));
-    put(parts.artifacts, artifacts(job));
+    fill('artifacts', [job.status, job.artifacts], () => artifacts(job));
     parts.chart.setAttribute('aria-busy', String(!cells.isOver(job)));
   }
 
@@ -190,7 +199,7 @@ export function mount(element, route) {
     const act = (label, f, kind = '') => h('button', {class: kind,
       onclick: () => attempt(f)}, label);
     return h('div.buttons',
-      job.spec.evaluate && h('a.button', { href: link('compare', '', {job: id})}, 'Compare'),
+      job.spec.evaluate && h('a.button', {href: link('compare', '', {job: id})}, 'Compare'),
       cells.isOver(job) ? [act('Retry', retry), act('Delete', drop, 'danger')]
         : act(job.status === 'canceling' ? 'Canceling\u2026' : 'Cancel', cancel, 'danger'));
   }

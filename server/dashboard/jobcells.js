@@ -8,18 +8,18 @@ export const PHASES = ['loading', 'aligning', 'solving', 'certifying', 'evaluati
 
 export const isOver = job => STATUSES.indexOf(job.status) >= 3;
 
-export const badge = status => h('span.badge', { 'data-status': status}, status);
+export const badge = status => h('span.badge', {'data-status': status}, status);
 
 export const labelText = ([key, value]) => `${key}:${value}`;
 
 /** Labels as links to the jobs that share them. */
 export const labels = job =>
-  Object.entries(job.labels).map(pair => h('a.label', { title: 'Jobs with this label',
+  Object.entries(job.labels).map(pair => h('a.label', {title: 'Jobs with this label',
     href: link('jobs', '', {label: labelText(pair)})}, labelText(pair)));
 
 export const models = job => [
   h('span.model', job.spec.models.a),
-  h('span.arrow', { title: 'is what this is aligned to'}, ' \u2190 '),
+  h('span.arrow', {title: 'is what this is aligned to'}, ' \u2190 '),
   h('span.model', job.spec.models.b),
 ];
 
@@ -40,11 +40,11 @@ export function progressText(job) {
 export function progress(element, job) {
   const text = progressText(job);
   if (isOver(job) || job.status === 'queued') {
-    put(element, text ? h('span.aside', { title: job.error?.detail}, text) : '');
+    put(element, text ? h('span.aside', {title: job.error?.detail}, text) : '');
     return;
   }
   if (!element.querySelector('.bar'))
-    put(element, h('div.bar', { role: 'progressbar', 'aria-valuemin': 0,
+    put(element, h('div.bar', {role: 'progressbar', 'aria-valuemin': 0,
       'aria-valuemax': 100, 'aria-label': 'Progress'}, h('div')),
     h('span.aside'));
   const bar = element.querySelector('.bar');
@@ -74,8 +74,8 @@ export function sparkline(curves) {
     `${i === 0 ? 'M' : 'L'}${(pad + x * (width - 2 * pad)).toFixed(1)} ` +
     `${(height - pad - (y - low) / span * (height - 2 * pad)).toFixed(1)}`).join('');
   return svg('svg.spark', { width, height, 'aria-hidden': 'true'},
-    svg('path.control', { d: path(curves.control)}),
-    svg('path.aligned', { d: path(curves.aligned)}));
+    svg('path.control', {d: path(curves.control)}),
+    svg('path.aligned', {d: path(curves.aligned)}));
 }
 
 /** The reduction, in the colour of better or worse. */

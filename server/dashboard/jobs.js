@@ -138,8 +138,8 @@ export function mount(element, route) {
       Object.assign(f, readSearch(search.value));
       changed();
     }});
-  const chips = h('div.chips', { role: 'group', 'aria-label': 'Status'},
-    cells.STATUSES.map(s => h('button.chip', { 'data-status': s,
+  const chips = h('div.chips', {role: 'group', 'aria-label': 'Status'},
+    cells.STATUSES.map(s => h('button.chip', {'data-status': s,
       onclick: () => {
         f.status = f.status.includes(s) ? f.status.filter(x => x !== s) : [...f.status, s];
         changed();
@@ -151,7 +151,7 @@ export function mount(element, route) {
         id === c.id ? e.target.checked : f.columns.includes(id));
       changed(false);
     }}), c.label))));
-  const actions = h('div.actions', { role: 'group', 'aria-label': 'Selected jobs'});
+  const actions = h('div.actions', {role: 'group', 'aria-label': 'Selected jobs'});
   const note = h('p.note');
   const more = h('button', {onclick: () => load(true)}, 'Load more');
   const problem = h('div');
@@ -173,7 +173,7 @@ export function mount(element, route) {
   });
   put(element,
     h('div.head', h('h1', {tabindex: '-1'}, 'Jobs'), search, chips, menu,
-      h('a.button.primary', { href: '#/new'}, 'New job')),
+      h('a.button.primary', {href: '#/new'}, 'New job')),
     actions, problem, table.element, empty, h('div.foot', note, more));
   title('Jobs');
 
@@ -223,9 +223,9 @@ export function mount(element, route) {
       h('button', {onclick: () => attempt(() => f(jobs))}, label,
         jobs.length < chosen.length ? ` ${jobs.length}` : '');
     put(actions, h('span', `${plural(chosen.length, 'job')} selected`),
-      h('a.button', { href: compareLink(chosen)}, 'Compare'),
+      h('a.button', {href: compareLink(chosen)}, 'Compare'),
       act('Cancel', live, cancel), act('Retry', over, retry), act('Delete', over, drop),
-      h('button.quiet', { onclick: () => table.deselect()}, 'Clear'));
+      h('button.quiet', {onclick: () => table.deselect()}, 'Clear'));
   }
 
   /* A whole filtered list is compared by its filter: the link stays short. */
@@ -279,8 +279,11 @@ export function mount(element, route) {
   }
   const reloadSoon = throttle(() => load(), 150);
 
+  const load = on => (loading = loadPage(on));
+  let loading = null;
+
   /* on: the next page; else the list from its start, as many rows as there were. */
-  async function load(on = false) {
+  async function loadPage(on = false) {
     asking?.abort();
     const mine = asking = new AbortController();
     const query = {...queryOf(f), limit: on ? PAGE : Math.min(Math.max(PAGE, ids.size), 500),
@@ -299,9 +302,11 @@ export function mount(element, route) {
       show();
       loadCurves(page.data);
     } catch (error) {
+      if (mine !== asking) return loading; // another list is on its way
       // That the daemon is gone the banner says.
       if (error.name !== 'AbortError' && !(error instanceof Gone)) put(problem, fault(error));
     }
+    return undefined;
   }
 
   /* An event may have overtaken a list. */
@@ -377,6 +382,12 @@ export function mount(element, route) {
     show();
   }, 200);
 
+  /* What was asked for before the events began may have missed one. */
+  async function onResync() {
+    await loading;
+    if (askedAt < events.openedAt) load();
+  }
+
   /* -- life -- */
 
   function onKey(e) {
@@ -386,7 +397,7 @@ export function mount(element, route) {
   }
   document.addEventListener('keydown', onKey);
   stops.push(events.listen('status', onStatus), events.listen('progress', onProgress),
-    events.listen('point', onPoint), events.listen('resync', () => load()));
+    events.listen('point', onPoint), events.listen('resync', onResync));
   const clock = setInterval(show, 60000); // "14:03" becomes "Nov 21 14:03"
   showFilters();
 

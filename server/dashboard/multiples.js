@@ -33,8 +33,8 @@ function histogram(group, [low, high]) {
   return svg('svg', {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: 'histogram', role: 'img',
     'aria-label': `${group.name}: mean ${number(group.after.mean)}, identity ` +
       number(group.before.mean)},
-  svg('path.before', { d: area(edges, before, x, most)}),
-  svg('path.after', { d: area(edges, after, x, most)}),
+  svg('path.before', {d: area(edges, before, x, most)}),
+  svg('path.after', {d: area(edges, after, x, most)}),
   line('zero', 0), line('mean before', group.before.mean), line('mean after', group.after.mean));
 }
 
@@ -56,13 +56,13 @@ export class Multiples {
     this.cards.clear();
     this.range = rangeOf(groups);
     const cardOf = g => {
-      const card = h('button.card', { 'aria-pressed': 'false',
+      const card = h('button.card', {'aria-pressed': 'false',
         'data-group': g.name, onclick: () => this.choose(g.name)},
       h('span.card-name', g.name),
       svg('svg', {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: 'histogram', 'aria-hidden': 'true'}),
       h('span.card-means', h('span.aside', number(g.before.mean, 2)),
         ' \u2192 ', h('b', number(g.after.mean, 2))),
-      g.verdict ? h('span.verdict', { 'data-verdict': g.verdict}, g.verdict) : null);
+      g.verdict ? h('span.verdict', {'data-verdict': g.verdict}, g.verdict) : null);
       this.cards.set(g.name, card);
       this.observer.observe(card);
       return card;

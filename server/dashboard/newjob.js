@@ -24,15 +24,15 @@ export function mount(element, route) {
   let asking = null;
   let tried = false; // to submit: from then on every fault shows
 
-  const verdict = h('p.verdict-line', { role: 'status'});
+  const verdict = h('p.verdict-line', {role: 'status'});
   const rest = h('ul.rest');
   const figures = h('dl.facts');
-  const preview = h('pre.scroll', { tabindex: '0', 'aria-label': 'The request\u2019s body'});
+  const preview = h('pre.scroll', {tabindex: '0', 'aria-label': 'The request\u2019s body'});
   const button = h('button', {type: 'submit', class: 'primary'}, 'Submit job');
-  const column = h('form.form-column', { novalidate: true, onsubmit: submit});
+  const column = h('form.form-column', {novalidate: true, onsubmit: submit});
   put(element, h('div.head', h('h1', {tabindex: '-1'}, 'New job')),
     h('div.columns.form-page', column,
-      h('aside.panel.estimate', { 'aria-label': 'Estimate'}, h('h2', 'Estimate'), verdict,
+      h('aside.panel.estimate', {'aria-label': 'Estimate'}, h('h2', 'Estimate'), verdict,
         rest, figures, h('div.buttons', button),
         h('details', {open: true}, h('summary', 'Request'), preview,
           h('div.buttons', copyButton('Copy as curl', () =>

@@ -43,8 +43,8 @@ export class Overlay {
   constructor({pick}) {
     this.pick = pick;
     this.groups = [];
-    this.top = h('canvas.top', { 'aria-hidden': 'true'});
-    this.readout = h('div.readout', { 'aria-hidden': 'true'});
+    this.top = h('canvas.top', {'aria-hidden': 'true'});
+    this.readout = h('div.readout', {'aria-hidden': 'true'});
     this.plot = new Plot({label: 'Curves', height: 440, options: () => this.#options()});
     this.element = h('div', this.readout, this.plot.element);
   }

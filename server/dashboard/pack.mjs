@@ -14,7 +14,7 @@ const {minify} = require('terser');
 
 await mkdir(output, {recursive: true});
 const {outputFiles} = buildSync({
-  entryPoints: ['app.js', 'theme.js', 'standalone.js', 'style.css', 'standalone.css'].map(f =>
+  entryPoints: ['app.js', 'theme.js', 'standalone.js', 'style.css'].map(f =>
     join(source, f)),
   bundle: true,
   minify: true,

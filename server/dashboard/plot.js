@@ -52,7 +52,7 @@ export class Plot {
   constructor({label, height, options}) {
     this.options = options;
     this.height = height;
-    this.element = h('div.plot', { role: 'img', 'aria-label': label});
+    this.element = h('div.plot', {role: 'img', 'aria-label': label});
     this.element.style.height = `${height}px`;
     this.data = null;
     this.plot = null;

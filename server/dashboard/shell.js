@@ -16,9 +16,9 @@ const THEMES = {auto: 'light', light: 'dark', dark: 'auto'};
 /* ---- the daemon's pulse ---- */
 
 function pulse() {
-  const dot = h('span.dot', { 'data-state': 'connecting'});
+  const dot = h('span.dot', {'data-state': 'connecting'});
   const words = h('span.pulse-words', 'Connecting\u2026');
-  const element = h('div.pulse', { title: 'What the daemon is doing'}, dot, words);
+  const element = h('div.pulse', {title: 'What the daemon is doing'}, dot, words);
 
   async function refresh() {
     if (document.hidden || dot.dataset.state !== 'live') return;
@@ -68,7 +68,7 @@ async function enter() {
 function themeButton() {
   const label = () => `Theme: ${window.rebasindTheme.choice}`;
   const text = h('span.unseen', label());
-  return h('button.quiet.theme', { title: 'Light, dark or as the system',
+  return h('button.quiet.theme', {title: 'Light, dark or as the system',
     onclick: () => {
       window.rebasindTheme.choice = THEMES[window.rebasindTheme.choice];
       setText(text, label());
@@ -77,7 +77,7 @@ function themeButton() {
 }
 
 function tokenButton() {
-  const button = h('button.quiet', { onclick: () => {
+  const button = h('button.quiet', {onclick: () => {
     setToken(null);
     location.reload();
   }}, 'Forget token');
@@ -92,7 +92,7 @@ function tokenButton() {
 export function start() {
   const links = VIEWS.map(([name, label]) => h('a', {href: `#/${name}`, 'data-view': name}, label));
   put(document.getElementById('top'),
-    h('a.brand', { href: '#/jobs'},
+    h('a.brand', {href: '#/jobs'},
       h('img', {src: 'dashboard/icon.svg', width: 22, height: 22, alt: ''}), 'rebasind'),
     h('nav', {'aria-label': 'Views'}, links),
     h('div.tools', pulse(), tokenButton(), themeButton()));
@@ -111,7 +111,7 @@ export function start() {
 export function toast(words, fault = false) {
   const close = () => element.remove();
   const element = h('div', {class: `toast${fault ? ' fault' : ''}`, role: fault ? 'alert' : 'status'},
-    h('span', words), h('button.quiet', { 'aria-label': 'Close',
+    h('span', words), h('button.quiet', {'aria-label': 'Close',
       onclick: close}, '\u00d7'));
   document.querySelector('.toast')?.remove();
   document.body.append(element);
@@ -130,5 +130,5 @@ export async function attempt(action) {
 
 /** What a view shows in place of something that could not be loaded. */
 export const fault = error =>
-  h('p.fault', { role: 'alert'}, error.message,
+  h('p.fault', {role: 'alert'}, error.message,
     error.requestId ? h('span.aside', ` (request ${error.requestId})`) : null);

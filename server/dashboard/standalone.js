@@ -8,6 +8,8 @@
   const faint = (c, a) => c + Math.round(a * 255).toString(16).padStart(2, '0');
   const chart = document.getElementById('chart');
   const legend = document.getElementById('legend');
+  const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name);
+  const axis = {stroke: colour('--dim'), grid: {stroke: colour('--grid')}, ticks: {show: false}};
   let plot = null;
 
   const crowd = groups => u => {
@@ -36,7 +38,7 @@
       height: 460,
       legend: {show: false},
       scales: {x: {time: false, range: [0, 1]}, y: {range: () => [low - pad, high + pad]}},
-      axes: [{label: '\u03bb'}, {label: data.yName, size: 60}],
+      axes: [{...axis, label: '\u03bb'}, {...axis, label: data.yName, size: 60}],
       series: [{}, ...groups.flatMap(g => [{stroke: g.colour, width: 2.5, points: {show: false},
         spanGaps: true}, side, side])],
       bands: groups.flatMap((g, i) => (g.n > 1
@@ -46,13 +48,14 @@
   }
 
   for (const g of data.groups) {
-    const item = make('button', '', 'item');
+    const item = make('button', '', 'legend-item');
+    item.ariaPressed = 'true';
     const swatch = make('span', '', 'swatch');
     swatch.style.background = g.colour;
     item.append(swatch, g.n > 1 ? `${g.name} (${g.n})` : g.name);
     item.onclick = () => {
       if (!off.delete(g.name)) off.add(g.name);
-      item.classList.toggle('off', off.has(g.name));
+      item.ariaPressed = String(!off.has(g.name));
       draw();
     };
     legend.append(item);

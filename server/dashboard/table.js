@@ -16,7 +16,7 @@ export class Table {
     this.body = h('tbody', {onclick: e => this.#click(e), onkeydown: e => this.#key(e)});
     this.table = h('table', h('caption.unseen', options.caption), this.head,
       this.body);
-    this.element = h('div.scroll', { role: 'region', tabindex: '0',
+    this.element = h('div.scroll', {role: 'region', tabindex: '0',
       'aria-label': options.caption}, this.table);
     this.setColumns(options.columns, options.sorted);
   }
@@ -37,11 +37,12 @@ export class Table {
   }
 
   #headBox() {
-    this.box = h('input', {type: 'checkbox', 'aria-label': 'Select all rows', onchange: e => {
-      for (const key of this.rows.keys()) this.#mark(key, e.target.checked);
+    this.box = h('input', {type: 'checkbox', 'aria-label': 'Select all rows', onchange: () => {
+      const on = this.box.checked; // counting changes it
+      for (const key of this.rows.keys()) this.#mark(key, on);
       this.options.onselect();
     }});
-    return h('th.box', { scope: 'col'}, this.box);
+    return h('th.box', {scope: 'col'}, this.box);
   }
 
   #heading(c) {
@@ -50,7 +51,7 @@ export class Table {
     const props = {scope: 'col', class: this.#classes(c), title: c.help};
     if (by === c.id) props['aria-sort'] = down ? 'descending' : 'ascending';
     return h('th', props, sortable
-      ? h('button.sort', { onclick: () => this.options.onsort(c.id)},
+      ? h('button.sort', {onclick: () => this.options.onsort(c.id)},
         c.label, h('span', {'aria-hidden': 'true', class: 'arrow'},
           by === c.id ? (down ? '\u2193' : '\u2191') : ''))
       : c.label);
@@ -69,8 +70,10 @@ export class Table {
       if (!wanted.has(key)) {
         tr.remove();
         this.rows.delete(key);
-        this.options.selected?.delete(key);
       }
+    // What is not shown is not selected: actions are for what one sees.
+    for (const key of this.options.selected ?? [])
+      if (!wanted.has(key)) this.options.selected.delete(key);
     let at = this.body.firstChild;
     for (const row of rows) {
       const tr = this.#entry(row).tr;
@@ -199,7 +202,7 @@ export function compare(a, b, down) {
 export function dataTable(caption, heads, rows) {
   const cells = row => row.map((text, i) =>
     i === 0 ? h('th', {scope: 'row', class: 'figure'}, text) : h('td.figure', text));
-  const build = () => h('div.scroll.data', { role: 'region', tabindex: '0',
+  const build = () => h('div.scroll.data', {role: 'region', tabindex: '0',
     'aria-label': caption},
   h('table', h('caption.unseen', caption),
     h('thead', h('tr', heads.map(t => h('th', {scope: 'col', class: 'figure'}, t)))),

@@ -63,7 +63,7 @@ function chooser(label, props, took) {
 
 /* One file's line: name, bar, what became of it. */
 function line(name, file) {
-  const bar = h('div.bar', { role: 'progressbar', 'aria-label': `Upload of ${name}`,
+  const bar = h('div.bar', {role: 'progressbar', 'aria-label': `Upload of ${name}`,
     'aria-valuemin': 0, 'aria-valuemax': 100}, h('div'));
   const words = h('span.aside', bytes(file.size));
   return {

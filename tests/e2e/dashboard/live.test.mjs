@@ -20,7 +20,7 @@ const rowOf = name => page.getByRole('row', {name});
 
 test('rows are patched in place: selection, focus and scroll survive', async () => {
   const names = Array.from({length: 30}, (_, i) => `wait ${String(i).padStart(2, '0')}`);
-  const first = await daemon.submit({...spec({points: 41, blocks: 96}), name: 'first'});
+  const first = await daemon.submit({...spec({points: 41, blocks: 32}), name: 'first'});
   for (const name of names)
     await daemon.submit({...spec({points: 101, blocks: 256}), name, priority: -1, labels: {set: name}});
   page = await open(browser, `${daemon.url}#/jobs`, {height: 600});
@@ -38,7 +38,7 @@ test('rows are patched in place: selection, focus and scroll survive', async () 
   await until('the end of the first', async () => {
     states.add(await rowOf('first').locator('.state').textContent());
     return (await rowOf('first').locator('.badge').textContent()) === 'succeeded';
-  });
+  }, 180);
   assert.ok([...states].filter(s => /evaluating · \d+.% · .* left/.test(s)).length >= 3,
     `its progress was seen as: ${[...states].join('; ')}`);
   const barrier = (await daemon.get(`v1/jobs/${first.id}`)).summary.barrier_mean.toFixed(3);
@@ -113,6 +113,21 @@ test('many are canceled at once', async () => {
   });
   await until('the page to show it', async () =>
     (await page.locator('.badge[data-status=canceled]').count()) === 31);
+});
+
+test('a hidden page lets its connection go, and takes up where it was', async () => {
+  const listeners = async n => (await daemon.get('v1/stats')).event_listeners === n;
+  const hide = hidden => page.evaluate(value => {
+    Object.defineProperty(document, 'hidden', {value, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  await until('one listener', () => listeners(1));
+  await hide(true);
+  await until('no listener', () => listeners(0));
+  await daemon.submit({...spec(), name: 'unseen'});
+  const [request] = await Promise.all([page.waitForRequest(/v1\/events/), hide(false)]);
+  assert.match((await request.allHeaders())['last-event-id'], /^\d+$/);
+  await rowOf('unseen').waitFor();
 });
 
 test('a daemon that is gone is said plainly, and the page goes on by itself', async () => {

@@ -7,6 +7,9 @@ import {Daemon, FIXTURES, spec} from './daemon.mjs';
 
 let daemon, browser, best;
 
+const PICTURED = new Set(['jobs', 'job', 'compare', 'new', 'data', 'jobs-dark', 'job-dark',
+  'compare-dark', 'jobs-phone', 'job-phone']);
+
 const PARTS = {ff: ['ff'], 'ff + mha': ['ff', 'mha'], 'ff + mha + residual': ['ff', 'mha', 'residual']};
 
 before(async () => {
@@ -28,8 +31,13 @@ before(async () => {
       labels: {sweep: 'parts', rotation: rotate_heads ? 'on' : 'off'}}));
   for (const job of jobs) await daemon.finished(job.id);
   best = jobs.at(-1);
-  await daemon.submit({...spec(), name: 'too long', align: {dataset: 'align', max_length: 48},
-    evaluate: {task: 'mlm', dataset: 'eval', block_size: 48, max_blocks: 8}, interpolate: {points: 3}});
+  const stopped = await daemon.submit({...spec({points: 101, blocks: 256}), name: 'a longer path'});
+  await daemon.call('POST', `v1/jobs/${stopped.id}/cancel`);
+  // One that runs while the others are looked at.
+  await daemon.submit({name: 'overlap, all parts', labels: {sweep: 'overlap'},
+    models: {a: 'overlap-a', b: 'overlap-b'}, align: {components: PARTS['ff + mha + residual'],
+      dataset: 'align', max_sequences: 4000}, interpolate: {points: 401},
+    evaluate: {task: 'regression', dataset: 'overlap'}});
   browser = await launch();
 });
 after(async () => {
@@ -39,7 +47,7 @@ after(async () => {
 
 const VIEWS = () => ({
   jobs: ['#/jobs', 'tbody tr .spark'],
-  job: [`#/job/${best.id}`, '.card .histogram .after'],
+  job: [`#/job/${best.id}`, '.heatmap canvas'],
   compare: ['#/compare?label=sweep:parts&group=label:rotation', '.plot canvas'],
   new: [`#/new?from=${best.id}`, '.verdict-line[data-ok=yes]'],
   data: ['#/data', 'tbody tr'],
@@ -55,10 +63,14 @@ for (const name of ['jobs', 'job', 'compare', 'new', 'data'])
     test(`${name}, ${shape}`, async () => {
       const [hash, sign] = VIEWS()[name];
       const page = await open(browser, daemon.url + hash, options);
-      await page.locator(sign).first().waitFor();
+      await page.locator(sign).first().waitFor({state: 'attached'});
       assert.equal(await page.locator('html').getAttribute('data-theme'), options.dark ? 'dark' : 'light');
       await assertFits(page, name);
-      await picture(page, shape === 'light' ? name : `${name}-${shape}`);
+      await page.evaluate(() => scrollTo(0, document.body.scrollHeight)); // what loads when it is seen
+      await page.waitForTimeout(400);
+      await page.evaluate(() => scrollTo(0, 0));
+      const pictured = shape === 'light' ? name : `${name}-${shape}`;
+      if (PICTURED.has(pictured)) await picture(page, pictured, {fullPage: pictured === 'job'});
       for (const summary of await page.locator('summary:visible', {hasText: 'Data table'}).all())
         await summary.click();
       await assertAccessible(page, `${name}, ${shape}`);
@@ -69,21 +81,23 @@ for (const name of ['jobs', 'job', 'compare', 'new', 'data'])
 test('charts follow the theme when it is switched', async () => {
   const page = await open(browser, `${daemon.url}#/job/${best.id}`);
   await page.locator('.plot canvas').waitFor();
-  const ink = () => page.locator('.plot canvas').evaluate(c => {
+  // How much of the chart has the colour that the style sheet now gives the aligned curve.
+  const inked = () => page.locator('.plot canvas').evaluate(c => {
+    const hex = getComputedStyle(document.documentElement).getPropertyValue('--aligned').trim();
+    const wanted = [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16));
     const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-    let sum = 0, n = 0;
+    let n = 0;
     for (let i = 0; i < d.length; i += 4)
-      if (d[i + 3] > 200) {
-        sum += d[i] + d[i + 1] + d[i + 2];
-        n++;
-      }
-    return sum / n;
+      n += d[i + 3] === 255 && wanted.every((v, k) => Math.abs(d[i + k] - v) < 3);
+    return `${hex} ${n > 200}`;
   });
-  const light = await ink();
+  const light = await inked();
+  assert.match(light, /true/);
   await page.getByRole('button', {name: /^Theme/}).click(); // as the system -> light
   await page.getByRole('button', {name: /^Theme/}).click(); // -> dark
   assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark');
-  assert.ok(await ink() > light + 30, 'the chart kept its colours');
+  assert.match(await inked(), /true/);
+  assert.notEqual(await inked(), light);
   await page.reload();
   assert.equal(await page.locator('html').getAttribute('data-theme'), 'dark', 'the choice is kept');
   await page.context().close();
