@@ -103,7 +103,7 @@ static void solve(const char *name, const float *c, size_t n)
     }
     rb_worker_deinit(&w);
     free(index);
-    (void)printf("assign matrix=%s n=%zu seconds=%.4f cpu=%.4f score=%.4f\n", name, n, best_wall,
+    (void)printf("assign matrix=%s n=%zu seconds=%.4f cpu=%.4f score=%.12g\n", name, n, best_wall,
                  best_cpu, score);
     (void)fflush(stdout);
 }

@@ -93,7 +93,7 @@ void row_align(struct bench *b, unsigned threads)
     double applied = apply(b, &motion), seconds = runner_now() - start;
     cpu = runner_process_cpu_now() - cpu;
     (void)printf("align threads=%u seconds=%.3f cpu=%.3f apply_seconds=%.3f tokens=%llu "
-                 "tokens_per_s=%.1f score=%.4f\n",
+                 "tokens_per_s=%.1f score=%.12g\n",
                  threads, seconds, cpu, applied, (unsigned long long)a->tokens,
                  (double)a->tokens / seconds, total_score(a));
     rb_motion_deinit(&motion);

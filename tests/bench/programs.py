@@ -58,7 +58,7 @@ def python(b, *args):
 
 
 def pick(lines, row, threads=None):
-    return [v for r, v in lines if r == row and threads in (None, v["threads"])]
+    return [v for r, v in lines if r == row and threads in (None, v.get("threads"))]
 
 
 def least(found, key="seconds"):

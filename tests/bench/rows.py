@@ -251,7 +251,7 @@ def row_assign(b):
         fixtures = os.path.join(HERE, "../fixtures")
         model = os.path.join(fixtures, "models/bert-a")
         ids = b.path("fixture.ids")
-        tool(b, "make_model", "lines", ids, model, os.path.join(fixtures, "data/align.txt"), 1000, 48)
+        tool(b, "make_model", "lines", ids, model, os.path.join(fixtures, "data/align.txt"), 400, 48)
         python(b, "real", model, os.path.join(fixtures, "models/bert-b"), ids,
                os.path.join(where, "real.f32"), os.path.join(where, "real-512.f32"), "--threads", b.threads)
         kinds += [("real.f32", "real: all units of the fixture pair", "3×"),
