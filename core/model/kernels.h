@@ -10,19 +10,14 @@
  *   layer_norm     2e-6 * max(1, |weight| * |normalised| + |bias|), rows up to 2^14 wide,
  *                  whatever their mean, entries below 1e16 in size
  *   max_sum_exp    2e-6 relative
- * A NaN in a row shows in that row's results. Buffers need no alignment. A kernel gives the same bits
- * for a row whatever the rows around it.
+ * A NaN in a row shows in that row's results. Buffers need no alignment. A kernel gives the same
+ * bits for a row whatever the rows around it.
  */
 #ifndef RB_CORE_MODEL_KERNELS_H
 #define RB_CORE_MODEL_KERNELS_H
 
 #include <stddef.h>
 #include <stdint.h>
-
-struct rb_two_least {
-    double least, second;
-    size_t column, second_column;
-};
 
 struct rb_kernels {
     const char *name; /* "avx512", "avx2", "plain" */
@@ -62,17 +57,10 @@ struct rb_kernels {
     /* sum[i] += x[i], F32 into F64. */
     void (*fold)(double *sum, const float *x, size_t n);
 
-    /* ---- rows of an assignment problem (core/align/assignment.c), in F64, exact ----
-     * The reduced cost of column j is -similarity[j] - v[j]. The lowest index wins a tie. */
-
-    /* The two least reduced costs and their columns; n >= 2. */
-    void (*two_least)(const float *similarity, const double *v, size_t n, struct rb_two_least *ret);
-
-    /* distance[j] = min(distance[j], base - similarity[j] - v[j]), and where that lowers it
-     * from[j] = row; then the least distance and its column. A NaN distance stays and never wins;
-     * one at least must be a number. */
-    size_t (*relax)(const float *similarity, const double *v, double base, uint32_t row, size_t n,
-                    double *distance, uint32_t *from, double *ret_least);
+    /* One row of an assignment problem (core/align/assignment.c), in F64, exact: the columns j < n
+     * with base + (-similarity[j] - v[j]) < limit, ascending, into ret_columns (n); how many. */
+    size_t (*below)(const float *similarity, const double *v, double base, double limit, size_t n,
+                    uint32_t *ret_columns);
 };
 
 const struct rb_kernels *rb_kernels(void);

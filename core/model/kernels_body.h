@@ -134,7 +134,8 @@ static inline vf vtanh(vf x)
     {                                                                                              \
         for (size_t r = 0; r < rows; r++, x += n) {                                                \
             size_t i = 0;                                                                          \
-            FOR_VECTORS (i, n) {                                                                   \
+            FOR_VECTORS(i, n)                                                                      \
+            {                                                                                      \
                 vf v = load(x + i), b = load(bias + i);                                            \
                 store(x + i, expression);                                                          \
             }                                                                                      \
@@ -155,14 +156,15 @@ static void softmax(float *x, size_t rows, size_t n, size_t stride, float scale)
     for (size_t r = 0; r < rows; r++, x += stride) {
         vf m = all(-3.4e38f);
         size_t i = 0;
-        FOR_VECTORS (i, n)
-            m = vmax(m, load(x + i));
+        FOR_VECTORS(i, n)
+        m = vmax(m, load(x + i));
         if (i < n)
             m = vmax(m, load_part(x + i, n - i, -3.4e38f));
         float top = max_lanes(m) * scale;
         vf sum = all(0);
         i = 0;
-        FOR_VECTORS (i, n) {
+        FOR_VECTORS(i, n)
+        {
             vf e = vexp(load(x + i) * scale - top);
             store(x + i, e);
             sum += e;
@@ -176,8 +178,8 @@ static void softmax(float *x, size_t rows, size_t n, size_t stride, float scale)
         }
         float inverse = 1.0f / sum_lanes(sum);
         i = 0;
-        FOR_VECTORS (i, n)
-            store(x + i, load(x + i) * inverse);
+        FOR_VECTORS(i, n)
+        store(x + i, load(x + i) * inverse);
         for (; i < n; i++)
             x[i] *= inverse;
     }
@@ -220,7 +222,8 @@ static void layer_norm(float *y, const float *x, const float *bias, const float 
         float mean = sum_lanes(sum) * inverse_n;
         vf square = all(0), rest = all(0); /* what rounding left out of the mean */
         size_t i = 0;
-        FOR_VECTORS (i, n) {
+        FOR_VECTORS(i, n)
+        {
             vf d = load(y + i) - mean;
             square += d * d;
             rest += d;
@@ -234,9 +237,8 @@ static void layer_norm(float *y, const float *x, const float *bias, const float 
         float variance = sum_lanes(square) * inverse_n - off * off;
         float scale = 1.0f / __builtin_sqrtf((variance > 0 ? variance : 0) + eps);
         i = 0;
-        FOR_VECTORS (i, n)
-            store(y + i,
-                  (load(y + i) - mean - off) * scale * load(weight + i) + load(shift + i));
+        FOR_VECTORS(i, n)
+        store(y + i, (load(y + i) - mean - off) * scale * load(weight + i) + load(shift + i));
         for (; i < n; i++)
             y[i] = (y[i] - mean - off) * scale * weight[i] + shift[i];
         y += n;
@@ -249,15 +251,15 @@ static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_
 {
     vf m = all(-3.4e38f);
     size_t i = 0;
-    FOR_VECTORS (i, n)
-        m = vmax(m, load(x + i) + load(bias + i));
+    FOR_VECTORS(i, n)
+    m = vmax(m, load(x + i) + load(bias + i));
     if (i < n)
         m = vmax(m, load_part(x + i, n - i, -3.4e38f) + load_part(bias + i, n - i, 0));
     float top = max_lanes(m);
     vf sum = all(0);
     i = 0;
-    FOR_VECTORS (i, n)
-        sum += vexp(load(x + i) + load(bias + i) - top);
+    FOR_VECTORS(i, n)
+    sum += vexp(load(x + i) + load(bias + i) - top);
     if (i < n)
         sum += vexp(load_part(x + i, n - i, -3.4e38f) + load_part(bias + i, n - i, 0) - top);
     *ret_max = top;
@@ -267,8 +269,8 @@ static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_
 static void blend(float *y, const float *x, float wa, const float *z, float wb, size_t n)
 {
     size_t i = 0;
-    FOR_VECTORS (i, n)
-        store(y + i, wa * load(x + i) + wb * load(z + i));
+    FOR_VECTORS(i, n)
+    store(y + i, wa * load(x + i) + wb * load(z + i));
     for (; i < n; i++)
         y[i] = wa * x[i] + wb * z[i];
 }
@@ -314,109 +316,23 @@ static void fold(double *sum, const float *x, size_t n)
         sum[i] += (double)x[i];
 }
 
-static inline vd pick_d(vl mask, vd yes, vd no)
+static size_t below(const float *similarity, const double *v, double base, double limit, size_t n,
+                    uint32_t *ret_columns)
 {
-    return (vd)(((vl)yes & mask) | ((vl)no & ~mask));
-}
-
-static inline vl pick_l(vl mask, vl yes, vl no)
-{
-    return (yes & mask) | (no & ~mask);
-}
-
-static inline vd reduced(const float *similarity, const double *v, size_t j)
-{
-    return -widen(similarity + j) - *(const vd_mem *)(v + j);
-}
-
-static inline vl columns_from(size_t j)
-{
-    vl c;
-    for (int i = 0; i < WIDE; i++)
-        c[i] = (int64_t)j + i;
-    return c;
-}
-
-/* Puts (cost, column) into the two least so far, in order of (cost, column). */
-static inline void rank_two(struct rb_two_least *t, double cost, size_t column)
-{
-    if (cost < t->least || (!(cost > t->least) && column < t->column)) {
-        t->second = t->least;
-        t->second_column = t->column;
-        t->least = cost;
-        t->column = column;
-    } else if (cost < t->second || (!(cost > t->second) && column < t->second_column)) {
-        t->second = cost;
-        t->second_column = column;
-    }
-}
-
-static void two_least(const float *similarity, const double *v, size_t n, struct rb_two_least *ret)
-{
-    struct rb_two_least t = {__builtin_inf(), __builtin_inf(), SIZE_MAX, SIZE_MAX};
-    size_t j = 0;
-    if (n >= WIDE) {
-        vd first = (vd){0} + __builtin_inf(), second = first;
-        vl at = columns_from(0), first_at = at, second_at = at;
-        for (; j + WIDE <= n; j += WIDE, at += WIDE) {
-            vd c = reduced(similarity, v, j);
-            vl best = c < first, better = c < second;
-            second = pick_d(best, first, pick_d(better, c, second));
-            second_at = pick_l(best, first_at, pick_l(better, at, second_at));
-            first = pick_d(best, c, first);
-            first_at = pick_l(best, at, first_at);
-        }
-        for (int i = 0; i < WIDE; i++) {
-            rank_two(&t, first[i], (size_t)first_at[i]);
-            if (second[i] < __builtin_inf())
-                rank_two(&t, second[i], (size_t)second_at[i]);
-        }
+    typedef int8_t vb __attribute__((vector_size(WIDE)));
+    size_t count = 0, j = 0;
+    for (; j + WIDE <= n; j += WIDE) {
+        vd cost = base + (-widen(similarity + j) - *(const vd_mem *)(v + j));
+        vb hit = __builtin_convertvector(cost < limit, vb);
+        uint64_t hits = 0; /* a byte per column: few are hit, so the loop below is rare */
+        memcpy(&hits, &hit, sizeof hit);
+        for (; hits != 0; hits &= ~(UINT64_C(0xff) << (__builtin_ctzll(hits) & ~7)))
+            ret_columns[count++] = (uint32_t)(j + (size_t)__builtin_ctzll(hits) / 8);
     }
     for (; j < n; j++)
-        rank_two(&t, -(double)similarity[j] - v[j], j);
-    *ret = t;
-}
-
-static size_t relax(const float *similarity, const double *v, double base, uint32_t row, size_t n,
-                    double *distance, uint32_t *from, double *ret_least)
-{
-    double least = __builtin_inf();
-    size_t column = SIZE_MAX, j = 0;
-    if (n >= WIDE) {
-        vd best = (vd){0} + __builtin_inf();
-        vl at = columns_from(0), best_at = at;
-        for (; j + WIDE <= n; j += WIDE, at += WIDE) {
-            vd c = reduced(similarity, v, j) + base, d = *(vd_mem *)(distance + j);
-            vl lower = c < d;
-            d = pick_d(lower, c, d);
-            *(vd_mem *)(distance + j) = d;
-            typedef int32_t vw __attribute__((vector_size(WIDE * 4)));
-            vw narrow = __builtin_convertvector(lower, vw);
-            vu_mem *f = (vu_mem *)(from + j);
-            *f = (*f & ~(vu_mem)narrow) | ((vu_mem)narrow & row);
-            vl wins = d < best;
-            best = pick_d(wins, d, best);
-            best_at = pick_l(wins, at, best_at);
-        }
-        for (int i = 0; i < WIDE; i++)
-            if (best[i] < least || (!(best[i] > least) && (size_t)best_at[i] < column)) {
-                least = best[i];
-                column = (size_t)best_at[i];
-            }
-    }
-    for (; j < n; j++) {
-        double c = base - (double)similarity[j] - v[j];
-        if (c < distance[j]) {
-            distance[j] = c;
-            from[j] = row;
-        }
-        if (distance[j] < least) {
-            least = distance[j];
-            column = j;
-        }
-    }
-    *ret_least = least;
-    return column;
+        if (base + (-(double)similarity[j] - v[j]) < limit)
+            ret_columns[count++] = (uint32_t)j;
+    return count;
 }
 
 const struct rb_kernels RB_KERNELS_SYMBOL = {
@@ -431,6 +347,5 @@ const struct rb_kernels RB_KERNELS_SYMBOL = {
     .subtract = subtract,
     .add_sums = add_sums,
     .fold = fold,
-    .two_least = two_least,
-    .relax = relax,
+    .below = below,
 };
