@@ -1,21 +1,54 @@
-# Writes OUTPUT, a C file with the bytes of each of FILES in a table (server/http/embedded.h).
-# FILES: "name=path" entries.
-set(arrays "")
-set(rows "")
-set(number 0)
-foreach(entry ${FILES})
-  string(REGEX MATCH "^([^=]+)=(.*)$" _ "${entry}")
-  set(name "${CMAKE_MATCH_1}")
-  set(path "${CMAKE_MATCH_2}")
+# Writes OUTPUT, a C file with the bytes of each of FILES in a table (server/http/embedded.h), plain
+# and compressed. FILES: "name=path" entries, or "@path" of a file with one entry a line.
+
+# Sets `ret` to path's bytes as the text of a C array, and `ret`_count.
+function(bytes_of path ret)
   file(READ "${path}" hex HEX)
+  if(path MATCHES "\\.gz$")
+    # The time in a gzip header is when it was made; the same sources shall make the same binary.
+    string(SUBSTRING "${hex}" 0 8 start)
+    string(SUBSTRING "${hex}" 16 -1 rest)
+    set(hex "${start}00000000${rest}")
+  endif()
   string(LENGTH "${hex}" digits)
   math(EXPR count "${digits} / 2")
   string(REGEX REPLACE "(................................)" "\\1\n" hex "${hex}")
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," hex "${hex}")
-  string(APPEND arrays "static const unsigned char file_${number}[] = {\n${hex}0};\n")
-  string(APPEND rows "    {\"${name}\", file_${number}, ${count}},\n")
+  set(${ret} "${hex}" PARENT_SCOPE)
+  set(${ret}_count ${count} PARENT_SCOPE)
+endfunction()
+
+set(entries "")
+foreach(entry ${FILES})
+  if(entry MATCHES "^@(.+)$")
+    file(STRINGS "${CMAKE_MATCH_1}" listed)
+    list(APPEND entries ${listed})
+  else()
+    list(APPEND entries ${entry})
+  endif()
+endforeach()
+
+set(arrays "")
+set(rows "")
+set(number 0)
+set(compressed "${OUTPUT}.gz")
+foreach(entry ${entries})
+  string(REGEX MATCH "^([^=]+)=(.*)$" _ "${entry}")
+  set(name "${CMAKE_MATCH_1}")
+  set(path "${CMAKE_MATCH_2}")
+  bytes_of("${path}" plain)
+  file(SHA256 "${path}" hash)
+  string(SUBSTRING ${hash} 0 16 hash)
+  file(ARCHIVE_CREATE OUTPUT "${compressed}" PATHS "${path}" FORMAT raw COMPRESSION GZip
+       COMPRESSION_LEVEL 9)
+  bytes_of("${compressed}" gzip)
+  string(APPEND arrays "static const unsigned char file_${number}[] = {\n${plain}0};\n"
+         "static const unsigned char gzip_${number}[] = {\n${gzip}0};\n")
+  string(APPEND rows "    {\"${name}\", \"${hash}\", file_${number}, gzip_${number}, "
+         "${plain_count}, ${gzip_count}},\n")
   math(EXPR number "${number} + 1")
 endforeach()
+file(REMOVE "${compressed}")
 set(text "/* Made by cmake/embed_files.cmake. */\n#include \"server/http/embedded.h\"\n\n${arrays}\n")
 string(APPEND text "const struct rb_embedded rb_embedded_files[] = {\n${rows}    {0},\n};\n")
 string(APPEND text "const size_t rb_embedded_count = ${number};\n")

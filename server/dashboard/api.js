@@ -3,6 +3,11 @@
 /** The service's root, whatever the path prefix: this file is <root>dashboard/api.js. */
 export const root = new URL('../', import.meta.url);
 
+const packed = globalThis.PACKED ?? {}; // pack.mjs puts its names here
+
+/** A file of the page. */
+export const asset = name => new URL(`dashboard/${packed[name] ?? name}`, root);
+
 const TOKEN = 'rebasind.token';
 let token = sessionStorage.getItem(TOKEN);
 let asking = null;
@@ -72,17 +77,25 @@ export function url(path, query = {}) {
   return result;
 }
 
+/* What first.js asked for before the modules were there; only once. */
+function first(method, href) {
+  const asked = window.rebasindFirst;
+  if (method !== 'GET' || asked?.url !== href) return null;
+  window.rebasindFirst = null;
+  return asked.answer;
+}
+
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
 /** The response, once it is fine. Problem, Gone, or an AbortError. Reads are tried again while the
  * daemon is too busy for them; nothing else is ever sent twice. */
 export async function request(method, path, {query, json, body, headers, signal} = {}) {
-  const refusedFor = new Set();
+  const refusedFor = new Set(), {href} = url(path, query);
   for (let attempt = 0; ; attempt++) {
     const sent = token;
     let response;
     try {
-      response = await fetch(url(path, query), {
+      response = await (first(method, href) ?? fetch(href, {
         method,
         signal,
         cache: 'no-cache',
@@ -93,7 +106,8 @@ export async function request(method, path, {query, json, body, headers, signal}
           ...headers,
         },
         body: json === undefined ? body : JSON.stringify(json),
-      });
+      }));
+      signal?.throwIfAborted();
     } catch (error) {
       if (error.name === 'AbortError') throw error;
       dispatchEvent(new Event('gone'));

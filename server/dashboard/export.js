@@ -1,5 +1,5 @@
 // A comparison to take away: as CSV, as a picture, as one page that needs nothing else.
-import {root} from './api.js';
+import {asset} from './api.js';
 import {css, download} from './dom.js';
 import {jobName, number, percent, plural} from './format.js';
 import {colourOf} from './overlay.js';
@@ -70,7 +70,7 @@ export async function savePng(overlay, {groups, jobs, yName}) {
 
 /* ---- HTML: uPlot, the data and a few lines that draw it, in one file ---- */
 
-const textOf = async name => (await fetch(new URL(`dashboard/${name}`, root))).text();
+const textOf = async name => (await fetch(asset(name))).text();
 
 /* "</script" inside a script would end it. */
 const inScript = text => text.replaceAll('</', '<\\/');

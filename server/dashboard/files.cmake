@@ -1,5 +1,5 @@
 # Included by server/http/embed.cmake. Sets dashboard_entries: "dashboard/<name>=<path>" for each
-# file of the page.
+# file of the page, or "@<file>" with a line of that form for each.
 #
 # What comes from npm (uPlot, and what packs the modules into one) is fetched when CMake runs, into
 # the build folder, by the versions and digests of package-lock.json; pack.mjs runs when rebasind is
@@ -38,24 +38,19 @@ if(NOT found STREQUAL wanted)
   endif()
 endif()
 
-set(dashboard_entries "")
-foreach(path ${sources})
-  get_filename_component(name ${path} NAME)
-  if(NOT EXISTS ${npm_folder}/package-lock.json OR name MATCHES "\\.(html|svg)$")
-    list(APPEND dashboard_entries "dashboard/${name}=${path}")
-  endif()
-endforeach()
 if(EXISTS ${npm_folder}/package-lock.json)
-  set(packed "")
-  foreach(name app.js theme.js standalone.js style.css uplot.js uplot-license.txt)
-    list(APPEND packed ${npm_folder}/packed/${name})
-    list(APPEND dashboard_entries "dashboard/${name}=${npm_folder}/packed/${name}")
-  endforeach()
+  set(dashboard_entries "@${npm_folder}/packed.list") # the names are known once it is packed
   add_custom_command(
-    OUTPUT ${packed}
+    OUTPUT ${npm_folder}/packed.list
     COMMAND ${NODE} ${CMAKE_CURRENT_LIST_DIR}/pack.mjs ${npm_folder}/packed
     WORKING_DIRECTORY ${npm_folder}
     DEPENDS ${sources} ${CMAKE_CURRENT_LIST_DIR}/pack.mjs ${lock}
     COMMENT "Packing the dashboard"
     VERBATIM)
+else()
+  set(dashboard_entries "")
+  foreach(path ${sources})
+    get_filename_component(name ${path} NAME)
+    list(APPEND dashboard_entries "dashboard/${name}=${path}")
+  endforeach()
 endif()

@@ -1,6 +1,6 @@
 // uPlot, in the page's colours: loaded when the first chart is drawn, rebuilt when the theme
 // changes, resized with its element.
-import {root} from './api.js';
+import {asset} from './api.js';
 import {css, h, put} from './dom.js';
 import {ticks} from './format.js';
 
@@ -9,7 +9,7 @@ let loading = null;
 /** Resolves with uPlot, or with null in a binary that was built without it. */
 export function loadPlot() {
   loading ??= new Promise(resolve => {
-    document.head.append(h('script', {src: new URL('dashboard/uplot.js', root),
+    document.head.append(h('script', {src: asset('uplot.js'),
       onload: () => resolve(window.uPlot), onerror: () => resolve(null)}));
   });
   return loading;

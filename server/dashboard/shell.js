@@ -1,5 +1,5 @@
 // What surrounds every view: navigation, the daemon's pulse, the theme, the banner.
-import {get, hasToken, setToken} from './api.js';
+import {asset, get, hasToken, setToken} from './api.js';
 import {askToken} from './dialog.js';
 import {h, put, say, setText} from './dom.js';
 import * as events from './events.js';
@@ -93,7 +93,7 @@ export function start() {
   const links = VIEWS.map(([name, label]) => h('a', {href: `#/${name}`, 'data-view': name}, label));
   put(document.getElementById('top'),
     h('a.brand', {href: '#/jobs'},
-      h('img', {src: 'dashboard/icon.svg', width: 22, height: 22, alt: ''}), 'rebasind'),
+      h('img', {src: asset('icon.svg'), width: 22, height: 22, alt: ''}), 'rebasind'),
     h('nav', {'aria-label': 'Views'}, links),
     h('div.tools', pulse(), tokenButton(), themeButton()));
   document.getElementById('skip').onclick = () => document.getElementById('main').focus();

@@ -30,22 +30,27 @@ static const char *media_type(const char *name)
     return "application/octet-stream";
 }
 
+/* pack.mjs puts a hash of what is in a file into its name, "app-1a2b3c4d.js": such a name never
+ * means anything else, so browsers need not ask again. */
+static bool has_hash(const char *file)
+{
+    const char *dash = strrchr(file, '-');
+    return dash != NULL && strspn(dash + 1, "0123456789abcdef") == 8 && dash[9] == '.';
+}
+
 static void reply_file(struct rb_request *r, const char *file)
 {
     char name[128];
     (void)snprintf(name, sizeof name, "dashboard/%s", file);
-    for (size_t i = 0; i < rb_embedded_count; i++) {
-        if (strcmp(rb_embedded_files[i].name, name) != 0)
-            continue;
+    const struct rb_embedded *embedded = rb_embedded_find(name);
+    if (embedded != NULL) {
         rb_reply_header(r, "Content-Security-Policy",
                         "default-src 'self'; base-uri 'none'; form-action 'none'; "
                         "frame-ancestors 'none'");
-        rb_reply_header(r, "Cache-Control", "no-cache");
-        rb_reply_static(r, MHD_HTTP_OK, media_type(file), rb_embedded_files[i].bytes,
-                        rb_embedded_files[i].count);
-        return;
+        rb_reply_header(r, MHD_HTTP_HEADER_CACHE_CONTROL,
+                        has_hash(file) ? "public, max-age=31536000, immutable" : "no-cache");
     }
-    rb_reply_fail(r, RB_ENOTFOUND, "the dashboard has no file '%.80s'", file);
+    rb_reply_embedded(r, embedded, media_type(file));
 }
 
 void rb_handle_dashboard(struct rb_request *r)

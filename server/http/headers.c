@@ -142,6 +142,21 @@ struct media_range {
     int weight;                      /* thousandths; -1: malformed, not sent */
 };
 
+/* The weight among the parameters from p (";q=0.5", other ones first or after) up to end. */
+static int parameters_weight(const char *p, const char *end)
+{
+    int result = 1000;
+    for (p = skip_blanks(p); p < end && *p == ';';) {
+        const char *name = skip_blanks(p + 1), *part_end = element_end(name, ';');
+        if (part_end > end)
+            part_end = end;
+        if (strncasecmp(name, "q=", 2) == 0)
+            result = weight(name + 2, part_end);
+        p = part_end;
+    }
+    return result;
+}
+
 static struct media_range media_range_parse(const char *p, const char *end)
 {
     struct media_range m = {.begin = p, .weight = -1};
@@ -149,15 +164,7 @@ static struct media_range media_range_parse(const char *p, const char *end)
     if (m.slash >= end || *m.slash != '/')
         return m;
     m.end = skip_token(m.slash + 1);
-    m.weight = 1000;
-    for (p = skip_blanks(m.end); p < end && *p == ';';) {
-        const char *name = skip_blanks(p + 1), *part_end = element_end(name, ';');
-        if (part_end > end)
-            part_end = end;
-        if (strncasecmp(name, "q=", 2) == 0)
-            m.weight = weight(name + 2, part_end);
-        p = part_end;
-    }
+    m.weight = parameters_weight(m.end, end);
     return m;
 }
 
@@ -205,6 +212,22 @@ int rb_accept_choose(const char *value, const char *const *offers, size_t offer_
         }
     }
     return best;
+}
+
+/* ---- Accept-Encoding ---- */
+
+bool rb_gzip_accepted(const char *value)
+{
+    int gzip = -1, any = 0;
+    for (const char *p = value == NULL ? "" : skip_blanks(value); *p != '\0';) {
+        const char *end = element_end(p, ','), *coding_end = skip_token(p);
+        if (same(p, coding_end, "gzip"))
+            gzip = parameters_weight(coding_end, end);
+        else if (same(p, coding_end, "*"))
+            any = parameters_weight(coding_end, end);
+        p = *end == ',' ? skip_blanks(end + 1) : end;
+    }
+    return gzip >= 0 ? gzip > 0 : any > 0;
 }
 
 /* ---- Content-Type ---- */

@@ -34,6 +34,11 @@ bool rb_etag_listed(const char *value, const char *etag, bool weak);
  * -1 if it refuses all. value NULL: 0. A range that is malformed counts as not sent. */
 int rb_accept_choose(const char *value, const char *const *offers, size_t offer_count);
 
+/* ---- Accept-Encoding ----
+ * Is gzip named there, or "*", with a weight above 0? value may be NULL: false, since many a client
+ * that says nothing (curl) does not decode. */
+bool rb_gzip_accepted(const char *value);
+
 /* ---- Content-Type ----
  * Is value `media_type`, with no parameter but charset=utf-8? value may be NULL: false. */
 bool rb_content_type_is(const char *value, const char *media_type);

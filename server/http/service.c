@@ -209,24 +209,12 @@ void rb_handle_metrics(struct rb_request *r)
 
 /* ---- the contract ---- */
 
-static void reply_embedded(struct rb_request *r, const char *name, const char *media_type)
-{
-    for (size_t i = 0; i < rb_embedded_count; i++) {
-        const struct rb_embedded *file = &rb_embedded_files[i];
-        if (strcmp(file->name, name) == 0) {
-            rb_reply_static(r, MHD_HTTP_OK, media_type, file->bytes, file->count);
-            return;
-        }
-    }
-    rb_reply_fail(r, RB_ENOTFOUND, "this binary was built without %s", name);
-}
-
 void rb_handle_openapi_yaml(struct rb_request *r)
 {
-    reply_embedded(r, "openapi.yaml", "application/yaml");
+    rb_reply_embedded(r, rb_embedded_find("openapi.yaml"), "application/yaml");
 }
 
 void rb_handle_openapi_json(struct rb_request *r)
 {
-    reply_embedded(r, "openapi.json", "application/json");
+    rb_reply_embedded(r, rb_embedded_find("openapi.json"), "application/json");
 }

@@ -62,6 +62,7 @@ static void try_header(const char *text)
     (void)rb_etag_listed(text, "\"a\"", false);
     number = rb_accept_choose(text, offers, 2);
     require(number >= -1 && number < 2);
+    (void)rb_gzip_accepted(text);
     (void)rb_content_type_is(text, "application/json");
     if (rb_prefer_wait(text, 60, &number, &err) == RB_OK)
         require(number >= -1 && number <= 60);

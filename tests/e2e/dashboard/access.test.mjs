@@ -1,10 +1,12 @@
 // Tokens, and path prefixes with and without a proxy that strips them.
 import assert from 'node:assert/strict';
-import {writeFile} from 'node:fs/promises';
+import {mkdtemp, rm, writeFile} from 'node:fs/promises';
 import http from 'node:http';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
 import {after, before, test} from 'node:test';
 import {assertAccessible, assertCalm, launch, open} from './browser.mjs';
-import {Daemon, FIXTURES} from './daemon.mjs';
+import {Daemon} from './daemon.mjs';
 
 let browser;
 before(async () => (browser = await launch()));
@@ -12,7 +14,8 @@ after(() => browser?.close());
 
 test('a daemon with a token asks for it, keeps it for the tab, and says when it is wrong', async () => {
   const token = 'test-token-0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFGH';
-  const file = `${FIXTURES}/../../build/dashboard-token-${process.pid}`;
+  const folder = await mkdtemp(join(tmpdir(), 'rebasind-token-'));
+  const file = join(folder, 'token');
   await writeFile(file, token, {mode: 0o600});
   const daemon = await Daemon.start(['--token-file', file]);
   try {
@@ -44,6 +47,7 @@ test('a daemon with a token asks for it, keeps it for the tab, and says when it 
     assertCalm(page, /401/);
   } finally {
     await daemon.remove();
+    await rm(folder, {recursive: true});
   }
 });
 

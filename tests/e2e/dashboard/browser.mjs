@@ -19,15 +19,14 @@ export function launch() {
     '--disable-component-update', '--disable-sync']});
 }
 
-/** A page in a context of its own (no cache, no storage). page.troubles: console errors, exceptions,
- * and requests to anybody but the daemon. */
-export async function open(browser, url, {dark = false, width = 1360, height = 860, scale = 1, grant = []}
-  = {}) {
+/** A page in a context of its own (no cache, no storage); script runs in it before the page's.
+ * page.troubles: console errors, exceptions, and requests to anybody but the daemon. */
+export async function open(browser, url, {dark = false, width = 1360, height = 860, script} = {}) {
   const context = await browser.newContext({colorScheme: dark ? 'dark' : 'light',
-    viewport: {width, height}, deviceScaleFactor: scale, acceptDownloads: true,
-    reducedMotion: 'reduce', permissions: grant});
+    viewport: {width, height}, acceptDownloads: true, reducedMotion: 'reduce'});
   const page = await context.newPage();
-  page.setDefaultTimeout(15000);
+  if (script) await page.addInitScript(script);
+  page.setDefaultTimeout(60000); // a busy machine is slow, not wrong
   page.troubles = [];
   page.on('console', m => {
     if (m.type() === 'error') page.troubles.push(`console: ${m.text()} ${m.location().url}`);
@@ -39,6 +38,28 @@ export async function open(browser, url, {dark = false, width = 1360, height = 8
   });
   await page.goto(url);
   return page;
+}
+
+/** Until what was asked for is on the screen. */
+export const painted = page => page.evaluate(() => new Promise(done =>
+  requestAnimationFrame(() => requestAnimationFrame(done))));
+
+/** Keeps, from now on, whatever text the first element of a selector has had (or its attribute), for
+ * what passes more quickly than one can ask. Gives a function that tells them: [text]. */
+export async function record(page, selector, attribute) {
+  const seen = await page.evaluateHandle(([selector, attribute]) => {
+    const texts = new Set();
+    const look = () => {
+      const element = document.querySelector(selector);
+      const text = attribute ? element?.getAttribute(attribute) : element?.textContent;
+      if (text) texts.add(text);
+    };
+    new MutationObserver(look).observe(document, {subtree: true, childList: true, attributes: true,
+      characterData: true});
+    look();
+    return texts;
+  }, [selector, attribute]);
+  return () => seen.evaluate(texts => [...texts]);
 }
 
 /** allowed: what a test brings about on purpose. */
@@ -62,6 +83,6 @@ export async function picture(page, name, options = {}) {
   if (!process.env.REBASIND_SCREENSHOTS) return;
   await mkdir(PICTURES, {recursive: true});
   await page.mouse.move(0, 0);
-  await page.waitForTimeout(300);
+  await painted(page);
   await page.screenshot({path: join(PICTURES, `${name}.png`), ...options});
 }

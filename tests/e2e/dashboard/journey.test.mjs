@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import {readFile} from 'node:fs/promises';
 import {after, before, test} from 'node:test';
-import {assertCalm, launch, open} from './browser.mjs';
+import {assertCalm, launch, open, record} from './browser.mjs';
 import {Daemon, FIXTURES, spec, until} from './daemon.mjs';
 
 let daemon, browser, page;
@@ -49,20 +49,22 @@ test('files dropped on the page are uploaded, each with its progress', async () 
       data.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], name));
     return data;
   }, files);
-  // How far each file was seen to be, while it was under way.
-  await page.evaluate(() => {
-    window.seen = [];
-    new MutationObserver(() => {
-      for (const bar of document.querySelectorAll('.uploads [role=progressbar]'))
-        window.seen.push(`${bar.getAttribute('aria-label')} ${bar.getAttribute('aria-valuenow')}`);
-    }).observe(document.body, {subtree: true, attributes: true, attributeFilter: ['aria-valuenow']});
-  });
+  const network = await page.context().newCDPSession(page);
+  const limit = bytes => network.send('Network.emulateNetworkConditions', {offline: false, latency: 0,
+    downloadThroughput: -1, uploadThroughput: bytes});
+  await network.send('Network.enable');
+  await limit(4e6); // the checkpoint has 3.4 MiB
+  const seen = await Promise.all(names.map(name => record(page,
+    `.uploads [role=progressbar][aria-label="Upload of ${name}"]`, 'aria-valuenow')));
   await page.locator('.drop').first().dispatchEvent('drop', {dataTransfer: transfer});
   await page.getByLabel('Name of the model').fill('bert-b');
   await page.getByRole('button', {name: 'Upload 4 files'}).click();
   await page.getByRole('row', {name: /bert-b/}).getByText('ready').waitFor();
-  const seen = await page.evaluate(() => window.seen);
-  for (const name of names) assert.ok(seen.includes(`Upload of ${name} 100`), `no progress of ${name}`);
+  await limit(-1);
+  for (const [i, name] of names.entries())
+    assert.ok((await seen[i]()).includes('100'), `no progress of ${name}`);
+  const shares = (await seen[1]()).map(Number).filter(n => n > 0 && n < 100);
+  assert.ok(shares.length >= 2, `the checkpoint was seen only at ${shares} %`);
 });
 
 test('a dataset tells its format and fields by its first line', async () => {
@@ -106,24 +108,55 @@ test('a job is submitted by the form, and its curve grows point by point', async
   await page.getByText('Everything fits. Ready to run.').waitFor();
   const estimate = await page.getByLabel('Estimate', {exact: true}).textContent();
   assert.match(estimate, /Time.*s.*Peak memory.*MiB.*Disk/s);
+  const labels = await record(page, '.plot', 'aria-label'); // it counts the points
+  const fields = await record(page, '.progress .aside');
   await page.getByRole('button', {name: 'Submit job'}).click();
   await page.getByRole('heading', {name: 'by hand', level: 1}).waitFor();
   id = await page.locator('code.id').textContent();
-  // The plot's description counts its points; the table behind it has a row for each.
   await page.getByText('Data table').first().click();
-  const counts = new Set();
-  await until('the whole curve', async () => {
-    counts.add(await page.getByRole('region', {name: 'Loss along the path'}).locator('tbody tr').count());
-    return (await page.locator('.head .badge').textContent()) === 'succeeded';
-  }, 180);
-  assert.ok([...counts].filter(n => n > 0 && n < 21).length >= 2,
-    `the curve was seen only at these lengths: ${[...counts]}`);
+  await page.locator('.head .badge', {hasText: 'succeeded'}).waitFor({timeout: 180000});
+  const lengths = (await labels()).map(text => Number(text.match(/loss at (\d+) points/)?.[1]));
+  assert.ok(lengths.filter(n => n > 0 && n < 21).length >= 5,
+    `the curve was seen only at these lengths: ${lengths}`);
+  const phases = new Set((await fields()).map(text => text.split(' ')[0]));
+  assert.ok(phases.has('aligning') && phases.has('evaluating'), [...phases].join());
+  // The table behind it has a row for each point.
+  assert.equal(await page.getByRole('region', {name: 'Loss along the path'}).locator('tbody tr').count(), 21);
   const label = page.getByRole('img', {name: /loss at 21 points.*aligned barrier \d/});
   await label.waitFor();
   const barrier = await daemon.get(`v1/jobs/${id}/barrier`);
   assert.ok((await label.getAttribute('aria-label')).includes(
     barrier.aligned.barrier.mean.toFixed(3)));
   assert.equal(await page.locator('.plot canvas').count(), 1);
+});
+
+test('the chart marks both barriers and has its error bands', async () => {
+  const barrier = await daemon.get(`v1/jobs/${id}/barrier`);
+  for (const curve of ['aligned', 'control']) {
+    const {mean, mean_lambda: lambda} = barrier[curve].barrier;
+    const drawn = await page.locator('.plot canvas').evaluate((canvas, {curve, lambda}) => {
+      const hex = getComputedStyle(document.documentElement).getPropertyValue(`--${curve}`).trim();
+      const [r, g, b] = [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16));
+      const box = canvas.getBoundingClientRect();
+      const over = document.querySelector('.u-over').getBoundingClientRect();
+      const ctx = canvas.getContext('2d');
+      // How many rows of a strip have the curve's colour with at least this opacity, and less.
+      const rows = (x, width, low, high) => {
+        const left = Math.round(over.left - box.left + x * over.width);
+        const strip = ctx.getImageData(left, over.top - box.top, width, over.height).data;
+        const hits = new Set();
+        for (let i = 0; i < strip.length; i += 4) {
+          const near = [r, g, b].every((v, k) => Math.abs(v - strip[i + k]) < 12);
+          if (near && strip[i + 3] >= low && strip[i + 3] <= high) hits.add(Math.floor(i / 4 / width));
+        }
+        return hits.size;
+      };
+      return {mark: rows(lambda, 8, 120, 255), beside: rows(lambda - 0.02, 8, 120, 255),
+        band: rows(lambda - 0.02, 8, 20, 80)};
+    }, {curve, lambda});
+    assert.ok(mean > 1 && drawn.mark > 100 && drawn.beside < 40, `${curve}: ${JSON.stringify(drawn)}`);
+    assert.ok(drawn.band > 3, `${curve} has no band: ${JSON.stringify(drawn)}`);
+  }
 });
 
 test('the job page shows what alignment found', async () => {
@@ -138,10 +171,16 @@ test('the job page shows what alignment found', async () => {
   await page.getByText('Data table').nth(3).click();
   const row = page.getByRole('region', {name: 'Head of B matched'}).getByRole('row', {name: 'layer.0.mha'});
   assert.deepEqual((await row.locator('td').allTextContents()).map(Number), heads);
-  // The canvases hold the matrix: 128 cells a side, not one colour.
-  const colours = await page.locator('.heatmap canvas').first().evaluate(c => new Set(
-    new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size);
-  assert.ok(colours > 20, `${colours} colours`);
+  // The canvases hold the matrices: how red the diagonal is against all of the matrix.
+  const red = await page.locator('.heatmap canvas').evaluateAll(list => list.map(c => {
+    const {data} = c.getContext('2d').getImageData(0, 0, c.width, c.height);
+    const redness = i => data[4 * i] - data[4 * i + 2];
+    let all = 0, diagonal = 0;
+    for (let i = 0; i < c.width * c.height; i++) all += redness(i) / c.width;
+    for (let i = 0; i < c.width; i++) diagonal += redness(i * c.width + i);
+    return (diagonal - all) / c.width;
+  }));
+  assert.ok(red[1] > 20 && red[1] > 3 * Math.abs(red[0]), `before ${red[0]}, after ${red[1]}`);
 });
 
 test('the spec is copied as curl, and that is the same job', async () => {

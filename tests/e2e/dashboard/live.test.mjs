@@ -1,7 +1,7 @@
 // The list changes in place; a link is a view; a daemon that goes away comes back by itself.
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
-import {assertCalm, launch, open} from './browser.mjs';
+import {assertAccessible, assertCalm, launch, open, record} from './browser.mjs';
 import {Daemon, spec, until} from './daemon.mjs';
 
 let daemon, browser, page;
@@ -34,13 +34,10 @@ test('rows are patched in place: selection, focus and scroll survive', async () 
     tr.tabIndex = 0;
     tr.focus({preventScroll: true});
   });
-  const states = new Set();
-  await until('the end of the first', async () => {
-    states.add(await rowOf('first').locator('.state').textContent());
-    return (await rowOf('first').locator('.badge').textContent()) === 'succeeded';
-  }, 180);
-  assert.ok([...states].filter(s => /evaluating · \d+.% · .* left/.test(s)).length >= 3,
-    `its progress was seen as: ${[...states].join('; ')}`);
+  const states = await record(page, `tr[data-key="${first.id}"] .state`);
+  await rowOf('first').locator('.badge', {hasText: 'succeeded'}).waitFor({timeout: 180000});
+  const progress = (await states()).filter(s => /evaluating · \d+.% · .* left/.test(s));
+  assert.ok(progress.length >= 3, `its progress was seen as: ${(await states()).join('; ')}`);
   const barrier = (await daemon.get(`v1/jobs/${first.id}`)).summary.barrier_mean.toFixed(3);
   await rowOf('first').locator('.col-barrier', {hasText: barrier}).waitFor();
   assert.equal(await rowOf('first').locator('.spark path').count(), 2);
@@ -135,6 +132,7 @@ test('a daemon that is gone is said plainly, and the page goes on by itself', as
   await daemon.stop();
   await page.getByText('The daemon does not answer.').waitFor();
   assert.ok(await rowOf('wait 03').isVisible(), 'what was known stays');
+  await assertAccessible(page, 'gone');
   await daemon.restart();
   await page.getByText('The daemon does not answer.').waitFor({state: 'detached'});
   // What happens now is heard again, without a reload.

@@ -2,7 +2,7 @@
 // the pictures of docs/screenshots.
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
-import {assertAccessible, assertCalm, launch, open, picture} from './browser.mjs';
+import {assertAccessible, assertCalm, launch, open, painted, picture} from './browser.mjs';
 import {Daemon, FIXTURES, spec} from './daemon.mjs';
 
 let daemon, browser, best;
@@ -67,8 +67,10 @@ for (const name of ['jobs', 'job', 'compare', 'new', 'data'])
       assert.equal(await page.locator('html').getAttribute('data-theme'), options.dark ? 'dark' : 'light');
       await assertFits(page, name);
       await page.evaluate(() => scrollTo(0, document.body.scrollHeight)); // what loads when it is seen
-      await page.waitForTimeout(400);
+      await page.waitForFunction(() => [...document.querySelectorAll('.card')].every(card =>
+        card.querySelector('.after')));
       await page.evaluate(() => scrollTo(0, 0));
+      await painted(page);
       const pictured = shape === 'light' ? name : `${name}-${shape}`;
       if (PICTURED.has(pictured)) await picture(page, pictured, {fullPage: pictured === 'job'});
       for (const summary of await page.locator('summary:visible', {hasText: 'Data table'}).all())

@@ -1,16 +1,25 @@
-// What the page weighs, how soon it shows while every worker is busy, and a thousand curves.
+// How soon the page shows while every worker is busy, and a thousand curves. The figures are printed;
+// they are held only when $REBASIND_TIMED is set, on a machine that has nothing else to do.
 import assert from 'node:assert/strict';
+import {loadavg} from 'node:os';
 import {after, before, test} from 'node:test';
-import {gzipSync} from 'node:zlib';
-import {assertCalm, launch, open} from './browser.mjs';
+import {assertCalm, launch, open, painted} from './browser.mjs';
 import {Daemon, spec, until} from './daemon.mjs';
 
-const WEIGHT_MOST = 60000;
 const FIRST_VIEW_MOST_MS = 300;
+const DRAWN_MOST_MS = 2000;
+const FRAME_MOST_MS = 34;
 const CURVES = 1000;
+const VISITS = 9;
 
 let daemon, browser;
 const median = list => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+const load = () => `load ${loadavg()[0].toFixed(1)}`;
+
+/* Says a figure, and holds it if figures are held. */
+function hold(ms, most, words) {
+  if (process.env.REBASIND_TIMED) assert.ok(ms < most, `${words}: ${ms} ms`);
+}
 
 before(async () => {
   daemon = await Daemon.start();
@@ -22,30 +31,15 @@ after(async () => {
   await daemon?.remove();
 });
 
-test('all of the page, uPlot included, weighs below 60 kB gzip', async () => {
-  const page = await open(browser, daemon.url);
-  const urls = new Set([daemon.url]);
-  page.on('request', r => r.url().includes('/dashboard/') && urls.add(r.url()));
-  const done = await daemon.submit(spec());
-  await daemon.finished(done.id);
-  for (const hash of ['jobs', `job/${done.id}`, `compare?job=${done.id}`, 'new', 'data']) {
-    await page.goto(`${daemon.url}#/${hash}`);
-    await page.reload();
-    await page.waitForTimeout(800); // the events never end, so there is no idle network to wait for
-  }
-  for (const name of ['standalone.js', 'uplot-license.txt']) // of an export, and uPlot's licence
-    urls.add(`${daemon.url}dashboard/${name}`);
-  let total = 0;
-  for (const url of urls) {
-    const response = await fetch(url);
-    assert.ok(response.ok, url);
-    total += gzipSync(Buffer.from(await response.arrayBuffer()), {level: 9}).length;
-  }
-  console.log(`page: ${urls.size} files, ${total} bytes gzip`);
-  assert.ok([...urls].some(u => u.endsWith('uplot.js')));
-  assert.ok(total < WEIGHT_MOST, `${total} bytes`);
-  await page.context().close();
-});
+/* In the page: when the frame after the first view has been painted, from the start of navigation. */
+function watchView() {
+  const {port1, port2} = new MessageChannel();
+  port1.onmessage = () => (window.viewPaintedAt = performance.now());
+  new PerformanceObserver(list => {
+    if (list.getEntriesByName('first-view').length > 0)
+      requestAnimationFrame(() => port2.postMessage(null));
+  }).observe({type: 'mark'});
+}
 
 test('the first view while all workers are busy', async () => {
   const {workers} = await daemon.get('v1/stats');
@@ -54,23 +48,20 @@ test('the first view while all workers are busy', async () => {
     busy.push(await daemon.submit({...spec({points: 201, blocks: 256, sequences: 2000}), name: `busy ${i}`}));
   const isBusy = async () => (await daemon.get('v1/stats')).workers_busy === workers;
   await until('busy workers', isBusy);
-  const shown = [], painted = [];
-  for (let i = 0; i < 9; i++) {
-    const page = await open(browser, daemon.url);
-    await page.waitForFunction(() => performance.getEntriesByName('first-view').length > 0);
+  const views = [];
+  for (let i = 0; i < VISITS; i++) {
+    const page = await open(browser, daemon.url, {script: watchView});
+    await page.waitForFunction(() => window.viewPaintedAt > 0);
     assert.ok(await page.locator('tbody tr').count() >= workers + 1, 'the rows are there');
-    const t = await page.evaluate(() => ({view: performance.getEntriesByName('first-view')[0].startTime,
-      paint: performance.getEntriesByName('first-contentful-paint')[0]?.startTime}));
-    shown.push(t.view);
-    if (t.paint) painted.push(t.paint);
+    views.push(await page.evaluate(() => window.viewPaintedAt));
     assertCalm(page);
     await page.context().close();
   }
   assert.ok(await isBusy(), 'the workers were busy all along');
-  console.log(`first view, ${workers} of ${workers} workers busy: median ${median(shown).toFixed(0)} ms, ` +
-    `worst ${Math.max(...shown).toFixed(0)} ms, best ${Math.min(...shown).toFixed(0)} ms of 9; ` +
-    `first paint median ${median(painted).toFixed(0)} ms`);
-  assert.ok(median(shown) < FIRST_VIEW_MOST_MS, `median ${median(shown)} ms`);
+  console.log(`first view, ${workers} of ${workers} workers busy: the jobs are on the screen after ` +
+    `${median(views).toFixed(0)} ms (median of ${VISITS}; ${Math.min(...views).toFixed(0)} to ` +
+    `${Math.max(...views).toFixed(0)} ms; ${load()})`);
+  hold(median(views), FIRST_VIEW_MOST_MS, 'first view');
   for (const job of busy) await daemon.post(`v1/jobs/${job.id}/cancel`);
 });
 
@@ -95,8 +86,8 @@ test('a thousand curves stay smooth', async () => {
   const began = Date.now();
   await page.goto(`${daemon.url}#/compare?label=set:x&group=label:seed`);
   await page.getByRole('img', {name: /of 1000 curves in 5 groups/}).waitFor();
+  await painted(page);
   const drawn = Date.now() - began;
-  await page.waitForTimeout(500);
   const box = await page.locator('.u-over').boundingBox();
   await page.evaluate(() => {
     window.frames_ = [];
@@ -114,10 +105,17 @@ test('a thousand curves stay smooth', async () => {
     names.add(await page.locator('.readout').textContent());
   }
   const frames = (await page.evaluate(() => window.frames_)).slice(2);
-  console.log(`${CURVES} curves: shown after ${drawn} ms; under the pointer a frame takes ` +
-    `${median(frames).toFixed(1)} ms (median of ${frames.length}), worst ${Math.max(...frames).toFixed(0)} ms`);
+  const hidden = await page.evaluate(() => new Promise(done => {
+    const from = performance.now();
+    document.querySelector('.legend-item').click();
+    requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - from)));
+  }));
+  await page.getByRole('img', {name: /of 800 curves in 4 groups/}).waitFor();
+  console.log(`${CURVES} curves: on the screen after ${drawn} ms; under the pointer a frame takes ` +
+    `${median(frames).toFixed(1)} ms (median of ${frames.length}, worst ${Math.max(...frames).toFixed(0)} ms); ` +
+    `a group is gone after ${hidden.toFixed(0)} ms; ${load()}`);
   assert.ok(names.size > 10, 'curves light up under the pointer');
-  assert.ok(median(frames) < 34, `${median(frames)} ms a frame`);
-  assert.ok(drawn < 10000, `${drawn} ms`);
+  hold(median(frames), FRAME_MOST_MS, 'a frame');
+  hold(drawn, DRAWN_MOST_MS, 'a thousand curves');
   assertCalm(page);
 });

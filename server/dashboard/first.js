@@ -1,5 +1,7 @@
-// Light, dark, or what the system says. A plain script in the head: it runs before the first paint.
+// What must not wait for the modules: a plain script in the head that runs before the first paint.
 'use strict';
+
+// Light, dark, or what the system says.
 {
   const root = document.documentElement;
   const key = 'rebasind.theme';
@@ -32,4 +34,14 @@
     },
   };
   apply();
+}
+
+// The list of jobs is asked for while the modules are still on their way; api.js takes the answer.
+if (/^(#\/?(jobs)?)?$/.test(location.hash)) {
+  const url = new URL('../v1/jobs?sort=-created_at&limit=100', document.currentScript.src).href;
+  const token = sessionStorage.getItem('rebasind.token');
+  const answer = fetch(url, {cache: 'no-cache', headers: {Accept: 'application/json',
+    ...(token === null ? {} : {Authorization: `Bearer ${token}`})}});
+  answer.catch(() => {}); // said when it is taken
+  window.rebasindFirst = {url, answer};
 }
