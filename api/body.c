@@ -1,6 +1,8 @@
 /* Bytes to JSON, under limits that hold before the parser is let at them. */
 #include "api/decode.h"
 
+#include "core/json.h"
+
 /* Line and column of a byte, as jansson counts them: from 1, columns in characters. */
 static void locate(const char *text, size_t at, int *ret_line, int *ret_column)
 {
@@ -58,9 +60,10 @@ enum rb_status rb_body_parse(const char *text, size_t bytes, size_t max_bytes, j
                             line, column, RB_BODY_MAX_DEPTH);
     }
     json_error_t why;
-    json_t *json = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    /* Where jansson runs out of memory it often says nothing at all, not even a line. */
-    if (json == NULL && (why.line < 0 || json_error_code(&why) == json_error_out_of_memory))
+    bool no_memory;
+    json_t *json =
+        rb_json_load(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why, &no_memory);
+    if (no_memory)
         return rb_error_set(err, RB_ENOMEM, "not enough memory to read the body");
     if (json == NULL)
         return rb_error_set(err, RB_EJSON, "line %d, column %d: %s", why.line,

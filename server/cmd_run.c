@@ -6,6 +6,7 @@
 #include "server/commands.h"
 
 #include "api/barrier.h"
+#include "core/json.h"
 #include "server/base/clock.h"
 #include "server/base/config.h"
 #include "server/base/fsutil.h"
@@ -466,7 +467,7 @@ int rb_cmd_run(int argc, char *const argv[])
     struct rb_error err = {.status = RB_OK};
     int exit_status;
     r.data_fd = -1;
-    json_object_seed(0); /* before there are threads */
+    rb_json_prepare();
     rb_log_init(RB_LOG_TEXT, RB_LOG_ERROR, STDERR_FILENO);
     rb_signals_set();
     (void)uv_loop_init(&r.loop);

@@ -10,6 +10,7 @@
 #include "server/notify.h"
 #include "server/signals.h"
 
+#include "core/json.h"
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
@@ -22,7 +23,6 @@
 #include "server/work/work.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,11 +248,16 @@ static void start_handles(struct daemon *d)
 /* ---- serve ---- */
 
 /* Before anything was served: what work has begun by itself ends first. */
-static void end_work(struct daemon *d)
+static void drain_work(struct daemon *d)
 {
     rb_work_drain(&d->work, on_drained, d);
     while (!d->drained)
         (void)uv_run(&d->loop, UV_RUN_ONCE);
+}
+
+static void end_work(struct daemon *d)
+{
+    drain_work(d);
     rb_work_deinit(&d->work);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
 }
@@ -303,6 +308,7 @@ static enum rb_status serve(struct daemon *d, struct rb_error *err)
         rb_notify("READY=1");
     } else {
         close_http(d);
+        drain_work(d);
         close_rest(d);
     }
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
@@ -325,7 +331,7 @@ int rb_cmd_serve(int argc, char *const argv[])
 {
     static struct daemon d; /* the loop's handles live in it */
     struct rb_error err;
-    json_object_seed(0); /* before there are threads */
+    rb_json_prepare();
     if (rb_ids_init(&err) != RB_OK ||
         rb_settings_load(argc, argv, NULL, NULL, &d.settings, &err) != RB_OK) {
         fprintf(stderr, "rebasind: %s\n", err.detail);

@@ -1,7 +1,8 @@
 /* alignment.safetensors: what an alignment is on disk. */
 #include "core/align/alignment.h"
 
-#include <jansson.h>
+#include "core/json.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -383,7 +384,13 @@ static enum rb_status load(const struct rb_safetensors *st, struct rb_alignment 
                            struct rb_error *err)
 {
     const char *text = rb_safetensors_metadata(st, METADATA_KEY);
-    json_t *root = text != NULL ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_error_t why;
+    bool no_memory = false;
+    json_t *root = text != NULL
+                       ? rb_json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &why, &no_memory)
+                       : NULL;
+    if (no_memory)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory", st->path);
     const json_t *groups = json_object_get(root, "groups");
     bool ok = json_is_array(groups);
     for (size_t i = 0; i < MEMBERS && ok; i++)

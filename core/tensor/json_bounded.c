@@ -1,4 +1,5 @@
 #include "core/tensor/json_bounded.h"
+#include "core/json.h"
 #include "core/tensor/file.h"
 
 #include <stdlib.h>
@@ -63,7 +64,10 @@ static enum rb_status parse(const char *text, size_t n, const char *label,
         return rb_error_set(err, status, "%s: holds over %zu values, at most %zu are allowed",
                             label, span.values, limits.values);
     json_error_t why;
-    json_t *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
+    bool no_memory;
+    json_t *json = rb_json_load(text, n, JSON_REJECT_DUPLICATES, &why, &no_memory);
+    if (no_memory)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory to read it", label);
     if (json == NULL)
         return rb_error_set(err, status, "%s: line %d: %s", label, why.line, why.text);
     *ret = json;

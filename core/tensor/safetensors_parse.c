@@ -5,6 +5,7 @@
  * first (json_bounded.h) and then jansson, which knows JSON, reads that one entry and frees it
  * again. So memory stays in proportion to the number of tensors, not to what a hostile text can
  * make a parser allocate. Names are compared once all are there: sorted, twins are neighbours. */
+#include "core/json.h"
 #include "core/tensor/json_bounded.h"
 #include "core/tensor/safetensors.h"
 #include "core/tensor/safetensors_format.h"
@@ -234,7 +235,10 @@ static enum rb_status read_key(struct parser *p, json_t **ret)
         return BAD(p, "name of %zu bytes at byte %zu, at most %d are allowed", span - 2, p->at,
                    RB_ST_MAX_NAME);
     json_error_t why;
-    json_t *key = json_loadb(p->text + p->at, span, JSON_DECODE_ANY, &why);
+    bool starved;
+    json_t *key = rb_json_load(p->text + p->at, span, JSON_DECODE_ANY, &why, &starved);
+    if (starved)
+        return no_memory(p);
     if (key == NULL)
         return BAD(p, "name at byte %zu: %s", p->at, why.text);
     p->at += span;
@@ -260,7 +264,11 @@ static enum rb_status read_value(struct parser *p, const char *name, json_t **re
                           "its entry is too large: %zu bytes, %zu values; at most %zu and %d",
                           span.bytes, span.values, max_bytes, MAX_METADATA);
     json_error_t why;
-    json_t *value = json_loadb(p->text + p->at, span.bytes, JSON_REJECT_DUPLICATES, &why);
+    bool starved;
+    json_t *value =
+        rb_json_load(p->text + p->at, span.bytes, JSON_REJECT_DUPLICATES, &why, &starved);
+    if (starved)
+        return no_memory(p);
     if (value == NULL)
         return BAD_TENSOR(p, name, "%s", why.text);
     p->at += span.bytes;

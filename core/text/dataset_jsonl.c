@@ -1,6 +1,7 @@
 /* JSON lines: each line an object; the fields are looked up, other members ignored. */
 #include "core/text/dataset_reader.h"
 
+#include "core/json.h"
 #include "core/text/unicode.h"
 
 #include <math.h>
@@ -67,9 +68,11 @@ static enum rb_status load(struct rb_dataset_reader *r, const char *line, size_t
     json_decref(r->object);
     /* Integers as reals: an id of 20 digits in a member that nobody reads is no error. */
     json_error_t where;
-    r->object = json_loadb(
-        line, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &where);
-    if (r->object == NULL && json_error_code(&where) == json_error_out_of_memory)
+    bool no_memory;
+    r->object =
+        rb_json_load(line, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL,
+                     &where, &no_memory);
+    if (no_memory)
         return rb_dataset_no_memory(r, err);
     if (r->object == NULL)
         return rb_dataset_error(r, err, "", "not valid JSON at column %d: %s", where.column,

@@ -1,9 +1,10 @@
 /* A tokenizer from a checkpoint's folder: vocab.txt and tokenizer_config.json. */
 #include "core/text/tokenizer.h"
 
+#include "core/json.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,12 +138,13 @@ static enum rb_status parse_config(const char *path, const char *text, size_t by
 {
     /* As reals: transformers writes model_max_length = 10^30 for "none", beyond any integer. */
     json_error_t where;
-    json_t *config =
-        json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &where);
+    bool no_memory;
+    json_t *config = rb_json_load(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
+                                  &where, &no_memory);
+    if (no_memory)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory to read it", path);
     if (config == NULL)
-        return rb_error_set(
-            err, json_error_code(&where) == json_error_out_of_memory ? RB_ENOMEM : RB_EVOCAB,
-            "%s: line %d: %s", path, where.line, where.text);
+        return rb_error_set(err, RB_EVOCAB, "%s: line %d: %s", path, where.line, where.text);
     if (!json_is_object(config)) {
         json_decref(config);
         return rb_error_set(err, RB_EVOCAB, "%s: not a JSON object", path);
