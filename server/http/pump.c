@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+enum { ACCEPTS_AT_ONCE = 64 };
 
 struct rb_pump {
     struct MHD_Daemon *daemon;
@@ -17,9 +20,37 @@ struct rb_pump {
     int handles_open;
     bool running; /* inside MHD_run: a wake now is kept for afterwards */
     bool woken;
+    int listen_fd; /* libmicrohttpd's; -1 once nothing more is accepted */
+    bool starved;  /* in this run an accept failed for want of descriptors or memory */
+    bool besides;  /* one has failed ever: the pump accepts too */
+    bool told;     /* the log knows, and nothing was accepted since */
 };
 
 static void on_timer(uv_timer_t *timer);
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static unsigned connections(const struct rb_pump *pump)
+{
+    return MHD_get_daemon_info(pump->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+}
+
+/* After a failed accept libmicrohttpd accepts nothing until one of its connections goes, which may
+ * take as long as an event stream; from then on the pump does it besides. */
+static void accept_besides(struct rb_pump *pump)
+{
+    for (int i = 0; i < ACCEPTS_AT_ONCE && pump->listen_fd >= 0 &&
+                    connections(pump) < pump->options.connection_limit;
+         i++) {
+        struct sockaddr_storage address;
+        socklen_t length = sizeof address;
+        int fd = accept4(pump->listen_fd, (struct sockaddr *)&address, &length,
+                         SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+            return;
+        pump->told = false;
+        (void)MHD_add_connection(pump->daemon, fd, (struct sockaddr *)&address, length);
+    }
+}
 
 static void run(struct rb_pump *pump)
 {
@@ -28,6 +59,7 @@ static void run(struct rb_pump *pump)
     assert(!pump->running);
     MHD_UNSIGNED_LONG_LONG timeout = RB_PUMP_TICK_MS;
     bool more = true;
+    pump->starved = false;
     for (int i = 0; more && i < RB_PUMP_RUNS_IN_A_ROW; i++) {
         pump->woken = false;
         pump->running = true;
@@ -37,17 +69,26 @@ static void run(struct rb_pump *pump)
             timeout = RB_PUMP_TICK_MS;
         more = pump->woken || timeout == 0;
     }
-    if (more) {
+    if (pump->besides)
+        accept_besides(pump);
+    /* Without a connection it would try again at once, for as long as descriptors are short. */
+    bool pause = pump->starved && connections(pump) == 0;
+    if (more && !pause) {
         rb_pump_wake(pump);
         return;
     }
+    if (pause)
+        (void)uv_poll_stop(&pump->poll);
     uv_idle_stop(&pump->again);
     uv_timer_start(&pump->timer, on_timer, timeout, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-    run(timer->data);
+    struct rb_pump *pump = timer->data;
+    if (!uv_is_active((uv_handle_t *)&pump->poll))
+        (void)uv_poll_start(&pump->poll, UV_READABLE, on_poll);
+    run(pump);
 }
 
 static void on_again(uv_idle_t *idle)
@@ -81,10 +122,25 @@ void rb_pump_resume(struct rb_pump *pump, struct MHD_Connection *connection)
     rb_pump_wake(pump);
 }
 
+/* The only way to learn that an accept has failed is what libmicrohttpd says of it. */
+static bool tells_of_shortage(struct rb_pump *pump, const char *format)
+{
+    static const char words[] = "Hit process or system resource limit";
+    if (strncmp(format, words, sizeof words - 1) != 0)
+        return false;
+    pump->starved = pump->besides = true;
+    return true;
+}
+
 static void on_log(void *data, const char *format, va_list args)
 {
     struct rb_pump *pump = data;
     char line[512];
+    if (tells_of_shortage(pump, format)) {
+        if (pump->told)
+            return;
+        pump->told = true;
+    }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the format is libmicrohttpd's own */
     int n = vsnprintf(line, sizeof line, format, args);
@@ -147,6 +203,7 @@ enum rb_status rb_pump_open(const struct rb_pump_options *options, struct rb_pum
         return rb_error_set(err, RB_ENOMEM, "no memory for the HTTP server");
     }
     pump->options = *options;
+    pump->listen_fd = options->listen_fd;
     errno = 0;
     pump->daemon = start_daemon(pump);
     if (pump->daemon == NULL) {
@@ -165,6 +222,7 @@ enum rb_status rb_pump_open(const struct rb_pump_options *options, struct rb_pum
 void rb_pump_quiesce(struct rb_pump *pump)
 {
     MHD_socket listener = MHD_quiesce_daemon(pump->daemon);
+    pump->listen_fd = -1;
     if (listener != MHD_INVALID_SOCKET)
         (void)close(listener);
     rb_pump_wake(pump);

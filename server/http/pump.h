@@ -1,7 +1,7 @@
 /* server/http/pump.h: libmicrohttpd, driven by the daemon's one uv loop.
  *
  * DESIGN. libmicrohttpd runs without a thread of its own: it keeps all its sockets in one epoll
- * set, and the loop polls that set's descriptor. Four things do not follow from that by themselves
+ * set, and the loop polls that set's descriptor. Five things do not follow from that by themselves
  * (each was measured against 0.9.75):
  *  - its sockets are edge-triggered inside the set, so one MHD_run may leave work that no
  *    descriptor will announce: the pump runs it again while MHD_get_timeout says 0, and otherwise
@@ -9,6 +9,9 @@
  *  - resuming a suspended connection announces nothing either: rb_pump_resume wakes the pump;
  *  - the runs in a row are bounded, so that a flood of requests cannot starve the loop's other
  *    work; what is left over comes after one turn of the loop;
+ *  - after an accept that failed for want of descriptors it accepts nothing until one of its
+ *    connections goes, and without any it tries again without a pause: from then on the pump accepts
+ *    besides, and looks only once a tick while there are neither descriptors nor connections;
  *  - stopping with suspended connections aborts the process: whoever suspends must have resumed
  *    all before rb_pump_close (server/http/http.c does).
  *

@@ -241,14 +241,39 @@ def test_out_of_file_descriptors():
         spent = cpu_seconds(d) - spent
         print(f"      {spent:.2f} s of a core in 2 s without descriptors")
         equal(d.get("/livez", connection=c).status, 200)
+        # The connection that stands is a stream: it does not end to make room for others.
+        c.request("GET", "/v1/events", headers={"Accept": "text/event-stream"})
         resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, before)
+        begun = time.monotonic()
         for s in waiting:
             s.settimeout(20)
             true(s.recv(64).startswith(b"HTTP/1.1 200"), "served after all")
             s.close()
+        seconds = time.monotonic() - begun
+        print(f"      served {seconds:.2f} s after there were descriptors again")
+        true(seconds < 3, seconds)
+        c.close()
         if job is not None:
             equal(d.wait_finished(job)["status"], "succeeded")
         equal(d.wait_finished(submit(d, SMALL_JOB))["status"], "succeeded")
+
+
+def test_out_of_file_descriptors_without_a_connection():
+    """Nobody is connected and nobody can: no core is spent on trying, no log is filled."""
+    with Daemon() as d:
+        used = len(os.listdir(f"/proc/{d.process.pid}/fd"))
+        before = limited(d, resource.RLIMIT_NOFILE, used)
+        with socket.create_connection(("127.0.0.1", d.port)) as s:
+            s.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            spent, logged = cpu_seconds(d), len(d.log())
+            time.sleep(2)
+            spent, logged = cpu_seconds(d) - spent, len(d.log()) - logged
+            true(spent < 0.5 and logged < 4000, (spent, logged))
+            resource.prlimit(d.process.pid, resource.RLIMIT_NOFILE, before)
+            s.settimeout(20)
+            begun = time.monotonic()
+            true(s.recv(64).startswith(b"HTTP/1.1 200"), "served after all")
+            true(time.monotonic() - begun < 3, "soon")
 
 
 def cpu_seconds(d):
