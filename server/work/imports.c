@@ -19,21 +19,20 @@ static const char *below(const char *real, const char *root)
     return real[n] == '\0' || real[n + 1] == '\0' ? "." : real + n + 1;
 }
 
-/* A root that cannot be looked at has nothing below it; not so if only descriptors are short. */
-static enum rb_status lies_below(const char *root, const char *real, bool *ret,
+/* Opens real, a path without links, if it is below root: *ret_fd is -1 where it is not. A root that
+ * cannot be looked at has nothing below it; not so if only descriptors are short. */
+static enum rb_status open_below(const char *root, const char *real, int flags, int *ret_fd,
                                  struct rb_error *err)
 {
     char *real_root = realpath(root, NULL);
     const char *rest = real_root != NULL ? below(real, real_root) : NULL;
-    int root_fd = -1, fd = -1;
+    int root_fd = -1;
     enum rb_status status = RB_ENOTFOUND;
+    *ret_fd = -1;
     if (rest != NULL)
         status = rb_root_open(real_root, false, &root_fd, err);
     if (status == RB_OK)
-        status = rb_open_beneath(root_fd, rest, O_PATH, 0, &fd, err);
-    *ret = status == RB_OK;
-    if (fd >= 0)
-        close(fd);
+        status = rb_open_beneath(root_fd, rest, flags, 0, ret_fd, err);
     if (root_fd >= 0)
         close(root_fd);
     free(real_root);
@@ -54,29 +53,69 @@ static enum rb_status refuse(const struct rb_strings *roots, const char *path, s
     return rb_error_at(err, RB_EINPUT, "/path", "%s: not below an import root (%s)", path, list);
 }
 
+/* Why path has no real path. Whether something exists outside the roots is nobody's business. */
+static enum rb_status unresolved(const struct rb_strings *roots, const char *path,
+                                 struct rb_error *err)
+{
+    enum rb_status status = rb_error_errno(err, errno, path);
+    if (roots == NULL || path[0] != '/')
+        return status;
+    for (size_t i = 0; i < roots->count; i++) {
+        char *real_root = realpath(roots->items[i], NULL);
+        bool known = below(path, roots->items[i]) != NULL ||
+                     (real_root != NULL && below(path, real_root) != NULL);
+        free(real_root);
+        if (known)
+            return status;
+    }
+    return refuse(roots, path, err);
+}
+
+const struct rb_strings *rb_import_roots_for(const struct rb_strings *roots, const char *data_dir,
+                                             const char *path)
+{
+    return below(path, data_dir) != NULL ? NULL : roots;
+}
+
+static enum rb_status resolve(const struct rb_strings *roots, const char *path, int flags,
+                              char **ret, int *ret_fd, struct rb_error *err)
+{
+    char *real = realpath(path, NULL);
+    int fd = -1;
+    enum rb_status status = RB_OK;
+    if (real == NULL)
+        return unresolved(roots, path, err);
+    if (roots == NULL && (fd = open(real, flags | O_CLOEXEC)) < 0)
+        status = rb_error_errno(err, errno, path);
+    for (size_t i = 0; roots != NULL && fd < 0 && status == RB_OK && i < roots->count; i++)
+        status = open_below(roots->items[i], real, flags, &fd, err);
+    if (status == RB_OK && fd < 0)
+        status = refuse(roots, path, err);
+    if (status != RB_OK) {
+        free(real);
+        return status;
+    }
+    *ret = real;
+    *ret_fd = fd;
+    return RB_OK;
+}
+
 enum rb_status rb_import_resolve(const struct rb_strings *roots, const char *path, char **ret,
                                  struct rb_error *err)
 {
-    char *real = realpath(path, NULL);
-    if (real == NULL) {
-        enum rb_status status = rb_error_errno(err, errno, path);
-        /* Whether something exists outside the roots is nobody's business. */
-        if (roots != NULL && path[0] == '/') {
-            for (size_t i = 0; i < roots->count; i++)
-                if (below(path, roots->items[i]) != NULL)
-                    return status;
-            return refuse(roots, path, err);
-        }
-        return status;
-    }
-    bool found = roots == NULL;
-    enum rb_status status = RB_OK;
-    for (size_t i = 0; !found && status == RB_OK && i < roots->count; i++)
-        status = lies_below(roots->items[i], real, &found, err);
-    if (found) {
-        *ret = real;
-        return RB_OK;
-    }
-    free(real);
-    return status != RB_OK ? status : refuse(roots, path, err);
+    int fd;
+    enum rb_status status = resolve(roots, path, O_PATH, ret, &fd, err);
+    if (status == RB_OK)
+        close(fd);
+    return status;
+}
+
+enum rb_status rb_import_open(const struct rb_strings *roots, const char *path, int *ret_fd,
+                              struct rb_error *err)
+{
+    char *real;
+    enum rb_status status = resolve(roots, path, O_RDONLY | O_NONBLOCK, &real, ret_fd, err);
+    if (status == RB_OK)
+        free(real);
+    return status;
 }

@@ -5,11 +5,18 @@
 #include "core/status.h"
 #include "server/base/config.h"
 
+/* The roots that hold for a model's or dataset's path: NULL, so any, in the data folder itself. */
+const struct rb_strings *rb_import_roots_for(const struct rb_strings *roots, const char *data_dir,
+                                             const char *path);
 /* The real path of `path`, links resolved: new, free(). roots NULL: any path. RB_EINPUT at "/path"
  * unless it lies below one of the roots, told by openat2(RESOLVE_BENEATH) on the real root, so a
  * link changed in the middle of this cannot lead out; RB_ENOTFOUND, RB_EIO, RB_EFILES, RB_ENOMEM.
  * Any thread; blocks. */
 enum rb_status rb_import_resolve(const struct rb_strings *roots, const char *path, char **ret,
                                  struct rb_error *err) RB_MUST_CHECK;
+/* The same, opened to be read: what *ret_fd stands for lies below, whatever becomes of the path.
+ * The caller owns it: close(). */
+enum rb_status rb_import_open(const struct rb_strings *roots, const char *path, int *ret_fd,
+                              struct rb_error *err) RB_MUST_CHECK;
 
 #endif

@@ -223,7 +223,8 @@ static enum rb_status read_dataset(struct rb_inspection *i, struct rb_dataset_su
 }
 
 /* Under a name of its own, so that the row and the file it names change together: a crash in
- * between leaves a file that no row names. */
+ * between leaves a file that no row names. Synced before it is renamed: the same text may be stored
+ * there already, and a disk that keeps names before data would lose it. */
 static enum rb_status store_dataset(struct rb_inspection *i, struct rb_error *err)
 {
     char folder[80];
@@ -234,6 +235,9 @@ static enum rb_status store_dataset(struct rb_inspection *i, struct rb_error *er
     if (status != RB_OK)
         return status;
     const char *below = i->path + strlen(i->w->options.data_dir) + 1;
+    status = rb_sync_beneath(data_fd, below, err);
+    if (status != RB_OK)
+        return status;
     if (renameat(data_fd, below, data_fd, i->stored) != 0)
         return rb_error_errno(err, errno, i->stored);
     return rb_sync_beneath(data_fd, i->stored, err);

@@ -77,14 +77,12 @@ static void scan(struct rb_async *a)
 {
     struct load *l = a->data;
     const struct rb_work_options *o = &l->run->work->options;
-    size_t own = strlen(o->data_dir);
     for (int i = 0; i < INPUTS && l->status == RB_OK; i++) {
         const char *path = path_of(&l->run->places, i);
         char *real = NULL;
         if (path == NULL)
             continue;
-        bool imported = strncmp(path, o->data_dir, own) != 0 || path[own] != '/';
-        const struct rb_strings *roots = imported ? o->import_roots : NULL;
+        const struct rb_strings *roots = rb_import_roots_for(o->import_roots, o->data_dir, path);
         l->status = rb_import_resolve(roots, path, &real, &l->error);
         free(real);
         if (l->status == RB_OK)

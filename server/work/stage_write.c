@@ -6,6 +6,7 @@
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
 #include "server/store/results.h"
+#include "server/work/imports.h"
 #include "server/work/run_state.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { FILES_MAX = 8, COPIED_BYTES_MAX = 64 * 1024 * 1024 };
 
@@ -108,30 +110,46 @@ static enum rb_status make_index(struct write *s, struct small_file *f, struct r
     return rb_json_finish(&w, &f->bytes, &f->count, err);
 }
 
-/* Pool: a file of model A, absent unless it is there. */
+static enum rb_status read_whole(int fd, const char *path, struct small_file *f,
+                                 struct rb_error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return rb_error_errno(err, errno, path);
+    if (!S_ISREG(st.st_mode) || st.st_size > COPIED_BYTES_MAX)
+        return rb_error_set(err, RB_EIO, "%s: expected a file of at most %d bytes", path,
+                            COPIED_BYTES_MAX);
+    f->bytes = malloc((size_t)st.st_size + 1);
+    if (f->bytes == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to copy %s", f->name);
+    f->count = (size_t)st.st_size;
+    ssize_t n = pread(fd, f->bytes, f->count, 0);
+    if (n < 0)
+        return rb_error_errno(err, errno, path);
+    if ((size_t)n < f->count)
+        return rb_error_set(err, RB_EIO, "%s: was cut short while it was copied", path);
+    return RB_OK;
+}
+
+/* Pool: a file of model A, absent unless it is there. The folder may have changed since the model
+ * was registered, so links in it are held against the roots once more. */
 static enum rb_status read_companion(const struct write *s, struct small_file *f,
                                      struct rb_error *err)
 {
+    const struct rb_work_options *o = &s->run->work->options;
+    const char *folder = s->run->places.path[0];
     char *path = NULL;
-    struct stat st;
-    if (asprintf(&path, "%s/%s", s->run->places.path[0], f->name) < 0)
+    int fd = -1;
+    if (asprintf(&path, "%s/%s", folder, f->name) < 0)
         return rb_error_set(err, RB_ENOMEM, "no memory to copy %s", f->name);
-    enum rb_status status = RB_OK;
-    FILE *in = fopen(path, "re");
-    if (in == NULL) {
-        if (errno != ENOENT || !f->optional)
-            status = rb_error_errno(err, errno, path);
-    } else if (fstat(fileno(in), &st) != 0 || st.st_size > COPIED_BYTES_MAX) {
-        status = rb_error_set(err, RB_EIO, "%s: cannot be copied", path);
-    } else {
-        f->bytes = malloc((size_t)st.st_size + 1);
-        if (f->bytes == NULL)
-            status = rb_error_set(err, RB_ENOMEM, "no memory to copy %s", f->name);
-        else
-            f->count = fread(f->bytes, 1, (size_t)st.st_size, in);
-    }
-    if (in != NULL)
-        fclose(in);
+    enum rb_status status =
+        rb_import_open(rb_import_roots_for(o->import_roots, o->data_dir, folder), path, &fd, err);
+    if (status == RB_OK)
+        status = read_whole(fd, path, f, err);
+    else if (status == RB_ENOTFOUND && f->optional)
+        status = RB_OK;
+    if (fd >= 0)
+        close(fd);
     free(path);
     return status;
 }
