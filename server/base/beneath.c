@@ -8,6 +8,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* A new folder outlives a power loss once the one that it lies in is synced. */
+static enum rb_status sync_parent(char *path, struct rb_error *err)
+{
+    char *slash = strrchr(path, '/');
+    const char *parent = slash == NULL ? "." : slash == path ? "/" : path;
+    if (slash != NULL && slash != path)
+        *slash = '\0';
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum rb_status status =
+        fd >= 0 ? rb_fd_sync(fd, parent, err) : rb_error_errno(err, errno, parent);
+    if (fd >= 0)
+        (void)close(fd);
+    return status;
+}
+
 /* mkdir -p; from the working directory, so ".." is fine: the operator chose the path. */
 static enum rb_status make_path(const char *path, struct rb_error *err)
 {
@@ -19,8 +34,13 @@ static enum rb_status make_path(const char *path, struct rb_error *err)
         end += strcspn(end, "/");
         memcpy(partial, path, (size_t)(end - path));
         partial[end - path] = '\0';
-        if (mkdir(partial, 0700) != 0 && errno != EEXIST)
-            return rb_error_errno(err, errno, partial);
+        enum rb_status status = RB_OK;
+        if (mkdir(partial, 0700) == 0)
+            status = sync_parent(partial, err);
+        else if (errno != EEXIST)
+            status = rb_error_errno(err, errno, partial);
+        if (status != RB_OK)
+            return status;
     }
     return RB_OK;
 }

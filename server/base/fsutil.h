@@ -21,7 +21,8 @@
 /* ---- below a root ---- */
 
 /* Opens the folder path (absolute or from the working directory) for use as a root; follows links.
- * The caller owns *ret_fd: close(). With `make`, makes it and its parents, mode 0700. */
+ * The caller owns *ret_fd: close(). With `make`, makes it and its parents, mode 0700;
+ * new ones are durable on return. */
 enum rb_status rb_root_open(const char *path, bool make, int *ret_fd,
                             struct rb_error *err) RB_MUST_CHECK;
 /* open(2) of `path` below root_fd; flags as open's (O_CLOEXEC is added). RB_EINPUT if the path is
