@@ -64,12 +64,13 @@ def mib(n):
 class Container:
     """The image under runc as Docker would run it with --read-only --cap-drop=ALL
     --security-opt=no-new-privileges -v DATA:/data -v FIXTURES:/models:ro, but on the machine's own
-    loopback, so that the proxies reach it without a bridge."""
+    loopback, so that the proxies reach it without a bridge. With as_is it has a network of its own
+    instead, and no variables but the image's own."""
 
-    def __init__(self, env=None, data=None, mounts=(), args=None, token=True):
+    def __init__(self, env=None, data=None, mounts=(), args=None, token=True, as_is=False):
         bundle = image()
+        self.as_is = as_is
         self.folder = tempfile.mkdtemp(prefix="rebasind-deploy-")
-        self.own_data = data is None
         self.data = data or os.path.join(self.folder, "data")
         os.makedirs(self.data, exist_ok=True)
         os.chown(self.data, UID, UID)
@@ -81,12 +82,12 @@ class Container:
         os.chmod(f.name, 0o400)
         os.chown(f.name, UID, UID)
         self.port = free_port()
-        self.env = {
+        self.env = {} if as_is else {
             "REBASIND_LISTEN": f"127.0.0.1:{self.port}",
             "REBASIND_IMPORT_ROOT": "/models",
             "REBASIND_SANDBOX": "require",
         }
-        if token:
+        if token and not as_is:
             self.env["REBASIND_TOKEN_FILE"] = "/run/secrets/token"
         self.env.update(env or {})
         self.name = os.path.basename(self.folder)
@@ -98,6 +99,7 @@ class Container:
             (self.secrets, "/run/secrets", "ro"), *mounts])
 
     def _write_bundle(self, bundle, args, mounts):
+        mounts = {target: (source, target, mode) for source, target, mode in mounts}.values()
         with open(os.path.join(bundle, "config.json")) as f:
             config = json.load(f)
         process = config["process"]
@@ -117,8 +119,8 @@ class Container:
             config["mounts"].append({"destination": target, "type": "bind", "source": source,
                                      "options": ["rbind", "nosuid", "nodev", "noexec", mode]})
         linux = config["linux"]
-        linux["namespaces"] = [n for n in linux["namespaces"]
-                               if n["type"] not in ("network", "user")]
+        shared = ("user",) if self.as_is else ("user", "network")
+        linux["namespaces"] = [n for n in linux["namespaces"] if n["type"] not in shared]
         linux.pop("uidMappings", None)
         linux.pop("gidMappings", None)
         linux["cgroupsPath"] = f"/rebasind-test/{self.name}"
@@ -129,7 +131,7 @@ class Container:
         with open(os.path.join(self.folder, "config.json"), "w") as f:
             json.dump(config, f, indent=1)
 
-    def runc(self, *words, **more):
+    def runc(self, *words):
         return ["runc", "--root", os.path.join(WORK, "runc"), *words]
 
     def start(self, ready=True):
@@ -149,12 +151,23 @@ class Container:
     def _is_ready(self):
         if self.process.poll() is not None:
             raise AssertionError(f"container ended with {self.process.returncode}:\n{self.log()}")
+        if self.as_is:
+            return self.execute("/usr/bin/rebasind", "health")[0] == 0
         with contextlib.suppress(OSError):
             return self.get("/readyz").status == 200
 
+    def output(self):
+        """Runs it to its end, as `docker run --rm` does; what it writes to standard output."""
+        r = subprocess.run(self.runc("run", "--bundle", self.folder, self.name), text=True,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=60)
+        equal(r.returncode, 0, r.stderr)
+        return r.stdout
+
     def log(self):
-        with open(self.log_path, errors="replace") as f:
+        with contextlib.suppress(FileNotFoundError), open(self.log_path, errors="replace") as f:
             return f.read()
+        return ""
 
     def log_rows(self):
         rows = []
@@ -197,7 +210,11 @@ class Container:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
-        return self.start() if self.process is None else self
+        try:
+            return self.start()
+        except BaseException:
+            self.close(failed=True)
+            raise
 
     def __exit__(self, kind, value, trace):
         self.close(failed=kind is not None)
@@ -301,7 +318,9 @@ class Proxy:
         return text
 
     def check(self):
-        subprocess.run(self.check_command(), check=True, env=self.env, stdout=subprocess.DEVNULL)
+        r = subprocess.run(self.check_command(), env=self.env, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True)
+        equal(r.returncode, 0, r.stdout)
 
     def __enter__(self):
         with open(self.log_path, "wb") as log:

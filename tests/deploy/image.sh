@@ -9,10 +9,12 @@
 #   WORK/bundle        config.json and rootfs, for runc
 #   WORK/image.json    the image's configuration as Docker would read it; WORK/size its bytes
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-work=$(realpath -m "${1:-build/deploy-test}")
+root=$(realpath "$(dirname "$0")/../..")
+work=$(realpath -m "${1:-$root/build/deploy-test}")
 mkdir -p "$work"
-say() { printf 'image: %s\n' "$*" >&2; }
+cd "$root"
+SECONDS=0
+say() { printf 'image: %3d s  %s\n' "$SECONDS" "$*" >&2; }
 
 # Two at once would build the same twice.
 exec 9>"$work/lock"
@@ -27,45 +29,49 @@ mirror=${mirror:-http://deb.debian.org/debian}
 
 make_base() {
     say "debootstrap from $mirror"
-    local root=$work/base
-    rm -rf "$root"
-    debootstrap --variant=minbase bookworm "$root" "$mirror" >"$work/debootstrap.log" 2>&1 ||
+    local base=$work/base
+    rm -rf "$base"
+    debootstrap --variant=minbase bookworm "$base" "$mirror" >"$work/debootstrap.log" 2>&1 ||
         { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
-    # As in the official slim image: no manuals and translations, copyright files kept.
-    cat >"$root/etc/dpkg/dpkg.cfg.d/docker" <<'EOF'
+    # As in the official slim image: no manuals and translations, copyright files kept, no syncs.
+    cat >"$base/etc/dpkg/dpkg.cfg.d/docker" <<'EOF'
+force-unsafe-io
 path-exclude /usr/share/man/*
 path-exclude /usr/share/locale/*
 path-exclude /usr/share/doc/*
 path-include /usr/share/doc/*/copyright
 EOF
-    rm -rf "$root"/usr/share/{man,locale} "$root"/var/cache/apt/archives/*.deb
-    rm -f "$root/etc/apt/sources.list"
-    cp $sources "$root/etc/apt/$( [ "${sources##*.}" = list ] || echo sources.list.d/)"
-    # What apt needs here to reach the mirror.
-    apt-config dump | grep -iE '^Acquire::(https?::)?Proxy' >"$root/etc/apt/apt.conf.d/proxy" || true
-    tar -C "$root" --one-file-system -cf "$work/base.tar.new" .
+    rm -rf "$base"/usr/share/{man,locale} "$base"/var/cache/apt/archives/*.deb
+    rm -f "$base/etc/apt/sources.list"
+    cp $sources "$base/etc/apt/$( [ "${sources##*.}" = list ] || echo sources.list.d/)"
+    # What apt and npm need here to reach their registries; nothing of it is copied into the image.
+    apt-config dump | grep -iE '^Acquire::(https?::)?Proxy' >"$base/etc/apt/apt.conf.d/proxy" || true
+    cp /etc/ssl/certs/ca-certificates.crt "$base/etc/machine-ca.crt"
+    printf 'registry=%s\ncafile=/etc/machine-ca.crt\n' "$(npm config get registry 2>/dev/null)" \
+        >"$base/root/.npmrc"
+    tar -C "$base" --one-file-system -cf "$work/base.tar.new" .
     mv "$work/base.tar.new" "$work/base.tar"
-    rm -rf "$root"
+    rm -rf "$base"
 }
 
 storage=(--root "$work/storage" --runroot "$work/run" --storage-driver "${STORAGE_DRIVER:-overlay}")
-base=docker.io/library/debian:12-slim
+slim=docker.io/library/debian:12-slim
 
-if [ -z "$(find "$work" -maxdepth 1 -name base.tar -mtime -7)" ]; then
+if [ -z "$(find "$work" -maxdepth 1 -name base.tar -mtime -7 -newer tests/deploy/image.sh)" ]; then
     make_base
-    buildah "${storage[@]}" rmi "$base" >/dev/null 2>&1 || true
+    buildah "${storage[@]}" rmi "$slim" >/dev/null 2>&1 || true
 fi
-if ! buildah "${storage[@]}" inspect --type image "$base" >/dev/null 2>&1; then
-    say "importing $base"
+if ! buildah "${storage[@]}" inspect --type image "$slim" >/dev/null 2>&1; then
+    say "importing $slim"
     container=$(buildah "${storage[@]}" from scratch)
     buildah "${storage[@]}" add -q "$container" "$work/base.tar" / >/dev/null
     buildah "${storage[@]}" config --cmd bash "$container"
-    buildah "${storage[@]}" commit -q --rm "$container" "$base" >/dev/null
+    buildah "${storage[@]}" commit -q --rm "$container" "$slim" >/dev/null
 fi
 
 # ---- the image ----
 
-say "building deploy/Dockerfile"
+say "buildah: deploy/Dockerfile"
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 buildah "${storage[@]}" bud --isolation chroot --format docker --layers --pull-never \
     --build-arg "REVISION=$revision" -f deploy/Dockerfile -t rebasind . >"$work/build.log" 2>&1 ||
@@ -73,6 +79,7 @@ buildah "${storage[@]}" bud --isolation chroot --format docker --layers --pull-n
 buildah "${storage[@]}" inspect --type image rebasind |
     python3 -c 'import json, sys; json.dump(json.load(sys.stdin)["Docker"], sys.stdout)' \
         >"$work/image.json"
+say "umoci: the image as an OCI layout, and unpacked"
 rm -rf "$work/oci" "$work/bundle"
 buildah "${storage[@]}" push -q rebasind "oci:$work/oci:rebasind"
 umoci --log error unpack --image "$work/oci:rebasind" "$work/bundle"

@@ -4,14 +4,21 @@
 # nothing, and needs no network, when all of it is there. Needs root, or sudo.
 set -eu
 
+# image:    buildah umoci runc debootstrap
+# proxies:  nginx-light caddy haproxy; prometheus (with promtool)
+# checks:   systemd (systemd-analyze), docker-compose (reads compose.yaml; needs no engine for that),
+#           nodejs npm (schemas of Kubernetes), binutils (readelf)
 PACKAGES="
     buildah umoci runc debootstrap debian-archive-keyring uidmap
-    nginx-light caddy haproxy prometheus systemd
-    sqlite3 openssl curl python3 python3-yaml ca-certificates
+    nginx-light caddy haproxy prometheus
+    systemd docker-compose nodejs npm binutils
+    sqlite3 openssl curl jq python3 python3-yaml ca-certificates
 "
 
 missing=""
 for p in $PACKAGES; do
+    # Another node than Debian's brings its own npm, and excludes Debian's.
+    if [ "$p" = npm ] && command -v npm >/dev/null 2>&1; then continue; fi
     status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
     [ "$status" = installed ] || missing="$missing $p"
 done

@@ -2,6 +2,7 @@
 """The image: how large, what is in it, as whom it runs, and that it has shut itself in."""
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -108,11 +109,54 @@ def test_tells_of_its_sandbox():
         r = c.get("/readyz?verbose=true")
         detail = {k["name"]: k for k in r.json["checks"]}["sandbox"]["detail"]
         print(f"      {detail}")
-        rows = {row["part"]: row for row in c.log_rows() if row["message"] == "sandbox"}
+        lines = c.log_rows()
+        rows = {row["part"]: row for row in lines if row["message"] == "sandbox"}
         equal(sorted(rows), ["landlock", "no_new_privs", "rlimits", "seccomp"])
         for part, row in rows.items():
+            # Partial: a kernel older than Landlock's rules for TCP and signals.
             true(row["state"] in ("on", "partial"), row)
             true(f"{part} {row['state']}" in detail, detail)
+        true("threads of libraries are outside" not in detail, detail)
+        messages = [row["message"] for row in lines]
+        true(messages.index("sandbox") < messages.index("listening"), messages)
+
+
+def write_token(path, token):
+    """A token file that only the daemon's user can read; it takes the place of an older one."""
+    with open(path + ".new", "w") as f:
+        f.write(token + "\n")
+    os.chown(path + ".new", UID, UID)
+    os.chmod(path + ".new", 0o400)
+    os.rename(path + ".new", path)
+
+
+def status_after_turn(mode):
+    """The token file is a link in a folder that the daemon may read. It is turned to a file beside
+    that folder, which the container has and the daemon's user owns: what a request with the token
+    from there is answered, and the log."""
+    fresh = TOKEN[::-1]
+    with tempfile.TemporaryDirectory() as links, tempfile.TemporaryDirectory() as elsewhere:
+        for folder in (links, elsewhere):
+            os.chmod(folder, 0o755)
+        os.symlink("/run/secrets/token", os.path.join(links, "token"))
+        write_token(os.path.join(elsewhere, "token"), fresh)
+        env = {"REBASIND_TOKEN_FILE": "/run/links/token", "REBASIND_SANDBOX": mode}
+        with Container(env=env, mounts=[(links, "/run/links", "ro"),
+                                        (elsewhere, "/elsewhere", "ro")]) as c:
+            equal(c.get("/v1/jobs").status, 200)
+            os.symlink("/elsewhere/token", os.path.join(links, "turned"))
+            os.rename(os.path.join(links, "turned"), os.path.join(links, "token"))
+            r = c.get("/v1/jobs", headers={"Authorization": f"Bearer {fresh}"})
+            return r.status, c.log()
+
+
+def test_sandbox_holds():
+    """A path that neither the settings nor the data folder name is out of reach, by the kernel: the
+    same turn of a link works without the sandbox."""
+    status, log = status_after_turn("require")
+    equal(status, 401)
+    true("tokens cannot be read" in log and "Permission denied" in log, log)
+    equal(status_after_turn("off")[0], 200)
 
 
 def test_health():
@@ -149,12 +193,7 @@ def test_tokens():
         equal(c.get("/metrics", headers=bearer).status, 401)
         # The token file is read anew when it is exchanged, as a mounted secret is: by renaming.
         fresh = TOKEN[::-1]
-        path = os.path.join(c.secrets, "token")
-        with open(path + ".new", "w") as f:
-            f.write(fresh + "\n")
-        os.chown(path + ".new", UID, UID)
-        os.chmod(path + ".new", 0o400)
-        os.rename(path + ".new", path)
+        write_token(os.path.join(c.secrets, "token"), fresh)
         equal(c.get("/v1/jobs").status, 401)
         equal(c.get("/v1/jobs", headers={"Authorization": f"Bearer {fresh}"}).status, 200)
 
@@ -183,6 +222,32 @@ def test_notifies_systemd():
         listener.close()
 
 
+def test_page_draws_curves():
+    """The page is packed, its script names uPlot, and that is there and runs: without it the page
+    would show tables."""
+    with Container() as c:
+        page = c.get("/").body.decode()
+        names = re.findall(r'(?:href|src)="(dashboard/[^"]+)"', page)
+        files = {name: c.get("/" + name) for name in names}
+        equal({r.status for r in files.values()}, {200}, files)
+        app = next(r.body.decode() for n, r in files.items() if n.startswith("dashboard/app"))
+        true("import" not in re.findall(r"^\w+", app), "the page's modules in one")
+        uplot = set(re.findall(r"uplot-[0-9a-f]+\.js", app))
+        equal(len(uplot), 1, uplot)
+        path = os.path.join(c.folder, "uplot.js")
+        with open(path, "wb") as f:
+            f.write(c.get(f"/dashboard/{uplot.pop()}").body)
+        r = subprocess.run(["node", "-e", """
+            const window = Object.assign(new EventTarget(), {devicePixelRatio: 1});
+            const matchMedia = () => new EventTarget();
+            const source = require("fs").readFileSync(process.argv[1], "utf8");
+            new Function("window", "document", "navigator", "devicePixelRatio", "matchMedia",
+                "CustomEvent", source)(window, {}, {language: "en"}, 1, matchMedia, Event);
+            if (typeof window.uPlot.paths.linear !== "function") throw new Error("no uPlot");
+            """, path], stderr=subprocess.PIPE, text=True)
+        equal(r.returncode, 0, r.stderr[-400:])
+
+
 def elf_wants(path):
     """DF_1_NOW and PIE of an ELF file, by readelf."""
     out = subprocess.run(["readelf", "-hdW", path], stdout=subprocess.PIPE, text=True).stdout
@@ -196,5 +261,6 @@ def test_binary_is_hardened():
 
 
 run([test_size, test_contents, test_configuration, test_refuses_to_be_open,
-     test_runs_as_nobody_in_particular, test_tells_of_its_sandbox, test_health, test_versions,
-     test_tokens, test_notifies_systemd, test_binary_is_hardened])
+     test_runs_as_nobody_in_particular, test_tells_of_its_sandbox, test_sandbox_holds, test_health,
+     test_versions, test_page_draws_curves, test_tokens, test_notifies_systemd,
+     test_binary_is_hardened])

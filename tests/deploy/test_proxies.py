@@ -151,10 +151,27 @@ def check_redirects(proxy):
     true(plain["Location"].startswith(f"https://{HOSTS['root']}"), plain)
 
 
-def test_addresses_and_redirects():
+def check_page(proxy):
+    """The page and what it names, at the root and below a prefix; it may send from its own origin,
+    pages of others may not."""
+    for site, host in HOSTS.items():
+        page = proxy.curl(site, "/")
+        equal(page.status, 200, page)
+        for name in re.findall(r'(?:href|src)="([^"]+)"', page.body.decode()):
+            r = proxy.curl(site, "", raw_url=urljoin(proxy.url(site, "/"), name))
+            equal(r.status, 200, (site, name))
+        for origin, status in ((f"https://{host}:{proxy.port}", 200),
+                               ("https://evil.example", 403)):
+            r = proxy.curl(site, "/v1/jobs?dry_run=true", "-H", f"Origin: {origin}", "-H",
+                           "Content-Type: application/json", "-d", json.dumps(DEMO_JOB))
+            equal(r.status, status, (site, origin, r))
+
+
+def test_addresses_redirects_and_page():
     def each(container, proxy):
         check_addresses(container, proxy)
         check_redirects(proxy)
+        check_page(proxy)
     through_each(each)
 
 
@@ -265,5 +282,5 @@ def test_upload_of_a_gigabyte():
                 upload(c, p, path, size, digest)
 
 
-run([test_demo_job_with_live_events, test_addresses_and_redirects,
+run([test_demo_job_with_live_events, test_addresses_redirects_and_page,
      test_forwarded_only_from_the_proxy, test_upload_of_a_gigabyte])

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The files of deploy/ that describe: each is accepted by the tool it is for, and says what it must."""
+"""The files of deploy/ that describe: the tool that each is for accepts it, and it says what it
+must."""
 import glob
 import json
 import os
@@ -14,6 +15,7 @@ from container import DEPLOY, HERE, PROXIES, ROOT, WORK, equal, run, true
 from names import metric_names, read, used_metrics
 
 NPM = os.path.join(WORK, "npm")
+VERSION = re.search(r"project\(rebasind VERSION (\S+)", read("CMakeLists.txt")).group(1)
 
 
 def documents(path):
@@ -123,6 +125,14 @@ def test_dashboard():
     board = json.loads(read("deploy/grafana/rebasind.json"))
     ids = [p["id"] for p in board["panels"]]
     equal(len(ids), len(set(ids)))
+    # What stands for the data source until another is chosen is the one that compose.yaml sets up.
+    chosen = next(v for v in board["templating"]["list"] if v["type"] == "datasource")
+    source = documents("deploy/grafana/provisioning/datasources/prometheus.yaml")[0]
+    equal(chosen["current"]["value"], source["datasources"][0]["uid"])
+    provider = documents("deploy/grafana/provisioning/dashboards/rebasind.yaml")[0]["providers"][0]
+    mounted = documents("deploy/compose.yaml")[0]["services"]["grafana"]["volumes"]
+    folder = provider["options"]["path"]
+    true(f"./grafana/rebasind.json:{folder}/rebasind.json:ro" in mounted, mounted)
     expressions = [t["expr"] for p in board["panels"] for t in p.get("targets", [])]
     expressions += [a["expr"] for a in board["annotations"]["list"]]
     true(len(expressions) > 20, expressions)
@@ -153,11 +163,26 @@ def test_dashboard():
 
 def test_dockerfile():
     text = read("deploy/Dockerfile")
-    version = re.search(r"project\(rebasind VERSION (\S+)", read("CMakeLists.txt")).group(1)
     for needed in ("FROM debian:12-slim AS build", "\nFROM scratch\n", "USER 65532:65532",
                    "VOLUME /data", "HEALTHCHECK", '"health"', "STOPSIGNAL SIGTERM",
-                   f"ARG VERSION={version}\n", "org.opencontainers.image.licenses"):
+                   f"ARG VERSION={VERSION}\n", "org.opencontainers.image.licenses"):
         true(needed in text, needed)
+
+
+def test_compose_is_valid():
+    """By docker-compose itself, which needs no engine to read a file."""
+    compose = documents("deploy/compose.yaml")[0]
+    # The one that Debian has is older than `name` at the top.
+    equal(compose.pop("name"), "rebasind")
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        yaml.safe_dump(compose, f)
+        f.flush()
+        r = subprocess.run(["docker-compose", "--project-directory", DEPLOY, "-f", f.name,
+                            "config"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    equal(r.returncode, 0, r.stderr)
+    resolved = yaml.safe_load(r.stdout)["services"]
+    equal(sorted(resolved), sorted(compose["services"]))
+    equal(resolved["rebasind"]["build"]["dockerfile"], "deploy/Dockerfile")
 
 
 def test_compose():
@@ -238,15 +263,17 @@ def test_kubernetes_says_what_it_must():
     listed = one("Kustomization")["resources"]
     files = {os.path.basename(p) for p in glob.glob(os.path.join(DEPLOY, "kubernetes", "*.yaml"))}
     equal(files, {*listed, "kustomization.yaml"})
+    equal(one("Kustomization")["images"], [{"name": "rebasind", "newTag": VERSION}])
 
 
 def test_kubernetes_fits_the_schemas():
-    """Each manifest against the schema of its kind (npm's kubernetes-models)."""
+    """Each manifest against the schema of its kind (kubernetes-models, from npm)."""
+    os.makedirs(NPM, exist_ok=True)
+    for name in ("package.json", "package-lock.json", "kubernetes.mjs"):
+        shutil.copy(os.path.join(HERE, name), NPM)
     if not os.path.isdir(os.path.join(NPM, "node_modules", "kubernetes-models")):
-        os.makedirs(NPM, exist_ok=True)
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", NPM,
-                        "kubernetes-models@5.1.0"], check=True)
-    shutil.copy(os.path.join(HERE, "kubernetes.mjs"), NPM)
+        subprocess.run(["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"],
+                       cwd=NPM, check=True)
     r = subprocess.run(["node", os.path.join(NPM, "kubernetes.mjs")],
                        input=json.dumps([d for d in manifests() if d["kind"] != "Kustomization"]),
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -256,5 +283,6 @@ def test_kubernetes_fits_the_schemas():
 
 run([test_unit_is_locked_down, test_unit_is_valid, test_unit_allows_what_the_daemon_calls,
      test_proxies_accept_their_files, test_rules, test_rules_name_metrics_that_exist,
-     test_every_alert_is_tested_and_explained, test_dashboard, test_dockerfile, test_compose,
+     test_every_alert_is_tested_and_explained, test_dashboard, test_dockerfile,
+     test_compose_is_valid, test_compose,
      test_kubernetes_says_what_it_must, test_kubernetes_fits_the_schemas])
