@@ -99,7 +99,7 @@ static enum rb_status write_terms(struct rb_store *s, int64_t seq, const struct 
         if (role_kind(job->inputs[i].role, &term.kind))
             status = rb_term_add(s, seq, &term, err);
     }
-    return status;
+    return status == RB_OK ? rb_terms_mark(s, seq, err) : status;
 }
 
 static enum rb_status insert(struct rb_store *s, const struct rb_job *job, int64_t *ret_seq,
@@ -337,6 +337,8 @@ enum rb_status rb_job_edit(struct rb_store *s, int64_t seq, const struct rb_job_
         status = rb_terms_clear_labels(s, seq, err);
         if (status == RB_OK)
             status = rb_terms_add_labels(s, seq, &patch->labels, err);
+        if (status == RB_OK)
+            status = rb_terms_mark(s, seq, err);
     }
     if (status == RB_OK)
         status = write_edit(s, seq, patch, at_ms, &event, err);

@@ -37,6 +37,10 @@ enum rb_status rb_terms_add_labels(struct rb_store *s, int64_t job, const struct
 /* The labels of the job, sorted by key. The caller owns *ret. */
 enum rb_status rb_terms_get_labels(struct rb_store *s, int64_t job, struct rb_labels *ret,
                                    struct rb_error *err) RB_MUST_CHECK;
+/* To be called when the job's terms have changed: sets the masks by which lists pass over it. */
+enum rb_status rb_terms_mark(struct rb_store *s, int64_t job, struct rb_error *err) RB_MUST_CHECK;
+/* The bit that stands for the term in a mask. */
+int64_t rb_term_bit(int64_t id);
 /* The term's id, 0 if no job has it. */
 enum rb_status rb_term_find(struct rb_store *s, const struct rb_term *term, int64_t *ret_id,
                             struct rb_error *err) RB_MUST_CHECK;

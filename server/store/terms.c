@@ -123,6 +123,31 @@ enum rb_status rb_terms_get_labels(struct rb_store *s, int64_t job, struct rb_la
     return status;
 }
 
+/* ---- masks ---- */
+
+enum { MASK_BITS = 63 }; /* the sign stays free, so that sums of bits are never negative */
+
+int64_t rb_term_bit(int64_t id)
+{
+    return (int64_t)1 << id % MASK_BITS;
+}
+
+/* The sum of distinct bits is their union. */
+enum rb_status rb_terms_mark(struct rb_store *s, int64_t job, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(s,
+                                           "UPDATE job_terms SET mask = "
+                                           "(SELECT sum(DISTINCT 1 << term % ?2) FROM job_terms "
+                                           "WHERE job = ?1) WHERE job = ?1",
+                                           &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, job);
+    rb_bind_int(&q, MASK_BITS);
+    return rb_query_run(&q, err);
+}
+
 /* ---- who uses what ---- */
 
 static enum rb_status in_use(struct rb_store *s, const struct rb_term *term, bool *ret,

@@ -11,10 +11,12 @@
 #include "server/base/ids.h"
 #include "server/store/jobs.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { BATCH = 20000, ROUNDS = 300, SWEEPS = 1000 };
 static const double limit_ms = 5;
@@ -22,6 +24,7 @@ static const double limit_ms = 5;
 static struct rb_store *store;
 static struct rb_error err;
 static int64_t jobs;
+static const char *folder;
 static uint64_t random_state = 1;
 
 static void check(enum rb_status status)
@@ -254,6 +257,32 @@ static void submit(void)
     add(jobs++ / 100 * 100 + 1); /* one that stays queued */
 }
 
+enum { BARE_BYTES = 48 * 1024, BARE_PLACES = 21 };
+
+/* What a commit waits for: about as much as a claim writes, over what is in a file of the log's
+ * size (1 MB, where it is checkpointed) already, and on the disk. */
+static void bare_sync(void)
+{
+    static int fd = -1;
+    static unsigned place;
+    static const char pages[BARE_BYTES];
+    bool done = true;
+    if (fd < 0) {
+        char path[4096];
+        (void)snprintf(path, sizeof path, "%s/bare", folder);
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        (void)unlink(path);
+        for (int i = 0; i < BARE_PLACES; i++)
+            done = done && write(fd, pages, BARE_BYTES) == BARE_BYTES;
+        done = done && fsync(fd) == 0;
+    }
+    off_t at = (off_t)(place++ % BARE_PLACES) * BARE_BYTES;
+    if (!done || pwrite(fd, pages, BARE_BYTES, at) != BARE_BYTES || fdatasync(fd) != 0) {
+        perror("bench_store: bare");
+        exit(1);
+    }
+}
+
 static void counts(void)
 {
     (void)count();
@@ -284,6 +313,7 @@ static const struct {
     {"next job", true, find_next},
     {"claim with its commit", true, claim},
     {"submission with its commit", false, submit},
+    {"48 KB written and synced, without a database", false, bare_sync},
 };
 
 static int compare(const void *a, const void *b)
@@ -326,7 +356,8 @@ int main(int argc, char *argv[])
         return 2;
     }
     jobs = argc > 2 ? strtoll(argv[2], NULL, 10) : 1000000;
-    (void)snprintf(path, sizeof path, "%s/rebasind.db", argv[1]);
+    folder = argv[1];
+    (void)snprintf(path, sizeof path, "%s/rebasind.db", folder);
     check(rb_ids_init(&err));
     check(rb_store_open(path, NULL, NULL, &store, &err));
     fill();

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "server/store/internal.h"
+#include "server/store/jobs_internal.h"
 #include "unit/store_support.h"
 
 /* The list is held against a slow one: all jobs in memory, filtered one by one, sorted by qsort. */
@@ -29,22 +29,29 @@ static unsigned pick(unsigned below)
     return (unsigned)(random_state >> 33) % below;
 }
 
-static void add_known(struct known *k)
+/* Valid until the next call. */
+static struct rb_labels labels_of(const struct known *k)
 {
-    struct rb_job job;
-    char values[2][12];
-    struct rb_label labels[2];
-    make_job(&job, k->created_ms);
-    job.priority = k->priority;
-    job.labels.items = labels;
+    static char values[2][12];
+    static struct rb_label items[2];
+    struct rb_labels labels = {.items = items};
     if (k->sweep >= 0) {
         (void)snprintf(values[0], sizeof values[0], "%d", k->sweep);
-        labels[job.labels.count++] = (struct rb_label){.key = "sweep", .value = values[0]};
+        items[labels.count++] = (struct rb_label){.key = "sweep", .value = values[0]};
     }
     if (k->kind >= 0) {
         (void)snprintf(values[1], sizeof values[1], "%d", k->kind);
-        labels[job.labels.count++] = (struct rb_label){.key = "kind", .value = values[1]};
+        items[labels.count++] = (struct rb_label){.key = "kind", .value = values[1]};
     }
+    return labels;
+}
+
+static void add_known(struct known *k)
+{
+    struct rb_job job;
+    make_job(&job, k->created_ms);
+    job.priority = k->priority;
+    job.labels = labels_of(k);
     (void)snprintf(job.inputs[0].name, sizeof job.inputs[0].name, "m%d", k->model_a);
     (void)snprintf(job.inputs[1].name, sizeof job.inputs[1].name, "m%d", k->model_b);
     assert_ok(rb_job_add(store, &job, &k->seq, NULL, &err));
@@ -63,6 +70,14 @@ static void move_known(struct known *k)
         assert_ok(change_job(k->seq, k->status, k->updated_ms));
 }
 
+static void relabel_known(struct known *k)
+{
+    k->sweep = (int)pick(VALUES);
+    k->kind = (int)pick(2);
+    const struct rb_job_patch patch = {.given = RB_PATCH_LABELS, .labels = labels_of(k)};
+    assert_ok(rb_job_edit(store, k->seq, &patch, 0, k->created_ms, NULL, &err));
+}
+
 static int set_up_jobs(void **state)
 {
     if (set_up(state) != 0)
@@ -78,6 +93,8 @@ static int set_up_jobs(void **state)
                             .model_a = (int)pick(3),
                             .model_b = (int)pick(3)};
         add_known(k);
+        if (i % 10 == 0)
+            relabel_known(k);
         move_known(k);
     }
     return rb_store_end(store, RB_OK, &err) == RB_OK ? 0 : -1;
@@ -241,6 +258,33 @@ static void test_unknown_terms(void **state)
     assert_int_equal(rb_jobs_list(store, &f, &page, &err), RB_EQUERY);
 }
 
+/* The mask beside each term of a job is of all its terms, and of no other. */
+static void test_masks(void **state)
+{
+    (void)state;
+    struct rb_query q;
+    bool more;
+    int64_t job = 0, bits = 0, mask = 0, rows = 0;
+    assert_ok(
+        rb_query_begin(store, "SELECT job, term, mask FROM job_terms ORDER BY job", &q, &err));
+    for (;;) {
+        assert_ok(rb_query_step(&q, &more, &err));
+        if (!more)
+            break;
+        if (rb_column_int(&q, 0) != job) {
+            assert_int_equal(mask, bits);
+            bits = 0;
+        }
+        job = rb_column_int(&q, 0);
+        bits |= rb_term_bit(rb_column_int(&q, 1));
+        mask = rb_column_int(&q, 2);
+        rows++;
+    }
+    assert_ok(rb_query_end(&q, RB_OK, &err));
+    assert_int_equal(mask, bits);
+    assert_true(rows > 3 * JOBS);
+}
+
 /* Eight labels, a model, all statuses and a cursor: the longest statement there is. */
 static void test_longest_statement(void **state)
 {
@@ -289,7 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_lists),     cmocka_unit_test(test_every_cursor),
         cmocka_unit_test(test_unknown_terms),    cmocka_unit_test(test_longest_statement),
-        cmocka_unit_test(test_claim_uses_index),
+        cmocka_unit_test(test_claim_uses_index), cmocka_unit_test(test_masks),
     };
     return cmocka_run_group_tests(tests, set_up_jobs, tear_down);
 }
