@@ -96,6 +96,37 @@ void rb_job_reply(struct rb_request *r, int status, const struct rb_job *job)
     rb_reply_json(r, status, &w);
 }
 
+/* ---- what is registered: models and datasets ---- */
+
+enum rb_status rb_registered_check(const char *noun, const char *name, bool imported, bool used,
+                                   struct rb_error *err)
+{
+    if (imported)
+        return rb_error_set(err, RB_ECONFLICT,
+                            "%s '%s' is registered in place; delete it first to upload under its "
+                            "name",
+                            noun, name);
+    if (used)
+        return rb_error_set(err, RB_EINUSE, "%s '%s' is used by a live job", noun, name);
+    return RB_OK;
+}
+
+void rb_registered_delete(struct rb_request *r, const char *list,
+                          enum rb_status (*remove)(struct rb_store *store, const char *name,
+                                                   struct rb_error *err))
+{
+    struct rb_server *server = rb_request_server(r);
+    struct rb_error err;
+    char folder[128];
+    (void)snprintf(folder, sizeof folder, "%s/%s", list, r->params[0]);
+    if (remove(server->store, r->params[0], &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    rb_trash(server, folder);
+    rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
+}
+
 /* ---- files ---- */
 
 struct trash {

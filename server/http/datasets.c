@@ -113,24 +113,16 @@ static enum rb_status may_change(struct rb_request *r, const char *name, bool *r
 {
     struct rb_store *store = rb_request_server(r)->store;
     struct rb_dataset_row row;
-    bool used = false;
+    bool imported = false, used = false;
     enum rb_status s = rb_dataset_get(store, name, &row, err);
     *ret_exists = s == RB_OK;
     if (s == RB_OK) {
-        bool imported = row.imported;
+        imported = row.imported;
         rb_dataset_row_deinit(&row);
-        if (imported)
-            return rb_error_set(err, RB_ECONFLICT,
-                                "dataset '%s' is registered in place; delete it first to upload "
-                                "under its name",
-                                name);
-    } else if (s != RB_ENOTFOUND) {
-        return s;
     }
-    s = rb_jobs_use_dataset(store, name, &used, err);
-    if (s == RB_OK && used)
-        s = rb_error_set(err, RB_EINUSE, "dataset '%s' is used by a live job", name);
-    return s;
+    if (s == RB_OK || s == RB_ENOTFOUND)
+        s = rb_jobs_use_dataset(store, name, &used, err);
+    return s == RB_OK ? rb_registered_check("dataset", name, imported, used, err) : s;
 }
 
 static void received(struct rb_upload *u)
@@ -192,14 +184,5 @@ const struct rb_body_stream rb_dataset_stream = {.begin = begin, .data = rb_uplo
 
 void rb_handle_dataset_delete(struct rb_request *r)
 {
-    struct rb_server *server = rb_request_server(r);
-    struct rb_error err;
-    char folder[128];
-    (void)snprintf(folder, sizeof folder, "datasets/%s", r->params[0]);
-    if (rb_dataset_delete(server->store, r->params[0], &err) != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    rb_trash(server, folder);
-    rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
+    rb_registered_delete(r, "datasets", rb_dataset_delete);
 }

@@ -90,23 +90,15 @@ static enum rb_status may_change(struct rb_request *r, const char *name, struct 
 {
     struct rb_store *store = rb_request_server(r)->store;
     struct rb_model_row row;
-    bool used = false;
+    bool imported = false, used = false;
     enum rb_status s = rb_model_get(store, name, &row, err);
     if (s == RB_OK) {
-        bool imported = row.imported;
+        imported = row.imported;
         rb_model_row_deinit(&row);
-        if (imported)
-            return rb_error_set(err, RB_ECONFLICT,
-                                "model '%s' is registered in place; delete it first to upload "
-                                "under its name",
-                                name);
-    } else if (s != RB_ENOTFOUND) {
-        return s;
     }
-    s = rb_jobs_use_model(store, name, &used, err);
-    if (s == RB_OK && used)
-        s = rb_error_set(err, RB_EINUSE, "model '%s' is used by a live job", name);
-    return s;
+    if (s == RB_OK || s == RB_ENOTFOUND)
+        s = rb_jobs_use_model(store, name, &used, err);
+    return s == RB_OK ? rb_registered_check("model", name, imported, used, err) : s;
 }
 
 static enum rb_status check_file(struct rb_upload *u, struct rb_error *err)
@@ -186,15 +178,5 @@ const struct rb_body_stream rb_model_file_stream = {
 
 void rb_handle_model_delete(struct rb_request *r)
 {
-    struct rb_server *server = rb_request_server(r);
-    struct rb_error err;
-    char folder[128];
-    const char *name = r->params[0];
-    (void)snprintf(folder, sizeof folder, "models/%s", name);
-    if (rb_model_delete(server->store, name, &err) != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    rb_trash(server, folder);
-    rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
+    rb_registered_delete(r, "models", rb_model_delete);
 }
