@@ -280,6 +280,12 @@ def test_patch():
         equal((r.status, r.json["priority"]), (200, 3), r)
 
 
+def points(d, job):
+    """The losses known so far, by lambda."""
+    b = d.get(f"/v1/jobs/{job}/barrier").json
+    return {at: loss for at, loss in zip(b["lambdas"], b["aligned"]["loss"]) if loss is not None}
+
+
 def test_cancel_retry_delete():
     with Daemon() as d:
         d.register_fixtures()
@@ -288,15 +294,18 @@ def test_cancel_retry_delete():
         problem(d.post(f"/v1/jobs/{job}/cancel"), 409, "conflict")
         running = submit(d, LONG_JOB)
         problem(d.post(f"/v1/jobs/{running}/retry"), 409, "conflict")
-        while d.get(f"/v1/jobs/{running}").json["phase"] != "evaluating":
+        while len(points(d, running)) < 3:
             time.sleep(0.02)
         r = d.post(f"/v1/jobs/{running}/cancel")
         equal(r.status, 202, r)
         true(r.json["status"] in ("canceling", "canceled"), r)
         equal(d.wait_finished(running)["status"], "canceled")
         equal(d.post(f"/v1/jobs/{running}/cancel").status, 200)
+        known = points(d, running)
         r = d.post(f"/v1/jobs/{running}/retry", headers={"Idempotency-Key": "retry"})
         equal((r.status, r.json["retry_of"]), (202, running), r)
+        taken_over = points(d, r.json["id"])
+        equal({k: taken_over.get(k) for k in known}, known, "what the old job has found out")
         again = d.post(f"/v1/jobs/{running}/retry", headers={"Idempotency-Key": "retry"})
         equal(again.body, r.body)
         d.post(f"/v1/jobs/{r.json['id']}/cancel")
@@ -305,6 +314,26 @@ def test_cancel_retry_delete():
         for path in ("", "/barrier", "/events", "/artifacts", "/permutations"):
             problem(d.get(f"/v1/jobs/{job}{path}"), 404, "not_found")
         problem(d.request("DELETE", f"/v1/jobs/{job}"), 404, "not_found")
+
+
+def test_log():
+    """One line for each transition of a job, and no other about it."""
+    with Daemon("--log-format", "json") as d:
+        d.register_fixtures()
+        done = submit(d, SMALL_JOB)
+        equal(d.wait_finished(done)["status"], "succeeded")
+        canceled = submit(d, LONG_JOB)
+        while d.get(f"/v1/jobs/{canceled}").json["phase"] != "aligning":
+            time.sleep(0.005)
+        d.post(f"/v1/jobs/{canceled}/cancel")
+        d.wait_finished(canceled)
+        lines = [json.loads(x) for x in d.log().splitlines()]
+        stories = [[" ".join(filter(None, (x["status"], x.get("phase")))) for x in lines
+                    if x["message"] == "job" and x["job"] == job] for job in (done, canceled)]
+        equal(stories[0], ["queued", "running", "running aligning", "running solving",
+                           "running certifying", "running evaluating", "running writing",
+                           "succeeded"])
+        equal(stories[1], ["queued", "running", "running aligning", "canceling", "canceled"])
 
 
 def test_cancel_latency():

@@ -243,5 +243,24 @@ def test_broken_off():
         problem(d.get("/v1/models/m"), 404, "not_found")
 
 
+def test_put_again():
+    """A checkpoint goes on after an upload that broke off: the files that are there stay as they are,
+    the one that broke off is put again."""
+    with Daemon(import_root=None) as d:
+        for file in ("config.json", "vocab.txt", "model.safetensors"):
+            equal(put_file(d, "m", file, read(f"{MODEL}/{file}")).status, 201)
+        before = d.get("/v1/models/m").json
+        equal(before["status"], "ready", before)
+        data = read(f"{MODEL}/model.safetensors")
+        with socket.create_connection(("127.0.0.1", d.port)) as s:
+            s.sendall(b"PUT /v1/models/m/files/model.safetensors HTTP/1.1\r\nHost: localhost\r\n"
+                      b"Content-Length: %d\r\n\r\n" % len(data) + data[:len(data) // 2])
+            time.sleep(0.1)
+        no_leftovers(d)
+        equal(d.get("/v1/models/m").json, before)
+        r = put_file(d, "m", "model.safetensors", data, {"Repr-Digest": digest(data)})
+        equal((r.status, r.json["status"], r.json["sha256"]), (200, "ready", before["sha256"]), r)
+
+
 if __name__ == "__main__":
     run([v for k, v in list(globals().items()) if k.startswith("test_")])
