@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 
+import http_requests
 from programs import (HERE, Absent, as_ids, core, least, make_pair, make_text, most, pick, python,
                       run_job, say, tool)
 
@@ -21,7 +22,7 @@ SIZES = {  # full, quick
     "phase_lines": (128, 24), "phase_blocks": (256, 32), "repeat": (3, 2),
     "pair_lines": (64, 8), "pair_blocks": (64, 16), "points": (3, 2),
     "assign": (3072, 1024), "memory_lines": (128, 32), "memory_blocks": (256, 32),
-    "large_lines": (96, 16), "large_blocks": (32, 8),
+    "large_lines": (96, 16), "large_blocks": (32, 8), "http": ((5, 4), (2, 2)),
 }
 
 
@@ -364,6 +365,15 @@ def row_scale(b):
         b.tables.append((f"Cost against {what}", head, table))
 
 
+def row_http(b):
+    say("requests a second, idle")
+    ours, theirs, size = http_requests.compare(b, *b.size("http"))
+    wall, cpu = (max(run[i] for run in ours) / max(run[i] for run in theirs) for i in (0, 1))
+    b.add("job status of an idle daemon against nginx's static file", "0.50", ratio(wall), ratio(cpu),
+          f"{max(ours)[0]:.0f} requests/s against {max(theirs)[0]:.0f}, {size} bytes, "
+          f"{http_requests.CONNECTIONS} connections kept alive, one loop each")
+
+
 def row_profile(b):
     say("profiles")
     lines = core(b, base(b), "--threads", b.threads, "--lines", b.size("phase_lines"), "--blocks",
@@ -379,4 +389,4 @@ def row_profile(b):
 ROWS = {"machine": row_machine, "features": row_features, "loss": row_loss, "workers": row_workers,
         "align": row_align, "eval": row_eval, "job": row_job, "assign": row_assign,
         "memory": row_memory, "eta": row_eta, "large": row_large, "scale": row_scale,
-        "profile": row_profile}
+        "http": row_http, "profile": row_profile}
