@@ -292,7 +292,7 @@ def test_cancel_retry_delete():
         job = submit(d, SMALL_JOB)
         equal(d.wait_finished(job)["status"], "succeeded")
         problem(d.post(f"/v1/jobs/{job}/cancel"), 409, "conflict")
-        running = submit(d, LONG_JOB)
+        running = submit(d, {**SMALL_JOB, "interpolate": {"points": 1001}})
         problem(d.post(f"/v1/jobs/{running}/retry"), 409, "conflict")
         while len(points(d, running)) < 3:
             time.sleep(0.02)
