@@ -21,4 +21,7 @@ enum rb_status rb_assignment_solve(const float *similarity, size_t n, size_t str
                                    uint32_t *ret_index, double *ret_score, struct rb_worker *w,
                                    struct rb_error *err) RB_MUST_CHECK;
 
+/* About how many floating-point operations of a matrix product take as long; for estimates. */
+double rb_assignment_cost(double n);
+
 #endif

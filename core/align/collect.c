@@ -267,6 +267,8 @@ static enum rb_status moments_item(const struct collect *c, size_t item, struct 
     float *block = rb_scratch_alloc(scratch, (size_t)tile->rows * d, sizeof(float));
     if (block == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a block of moments");
+    if (c->from == 0) /* here and not at the start: by all threads, and while it is in cache */
+        memset(tap->cross + tile->first * d, 0, tile->rows * d * sizeof *tap->cross);
     if (rows == 0)
         return RB_OK;
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)tile->rows, (int)d, (int)rows, 1.0f,
@@ -559,7 +561,7 @@ static bool alloc_tap(struct rb_tap *t)
         *vectors[i] = rb_calloc_aligned(t->size, sizeof(double));
         ok = ok && *vectors[i] != NULL;
     }
-    t->cross = rb_calloc_aligned((size_t)t->size * t->size, sizeof(double));
+    t->cross = rb_malloc_aligned((size_t)t->size * t->size, sizeof(double)); /* moments_item */
     return ok && t->cross != NULL;
 }
 

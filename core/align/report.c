@@ -1,7 +1,9 @@
 #include "core/align/report.h"
+#include "core/model/kernels.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const double WEAK = 0.1;
 
@@ -33,19 +35,32 @@ static void distribution(double *values, size_t n, struct rb_distribution *ret)
     *ret = d;
 }
 
-/* Block means over a (size, size) grid; column j is read at index[j], or at j. */
-static void heatmap(const float *c, size_t d, const uint32_t *index, size_t size, float *ret)
+/* Block means of one row of a heat map: of the column sums of `rows` rows; column j is read at
+ * index[j], or at j. */
+static void heat_row(const double *column_sums, size_t rows, size_t d, const uint32_t *index,
+                     size_t size, float *ret)
 {
-    for (size_t r = 0; r < size; r++)
-        for (size_t k = 0; k < size; k++) {
-            size_t i0 = r * d / size, i1 = (r + 1) * d / size;
-            size_t j0 = k * d / size, j1 = (k + 1) * d / size;
-            double sum = 0;
-            for (size_t i = i0; i < i1; i++)
-                for (size_t j = j0; j < j1; j++)
-                    sum += (double)c[i * d + (index != NULL ? index[j] : j)];
-            ret[r * size + k] = (float)(sum / (double)((i1 - i0) * (j1 - j0)));
-        }
+    for (size_t k = 0; k < size; k++) {
+        size_t first = k * d / size, end = (k + 1) * d / size;
+        double sum = 0;
+        for (size_t j = first; j < end; j++)
+            sum += column_sums[index != NULL ? index[j] : j];
+        ret[k] = (float)(sum / (double)(rows * (end - first)));
+    }
+}
+
+/* Both heat maps in one pass over c: they differ in the order of columns only. */
+static void heat_maps(const float *c, size_t d, struct rb_group *group, double *sum, double *square)
+{
+    struct rb_correlations *r = &group->correlations;
+    size_t size = r->heatmap_size;
+    for (size_t k = 0; k < size; k++) {
+        size_t first = k * d / size, rows = (k + 1) * d / size - first;
+        memset(sum, 0, d * sizeof *sum);
+        rb_kernels()->add_sums(c + first * d, rows, d, d, sum, square);
+        heat_row(sum, rows, d, NULL, size, r->heatmap_before + k * size);
+        heat_row(sum, rows, d, group->index, size, r->heatmap_after + k * size);
+    }
 }
 
 /* Strong: the typical matched unit correlates clearly, and clearly more than what chance offers as
@@ -63,10 +78,11 @@ enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
     size_t d = group->size, weak = 0;
     struct rb_correlations *r = &group->correlations;
     double *values = rb_scratch_alloc(scratch, d, sizeof(double));
+    double *squares = rb_scratch_alloc(scratch, d, sizeof(double)); /* nobody reads them */
     r->heatmap_size = (uint32_t)(d < RB_HEATMAP_SIZE ? d : RB_HEATMAP_SIZE);
     r->heatmap_before = calloc((size_t)r->heatmap_size * r->heatmap_size, sizeof(float));
     r->heatmap_after = calloc((size_t)r->heatmap_size * r->heatmap_size, sizeof(float));
-    if (values == NULL || r->heatmap_before == NULL || r->heatmap_after == NULL)
+    if (values == NULL || squares == NULL || r->heatmap_before == NULL || r->heatmap_after == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the report of group '%s'", group->name);
     for (size_t i = 0; i < d; i++) {
         values[i] = (double)correlation[i * d + group->index[i]];
@@ -87,7 +103,7 @@ enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
     r->weak_share = (double)weak / (double)d;
     r->verdict = judge(r);
     group->mean_correlation = r->matched.mean;
-    heatmap(correlation, d, NULL, r->heatmap_size, r->heatmap_before);
-    heatmap(correlation, d, group->index, r->heatmap_size, r->heatmap_after);
+    memset(squares, 0, d * sizeof *squares);
+    heat_maps(correlation, d, group, values, squares);
     return RB_OK;
 }

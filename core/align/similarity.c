@@ -56,19 +56,18 @@ static void fill_side(const struct rb_similarity_source *s, int side, struct sid
     }
 }
 
-/* Adds one tap's share of covariance (or second moment) of unit i with all units of B. */
-static void add_tap(const struct rb_similarity_source *s, const struct rb_tap *t,
-                    enum rb_similarity kind, const struct side *a, const struct side *b, size_t i,
-                    double *row)
+/* Adds one tap's share of covariance (or second moment) of unit i with all units of B: `off` is
+ * what the mean of B's unit is taken against, factor_a the same of A's. */
+static void add_tap(const struct rb_similarity_source *s, const struct rb_tap *t, double factor_a,
+                    const double *restrict off, size_t i, double *restrict row)
 {
-    const double *cross = t->cross + i * t->size;
+    const double *restrict cross = t->cross + i * t->size;
+    const double *restrict sum_b = t->sum_b, *restrict pivot_b = t->pivot_b;
     double inverse = 1 / t->rows, sum_a = t->sum_a[i] * inverse, share = 1 / (double)s->count;
-    double mean_a = rb_tap_mean(t, 0, i), off_a = s->pooled ? mean_a - a->mean[i] : 0;
     for (size_t j = 0; j < s->size; j++) {
-        double cov = cross[j] * inverse - sum_a * (t->sum_b[j] * inverse);
-        double mean_b = t->pivot_b[j] + t->sum_b[j] * inverse;
-        cov += kind == RB_DOT ? mean_a * mean_b : off_a * (mean_b - b->mean[j]);
-        row[j] += cov * share;
+        double mean_shifted = sum_b[j] * inverse;
+        double cov = cross[j] * inverse - sum_a * mean_shifted;
+        row[j] += (cov + factor_a * (pivot_b[j] + mean_shifted - off[j])) * share;
     }
 }
 
@@ -83,19 +82,30 @@ enum rb_status rb_similarity_rows(const struct rb_similarity_source *source,
     b.sigma = rb_scratch_alloc(scratch, d, sizeof(double));
     b.mean = rb_scratch_alloc(scratch, d, sizeof(double));
     double *row = rb_scratch_alloc(scratch, d, sizeof(double));
-    if (a.sigma == NULL || a.mean == NULL || b.sigma == NULL || b.mean == NULL || row == NULL)
+    double *zero = rb_scratch_alloc(scratch, d, sizeof(double));
+    if (a.sigma == NULL || a.mean == NULL || b.sigma == NULL || b.mean == NULL || row == NULL ||
+        zero == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a similarity of %zu units", d);
     fill_side(source, 0, &a);
     fill_side(source, 1, &b);
+    for (size_t j = 0; j < d; j++)
+        zero[j] = 0;
     for (size_t i = first; i < first + rows; i++, out += d) {
         for (size_t j = 0; j < d; j++)
             row[j] = 0;
-        for (size_t t = 0; t < source->count; t++)
-            add_tap(source, source->taps[t], kind, &a, &b, i, row);
-        for (size_t j = 0; j < d; j++) {
-            double scale = kind == RB_CORRELATION ? fmax(a.sigma[i] * b.sigma[j], 1e-7) : 1;
-            out[j] = (float)(row[j] / scale);
+        for (size_t t = 0; t < source->count; t++) {
+            double mean_a = rb_tap_mean(source->taps[t], 0, i);
+            double off_a = source->pooled ? mean_a - a.mean[i] : 0;
+            add_tap(source, source->taps[t], kind == RB_DOT ? mean_a : off_a,
+                    kind == RB_DOT ? zero : b.mean, i, row);
         }
+        if (kind == RB_CORRELATION)
+            for (size_t j = 0; j < d; j++) {
+                double scale = a.sigma[i] * b.sigma[j];
+                row[j] /= scale > 1e-7 ? scale : 1e-7;
+            }
+        for (size_t j = 0; j < d; j++)
+            out[j] = (float)row[j];
     }
     return RB_OK;
 }

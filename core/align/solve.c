@@ -237,13 +237,6 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     return match_whole(s, m->group, w, err);
 }
 
-/* Measured on unit correlations: an assignment of n units costs about as much as 30 n^2.2
- * floating-point operations of a matrix product; the rest is some passes over n^2. */
-static double group_cost(double n)
-{
-    return 30 * pow(n, 2.2) + 200 * n * n;
-}
-
 static double item_cost(const struct rb_program *p, size_t item)
 {
     const struct solve *s = (const struct solve *)p;
@@ -251,10 +244,10 @@ static double item_cost(const struct rb_program *p, size_t item)
     if (s->round == ROUND_ASSEMBLE)
         return 50 * d * d;
     if (s->round == ROUND_REPORT)
-        return 100.0 * s->alignment->groups[item].size * s->alignment->groups[item].size;
+        return 30.0 * s->alignment->groups[item].size * s->alignment->groups[item].size;
     const struct rb_group *g = &s->alignment->groups[s->matches[item].group];
-    return g->axis == RB_AXIS_MHA && by_heads(s) ? s->heads * group_cost(d / s->heads)
-                                                 : group_cost(g->size);
+    return g->axis == RB_AXIS_MHA && by_heads(s) ? s->heads * rb_assignment_cost(d / s->heads)
+                                                 : rb_assignment_cost(g->size);
 }
 
 static void solve_free(struct rb_program *p)
@@ -459,8 +452,7 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     }
     s->round = ROUND_START;
     for (size_t i = 0; i < s->alignment->group_count; i++)
-        s->program.total_cost +=
-            100.0 * s->alignment->groups[i].size * s->alignment->groups[i].size;
+        s->program.total_cost += 30.0 * s->alignment->groups[i].size * s->alignment->groups[i].size;
     s->program.total_cost += 50.0 * (double)s->mha_count * s->hidden_size * s->hidden_size;
     *ret = &s->program;
     return RB_OK;

@@ -1,5 +1,6 @@
 #include "server/work/plan.h"
 #include "core/align/alignment.h"
+#include "core/align/assignment.h"
 #include "core/merge/curve.h"
 #include "core/model/forward.h"
 
@@ -52,10 +53,10 @@ struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struc
 
 /* ---- costs ---- */
 
-/* core/align/solve.c's measure of an assignment of n units. */
+/* An assignment of n units, with what comes before and after it (core/align/solve.c). */
 static double assignment_cost(double n)
 {
-    return 30 * pow(n, 2.2) + 300 * n * n;
+    return rb_assignment_cost(n) + 60 * n * n;
 }
 
 static double solve_cost(const struct rb_config *c, const struct rb_align_options *o)
