@@ -11,6 +11,7 @@ export const asset = name => new URL(`dashboard/${packed[name] ?? name}`, root);
 const TOKEN = 'rebasind.token';
 let token = sessionStorage.getItem(TOKEN);
 let asking = null;
+let declined = false; // the person gave up: the banner offers it, nothing asks again by itself
 let askForToken = async () => null;
 
 export const hasToken = () => token !== null;
@@ -18,6 +19,7 @@ export const authorization = () => (token === null ? {} : {Authorization: `Beare
 
 export function setToken(value) {
   token = value || null;
+  declined = false;
   if (token === null) sessionStorage.removeItem(TOKEN);
   else sessionStorage.setItem(TOKEN, token);
   dispatchEvent(new Event('token'));
@@ -29,11 +31,13 @@ export function onTokenNeeded(ask) {
 }
 
 /** One dialog however many requests are refused at once. */
-export function needToken(words) {
+export async function needToken(words) {
+  if (declined) return false;
   asking ??= askForToken(words)
     .then(given => {
       if (given !== null) setToken(given);
-      return given !== null;
+      declined = given === null;
+      return !declined;
     })
     .finally(() => (asking = null));
   return asking;

@@ -142,7 +142,7 @@ test('the chart marks both barriers and has its error bands', async () => {
       const ctx = canvas.getContext('2d');
       // How many rows of a strip have the curve's colour with at least this opacity, and less.
       const rows = (x, width, low, high) => {
-        const left = Math.round(over.left - box.left + x * over.width);
+        const left = Math.round(over.left - box.left + x * over.width) - 4;
         const strip = ctx.getImageData(left, over.top - box.top, width, over.height).data;
         const hits = new Set();
         for (let i = 0; i < strip.length; i += 4) {
@@ -151,7 +151,7 @@ test('the chart marks both barriers and has its error bands', async () => {
         }
         return hits.size;
       };
-      return {mark: rows(lambda, 8, 120, 255), beside: rows(lambda - 0.02, 8, 120, 255),
+      return {mark: rows(lambda, 12, 120, 255), beside: rows(lambda - 0.02, 8, 120, 255),
         band: rows(lambda - 0.02, 8, 20, 80)};
     }, {curve, lambda});
     assert.ok(mean > 1 && drawn.mark > 100 && drawn.beside < 40, `${curve}: ${JSON.stringify(drawn)}`);

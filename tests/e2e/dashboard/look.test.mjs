@@ -66,9 +66,10 @@ for (const name of ['jobs', 'job', 'compare', 'new', 'data'])
       await page.locator(sign).first().waitFor({state: 'attached'});
       assert.equal(await page.locator('html').getAttribute('data-theme'), options.dark ? 'dark' : 'light');
       await assertFits(page, name);
-      await page.evaluate(() => scrollTo(0, document.body.scrollHeight)); // what loads when it is seen
-      await page.waitForFunction(() => [...document.querySelectorAll('.card')].every(card =>
-        card.querySelector('.after')));
+      for (const card of await page.locator('.card').all()) {
+        await card.scrollIntoViewIfNeeded(); // it loads when it is seen
+        await card.locator('path.after').waitFor({state: 'attached'});
+      }
       await page.evaluate(() => scrollTo(0, 0));
       await painted(page);
       const pictured = shape === 'light' ? name : `${name}-${shape}`;
