@@ -104,7 +104,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
 {
     const struct rb_config *c = &s->model[0].config;
     const struct rb_align_spec *align = &spec->align;
-    struct rb_plan p = {.evaluations = evaluations(spec)};
+    struct rb_plan p = {.evaluations = evaluations(spec), .width = c->hidden_size};
     uint64_t models = s->model[0].checkpoint.bytes + s->model[1].checkpoint.bytes;
     uint64_t sums = 0, buffers = 0, working = 0;
     double cost;
@@ -137,6 +137,6 @@ double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates,
 {
     double seconds = 0;
     for (int phase = 0; phase < RB_PHASE_COUNT; phase++)
-        seconds += plan->cost[phase] / rb_rates_of(rates, (enum rb_phase)phase);
+        seconds += plan->cost[phase] / rb_rates_of(rates, (enum rb_phase)phase, plan->width);
     return seconds / workers;
 }

@@ -9,6 +9,7 @@
 struct rb_plan {
     double cost[RB_PHASE_COUNT]; /* core's unit */
     uint32_t evaluations;        /* programs that the evaluating phase runs */
+    uint32_t width;              /* hidden_size */
     uint64_t peak_bytes, disk_bytes;
 };
 

@@ -81,7 +81,7 @@ void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task)
     p->done += task->cost_done;
     p->busy_seconds += task->busy_seconds;
     p->item_seconds += task->item_seconds;
-    rb_rates_learn(&run->work->rates, phase, task->cost_done, task->busy_seconds);
+    rb_rates_learn(&run->work->rates, phase, run->plan.width, task->cost_done, task->busy_seconds);
 }
 
 /* ---- what is written as it happens ---- */

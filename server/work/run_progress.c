@@ -31,7 +31,8 @@ static struct rb_run_phase phase_now(const struct rb_run *run, enum rb_phase pha
 /* Seconds of wall time that a phase's cost was expected to take with every worker busy. */
 static double expected(const struct rb_run *run, enum rb_phase phase, double cost)
 {
-    return cost / rb_rates_of(&run->work->rates, phase) / run->work->options.workers;
+    return cost / rb_rates_of(&run->work->rates, phase, run->plan.width) /
+           run->work->options.workers;
 }
 
 /* The cost that is left is taken at the rates known, slowed down as this job's items were: by
