@@ -4,14 +4,13 @@ tests/deploy/image.sh makes the image; WORK ($RB_DEPLOY_WORK, default build/depl
 Everything listens on loopback, on free ports, and is ended by its process id.
 """
 import contextlib
-import fcntl
 import json
 import os
 import re
 import shutil
 import signal
 import socket
-import ssl
+import stat
 import subprocess
 import sys
 import tempfile
@@ -365,6 +364,17 @@ class Proxy:
                 total += int(re.search(r"^VmRSS:\s+(\d+) kB", f.read(), re.M).group(1)) * 1024
         return total
 
+    def unnamed(self):
+        """Bytes in files that are open and deleted."""
+        total = 0
+        for pid in self.pids():
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    status = os.stat(f"/proc/{pid}/fd/{fd}")
+                    if stat.S_ISREG(status.st_mode) and status.st_nlink == 0:
+                        total += status.st_size
+        return total
+
     # ---- through it ----
 
     def url(self, site, path):
@@ -402,12 +412,8 @@ class Nginx(Proxy):
             ("127.0.0.1:8686", f"127.0.0.1:{upstream}"),
             ("listen 443", f"listen 127.0.0.1:{self.port}"),
             ("listen 80", f"listen 127.0.0.1:{self.plain_port}"))
-        # Where nginx would put bodies that it buffers: it must stay empty.
-        self.spool = os.path.join(self.folder, "spool")
-        os.mkdir(self.spool)
-        os.chmod(self.spool, 0o777)
-        text = text.replace("http {\n", f"http {{\n    client_body_temp_path {self.spool};\n"
-                            f"    proxy_temp_path {self.spool}-proxy;\n", 1)
+        text = text.replace("http {\n", f"http {{\n    client_body_temp_path {self.folder}/bodies;\n"
+                            f"    proxy_temp_path {self.folder}/replies;\n", 1)
         self.conf = self.file("nginx.conf", text)
 
     def command(self):

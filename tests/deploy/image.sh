@@ -30,7 +30,9 @@ mirror=${mirror:-http://deb.debian.org/debian}
 make_base() {
     say "debootstrap from $mirror"
     local base=$work/base
-    rm -rf "$base"
+    # In memory where that is allowed: dpkg syncs each file of each package.
+    rm -rf "$base" && mkdir "$base"
+    if mount -t tmpfs -o mode=755 base "$base" 2>/dev/null; then trap 'umount "$work/base"' EXIT; fi
     debootstrap --variant=minbase bookworm "$base" "$mirror" >"$work/debootstrap.log" 2>&1 ||
         { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
     # As in the official slim image: no manuals and translations, copyright files kept, no syncs.
@@ -51,6 +53,8 @@ EOF
         >"$base/root/.npmrc"
     tar -C "$base" --one-file-system -cf "$work/base.tar.new" .
     mv "$work/base.tar.new" "$work/base.tar"
+    umount "$base" 2>/dev/null || true
+    trap - EXIT
     rm -rf "$base"
 }
 

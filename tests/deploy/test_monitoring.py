@@ -116,8 +116,10 @@ def test_metrics_are_clean():
         # What alerts and panels watch is there from the first scrape, but for what never happened.
         never = {"rebasind_store_errors_total", "rebasind_http_refused_total"}
         with open(os.path.join(DEPLOY, "prometheus", "rules.yaml")) as f:
-            rules = [r["expr"] for g in yaml.safe_load(f)["groups"] for r in g["rules"]]
-        for expression in rules:
+            watched = [r["expr"] for g in yaml.safe_load(f)["groups"] for r in g["rules"]]
+        with open(os.path.join(DEPLOY, "grafana", "rebasind.json")) as f:
+            watched += [t["expr"] for p in json.load(f)["panels"] for t in p.get("targets", [])]
+        for expression in watched:
             equal(used_metrics(expression) - shown - never - {"up"}, set(), expression)
         equal(documented() - metric_names(), set(), "in docs/operations.md, and not in the table")
 

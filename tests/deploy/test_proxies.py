@@ -213,7 +213,7 @@ def make_checkpoint(path):
 
 class Watch:
     """Samples, while an upload is under way: bytes that arrived in the daemon's temporary files, the
-    proxy's memory and spool."""
+    proxy's memory, and what it holds in files that have no name any more, as nginx's spool has."""
 
     def __init__(self, container, proxy):
         self.container, self.proxy = container, proxy
@@ -237,7 +237,7 @@ class Watch:
         while self.going:
             self.arrived.append(self._bytes_below(os.path.join(self.container.data, "tmp")))
             self.proxy_peak = max(self.proxy_peak, self.proxy.resident())
-            self.spooled = max(self.spooled, self._bytes_below(getattr(self.proxy, "spool", "")))
+            self.spooled = max(self.spooled, self.proxy.unnamed())
             time.sleep(0.05)
 
     def stop(self):
