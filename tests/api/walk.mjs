@@ -45,8 +45,9 @@ async function service(d) {
     '/openapi.yaml', '/openapi.json'])
     await d.call('GET', path, 200);
   const { text } = await d.call('GET', '/', 200);
-  const asset = /(?:src|href)="(?:\.\/)?(dashboard\/[^"]+)"/.exec(text)?.[1];
-  if (asset) await d.call('GET', '/' + asset, 200);
+  const [, asset] = /(?:src|href)="(?:\.\/)?(dashboard\/[^"]+)"/.exec(text);
+  const { reply } = await d.call('GET', '/' + asset, 200);
+  await d.call('GET', '/' + asset, 304, { headers: { 'if-none-match': reply.headers.get('etag') } });
   await d.call('GET', '/dashboard/none.js', '404 not_found');
 }
 
