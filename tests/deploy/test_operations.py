@@ -216,8 +216,9 @@ def mount_secret(folder, token, number):
         os.symlink("..data/token", os.path.join(folder, "token"))
 
 
-def test_secret_of_kubernetes_is_exchanged():
-    """The token by the command of deployment.yaml, mounted and exchanged as Kubernetes does it."""
+def test_secret_and_volume_of_kubernetes():
+    """The token by the command of deployment.yaml, mounted and exchanged as Kubernetes does it; the
+    volume as fsGroup leaves it: of root, and the group's."""
     make = re.search(r'token="\$\((.*)\)"', read("deploy/kubernetes/deployment.yaml")).group(1)
     tokens = [shell(make) for _ in range(2)]
     with tempfile.TemporaryDirectory() as folder:
@@ -226,7 +227,10 @@ def test_secret_of_kubernetes_is_exchanged():
         os.mkdir(secret)
         mount_secret(secret, tokens[0], 1)
         env = {"REBASIND_TOKEN_FILE": "/run/secrets/rebasind/token"}
-        with Container(env=env, mounts=[(folder, "/run/secrets", "ro")]) as c:
+        c = Container(env=env, mounts=[(folder, "/run/secrets", "ro")])
+        os.chown(c.data, 0, UID)
+        os.chmod(c.data, 0o2775)
+        with c:
             statuses = [c.get("/v1/jobs", headers=bearer(t)).status for t in tokens]
             equal(statuses, [200, 401])
             mount_secret(secret, tokens[1], 2)
@@ -236,4 +240,4 @@ def test_secret_of_kubernetes_is_exchanged():
 
 run([test_commands_of_the_manual, test_first_steps_of_compose,
      test_docker_run_with_a_token_file, test_docker_run_with_a_token_made_before,
-     test_secret_of_kubernetes_is_exchanged])
+     test_secret_and_volume_of_kubernetes])
