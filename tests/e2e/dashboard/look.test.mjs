@@ -81,6 +81,22 @@ for (const name of ['jobs', 'job', 'compare', 'new', 'data'])
       await page.context().close();
     });
 
+test('a job half way: its curve so far, its phase, the time left', async () => {
+  const job = await daemon.submit({...spec({points: 101, blocks: 128}), name: 'a finer path', priority: 1,
+    labels: {sweep: 'fine'}});
+  const page = await open(browser, `${daemon.url}#/job/${job.id}`);
+  const far = process.env.REBASIND_SCREENSHOTS ? /at [5-9][0-9] points/ : /at [0-9]+ points/;
+  await page.getByRole('img', {name: far}).waitFor();
+  await page.getByText(/evaluating · \d+.% · .* left/).waitFor();
+  await picture(page, 'job-running');
+  await assertFits(page, 'running');
+  await assertAccessible(page, 'running');
+  assertCalm(page);
+  await daemon.post(`v1/jobs/${job.id}/cancel`);
+  await page.locator('.head .badge', {hasText: 'canceled'}).waitFor();
+  await page.context().close();
+});
+
 test('charts follow the theme when it is switched', async () => {
   const page = await open(browser, `${daemon.url}#/job/${best.id}`);
   await page.locator('.plot canvas').waitFor();
