@@ -85,6 +85,9 @@ def submit(d, spec):
 
 
 def test_main_job():
+    if SANITIZED:
+        print("      left out: test_run computes the same job")
+        return
     with Daemon() as d:
         d.register_fixtures()
         begun = time.monotonic()
@@ -117,6 +120,9 @@ def test_main_job():
 
 
 def test_classification_and_regression():
+    if SANITIZED:
+        print("      left out: test_golden_authors and test_golden_overlap compute the same")
+        return
     tasks = {
         "authors": ("authors", {"format": "jsonl", "text": "sentence", "label": "label"},
                     {"task": "classification", "max_examples": 500}, "accuracy"),
@@ -240,7 +246,7 @@ def test_same_bits_with_any_number_of_workers():
                      "align": {**ALIGN, "max_sequences": 300, "components": ["ff", "mha", "residual"]},
                      "evaluate": {**MLM, "max_blocks": 64}, "outputs": {"merged": [0.5]}})
     results = []
-    for workers in ("1", "2", "4"):
+    for workers in ("1", "4") if SANITIZED else ("1", "2", "4"):
         folder = tempfile.mkdtemp(prefix="rebasind-bits-")
         try:
             status, out, err, _ = cli(spec, "--json", "--workers", workers, "--output", folder)
@@ -258,8 +264,8 @@ def test_same_bits_with_any_number_of_workers():
             results.append((job["barrier"], sums))
         finally:
             shutil.rmtree(folder)
-    equal(results[0], results[1])
-    equal(results[0], results[2])
+    for other in results[1:]:
+        equal(results[0], other)
 
 
 def test_run_writes_a_checkpoint():
