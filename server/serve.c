@@ -23,6 +23,7 @@
 #include "server/work/work.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +154,9 @@ static void close_rest(struct daemon *d)
     rb_work_deinit(&d->work);
     uv_close((uv_handle_t *)&d->terminate, NULL);
     uv_close((uv_handle_t *)&d->interrupt, NULL);
+    /* A second signal must not cut the end short: libuv has just given back the default. */
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
     uv_close((uv_handle_t *)&d->lag, NULL);
     uv_close((uv_handle_t *)&d->prune, NULL);
     uv_close((uv_handle_t *)&d->watchdog, NULL);
