@@ -458,6 +458,17 @@ static enum rb_status begin_slab(struct collect *c, struct rb_error *err)
     return st == RB_OK ? reserve(c->x, &c->x_capacity, tokens * c->config->hidden_size, err) : st;
 }
 
+/* Some rows of the largest tables were read. */
+static void forget_embeddings(const struct collect *c)
+{
+    for (int side = 0; side < 2; side++) {
+        const struct rb_model *m = c->blend[side].a;
+        const struct rb_tensor *t = rb_model_tensor(m, RB_WORD_EMBEDDINGS, 0);
+        if (t != NULL)
+            rb_checkpoint_forget(&m->checkpoint, t);
+    }
+}
+
 static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
 {
     struct collect *c = (struct collect *)p;
@@ -465,6 +476,8 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
     uint32_t layers = c->config->num_hidden_layers;
     if (c->begun &&
         (c->round == ROUND_EMBED || (c->round == ROUND_MOMENTS && c->layer + 1 < layers))) {
+        if (c->round == ROUND_EMBED)
+            forget_embeddings(c);
         c->layer += c->round == ROUND_MOMENTS;
         c->round = ROUND_FORWARD;
         s = begin_streams(c, err);

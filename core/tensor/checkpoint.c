@@ -183,6 +183,12 @@ const struct rb_tensor *rb_checkpoint_find(const struct rb_checkpoint *c, const 
     return found != NULL ? *found : NULL;
 }
 
+void rb_checkpoint_forget(const struct rb_checkpoint *c, const struct rb_tensor *t)
+{
+    for (size_t i = 0; i < c->shard_count; i++)
+        rb_map_forget(c->shards[i].map, t->data, t->bytes);
+}
+
 /* ---- its files ---- */
 
 static const struct {

@@ -78,6 +78,20 @@ uint64_t rb_map_bytes(const struct rb_map *map)
     return (uint64_t)map->file.st_size;
 }
 
+void rb_map_forget(const struct rb_map *map, const void *data, size_t bytes)
+{
+    if (map == NULL)
+        return;
+    uintptr_t page = (uintptr_t)atomic_load(&page_bytes), first = (uintptr_t)data;
+    uintptr_t end = first + bytes;
+    if (first < atomic_load(&map->begin) || end > atomic_load(&map->end))
+        return;
+    first = (first + page - 1) / page * page;
+    end = end / page * page;
+    if (first < end)
+        (void)madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 bool rb_map_damaged(const struct rb_map *map)
 {
     return atomic_load(&map->damaged);

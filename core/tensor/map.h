@@ -22,6 +22,9 @@ enum rb_status rb_map_open(int fd, const struct stat *st, const char *label, str
 void rb_map_close(struct rb_map *map);
 const unsigned char *rb_map_data(const struct rb_map *map);
 uint64_t rb_map_bytes(const struct rb_map *map);
+/* Drops the whole pages of [data, data + bytes) from the process, if that is part of this mapping;
+ * map may be NULL. */
+void rb_map_forget(const struct rb_map *map, const void *data, size_t bytes);
 /* Has rb_map_sigbus put zeros where the file was? */
 bool rb_map_damaged(const struct rb_map *map);
 /* Is *st the file that was mapped, with the size and modification time it had then? */

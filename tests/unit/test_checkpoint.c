@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -21,6 +22,49 @@
 #define SHARD_2 "model-00002-of-00002.safetensors"
 
 /* ---- the fixtures ---- */
+
+static long shared_bytes(void) /* resident pages that belong to files */
+{
+    long size, resident, shared;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld %ld %ld", &size, &resident, &shared), 3);
+    (void)fclose(f);
+    return shared * sysconf(_SC_PAGESIZE);
+}
+
+static size_t sum_of(const struct rb_tensor *t)
+{
+    const volatile unsigned char *data = t->data;
+    size_t sum = 0;
+    for (size_t i = 0; i < t->bytes; i++)
+        sum += data[i];
+    return sum;
+}
+
+static void test_forget(void **state)
+{
+    (void)state;
+    struct rb_checkpoint c;
+    struct rb_error err = {0};
+    if (rb_checkpoint_open(RB_FIXTURES "/models/bert-a", &c, &err) != RB_OK)
+        fail_msg("%s", err.detail);
+    const struct rb_tensor *t = rb_checkpoint_find(&c, "bert.embeddings.word_embeddings.weight");
+    assert_non_null(t);
+    size_t sum = sum_of(t);
+    long before = shared_bytes();
+    rb_checkpoint_forget(&c, t);
+    assert_true(before - shared_bytes() > (long)t->bytes / 2);
+    assert_int_equal(sum_of(t), sum);
+    struct rb_tensor elsewhere = *t;
+    unsigned char own[3 * 4096];
+    memset(own, 7, sizeof own);
+    elsewhere.data = own;
+    elsewhere.bytes = sizeof own;
+    rb_checkpoint_forget(&c, &elsewhere); /* no part of the file: untouched */
+    assert_int_equal(sum_of(&elsewhere), 7 * sizeof own);
+    rb_checkpoint_deinit(&c);
+}
 
 static void test_fixture_models(void **state)
 {
@@ -417,15 +461,6 @@ static void write_large(const char *path)
     free(ones);
 }
 
-static size_t sum_of(const struct rb_tensor *t)
-{
-    const volatile unsigned char *data = t->data;
-    size_t sum = 0;
-    for (size_t i = 0; i < t->bytes; i++)
-        sum += data[i];
-    return sum;
-}
-
 /* A file cut short while it is mapped: reading gives zeros instead of death, and verify tells,
  * even if the file has meanwhile been put back as it was. */
 static void test_truncation_under_a_mapping(void **state)
@@ -532,6 +567,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixture_models),
+        cmocka_unit_test(test_forget),
         cmocka_unit_test(test_sharded),
         cmocka_unit_test(test_index_refused),
         cmocka_unit_test(test_config_refused),
