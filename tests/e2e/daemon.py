@@ -199,6 +199,9 @@ LONG_JOB = {
     "interpolate": {"points": 1001},
     "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 256},
 }
+# The same, but it evaluates after a moment.
+SOON_EVALUATING_JOB = {**LONG_JOB, "align": {"components": ["ff"], "dataset": "align",
+                                             "max_sequences": 20}}
 
 
 def command(*words):

@@ -14,7 +14,8 @@ import subprocess
 import tempfile
 import time
 
-from daemon import FIXTURES, LONG_JOB, SANITIZED, SLOW_BUILD, SMALL_JOB, Daemon, equal, problem, run, true
+from daemon import (FIXTURES, SANITIZED, SLOW_BUILD, SMALL_JOB, SOON_EVALUATING_JOB, Daemon, equal, problem,
+                    run, true)
 
 MB = 1 << 20
 WRITER = {**SMALL_JOB, "outputs": {"merged": [0.25, 0.5, 0.75]}}
@@ -141,7 +142,7 @@ def test_no_room_to_drain():
             return
         with daemon_on(disk) as d:
             d.register_fixtures()
-            job = submit(d, LONG_JOB)
+            job = submit(d, SOON_EVALUATING_JOB)
             while d.get(f"/v1/jobs/{job}").json["phase"] != "evaluating":
                 time.sleep(0.01)
             fill(f"{disk}/ballast", 0)

@@ -7,12 +7,13 @@ import tempfile
 import threading
 import time
 
-from daemon import (BINARY, Daemon, ENVIRONMENT, LONG_JOB, SLOW_BUILD, SMALL_JOB, command, equal,
-                    problem, run, true)
+from daemon import (BINARY, Daemon, ENVIRONMENT, LONG_JOB, SANITIZED, SMALL_JOB,
+                    SOON_EVALUATING_JOB, command, equal, problem, run, true)
 
 
 def start_long_job(d, phase=None):
-    job = d.post("/v1/jobs", LONG_JOB).json["id"]
+    spec = SOON_EVALUATING_JOB if phase == "evaluating" else LONG_JOB
+    job = d.post("/v1/jobs", spec).json["id"]
     while True:
         now = d.get(f"/v1/jobs/{job}").json
         if now["status"] == "running" and phase in (None, now["phase"]):
@@ -37,9 +38,8 @@ def test_address_in_use():
 
 def test_drain_and_resume():
     """SIGTERM in the middle of a job: exit 0 soon, no attempt charged, and the rest comes later."""
-    spec = {**LONG_JOB, "interpolate": {"points": 21},
-            "align": {"components": ["ff"], "dataset": "align", "max_sequences": 20},
-            "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 24}}
+    spec = {**SOON_EVALUATING_JOB, "interpolate": {"points": 9 if SANITIZED else 21},
+            "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 12 if SANITIZED else 24}}
     with Daemon() as d:
         d.register_fixtures()
         whole = d.post("/v1/jobs", spec).json["id"]

@@ -8,16 +8,16 @@ import sqlite3
 import tempfile
 import time
 
-from daemon import SLOW_BUILD, Daemon, equal, run, true
+from daemon import SANITIZED, SLOW_BUILD, Daemon, equal, run, true
 
 JOB = {
     "models": {"a": "bert-a", "b": "bert-b"},
     "align": {"components": ["ff", "mha", "residual"], "dataset": "align", "max_sequences": 120},
     "interpolate": {"points": 9},
-    "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 48},
+    "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 16 if SANITIZED else 48},
     "outputs": {"merged": [0.25, 0.5]},
 }
-KILLS = int(os.environ.get("REBASIND_KILLS", "6" if SLOW_BUILD else "14"))
+KILLS = int(os.environ.get("REBASIND_KILLS", "4" if SANITIZED else "6" if SLOW_BUILD else "14"))
 
 
 def submit(d, spec):
