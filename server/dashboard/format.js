@@ -22,7 +22,12 @@ export const figure = x => (known(x) ? x.toPrecision(4).replace('-', MINUS) : NO
 export const percent = (x, decimals = 0) =>
   known(x) ? number(100 * x, decimals) + '\u202f%' : NONE;
 
-export const count = n => (known(n) ? n.toLocaleString('en').replaceAll(',', '\u202f') : NONE);
+/* By hand: the first use of a browser's own number and date formats costs more than a whole table. */
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** A whole number in groups of three digits. */
+export const count = n =>
+  (known(n) ? String(n).replace(/\B(?=(\d{3})+$)/g, '\u202f') : NONE);
 
 export function bytes(n) {
   if (!known(n)) return NONE;
@@ -53,7 +58,7 @@ export function time(rfc3339) {
   const t = new Date(rfc3339), now = new Date();
   const clock = `${two(t.getHours())}:${two(t.getMinutes())}`;
   if (t.toDateString() === now.toDateString()) return `${clock}:${two(t.getSeconds())}`;
-  const day = t.toLocaleDateString('en', {month: 'short', day: 'numeric'});
+  const day = `${MONTHS[t.getMonth()]} ${t.getDate()}`;
   return t.getFullYear() === now.getFullYear() ? `${day} ${clock}` : `${day} ${t.getFullYear()}`;
 }
 
