@@ -1,13 +1,13 @@
-/* core/json.h: jansson's parser, which does not look whether its own buffers could grow: out of
- * memory it may give a value with characters left out, or say "invalid token". */
+/* core/json.h: jansson's parser made safe for want of memory: by itself it may then give a value
+ * with characters left out, write past a buffer, or say "invalid token". */
 #ifndef RB_CORE_JSON_H
 #define RB_CORE_JSON_H
 
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Seeds jansson's tables, and has it allocate through here so that rb_json_load knows of a failure.
- * Once, before there are threads. */
+/* Seeds jansson's tables, and has it allocate through here, which rb_json_load needs for what it
+ * promises. Once, before there are threads. */
 void rb_json_prepare(void);
 
 /* json_loadb, but NULL with *ret_no_memory set if anything could not be allocated for it. Any
