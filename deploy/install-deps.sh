@@ -1,43 +1,75 @@
 #!/bin/sh
-# Installs what building, testing and the demo need on Debian 12 (bookworm), from Debian's own
-# packages. Does nothing, and needs no network, when all of it is there. Uses sudo when not root.
+# Installs, from Debian 12's (bookworm's) own packages, what is missing here. Does nothing, and needs
+# no network, when all of it is there. Uses sudo when not root.
 #
-#   ./deploy/install-deps.sh            install
-#   ./deploy/install-deps.sh --list     print the packages and stop
+#   ./deploy/install-deps.sh            to build rebasind and run the demo
+#   ./deploy/install-deps.sh --tests    and what ./tests/run.sh needs beyond that
+#   ./deploy/install-deps.sh --bench    and what tests/bench compares with
+#   ./deploy/install-deps.sh --list     print the packages of all groups and stop
 set -eu
 
-# build:   gcc cmake ninja-build pkg-config git
+# build:   gcc cmake ninja-build pkg-config git; nodejs npm (pack the dashboard); python3-yaml (openapi.json)
 # links:   libmicrohttpd jansson SQLite libuv OpenBLAS (pthread build) utf8proc libsodium
-# tests:   cmocka, python3 (end to end), python3-yaml (openapi.yaml)
 # demo:    curl jq mawk
-PACKAGES="
-    gcc libc6-dev cmake ninja-build pkg-config git ca-certificates
+BUILD="
+    gcc libc6-dev cmake ninja-build pkg-config git ca-certificates nodejs npm python3-yaml
     libmicrohttpd-dev libjansson-dev libsqlite3-dev libuv1-dev libopenblas-pthread-dev
-    libutf8proc-dev libsodium-dev libcmocka-dev
-    python3 python3-yaml curl jq mawk
+    libutf8proc-dev libsodium-dev
+    curl jq mawk
 "
+# unit:    cmocka        end to end: python3, python3-yaml (openapi.yaml)
+# fuzz:    clang, libclang-rt (libFuzzer), llvm (symbols in reports)
+# page:    chromium, a font
+# deploy:  an image without a Docker engine, the three proxies, Prometheus with promtool
+TESTS="
+    libcmocka-dev python3 python3-yaml util-linux
+    clang libclang-rt-dev llvm
+    chromium fonts-dejavu-core
+    buildah umoci runc debootstrap debian-archive-keyring uidmap
+    nginx-light caddy haproxy prometheus systemd sqlite3 openssl
+"
+# bench:   PyTorch and SciPy for the ratios, nginx for the requests per second
+BENCH="python3-torch python3-scipy nginx-light"
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 
-if [ "${1:-}" = "--list" ]; then
-    for p in $PACKAGES; do echo "$p"; done
+packages=$BUILD
+case "${1:-}" in
+"") ;;
+--tests) packages="$BUILD $TESTS" ;;
+--bench) packages="$BUILD $TESTS $BENCH" ;;
+--list)
+    for p in $BUILD $TESTS $BENCH; do echo "$p"; done | sort -u
     exit 0
-elif [ $# -gt 0 ]; then
-    say "unknown argument '$1'; expected nothing or --list"
+    ;;
+--help)
+    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+*)
+    say "unknown argument '$1'; expected nothing, --tests, --bench or --list"
     exit 2
-fi
+    ;;
+esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     say "this is no Debian: install by hand what these packages hold:"
     # shellcheck disable=SC2086
-    say $PACKAGES
+    say $packages
     exit 1
 fi
 
+there() {
+    # Another node than Debian's brings its own npm, and excludes Debian's.
+    [ "$1" != npm ] || ! command -v npm >/dev/null 2>&1 || return 0
+    # nginx comes in several sizes; any will do.
+    [ "$1" != nginx-light ] || [ ! -x /usr/sbin/nginx ] || return 0
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]
+}
+
 missing=""
-for p in $PACKAGES; do
-    status=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
-    [ "$status" = installed ] || missing="$missing $p"
+for p in $packages; do
+    there "$p" || missing="$missing $p"
 done
 
 if [ -z "$missing" ]; then
@@ -52,6 +84,14 @@ if [ "$(id -u)" -ne 0 ]; then
         exit 1
     fi
     as_root="sudo"
+fi
+
+# Packages start their services when they are installed; here nobody wants them. 101: not allowed.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+    $as_root chmod 755 $policy
+    trap '$as_root rm -f $policy' EXIT
 fi
 
 export DEBIAN_FRONTEND=noninteractive

@@ -1,71 +1,94 @@
 #!/bin/sh
-# Installs what is missing, builds with warnings as errors, and runs every test with the release
-# build, then most of them with the ASan+UBSan build. Figures of time are not tested: tests/bench
-# measures them.
+# Installs what is missing, builds with warnings as errors, and runs every test, stage by stage.
+# Figures of time are not tested: tests/bench measures them.
 #
-#   ./tests/run.sh              everything
-#   ./tests/run.sh --quick      the release build only
-#   ./tests/run.sh -R pool      only tests whose name matches (any argument of ctest)
+#   ./tests/run.sh                     every stage: about 15 minutes on 2 cores
+#   ./tests/run.sh --quick             the stage `release` only
+#   ./tests/run.sh --only asan         this stage only (may be given several times)
+#   ./tests/run.sh --quick -R pool     only tests whose name matches (any argument of ctest goes to
+#                                      the stages that use it: release, asan, tsan)
+#
+# The stages:
+#   release    the release build, all unit and end-to-end tests
+#   api        openapi.yaml: linter, contract against a running daemon, a generated client
+#   dashboard  the page in headless Chromium
+#   asan       all tests again under AddressSanitizer and UBSan
+#   tsan       the tests of server and work under ThreadSanitizer
+#   fuzz       every fuzz target for 20 seconds on its corpus
+#   deploy     image, container, proxies, Prometheus (needs root)
+#   coverage   line coverage of core, api and server, against its limits
 #
 # REBASIND_JOBS: compilers and tests at once (default: cores).
 set -eu
 cd "$(dirname "$0")/.."
 
+all="release api dashboard asan tsan fuzz deploy coverage"
 jobs=${REBASIND_JOBS:-$(nproc)}
-builds="release asan"
-if [ "${1:-}" = "--quick" ]; then
-    builds="release"
+stages=""
+while [ $# -gt 0 ]; do
+    case "$1" in
+    --quick) stages=release ;;
+    --only)
+        case " $all " in
+        *" ${2:-} "*) stages="$stages $2" ;;
+        *) echo "run.sh: there is no stage '${2:-}'; the stages are: $all" >&2; exit 2 ;;
+        esac
+        shift
+        ;;
+    --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) break ;;
+    esac
     shift
-elif [ "${1:-}" = "--help" ]; then
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
-    exit 0
-fi
+done
+: "${stages:=$all}"
 
-./deploy/install-deps.sh
-
-# Under the sanitizers these would double the time and show nothing new: they drive the same daemon
-# through more of the same.
-asan_leaves_out='e2e_test_(kill|faults|clients|latency|uploads|job|experiments)$|test_golden_(authors|overlap)'
+./deploy/install-deps.sh --tests
 
 # Leaks of libraries that live as long as the process are not ours to fix.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 
-say() { printf '\n== %s\n' "$*"; }
+build() { # PRESET [TARGET …]
+    preset=$1
+    shift
+    cmake --preset "$preset" >"build-$preset.log" 2>&1 ||
+        { cat "build-$preset.log"; rm -f "build-$preset.log"; return 1; }
+    rm -f "build-$preset.log"
+    [ $# -eq 0 ] || set -- --target "$@"
+    cmake --build --preset "$preset" --parallel "$jobs" "$@"
+}
+
+# End-to-end tests that measure or fill the machine are marked RUN_SERIAL.
+check() { # PRESET [ARGUMENT OF CTEST …]
+    preset=$1
+    shift
+    ctest --test-dir "build/$preset" --output-on-failure --parallel "$jobs" "$@"
+}
+
+run() { # STAGE [ARGUMENT OF CTEST …]
+    stage=$1
+    shift
+    case "$stage" in
+    release | asan) build "$stage" && check "$stage" "$@" ;;
+    tsan) tests/tsan.sh "$@" ;;
+    api) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/api/run.sh ;;
+    dashboard) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/e2e/test_dashboard.sh ;;
+    fuzz) build fuzz fuzzers && tests/fuzz/run.sh 20 ;;
+    deploy) tests/deploy/run.sh ;;
+    coverage) tests/coverage.sh ;;
+    esac
+}
 
 summary=""
 failed=0
-note() { summary="$summary
-  $(printf '%-8s %-6s %s' "$1" "$2" "$3")"; }
-
-for build in $builds; do
+for stage in $stages; do
+    printf '\n== %s\n' "$stage"
     began=$(date +%s)
-    say "$build: configure and build"
-    cmake --preset "$build" >"build-$build.log" 2>&1 ||
-        { cat "build-$build.log"; rm -f "build-$build.log"; exit 1; }
-    rm -f "build-$build.log"
-    if ! cmake --build --preset "$build" --parallel "$jobs"; then
-        note "$build" FAIL "does not build"
-        failed=1
-        continue
-    fi
-    say "$build: tests"
-    log="build/$build/tests.log"
-    status=0
-    # End-to-end tests want the machine for themselves: they are marked RUN_SERIAL.
-    leave_out='^$'
-    [ "$build" = release ] || leave_out=$asan_leaves_out
-    ctest --test-dir "build/$build" --output-on-failure --parallel "$jobs" -E "$leave_out" "$@" \
-        >"$log" 2>&1 || status=$?
-    cat "$log"
-    line=$(grep -E 'tests passed|No tests' "$log" | tail -n 1 || true)
-    seconds=$(($(date +%s) - began))
-    if [ "$status" -eq 0 ]; then
-        note "$build" ok "$line, ${seconds} s"
-    else
-        note "$build" FAIL "$line, ${seconds} s"
-        failed=1
-    fi
+    verdict=ok
+    # A shell of its own: `set -e` would be off in a function that is asked for its status.
+    (set +e; run "$stage" "$@"; exit $?) || { verdict=FAIL; failed=1; }
+    summary="$summary
+  $(printf '%-10s %-5s %4d s' "$stage" "$verdict" $(($(date +%s) - began)))"
 done
 
 printf '\n== summary%s\n' "$summary"
