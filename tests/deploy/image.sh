@@ -79,7 +79,11 @@ say "buildah: deploy/Dockerfile"
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 buildah "${storage[@]}" bud --isolation chroot --format docker --layers --pull-never \
     --build-arg "REVISION=$revision" -f deploy/Dockerfile -t rebasind . >"$work/build.log" 2>&1 ||
-    { tail -n 40 "$work/build.log" >&2; exit 1; }
+    {
+        tail -n 40 "$work/build.log" >&2
+        buildah "${storage[@]}" rm --all >/dev/null 2>&1 || true # they stay mounted otherwise
+        exit 1
+    }
 buildah "${storage[@]}" inspect --type image rebasind |
     python3 -c 'import json, sys; json.dump(json.load(sys.stdin)["Docker"], sys.stdout)' \
         >"$work/image.json"

@@ -19,7 +19,7 @@ TINY = {
     "evaluate": {"task": "mlm", "dataset": "eval", "block_size": 48, "max_blocks": 2},
 }
 # One that cannot be over before the drain.
-LONG = {**TINY, "interpolate": {"points": 201}, "priority": 10,
+LONG = {**TINY, "interpolate": {"points": 401}, "priority": 10,
         "evaluate": {**TINY["evaluate"], "max_blocks": 16}}
 
 
