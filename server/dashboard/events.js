@@ -68,16 +68,19 @@ async function read(body) {
 async function connect() {
   controller = new AbortController();
   const resumes = lastId !== null && state !== 'gone' && Date.now() - lastHeard < RESUME_MS;
+  const sent = authorization();
   const response = await fetch(new URL('v1/events', root), {
     signal: controller.signal,
     headers: {
       Accept: 'text/event-stream',
       ...(resumes ? {'Last-Event-ID': lastId} : {}),
-      ...authorization(),
+      ...sent,
     },
   });
   if (response.status === 401) {
-    if (!(await needToken(''))) setState('locked');
+    // A view may have got the right token while this one was refused.
+    const stale = authorization().Authorization !== sent.Authorization;
+    if (!stale && !(await needToken(''))) setState('locked');
     return;
   }
   if (!response.ok) throw new Error(String(response.status));
