@@ -28,8 +28,8 @@ TESTS="
     buildah umoci runc debootstrap debian-archive-keyring uidmap
     nginx-light caddy haproxy prometheus systemd sqlite3 openssl
 "
-# bench:   PyTorch and SciPy for the ratios, nginx for the requests per second
-BENCH="python3-torch python3-scipy nginx-light"
+# bench:   PyTorch and SciPy for the ratios; nginx, and wrk as the client, for the requests per second
+BENCH="python3-torch python3-scipy nginx-light wrk"
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 
