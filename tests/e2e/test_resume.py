@@ -10,10 +10,11 @@ import time
 
 from daemon import SANITIZED, SLOW_BUILD, Daemon, equal, run, true
 
+SEQUENCES = 40 if SANITIZED else 120
 JOB = {
     "models": {"a": "bert-a", "b": "bert-b"},
-    "align": {"components": ["ff", "mha", "residual"], "dataset": "align", "max_sequences": 120},
-    "interpolate": {"points": 9},
+    "align": {"components": ["ff", "mha", "residual"], "dataset": "align", "max_sequences": SEQUENCES},
+    "interpolate": {"points": 5 if SANITIZED else 9},
     "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 16 if SANITIZED else 48},
     "outputs": {"merged": [0.25, 0.5]},
 }
@@ -93,7 +94,7 @@ def test_killed_at_any_moment():
             if job is None:
                 # Moments of the job before would make its aligning a matter of milliseconds.
                 job = submit(d, {**JOB, "priority": killed % 3,
-                                 "align": {**JOB["align"], "max_sequences": 120}})
+                                 "align": {**JOB["align"], "max_sequences": SEQUENCES}})
                 jobs.append(job)
                 on_disk, fruitless = 0, 0
             time.sleep(rng.uniform(0, length / 2))
