@@ -20,13 +20,14 @@ BUILD="
 # unit:    cmocka        end to end: python3, python3-yaml (openapi.yaml)
 # fuzz:    clang, libclang-rt (libFuzzer), llvm (symbols in reports)
 # page:    chromium, a font
-# deploy:  an image without a Docker engine, the three proxies, Prometheus with promtool
+# deploy:  an image without a Docker engine, the three proxies, Prometheus with promtool; systemd-analyze;
+#          docker-compose reads compose.yaml (no engine needed for that); binutils (readelf)
 TESTS="
     libcmocka-dev python3 python3-yaml util-linux
     clang libclang-rt-dev llvm
     chromium fonts-dejavu-core
     buildah umoci runc debootstrap debian-archive-keyring uidmap
-    nginx-light caddy haproxy prometheus systemd sqlite3 openssl
+    nginx-light caddy haproxy prometheus systemd docker-compose binutils sqlite3 openssl
 "
 # bench:   PyTorch and SciPy for the ratios; nginx, and wrk as the client, for the requests per second
 BENCH="python3-torch python3-scipy nginx-light wrk"

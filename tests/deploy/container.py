@@ -33,7 +33,7 @@ TOKEN = "a-token-of-the-deploy-tests-0123456789"
 def image():
     """Builds the image if anything of it has changed; returns the bundle's folder."""
     if os.environ.get("RB_DEPLOY_BUILT") != "1":
-        subprocess.run([os.path.join(HERE, "install.sh")], check=True)
+        subprocess.run([os.path.join(ROOT, "deploy", "install-deps.sh"), "--tests"], check=True)
         subprocess.run([os.path.join(HERE, "image.sh"), WORK], check=True)
         os.environ["RB_DEPLOY_BUILT"] = "1"
     return os.path.join(WORK, "bundle")

@@ -22,7 +22,7 @@ fi
 
 now() { date +%s; }
 began=$(now)
-./install.sh
+../../deploy/install-deps.sh --tests
 printf '== deploy: packages in %d s\n' $(($(now) - began))
 began=$(now)
 ./image.sh ${RB_DEPLOY_WORK:+"$RB_DEPLOY_WORK"}
