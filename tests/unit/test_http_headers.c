@@ -103,10 +103,16 @@ static void test_accept(void **state)
 static void test_accept_encoding(void **state)
 {
     (void)state;
-    static const char *const yes[] = {"gzip", "GZip", " deflate , gzip", "gzip;q=0.001", "*",
-                                      "gzip, deflate, br, zstd", "br;q=1.0, gzip ; q=0.8, *;q=0"};
-    static const char *const no[] = {NULL, "", "identity", "br", "gzip;q=0", "gzip; q=0.000",
-                                     "*;q=0", "*, gzip;q=0", "gzipx", "x-gzip", "gzi", ",", ";q=1"};
+    static const char *const yes[] = {"gzip",
+                                      "GZip",
+                                      " deflate , gzip",
+                                      "gzip;q=0.001",
+                                      "*",
+                                      "gzip, deflate, br, zstd",
+                                      "br;q=1.0, gzip ; q=0.8, *;q=0"};
+    static const char *const no[] = {
+        NULL,          "",      "identity", "br",  "gzip;q=0", "gzip; q=0.000", "*;q=0",
+        "*, gzip;q=0", "gzipx", "x-gzip",   "gzi", ",",        ";q=1"};
     for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++)
         if (!rb_gzip_accepted(yes[i]))
             fail_msg("refused: %s", yes[i]);
@@ -276,11 +282,11 @@ static void test_allowed_hosts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_range),    cmocka_unit_test(test_etags),
-        cmocka_unit_test(test_accept),   cmocka_unit_test(test_content_type),
-        cmocka_unit_test(test_prefer),   cmocka_unit_test(test_digest),
-        cmocka_unit_test(test_hosts),    cmocka_unit_test(test_bearer),
-        cmocka_unit_test(test_networks), cmocka_unit_test(test_allowed_hosts),
+        cmocka_unit_test(test_range),           cmocka_unit_test(test_etags),
+        cmocka_unit_test(test_accept),          cmocka_unit_test(test_content_type),
+        cmocka_unit_test(test_prefer),          cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_hosts),           cmocka_unit_test(test_bearer),
+        cmocka_unit_test(test_networks),        cmocka_unit_test(test_allowed_hosts),
         cmocka_unit_test(test_accept_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
