@@ -25,7 +25,7 @@ BUILD="
 TESTS="
     libcmocka-dev python3 python3-yaml util-linux
     clang libclang-rt-dev llvm
-    chromium fonts-dejavu-core
+    chromium fonts-liberation
     buildah umoci runc debootstrap debian-archive-keyring uidmap
     nginx-light caddy haproxy prometheus systemd docker-compose binutils sqlite3 openssl
 "
