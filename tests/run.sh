@@ -58,7 +58,7 @@ build() { # PRESET [TARGET …]
     cmake --build --preset "$preset" --parallel "$jobs" "$@"
 }
 
-# End-to-end tests that measure or fill the machine are marked RUN_SERIAL.
+# Tests that fill the machine are marked RUN_SERIAL (tests/CMakeLists.txt).
 check() { # PRESET [ARGUMENT OF CTEST …]
     preset=$1
     shift
