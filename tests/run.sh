@@ -58,11 +58,12 @@ build() { # PRESET [TARGET …]
     cmake --build --preset "$preset" --parallel "$jobs" "$@"
 }
 
-# Tests that fill the machine are marked RUN_SERIAL (tests/CMakeLists.txt).
+# One test more than cores: many wait for a daemon. Those that fill the machine are marked RUN_SERIAL
+# (tests/CMakeLists.txt).
 check() { # PRESET [ARGUMENT OF CTEST …]
     preset=$1
     shift
-    ctest --test-dir "build/$preset" --output-on-failure --parallel "$jobs" "$@"
+    ctest --test-dir "build/$preset" --output-on-failure --parallel "$((jobs + 1))" "$@"
 }
 
 run() { # STAGE [ARGUMENT OF CTEST …]
@@ -73,7 +74,7 @@ run() { # STAGE [ARGUMENT OF CTEST …]
     tsan) tests/tsan.sh "$@" ;;
     api) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/api/run.sh ;;
     dashboard) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/e2e/test_dashboard.sh ;;
-    fuzz) build fuzz fuzzers && tests/fuzz/run.sh 20 ;;
+    fuzz) build fuzz fuzzers && REBASIND_JOBS=$((2 * jobs)) tests/fuzz/run.sh 20 ;;
     deploy) tests/deploy/run.sh ;;
     coverage) tests/coverage.sh ;;
     esac

@@ -116,8 +116,11 @@ static void make_list(struct problem *p, uint32_t i)
     struct entry *e = p->entries;
     size_t count = 0;
     double limit = INFINITY;
-    for (size_t first = 0; first < p->n; first += CHUNK) {
-        size_t width = p->n - first < CHUNK ? p->n - first : CHUNK;
+    /* First a few columns, so that most of the others are beyond the limit. */
+    for (size_t first = 0, width, next = 2 * p->list_size; first < p->n; first += width) {
+        next = next < CHUNK ? next : CHUNK;
+        width = p->n - first < next ? p->n - first : next;
+        next *= 2;
         size_t below = p->kernels->below(s + first, p->v + first, 0, limit, width, p->found);
         for (size_t k = 0; k < below; k++) {
             uint32_t j = (uint32_t)first + p->found[k];

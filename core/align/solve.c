@@ -64,6 +64,12 @@ static enum rb_status similarity(const struct solve *s, uint32_t group, size_t f
     return st;
 }
 
+/* Correlations as they are: what a report is made of. */
+static bool sees_correlations(const struct solve *s)
+{
+    return s->options.similarity == RB_CORRELATION && !s->options.absolute;
+}
+
 /* ---- match ---- */
 
 static enum rb_status match_whole(const struct solve *s, uint32_t group, struct rb_worker *w,
@@ -74,6 +80,8 @@ static enum rb_status match_whole(const struct solve *s, uint32_t group, struct 
     enum rb_status st = similarity(s, group, 0, g->size, &c, w, err);
     if (st == RB_OK)
         st = rb_assignment_solve(c, g->size, g->size, g->index, &g->score, w, err);
+    if (st == RB_OK && sees_correlations(s))
+        st = rb_report_fill(g, c, &w->scratch, err); /* while c is there */
     return st;
 }
 
@@ -195,6 +203,8 @@ static enum rb_status report(const struct solve *s, uint32_t group, struct rb_wo
 {
     struct rb_group *g = &s->alignment->groups[group];
     size_t d = g->size;
+    if (g->correlations.heatmap_after != NULL)
+        return RB_OK; /* match_whole has made it */
     float *c = rb_scratch_alloc(&w->scratch, d * d, sizeof(float));
     if (c == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the report of group '%s'", g->name);

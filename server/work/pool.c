@@ -1,4 +1,5 @@
 #include "server/work/pool.h"
+#include "server/base/clock.h"
 
 #include <assert.h>
 #include <cblas.h>
@@ -8,7 +9,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { RB_POOL_NICE = 10 };
@@ -53,22 +53,14 @@ static void thread_prepare(void)
     }
 }
 
-/* Time on a core, so that rates do not depend on what else the machine does. */
-static uint64_t thread_time_ns(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static void slot_work(uv_work_t *request)
 {
     struct rb_slot *s = request->data;
     thread_prepare();
-    uint64_t begin = thread_time_ns(), begin_wall = uv_hrtime();
+    uint64_t begin = rb_clock_thread_ns(), begin_wall = uv_hrtime();
     rb_scratch_reset(&s->worker.scratch);
     s->status = s->task->program->ops->run_item(s->task->program, s->item, &s->worker, &s->error);
-    s->busy_ns = thread_time_ns() - begin;
+    s->busy_ns = rb_clock_thread_ns() - begin;
     s->item_ns = uv_hrtime() - begin_wall;
 }
 
