@@ -458,14 +458,20 @@ static enum rb_status begin_slab(struct collect *c, struct rb_error *err)
     return st == RB_OK ? reserve(c->x, &c->x_capacity, tokens * c->config->hidden_size, err) : st;
 }
 
-/* Some rows of the largest tables were read. */
-static void forget_embeddings(const struct collect *c)
+/* What was read of the embeddings (per_layer false) or of one layer counts as this process's memory
+ * until it is given back: without that the models stand beside the sums. The page cache keeps it.
+ */
+static void forget(const struct collect *c, bool per_layer, uint32_t layer)
 {
     for (int side = 0; side < 2; side++) {
         const struct rb_model *m = c->blend[side].a;
-        const struct rb_tensor *t = rb_model_tensor(m, RB_WORD_EMBEDDINGS, 0);
-        if (t != NULL)
-            rb_checkpoint_forget(&m->checkpoint, t);
+        for (size_t r = 0; r < m->arch->row_count; r++) {
+            if (m->arch->rows[r].per_layer != per_layer)
+                continue;
+            const struct rb_tensor *t = rb_model_tensor(m, (enum rb_role)r, layer);
+            if (t != NULL)
+                rb_checkpoint_forget(&m->checkpoint, t);
+        }
     }
 }
 
@@ -477,7 +483,7 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
     if (c->begun &&
         (c->round == ROUND_EMBED || (c->round == ROUND_MOMENTS && c->layer + 1 < layers))) {
         if (c->round == ROUND_EMBED)
-            forget_embeddings(c);
+            forget(c, false, 0);
         c->layer += c->round == ROUND_MOMENTS;
         c->round = ROUND_FORWARD;
         s = begin_streams(c, err);
@@ -486,6 +492,7 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
         c->round = ROUND_CENTRE;
         *ret_items = 2 * c->stream_count;
     } else if (c->begun && c->round != ROUND_MOMENTS) {
+        forget(c, true, c->layer);
         c->round = ROUND_MOMENTS;
         count_rows(c);
         s = begin_tiles(c, err);
