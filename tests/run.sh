@@ -24,6 +24,7 @@ cd "$(dirname "$0")/.."
 
 all="release api dashboard asan tsan fuzz deploy coverage"
 jobs=${REBASIND_JOBS:-$(nproc)}
+unset REBASIND_JOBS # the daemon refuses variables that it does not know
 stages=""
 while [ $# -gt 0 ]; do
     case "$1" in

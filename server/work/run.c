@@ -28,6 +28,7 @@ bool rb_run_has_control(const struct rb_run *run)
 
 struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve, double lambda)
 {
+    assert(run->has_motion || !rb_run_moves(run));
     return (struct rb_blend){
         .a = &run->subject.model[0],
         .b = &run->subject.model[1],

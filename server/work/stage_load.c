@@ -183,6 +183,12 @@ static enum rb_status take_over(struct rb_run *run, struct load *l, struct rb_er
     enum rb_status status =
         rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, err);
     run->has_motion = status == RB_OK;
+    if (status != RB_OK) { /* the stage is entered again */
+        l->alignment = run->alignment;
+        run->alignment = NULL;
+        l->subject = run->subject;
+        run->subject = (struct rb_subject){0};
+    }
     return status;
 }
 

@@ -133,13 +133,16 @@ static void solved(struct rb_pool_task *task, enum rb_status status, const struc
         done(s, status, err);
         return;
     }
-    run->alignment = rb_solve_take(s->program);
-    status = rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, &s->error);
-    run->has_motion = status == RB_OK;
+    /* Both or none: an alignment whose motion is missing would be evaluated as if nothing moved. */
+    struct rb_alignment *alignment = rb_solve_take(s->program);
+    status = rb_alignment_motion(alignment, &run->subject.model[1], &run->motion, &s->error);
     if (status != RB_OK) {
+        rb_alignment_free(alignment);
         done(s, status, &s->error);
         return;
     }
+    run->alignment = alignment;
+    run->has_motion = true;
     s->async = (struct rb_async){.work = save, .done = solve_saved, .data = s};
     rb_async_start(run->work->pool, &s->async);
 }
