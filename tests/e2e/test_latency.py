@@ -19,10 +19,12 @@ class Poller:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         self.sent = None
+        self.used = 0  # in turn: the daemon closes connections on which nobody asks for ten seconds
         self.got = b""
 
     def send(self):
         self.got, self.sent = b"", time.monotonic()
+        self.used = self.sent
         self.socket.sendall(self.request)
 
     def receive(self):
@@ -48,7 +50,7 @@ def poll(d, path):
         due = begun + count / RATE
         now = time.monotonic()
         if count < SECONDS * RATE and now >= due:
-            free = next((p for p in pollers if p.sent is None), None)
+            free = min((p for p in pollers if p.sent is None), key=lambda p: p.used, default=None)
             if free is not None:
                 free.send()
             else:
