@@ -14,12 +14,16 @@ struct rb_scratch_extra {
 void *rb_malloc_aligned(size_t count, size_t size)
 {
     size_t bytes;
+    void *p;
     if (!rb_mul_size(count, size, &bytes) || bytes > SIZE_MAX - RB_ALIGNMENT)
         return NULL;
-    size_t alignment = bytes >= LARGE ? HUGE_PAGE : RB_ALIGNMENT;
+    /* whole multiples of RB_ALIGNMENT: a vector read at the end stays inside. Not aligned_alloc:
+       C11 wants the size a multiple of the alignment, which costs a huge page. */
     bytes = (bytes + RB_ALIGNMENT - 1) / RB_ALIGNMENT * RB_ALIGNMENT;
-    void *p = aligned_alloc(alignment, bytes > 0 ? bytes : RB_ALIGNMENT);
-    if (p != NULL && bytes >= LARGE)
+    if (posix_memalign(&p, bytes >= LARGE ? HUGE_PAGE : RB_ALIGNMENT,
+                       bytes > 0 ? bytes : RB_ALIGNMENT) != 0)
+        return NULL;
+    if (bytes >= LARGE)
         (void)madvise(p, bytes, MADV_HUGEPAGE); /* fewer page faults; a wish, nothing more */
     return p;
 }
