@@ -134,8 +134,7 @@ static inline vf vtanh(vf x)
     {                                                                                              \
         for (size_t r = 0; r < rows; r++, x += n) {                                                \
             size_t i = 0;                                                                          \
-            FOR_VECTORS(i, n)                                                                      \
-            {                                                                                      \
+            FOR_VECTORS (i, n) {                                                                   \
                 vf v = load(x + i), b = load(bias + i);                                            \
                 store(x + i, expression);                                                          \
             }                                                                                      \
@@ -156,15 +155,14 @@ static void softmax(float *x, size_t rows, size_t n, size_t stride, float scale)
     for (size_t r = 0; r < rows; r++, x += stride) {
         vf m = all(-3.4e38f);
         size_t i = 0;
-        FOR_VECTORS(i, n)
-        m = vmax(m, load(x + i));
+        FOR_VECTORS (i, n)
+            m = vmax(m, load(x + i));
         if (i < n)
             m = vmax(m, load_part(x + i, n - i, -3.4e38f));
         float top = max_lanes(m) * scale;
         vf sum = all(0);
         i = 0;
-        FOR_VECTORS(i, n)
-        {
+        FOR_VECTORS (i, n) {
             vf e = vexp(load(x + i) * scale - top);
             store(x + i, e);
             sum += e;
@@ -178,8 +176,8 @@ static void softmax(float *x, size_t rows, size_t n, size_t stride, float scale)
         }
         float inverse = 1.0f / sum_lanes(sum);
         i = 0;
-        FOR_VECTORS(i, n)
-        store(x + i, load(x + i) * inverse);
+        FOR_VECTORS (i, n)
+            store(x + i, load(x + i) * inverse);
         for (; i < n; i++)
             x[i] *= inverse;
     }
@@ -222,8 +220,7 @@ static void layer_norm(float *y, const float *x, const float *bias, const float 
         float mean = sum_lanes(sum) * inverse_n;
         vf square = all(0), rest = all(0); /* what rounding left out of the mean */
         size_t i = 0;
-        FOR_VECTORS(i, n)
-        {
+        FOR_VECTORS (i, n) {
             vf d = load(y + i) - mean;
             square += d * d;
             rest += d;
@@ -237,8 +234,8 @@ static void layer_norm(float *y, const float *x, const float *bias, const float 
         float variance = sum_lanes(square) * inverse_n - off * off;
         float scale = 1.0f / __builtin_sqrtf((variance > 0 ? variance : 0) + eps);
         i = 0;
-        FOR_VECTORS(i, n)
-        store(y + i, (load(y + i) - mean - off) * scale * load(weight + i) + load(shift + i));
+        FOR_VECTORS (i, n)
+            store(y + i, (load(y + i) - mean - off) * scale * load(weight + i) + load(shift + i));
         for (; i < n; i++)
             y[i] = (y[i] - mean - off) * scale * weight[i] + shift[i];
         y += n;
@@ -251,15 +248,15 @@ static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_
 {
     vf m = all(-3.4e38f);
     size_t i = 0;
-    FOR_VECTORS(i, n)
-    m = vmax(m, load(x + i) + load(bias + i));
+    FOR_VECTORS (i, n)
+        m = vmax(m, load(x + i) + load(bias + i));
     if (i < n)
         m = vmax(m, load_part(x + i, n - i, -3.4e38f) + load_part(bias + i, n - i, 0));
     float top = max_lanes(m);
     vf sum = all(0);
     i = 0;
-    FOR_VECTORS(i, n)
-    sum += vexp(load(x + i) + load(bias + i) - top);
+    FOR_VECTORS (i, n)
+        sum += vexp(load(x + i) + load(bias + i) - top);
     if (i < n)
         sum += vexp(load_part(x + i, n - i, -3.4e38f) + load_part(bias + i, n - i, 0) - top);
     *ret_max = top;
@@ -269,8 +266,8 @@ static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_
 static void blend(float *y, const float *x, float wa, const float *z, float wb, size_t n)
 {
     size_t i = 0;
-    FOR_VECTORS(i, n)
-    store(y + i, wa * load(x + i) + wb * load(z + i));
+    FOR_VECTORS (i, n)
+        store(y + i, wa * load(x + i) + wb * load(z + i));
     for (; i < n; i++)
         y[i] = wa * x[i] + wb * z[i];
 }
@@ -282,8 +279,6 @@ enum { WIDE = RB_LANES / 2 };
 typedef double vd __attribute__((vector_size(WIDE * 8)));
 typedef double vd_mem __attribute__((vector_size(WIDE * 8), aligned(8), may_alias));
 typedef float vh_mem __attribute__((vector_size(WIDE * 4), aligned(4), may_alias));
-typedef int64_t vl __attribute__((vector_size(WIDE * 8)));
-typedef uint32_t vu_mem __attribute__((vector_size(WIDE * 4), aligned(4), may_alias));
 
 static inline vd widen(const float *p)
 {

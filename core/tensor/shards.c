@@ -106,7 +106,7 @@ static enum rb_status list_indexed(int dir_fd, const char *folder, struct rb_sha
 }
 
 enum rb_status rb_shards_list(int dir_fd, const char *folder, struct rb_shards *ret,
-                               struct rb_error *err)
+                              struct rb_error *err)
 {
     if (faccessat(dir_fd, single_name, F_OK, 0) == 0)
         return list_single(folder, ret, err);

@@ -19,7 +19,7 @@ struct rb_shards {
  * of them. RB_ENOTFOUND if the folder has neither, RB_ESAFETENSORS for an unusable index.
  * The caller owns *ret: rb_shards_deinit. */
 enum rb_status rb_shards_list(int dir_fd, const char *folder, struct rb_shards *ret,
-                               struct rb_error *err) RB_MUST_CHECK;
+                              struct rb_error *err) RB_MUST_CHECK;
 void rb_shards_deinit(struct rb_shards *w);
 /* Position of a file in names; it must be there. */
 size_t rb_shards_position(const struct rb_shards *w, const char *name);

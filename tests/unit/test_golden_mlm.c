@@ -1,5 +1,6 @@
 // LINK: core_merge
-/* Every option of golden/mlm.json: permutations, scores, losses, standard errors, metrics, barriers. */
+/* Every option of golden/mlm.json: permutations, scores, losses, standard errors, metrics,
+ * barriers. */
 #include "unit/golden.h"
 
 #include <cblas.h>
@@ -7,8 +8,11 @@
 static void test_all_options(void **state)
 {
     (void)state;
-    struct golden g = {.file = "golden/mlm.json", .a = "bert-a", .b = "bert-b",
-                       .align_length = 48, .task = RB_TASK_MLM};
+    struct golden g = {.file = "golden/mlm.json",
+                       .a = "bert-a",
+                       .b = "bert-b",
+                       .align_length = 48,
+                       .task = RB_TASK_MLM};
     golden_open(&g);
     golden_run_all(&g);
     golden_close(&g);

@@ -1,5 +1,6 @@
 // LINK: core_merge
-/* Every option of golden/overlap.json: permutations, scores, losses, standard errors, metrics, barriers. */
+/* Every option of golden/overlap.json: permutations, scores, losses, standard errors, metrics,
+ * barriers. */
 #include "unit/golden.h"
 
 #include <cblas.h>
@@ -7,8 +8,11 @@
 static void test_all_options(void **state)
 {
     (void)state;
-    struct golden g = {.file = "golden/overlap.json", .a = "overlap-a", .b = "overlap-b",
-                       .align_length = 128, .task = RB_TASK_REGRESSION};
+    struct golden g = {.file = "golden/overlap.json",
+                       .a = "overlap-a",
+                       .b = "overlap-b",
+                       .align_length = 128,
+                       .task = RB_TASK_REGRESSION};
     golden_open(&g);
     golden_run_all(&g);
     golden_close(&g);

@@ -45,8 +45,8 @@ static struct rb_settings settings_for(const char *port, const char *mode)
     char listen[32];
     (void)snprintf(listen, sizeof listen, "127.0.0.1:%s", port);
     char *data = join("data"), *import = join("import"), *token = join("secret/token");
-    char *const argv[] = {"rebasind", "--listen",      listen, "--data-dir",
-                          data,       "--import-root", import, "--token-file",
+    char *const argv[] = {"rebasind", "--listen",      listen,       "--data-dir",
+                          data,       "--import-root", import,       "--token-file",
                           token,      "--sandbox",     (char *)mode, NULL};
     char *const environment[] = {NULL};
     enum rb_status status = rb_settings_load(11, argv, environment, NULL, &s, &err);
