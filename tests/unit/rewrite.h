@@ -113,4 +113,38 @@ static inline void rewrite_close(struct rewrite *r, const char *path)
     rb_safetensors_deinit(&r->file);
 }
 
+/* The file at `path`, cut at every byte of its start and then in steps, becomes dir's `name`. */
+static inline void rewrite_cuts(struct tmpdir *dir, const char *path, const char *name,
+                                void (*assert_refused)(const char *what, const char *path))
+{
+    size_t bytes;
+    unsigned char *data = tmpdir_read(path, &bytes);
+    for (size_t n = 0; n < bytes; n += n < 64 ? (size_t)1 : bytes / 97) {
+        tmpdir_write(dir, name, data, n);
+        assert_refused("cut", tmpdir_path(dir, name));
+    }
+    free(data);
+}
+
+/* The file at `path`, with one bit turned at random, 1500 times over, becomes dir's `name`; `try`
+ * opens it. in_header: only bits of a safetensors header and of its length. */
+static inline void rewrite_turned_bits(struct tmpdir *dir, const char *path, const char *name,
+                                       bool in_header, uint64_t seed, void (*try)(void *fixture),
+                                       void *fixture)
+{
+    size_t bytes;
+    uint64_t header;
+    unsigned char *data = tmpdir_read(path, &bytes);
+    memcpy(&header, data, sizeof header);
+    for (int round = 0; round < 1500; round++) {
+        size_t at = random_index(&seed, in_header ? sizeof header + (size_t)header : bytes);
+        unsigned char bit = (unsigned char)(1U << random_index(&seed, 8));
+        data[at] ^= bit;
+        tmpdir_write(dir, name, data, bytes);
+        try(fixture);
+        data[at] ^= bit;
+    }
+    free(data);
+}
+
 #endif

@@ -304,15 +304,23 @@ static void test_cut(void **state)
 {
     (void)state;
     struct fixture f;
-    size_t bytes;
     open_fixture(&f);
-    unsigned char *data = tmpdir_read(f.path, &bytes);
-    for (size_t n = 0; n < bytes; n += n < 64 ? (size_t)1 : bytes / 97) {
-        tmpdir_write(&f.pair.dir, "other", data, n);
-        assert_refused("cut", f.other);
-    }
-    free(data);
+    rewrite_cuts(&f.pair.dir, f.path, "other", assert_refused);
     close_fixture(&f);
+}
+
+static void try_alignment(void *fixture)
+{
+    struct fixture *f = fixture;
+    struct rb_alignment *a;
+    struct rb_motion motion;
+    if (rb_alignment_load(f->other, &a, &f->pair.err) != RB_OK)
+        return;
+    if (rb_alignment_motion(a, &f->pair.b, &motion, &f->pair.err) == RB_OK) {
+        rb_motion_deinit(&motion);
+        (void)pair_certify(&f->pair, a);
+    }
+    rb_alignment_free(a);
 }
 
 /* Bits turned anywhere: refused, or an alignment that can be used on the model or is refused there.
@@ -321,27 +329,8 @@ static void test_turned_bits(void **state)
 {
     (void)state;
     struct fixture f;
-    size_t bytes;
-    uint64_t seed = 112;
     open_fixture(&f);
-    unsigned char *data = tmpdir_read(f.path, &bytes);
-    for (int round = 0; round < 1500; round++) {
-        size_t at = random_index(&seed, bytes);
-        unsigned char bit = (unsigned char)(1U << random_index(&seed, 8));
-        struct rb_alignment *a;
-        struct rb_motion motion;
-        data[at] ^= bit;
-        tmpdir_write(&f.pair.dir, "other", data, bytes);
-        if (rb_alignment_load(f.other, &a, &f.pair.err) == RB_OK) {
-            if (rb_alignment_motion(a, &f.pair.b, &motion, &f.pair.err) == RB_OK) {
-                rb_motion_deinit(&motion);
-                (void)pair_certify(&f.pair, a);
-            }
-            rb_alignment_free(a);
-        }
-        data[at] ^= bit;
-    }
-    free(data);
+    rewrite_turned_bits(&f.pair.dir, f.path, "other", false, 112, try_alignment, &f);
     close_fixture(&f);
 }
 

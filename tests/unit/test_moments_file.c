@@ -181,15 +181,23 @@ static void test_cut(void **state)
 {
     (void)state;
     struct fixture f;
-    size_t bytes;
     open_fixture(&f);
-    unsigned char *data = tmpdir_read(f.path, &bytes);
-    for (size_t n = 0; n < bytes; n += n < 64 ? 1 : bytes / 97) {
-        tmpdir_write(&f.pair.dir, "other", data, n);
-        assert_refused("cut", f.other);
-    }
-    free(data);
+    rewrite_cuts(&f.pair.dir, f.path, "other", assert_refused);
     close_fixture(&f);
+}
+
+static void try_moments(void *fixture)
+{
+    struct fixture *f = fixture;
+    struct rb_moments *m;
+    double sum = 0;
+    if (rb_moments_load(f->other, &m, &f->pair.err) != RB_OK)
+        return;
+    for (size_t i = 0; i < m->tap_count; i++)
+        for (size_t k = 0; k < (size_t)m->taps[i].size * m->taps[i].size; k++)
+            sum += m->taps[i].cross[k];
+    assert_true(isnan(sum) == 0); /* every byte can be read */
+    rb_moments_free(m);
 }
 
 /* Bits turned in the header: refused, or loaded as something that can be used and freed. */
@@ -197,28 +205,8 @@ static void test_turned_bits(void **state)
 {
     (void)state;
     struct fixture f;
-    size_t bytes;
-    uint64_t header, seed = 102;
     open_fixture(&f);
-    unsigned char *data = tmpdir_read(f.path, &bytes);
-    memcpy(&header, data, sizeof header);
-    for (int round = 0; round < 1500; round++) {
-        size_t at = random_index(&seed, 8 + (size_t)header);
-        unsigned char bit = (unsigned char)(1U << random_index(&seed, 8));
-        struct rb_moments *m;
-        data[at] ^= bit;
-        tmpdir_write(&f.pair.dir, "other", data, bytes);
-        if (rb_moments_load(f.other, &m, &f.pair.err) == RB_OK) {
-            double sum = 0;
-            for (size_t i = 0; i < m->tap_count; i++)
-                for (size_t k = 0; k < (size_t)m->taps[i].size * m->taps[i].size; k++)
-                    sum += m->taps[i].cross[k];
-            assert_true(isnan(sum) == 0); /* every byte can be read */
-            rb_moments_free(m);
-        }
-        data[at] ^= bit;
-    }
-    free(data);
+    rewrite_turned_bits(&f.pair.dir, f.path, "other", true, 102, try_moments, &f);
     close_fixture(&f);
 }
 
