@@ -62,7 +62,7 @@ export class Gone extends Error {
   }
 }
 
-async function problemOf(response) {
+export async function problemOf(response) {
   let body = {};
   try {
     body = await response.json();

@@ -6,7 +6,7 @@
 // After a long one, or one in which the daemon was gone (its store may be another one now), the
 // stream starts anew and "resync" does the same. A hidden page closes its stream: browsers allow
 // only six connections to a host, and a lab keeps many tabs.
-import {authorization, needToken, root} from './api.js';
+import {authorization, needToken, problemOf, root} from './api.js';
 
 const SILENCE_MS = 40000; // heartbeats come every 15 s
 const HIDDEN_MS = 5000;
@@ -78,9 +78,10 @@ async function connect() {
     },
   });
   if (response.status === 401) {
+    const words = sent.Authorization ? (await problemOf(response)).message : '';
     // A view may have got the right token while this one was refused.
     const stale = authorization().Authorization !== sent.Authorization;
-    if (!stale && !(await needToken(''))) setState('locked');
+    if (!stale && !(await needToken(words))) setState('locked');
     return;
   }
   if (!response.ok) throw new Error(String(response.status));

@@ -134,6 +134,8 @@ export function mount(element, route) {
   let barrier = null;
   let chart = null;
   let aligned = false; // permutations and correlations are shown
+  let reading = new AbortController(); // ends what this page still asks for
+  const read = (path, query) => get(`v1/jobs/${id}${path}`, query, {signal: reading.signal});
   let group = route.params.get('group');
   const heat = new Heatmap();
   const stops = [];
@@ -218,7 +220,14 @@ export function mount(element, route) {
   async function drop() {
     if (!(await confirm('Delete this job?', 'Its curve and artifacts are removed for good.', 'Delete')))
       return;
-    await remove(`v1/jobs/${id}`);
+    reading.abort(); // what is still asked for would not be found
+    try {
+      await remove(`v1/jobs/${id}`);
+    } catch (error) {
+      reading = new AbortController();
+      load();
+      throw error;
+    }
     go('#/jobs');
   }
 
@@ -226,9 +235,11 @@ export function mount(element, route) {
 
   const fullGroups = new Map();
   const loadGroup = name => {
-    if (!fullGroups.has(name))
-      fullGroups.set(name, get(`v1/jobs/${id}/correlations/${encodeURIComponent(name)}`,
-        {matrix: true}));
+    if (!fullGroups.has(name)) {
+      const asked = read(`/correlations/${encodeURIComponent(name)}`, {matrix: true});
+      asked.catch(() => fullGroups.delete(name)); // asked for again when it is wanted again
+      fullGroups.set(name, asked);
+    }
     return fullGroups.get(name);
   };
 
@@ -248,7 +259,7 @@ export function mount(element, route) {
     aligned = true;
     try {
       const [permutations, correlations] = await Promise.all([
-        get(`v1/jobs/${id}/permutations`), get(`v1/jobs/${id}/correlations`)]);
+        read('/permutations'), read('/correlations')]);
       put(parts.certificate, certificate(permutations));
       if (correlations.groups.length === 0) return;
       multiples.show(correlations);
@@ -276,10 +287,10 @@ export function mount(element, route) {
 
   async function load() {
     try {
-      const next = await get(`v1/jobs/${id}`);
+      const next = await read('');
       if (job && next.version < job.version) return;
       job = next;
-      barrier = job.spec.evaluate && job.status !== 'queued' ? await get(`v1/jobs/${id}/barrier`) : null;
+      barrier = job.spec.evaluate && job.status !== 'queued' ? await read('/barrier') : null;
       show();
       if (barrier) chart.load(barrier);
       if (isAligned()) loadAlignment();
@@ -311,6 +322,7 @@ export function mount(element, route) {
   return {
     ready: load(),
     leave() {
+      reading.abort();
       stops.forEach(stop => stop());
       chart?.destroy();
       heat.destroy();

@@ -23,6 +23,11 @@ test('a daemon with a token asks for it, keeps it for the tab, and says when it 
     const dialog = page.getByRole('dialog', {name: 'Token'});
     await dialog.waitFor();
     await assertAccessible(page, 'token');
+    // Whichever is refused first says why: here that is the events.
+    await page.route('**/v1/jobs?*', async route => {
+      await new Promise(resolve => setTimeout(resolve, 400));
+      await route.continue();
+    });
     await dialog.locator('input').fill('not it');
     await dialog.getByRole('button', {name: 'Use it'}).click();
     await dialog.getByRole('alert').waitFor();
