@@ -35,6 +35,7 @@ void rb_moments_free(struct rb_moments *m)
         free(t->square_a);
         free(t->square_b);
         free(t->cross);
+        free(t->cross_f32);
     }
     if (m->mapped != NULL) {
         rb_safetensors_deinit(m->mapped);
@@ -55,37 +56,53 @@ const struct rb_tap *rb_moments_find(const struct rb_moments *m, enum rb_tap_kin
 
 /* ---- on disk ---- */
 
-/* One row per array of a tap: its tensor is "<tap>.<name>". */
+/* One row per array of a tap: its tensor is "<tap>.<name>". narrow: of the same in F32, where a tap
+ * can have either. */
 static const struct {
     const char *name;
-    size_t offset; /* of the pointer in struct rb_tap */
-    bool matrix;
+    size_t offset, narrow; /* of the pointers in struct rb_tap */
+    uint32_t rank;
 } arrays[] = {
-    {"pivot_a", offsetof(struct rb_tap, pivot_a), false},
-    {"pivot_b", offsetof(struct rb_tap, pivot_b), false},
-    {"sum_a", offsetof(struct rb_tap, sum_a), false},
-    {"sum_b", offsetof(struct rb_tap, sum_b), false},
-    {"square_a", offsetof(struct rb_tap, square_a), false},
-    {"square_b", offsetof(struct rb_tap, square_b), false},
-    {"cross", offsetof(struct rb_tap, cross), true},
+    {"pivot_a", offsetof(struct rb_tap, pivot_a), 0, 1},
+    {"pivot_b", offsetof(struct rb_tap, pivot_b), 0, 1},
+    {"sum_a", offsetof(struct rb_tap, sum_a), 0, 1},
+    {"sum_b", offsetof(struct rb_tap, sum_b), 0, 1},
+    {"square_a", offsetof(struct rb_tap, square_a), 0, 1},
+    {"square_b", offsetof(struct rb_tap, square_b), 0, 1},
+    {"cross", offsetof(struct rb_tap, cross), offsetof(struct rb_tap, cross_f32), 2},
 };
 
 enum { ARRAYS = sizeof arrays / sizeof arrays[0], KEY_BYTES = 64 };
 
-static double **array_of(struct rb_tap *t, size_t i)
+static void set_array(struct rb_tap *t, size_t i, enum rb_dtype dtype, const void *data)
 {
-    return (double **)(void *)((char *)t + arrays[i].offset);
+    size_t offset = dtype == RB_F64 ? arrays[i].offset : arrays[i].narrow;
+    memcpy((char *)t + offset, &data, sizeof data);
+}
+
+static const void *get_array(const struct rb_tap *t, size_t i, enum rb_dtype *ret_dtype)
+{
+    const void *data;
+    memcpy(&data, (const char *)t + arrays[i].offset, sizeof data);
+    *ret_dtype = RB_F64;
+    if (data != NULL || arrays[i].narrow == 0)
+        return data;
+    memcpy(&data, (const char *)t + arrays[i].narrow, sizeof data);
+    *ret_dtype = RB_F32;
+    return data;
 }
 
 static enum rb_status write_taps(const struct rb_moments *m, struct rb_st_writer *w,
                                  struct rb_error *err)
 {
     for (size_t i = 0; i < m->tap_count; i++) {
-        struct rb_tap *t = &m->taps[i];
+        const struct rb_tap *t = &m->taps[i];
         for (size_t k = 0; k < ARRAYS; k++) {
-            size_t n = arrays[k].matrix ? (size_t)t->size * t->size : t->size;
+            enum rb_dtype dtype;
+            const void *data = get_array(t, k, &dtype);
+            size_t n = arrays[k].rank == 2 ? (size_t)t->size * t->size : t->size;
             enum rb_status s =
-                rb_st_writer_write(w, i * ARRAYS + k, 0, *array_of(t, k), n * sizeof(double), err);
+                rb_st_writer_write(w, i * ARRAYS + k, 0, data, n * rb_dtype_bytes(dtype), err);
             if (s != RB_OK)
                 return s;
         }
@@ -110,10 +127,10 @@ enum rb_status rb_moments_save(const struct rb_moments *m, const char *path, str
         for (size_t k = 0; k < ARRAYS; k++) {
             char *name = names[i * ARRAYS + k];
             (void)snprintf(name, KEY_BYTES, "%s.%s", t->name, arrays[k].name);
-            specs[i * ARRAYS + k] = (struct rb_st_spec){.name = name,
-                                                        .dtype = RB_F64,
-                                                        .rank = arrays[k].matrix ? 2 : 1,
-                                                        .shape = {t->size, t->size}};
+            struct rb_st_spec *spec = &specs[i * ARRAYS + k];
+            *spec = (struct rb_st_spec){
+                .name = name, .rank = arrays[k].rank, .shape = {t->size, t->size}};
+            (void)get_array(t, k, &spec->dtype);
         }
         (void)snprintf(names[count + i], KEY_BYTES, "%s", t->name);
         (void)snprintf(values[i], KEY_BYTES, "%d %" PRIu32 " %" PRIu32 " %.0f", (int)t->kind,
@@ -167,12 +184,13 @@ static enum rb_status load_tap(const struct rb_safetensors *st, const struct rb_
         char name[2 * KEY_BYTES];
         (void)snprintf(name, sizeof name, "%s.%s", t.name, arrays[k].name);
         const struct rb_tensor *x = rb_safetensors_find(st, name);
-        uint32_t rank = arrays[k].matrix ? 2 : 1;
-        if (x == NULL || x->dtype != RB_F64 || x->rank != rank || x->shape[0] != t.size ||
-            x->shape[rank - 1] != t.size || (uintptr_t)x->data % sizeof(double) != 0)
+        uint32_t rank = arrays[k].rank;
+        if (x == NULL || (x->dtype != RB_F64 && (x->dtype != RB_F32 || arrays[k].narrow == 0)) ||
+            x->rank != rank || x->shape[0] != t.size || x->shape[rank - 1] != t.size ||
+            (uintptr_t)x->data % rb_dtype_bytes(x->dtype) != 0)
             return rb_error_set(err, RB_ESAFETENSORS, "%s: tensor '%s' is missing or damaged",
                                 st->path, name);
-        *array_of(&t, k) = (double *)(uintptr_t)x->data; /* mapped read-only, never written */
+        set_array(&t, k, x->dtype, x->data); /* mapped read-only, never written */
     }
     *ret = t;
     return RB_OK;

@@ -23,6 +23,7 @@ struct rb_tap {
     double *sum_a, *sum_b;       /* (d) shifted */
     double *square_a, *square_b; /* (d) shifted */
     double *cross;               /* (d, d) shifted; rows: units of A */
+    float *cross_f32;            /* instead of cross, when one F32 product made all of it */
 };
 
 struct rb_moments {
@@ -51,12 +52,19 @@ void rb_collect_estimate(const struct rb_config *c, unsigned taps, uint64_t toke
                          uint64_t *ret_accumulator_bytes, uint64_t *ret_buffer_bytes,
                          double *ret_cost);
 
+/* cross[i][j], whichever of the two holds it. */
+static inline double rb_tap_cross(const struct rb_tap *t, size_t i, size_t j)
+{
+    size_t at = i * t->size + j;
+    return t->cross != NULL ? t->cross[at] : (double)t->cross_f32[at];
+}
+
 void rb_moments_free(struct rb_moments *m); /* m may be NULL */
 const struct rb_tap *rb_moments_find(const struct rb_moments *m, enum rb_tap_kind kind,
                                      uint32_t layer);
 
-/* As a safetensors file (F64 throughout, so that a cached run gives the same bits) and back
- * (mapped, not copied). */
+/* As a safetensors file (each array as it is kept, so that a cached run gives the same bits) and
+ * back (mapped, not copied). */
 enum rb_status rb_moments_save(const struct rb_moments *m, const char *path,
                                struct rb_error *err) RB_MUST_CHECK;
 enum rb_status rb_moments_load(const char *path, struct rb_moments **ret,

@@ -18,7 +18,7 @@ double rb_tap_variance(const struct rb_tap *t, int side, size_t unit)
 
 double rb_tap_covariance(const struct rb_tap *t, size_t i, size_t j)
 {
-    return t->cross[i * t->size + j] / t->rows - t->sum_a[i] / t->rows * (t->sum_b[j] / t->rows);
+    return rb_tap_cross(t, i, j) / t->rows - t->sum_a[i] / t->rows * (t->sum_b[j] / t->rows);
 }
 
 double rb_tap_dot(const struct rb_tap *t, size_t i, size_t j)
@@ -56,12 +56,24 @@ static void fill_side(const struct rb_similarity_source *s, int side, struct sid
     }
 }
 
+/* Row i of cross in F64; room (d) is written where it is not kept so. */
+static const double *cross_row(const struct rb_tap *t, size_t i, double *restrict room)
+{
+    if (t->cross != NULL)
+        return t->cross + i * t->size;
+    const float *restrict narrow = t->cross_f32 + i * t->size;
+    for (size_t j = 0; j < t->size; j++)
+        room[j] = (double)narrow[j];
+    return room;
+}
+
 /* Adds one tap's share of covariance (or second moment) of unit i with all units of B: `off` is
  * what the mean of B's unit is taken against, factor_a the same of A's. */
 static void add_tap(const struct rb_similarity_source *s, const struct rb_tap *t, double factor_a,
-                    const double *restrict off, size_t i, double *restrict row)
+                    const double *restrict off, size_t i, double *restrict room,
+                    double *restrict row)
 {
-    const double *restrict cross = t->cross + i * t->size;
+    const double *restrict cross = cross_row(t, i, room);
     const double *restrict sum_b = t->sum_b, *restrict pivot_b = t->pivot_b;
     double inverse = 1 / t->rows, sum_a = t->sum_a[i] * inverse, share = 1 / (double)s->count;
     for (size_t j = 0; j < s->size; j++) {
@@ -83,8 +95,9 @@ enum rb_status rb_similarity_rows(const struct rb_similarity_source *source,
     b.mean = rb_scratch_alloc(scratch, d, sizeof(double));
     double *row = rb_scratch_alloc(scratch, d, sizeof(double));
     double *zero = rb_scratch_alloc(scratch, d, sizeof(double));
+    double *room = rb_scratch_alloc(scratch, d, sizeof(double));
     if (a.sigma == NULL || a.mean == NULL || b.sigma == NULL || b.mean == NULL || row == NULL ||
-        zero == NULL)
+        zero == NULL || room == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a similarity of %zu units", d);
     fill_side(source, 0, &a);
     fill_side(source, 1, &b);
@@ -97,7 +110,7 @@ enum rb_status rb_similarity_rows(const struct rb_similarity_source *source,
             double mean_a = rb_tap_mean(source->taps[t], 0, i);
             double off_a = source->pooled ? mean_a - a.mean[i] : 0;
             add_tap(source, source->taps[t], kind == RB_DOT ? mean_a : off_a,
-                    kind == RB_DOT ? zero : b.mean, i, row);
+                    kind == RB_DOT ? zero : b.mean, i, room, row);
         }
         if (kind == RB_CORRELATION)
             for (size_t j = 0; j < d; j++) {

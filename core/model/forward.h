@@ -44,8 +44,9 @@ static inline size_t rb_span_tokens(const struct rb_span *s)
     return s->starts[s->count] - s->starts[0];
 }
 
-/* Cuts sequences [from, to) into spans of at least `tokens` tokens each (the last one less); a
- * function of the data only. Fills firsts with the first sequence of each span, and its end. */
+/* Cuts sequences [from, to) into as many spans as hold `tokens` tokens each, all of about the same
+ * size and none longer than `tokens` and a sequence; a function of the data only. Fills firsts with
+ * the first sequence of each span, and its end. */
 size_t rb_spans_count(const struct rb_sequences *s, size_t from, size_t to, size_t tokens);
 void rb_spans_fill(const struct rb_sequences *s, size_t from, size_t to, size_t tokens,
                    size_t *firsts);

@@ -14,7 +14,7 @@
 
 static const double TAPS = 1e-5, SAME = 4e-6, LOSS = 1e-6;
 
-enum { SEQUENCES = 60 }; /* more than one span of 512 tokens */
+enum { SEQUENCES = 60, LONGEST = 24 }; /* more than one span of 512 tokens */
 
 struct fixture {
     struct tmpdir dir;
@@ -322,26 +322,30 @@ static void test_odd_shapes(void **state)
         run(&odd_shapes[i]);
 }
 
-/* Spans: whole sequences, at least so many tokens, nothing lost. */
+/* Spans: whole sequences, nothing lost, no more of them than needed, and none much shorter. */
 static void test_spans(void **state)
 {
     (void)state;
     const struct random_shape *shape = &odd_shapes[0];
-    struct rb_sequences s = random_sequences(shape, SEQUENCES, 1, 24, 23);
+    struct rb_sequences s = random_sequences(shape, SEQUENCES, 1, LONGEST, 23);
     for (size_t tokens = 1; tokens < 2000; tokens = tokens * 3 / 2 + 1)
         for (size_t from = 0; from <= SEQUENCES; from += 7) {
             size_t n = rb_spans_count(&s, from, SEQUENCES, tokens), *firsts;
             firsts = must_alloc(n + 1, sizeof *firsts);
             rb_spans_fill(&s, from, SEQUENCES, tokens, firsts);
+            size_t all = s.starts[SEQUENCES] - s.starts[from], least = SIZE_MAX, most = 0;
+            assert_true(n <= (all + tokens - 1) / tokens);
             assert_int_equal(firsts[0], from);
             assert_int_equal(firsts[n], SEQUENCES);
             for (size_t i = 0; i < n; i++) {
                 assert_true(firsts[i] < firsts[i + 1]);
-                if (i + 1 < n)
-                    assert_true(s.starts[firsts[i + 1]] - s.starts[firsts[i]] >= tokens);
-                /* … and without its last sequence it would be less */
+                size_t here = s.starts[firsts[i + 1]] - s.starts[firsts[i]];
+                least = here < least ? here : least;
+                most = here > most ? here : most;
+                /* without its last sequence it would be less than asked for */
                 assert_true(s.starts[firsts[i + 1] - 1] - s.starts[firsts[i]] < tokens);
             }
+            assert_true(n == 0 || most - least <= 3 * LONGEST);
             free(firsts);
         }
     rb_sequences_deinit(&s);
