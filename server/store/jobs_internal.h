@@ -41,9 +41,9 @@ enum rb_status rb_terms_get_labels(struct rb_store *s, int64_t job, struct rb_la
 enum rb_status rb_terms_mark(struct rb_store *s, int64_t job, struct rb_error *err) RB_MUST_CHECK;
 /* The bit that stands for the term in a mask. */
 int64_t rb_term_bit(int64_t id);
-/* The term's id, 0 if no job has it. */
+/* The term's id and on how many jobs it is; 0 and 0 if no job has it. */
 enum rb_status rb_term_find(struct rb_store *s, const struct rb_term *term, int64_t *ret_id,
-                            struct rb_error *err) RB_MUST_CHECK;
+                            uint64_t *ret_jobs, struct rb_error *err) RB_MUST_CHECK;
 
 /* Notes that something of the running job became durable. */
 enum rb_status rb_job_progressed(struct rb_store *s, int64_t job,

@@ -6,8 +6,9 @@
  *
  * What the index cannot decide (a second term, times when the order is another) is computed for
  * each candidate, and after REJECTED_MAX that do not fit the page ends, short or empty, with a
- * cursor. Looking for a term costs a page of the database that nothing else needs, so in order of
- * creation the mask beside the leading term decides first: it knows most of those that do not fit.
+ * cursor. The rarest term leads. Looking for another costs a page of the database, the one that the
+ * job's labels are read from afterwards; in order of creation the mask beside the leading term
+ * decides first: it knows most of those that do not fit.
  */
 #include "server/store/jobs_internal.h"
 
@@ -16,7 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { REJECTED_MAX = 250, TERMS_MAX = RB_JOB_FILTER_LABELS + 1, COUNT_MAX = 1000 };
+enum { REJECTED_MAX = 250, TERMS_MAX = RB_JOB_FILTER_LABELS + 1 };
 
 const char *const rb_job_sort_names[] = {
     "-created_at", "created_at", "-updated_at", "updated_at", "-priority", "priority", NULL,
@@ -61,23 +62,19 @@ __attribute__((format(printf, 2, 3))) static void append(struct list *l, const c
     l->used += (size_t)n;
 }
 
-/* The third column: does the candidate fit what the index does not decide? In order of creation a
- * term is looked up by its own key, where the job's neighbours in time are neighbours too. */
-static void append_check(struct list *l, enum rb_job_status status, const char *job)
+/* The third column: does the candidate fit what the index does not decide? */
+static void append_check(struct list *l, const char *job)
 {
     append(l, "1");
     if (l->times_to_check)
         append(l, " AND created_ms > ?5 AND created_ms < ?6");
     if (l->by_term && l->term_count > 1)
         append(l, " AND t.mask & ?%d = ?%d", MASK_PARAMETER, MASK_PARAMETER);
-    for (size_t i = l->by_term ? 1 : 0; i < l->term_count; i++) {
-        append(l, " AND EXISTS (SELECT 1 FROM job_terms c WHERE c.term = ?%zu AND c.job = %s",
-               TERM_PARAMETER + i, job);
-        if (l->by_term)
-            append(l, " AND c.status = '%s' AND c.created_ms = t.created_ms",
-                   rb_job_status_names[status]);
-        append(l, ")");
-    }
+    for (size_t i = l->by_term ? 1 : 0; i < l->term_count; i++)
+        append(l,
+               " AND EXISTS (SELECT 1 FROM job_terms c INDEXED BY job_terms_by_job"
+               " WHERE c.job = %s AND c.term = ?%zu)",
+               job, TERM_PARAMETER + i);
 }
 
 static void append_run(struct list *l, enum rb_job_status status, bool rest_of_key)
@@ -85,7 +82,7 @@ static void append_run(struct list *l, enum rb_job_status status, bool rest_of_k
     const char *key = sorts[l->filter->sort].column;
     const char *job = l->by_term ? "t.job" : "t.seq";
     append(l, "%sSELECT %s, %s, ", l->used > 0 ? " UNION ALL " : "", key, job);
-    append_check(l, status, job);
+    append_check(l, job);
     append(l, " FROM %s t WHERE status = '%s'", l->by_term ? "job_terms" : "jobs",
            rb_job_status_names[status]);
     if (l->by_term)
@@ -144,53 +141,22 @@ static void bind(const struct list *l, struct rb_query *q)
 
 /* ---- terms ---- */
 
-static enum rb_status add_term(struct list *l, const struct rb_term *term, bool *ret_any,
+/* The rarest term leads, the others are checked. */
+static enum rb_status add_term(struct list *l, const struct rb_term *term, uint64_t *least,
                                struct rb_error *err)
 {
     int64_t id = 0;
-    enum rb_status status = rb_term_find(l->store, term, &id, err);
+    uint64_t jobs = 0;
+    enum rb_status status = rb_term_find(l->store, term, &id, &jobs, err);
     assert(l->term_count < TERMS_MAX);
-    l->terms[l->term_count++] = id;
-    *ret_any = *ret_any && id != 0;
-    return status;
-}
-
-static enum rb_status count_jobs(struct rb_store *s, int64_t term, uint64_t *ret,
-                                 struct rb_error *err)
-{
-    struct rb_query q;
-    bool row;
-    enum rb_status status = rb_query_begin(
-        s, "SELECT count(*) FROM (SELECT 1 FROM job_terms WHERE term = ? LIMIT ?)", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_int(&q, term);
-    rb_bind_int(&q, COUNT_MAX);
-    status = rb_query_step(&q, &row, err);
-    if (status == RB_OK)
-        *ret = rb_column_uint(&q, 0);
-    return rb_query_end(&q, status, err);
-}
-
-/* The rarest term leads, the others are checked. */
-static enum rb_status choose_leader(struct list *l, struct rb_error *err)
-{
-    uint64_t least = UINT64_MAX;
-    size_t leader = 0;
-    for (size_t i = 0; l->term_count > 1 && i < l->term_count; i++) {
-        uint64_t count = 0;
-        enum rb_status status = count_jobs(l->store, l->terms[i], &count, err);
-        if (status != RB_OK)
-            return status;
-        if (count < least) {
-            least = count;
-            leader = i;
-        }
+    size_t place = l->term_count++;
+    if (place > 0 && jobs < *least) {
+        l->terms[place] = l->terms[0];
+        place = 0;
     }
-    int64_t first = l->terms[0];
-    l->terms[0] = l->terms[leader];
-    l->terms[leader] = first;
-    return RB_OK;
+    l->terms[place] = id;
+    *least = jobs < *least ? jobs : *least;
+    return status;
 }
 
 /* *ret_any false if a term is on no job at all. */
@@ -198,16 +164,15 @@ static enum rb_status find_terms(struct list *l, bool *ret_any, struct rb_error 
 {
     const struct rb_job_filter *f = l->filter;
     enum rb_status status = RB_OK;
-    *ret_any = true;
+    uint64_t least = UINT64_MAX;
     for (size_t i = 0; status == RB_OK && i < f->labels.count; i++) {
         const struct rb_label *label = &f->labels.items[i];
         status =
-            add_term(l, &(struct rb_term){RB_TERM_LABEL, label->key, label->value}, ret_any, err);
+            add_term(l, &(struct rb_term){RB_TERM_LABEL, label->key, label->value}, &least, err);
     }
     if (status == RB_OK && f->model != NULL)
-        status = add_term(l, &(struct rb_term){RB_TERM_MODEL, f->model, ""}, ret_any, err);
-    if (status == RB_OK && *ret_any)
-        status = choose_leader(l, err);
+        status = add_term(l, &(struct rb_term){RB_TERM_MODEL, f->model, ""}, &least, err);
+    *ret_any = least > 0;
     return status;
 }
 

@@ -12,20 +12,24 @@ static void bind_term(struct rb_query *q, const struct rb_term *term)
 }
 
 enum rb_status rb_term_find(struct rb_store *s, const struct rb_term *term, int64_t *ret_id,
-                            struct rb_error *err)
+                            uint64_t *ret_jobs, struct rb_error *err)
 {
     struct rb_query q;
     bool row;
     enum rb_status status = rb_query_begin(
-        s, "SELECT id FROM terms WHERE kind = ? AND name = ? AND value = ?", &q, err);
+        s, "SELECT id, jobs FROM terms WHERE kind = ? AND name = ? AND value = ?", &q, err);
     if (status != RB_OK)
         return status;
     bind_term(&q, term);
     status = rb_query_step(&q, &row, err);
-    int64_t id = status == RB_OK && row ? rb_column_int(&q, 0) : 0;
+    bool found = status == RB_OK && row;
+    int64_t id = found ? rb_column_int(&q, 0) : 0;
+    uint64_t jobs = found ? rb_column_uint(&q, 1) : 0;
     status = rb_query_end(&q, status, err);
-    if (status == RB_OK)
+    if (status == RB_OK) {
         *ret_id = id;
+        *ret_jobs = jobs;
+    }
     return status;
 }
 
@@ -33,7 +37,8 @@ static enum rb_status intern(struct rb_store *s, const struct rb_term *term, int
                              struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_term_find(s, term, ret_id, err);
+    uint64_t jobs;
+    enum rb_status status = rb_term_find(s, term, ret_id, &jobs, err);
     if (status != RB_OK || *ret_id != 0)
         return status;
     status = rb_query_begin(s, "INSERT INTO terms (kind, name, value) VALUES (?, ?, ?)", &q, err);
@@ -156,7 +161,8 @@ static enum rb_status in_use(struct rb_store *s, const struct rb_term *term, boo
     struct rb_query q;
     bool row;
     int64_t id;
-    enum rb_status status = rb_term_find(s, term, &id, err);
+    uint64_t jobs;
+    enum rb_status status = rb_term_find(s, term, &id, &jobs, err);
     if (status == RB_OK)
         status = rb_query_begin(s,
                                 "SELECT 1 FROM job_terms WHERE term = ? AND "

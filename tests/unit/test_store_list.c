@@ -285,6 +285,57 @@ static void test_masks(void **state)
     assert_true(rows > 3 * JOBS);
 }
 
+static int64_t number_of(const char *sql)
+{
+    struct rb_query q;
+    bool row;
+    assert_ok(rb_query_begin(store, sql, &q, &err));
+    assert_ok(rb_query_step(&q, &row, &err));
+    assert_true(row);
+    int64_t n = rb_column_int(&q, 0);
+    assert_ok(rb_query_end(&q, RB_OK, &err));
+    return n;
+}
+
+/* The number beside each term is that of the jobs with it. */
+static void assert_terms_counted(void)
+{
+    assert_int_equal(number_of("SELECT count(*) FROM terms WHERE jobs <> "
+                               "(SELECT count(*) FROM job_terms WHERE term = id) OR jobs = 0"),
+                     0);
+}
+
+/* A job that only its second label tells from thousands is on the first page: the rare one leads,
+ * wherever it stands. Deleted, it takes its label along. */
+static void test_rarest_leads(void **state)
+{
+    (void)state;
+    struct rb_job job;
+    struct rb_job_page page;
+    int64_t seq;
+    struct rb_label both[] = {{.key = "sweep", .value = "0"}, {.key = "rare", .value = "1"}};
+    make_job(&job, 1);
+    (void)snprintf(job.inputs[0].name, sizeof job.inputs[0].name, "m1");
+    job.labels = (struct rb_labels){both, 2};
+    assert_ok(rb_job_add(store, &job, &seq, NULL, &err));
+    assert_true(number_of("SELECT jobs FROM terms WHERE name = 'sweep' AND value = '0'") > JOBS / 8);
+    assert_int_equal(number_of("SELECT jobs FROM terms WHERE name = 'rare'"), 1);
+    assert_terms_counted();
+    for (int i = 0; i < 2; i++) {
+        struct rb_label labels[] = {both[i], both[1 - i]};
+        struct rb_job_filter f = {.labels = {labels, 2}, .model = "m1", .limit = 10};
+        assert_ok(rb_jobs_list(store, &f, &page, &err));
+        assert_int_equal(page.count, 1);
+        assert_int_equal(page.rows[0].seq, seq);
+        assert_false(page.next.present);
+        rb_job_page_deinit(&page);
+    }
+    assert_ok(change_job(seq, RB_JOB_CANCELED, 2));
+    assert_ok(rb_job_delete(store, seq, &err));
+    assert_int_equal(number_of("SELECT count(*) FROM terms WHERE name = 'rare'"), 0);
+    assert_terms_counted();
+}
+
 /* Eight labels, a model, all statuses and a cursor: the longest statement there is. */
 static void test_longest_statement(void **state)
 {
@@ -334,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_random_lists),     cmocka_unit_test(test_every_cursor),
         cmocka_unit_test(test_unknown_terms),    cmocka_unit_test(test_longest_statement),
         cmocka_unit_test(test_claim_uses_index), cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_rarest_leads),
     };
     return cmocka_run_group_tests(tests, set_up_jobs, tear_down);
 }

@@ -260,6 +260,11 @@ static void expect_to_go_on(void)
     assert_int_equal(page.count, 1);
     assert_int_equal(page.rows[0].seq, 4);
     rb_job_page_deinit(&page);
+    struct rb_label two[] = {{"experiment", "7"}, {"nobody", "has"}};
+    filter.labels = (struct rb_labels){two, 2};
+    assert_ok(rb_jobs_list(store, &filter, &page, &err));
+    assert_int_equal(page.count, 0);
+    rb_job_page_deinit(&page);
     assert_int_equal(add_job(1795436200000), 6);
     assert_ok(change_job(4, RB_JOB_RUNNING, 1795436200001));
     assert_ok(change_job(4, RB_JOB_SUCCEEDED, 1795436200002));
