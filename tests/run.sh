@@ -64,7 +64,7 @@ build() { # PRESET [TARGET …]
 check() { # PRESET [ARGUMENT OF CTEST …]
     preset=$1
     shift
-    ctest --test-dir "build/$preset" --output-on-failure --parallel "$((jobs + 1))" "$@"
+    ctest --no-tests=error --test-dir "build/$preset" --output-on-failure --parallel "$((jobs + 1))" "$@"
 }
 
 run() { # STAGE [ARGUMENT OF CTEST …]

@@ -23,4 +23,4 @@ cmake --build "$build" --parallel "$jobs" --target $targets
 unset REBASIND_TSAN_BUILD REBASIND_JOBS # the daemon refuses variables that it does not know
 only="^(test_($(echo "$unit" | tr ' ' '|'))|e2e_test_($(echo "$e2e" | tr ' ' '|')))\$"
 # shellcheck disable=SC2086
-exec $fixed ctest --test-dir "$build" --output-on-failure --parallel "$jobs" -R "$only" "$@"
+exec $fixed ctest --no-tests=error --test-dir "$build" --output-on-failure --parallel "$jobs" -R "$only" "$@"
