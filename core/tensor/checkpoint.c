@@ -1,4 +1,5 @@
 #include "core/tensor/checkpoint.h"
+#include "core/input.h"
 #include "core/tensor/json_bounded.h"
 #include "core/tensor/map.h"
 #include "core/tensor/shards.h"
@@ -21,25 +22,15 @@ static enum rb_status no_memory(const char *folder, struct rb_error *err)
     return rb_error_set(err, RB_ENOMEM, "%s: no memory to open it", folder);
 }
 
-static enum rb_status open_folder(const char *folder, int *ret, struct rb_error *err)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return rb_error_errno(err, errno, folder);
-    *ret = fd;
-    return RB_OK;
-}
-
 /* ---- opening ---- */
 
-static enum rb_status read_config(struct rb_checkpoint *c, int dir_fd, struct rb_error *err)
+static enum rb_status read_config(struct rb_checkpoint *c, struct rb_error *err)
 {
-    char *label = rb_path_join(c->path, "config.json");
-    if (label == NULL)
+    char *path = rb_path_join(c->path, "config.json");
+    if (path == NULL)
         return no_memory(c->path, err);
-    enum rb_status s =
-        rb_json_file(dir_fd, "config.json", label, config_limits, RB_ECONFIG, &c->config, err);
-    free(label);
+    enum rb_status s = rb_json_file(path, config_limits, RB_ECONFIG, &c->config, err);
+    free(path);
     return s;
 }
 
@@ -136,11 +127,11 @@ enum rb_status rb_checkpoint_open(const char *folder, struct rb_checkpoint *ret,
     struct rb_checkpoint c = {0};
     struct rb_shards weights = {0};
     int dir_fd = -1;
-    enum rb_status s = open_folder(folder, &dir_fd, err);
+    enum rb_status s = rb_input_open(folder, O_DIRECTORY, &dir_fd, err);
     if (s != RB_OK)
         return s;
     c.path = strdup(folder);
-    s = c.path != NULL ? read_config(&c, dir_fd, err) : no_memory(folder, err);
+    s = c.path != NULL ? read_config(&c, err) : no_memory(folder, err);
     if (s == RB_OK)
         s = rb_shards_list(dir_fd, folder, &weights, err);
     if (s == RB_OK)
@@ -254,7 +245,7 @@ enum rb_status rb_checkpoint_files(const char *folder, char ***ret, struct rb_er
 {
     struct rb_shards weights;
     int dir_fd = -1;
-    enum rb_status s = open_folder(folder, &dir_fd, err);
+    enum rb_status s = rb_input_open(folder, O_DIRECTORY, &dir_fd, err);
     if (s != RB_OK)
         return s;
     s = rb_shards_list(dir_fd, folder, &weights, err);

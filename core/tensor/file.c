@@ -1,7 +1,7 @@
 #include "core/tensor/file.h"
+#include "core/input.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 enum rb_status rb_file_of_fd(int fd, const char *label, struct rb_file *ret, struct rb_error *err)
@@ -16,14 +16,13 @@ enum rb_status rb_file_of_fd(int fd, const char *label, struct rb_file *ret, str
     return RB_OK;
 }
 
-enum rb_status rb_file_open(int dir_fd, const char *name, const char *label, struct rb_file *ret,
-                            struct rb_error *err)
+enum rb_status rb_file_open(const char *path, struct rb_file *ret, struct rb_error *err)
 {
-    /* Without O_NONBLOCK the open of a FIFO would wait for its writer. */
-    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return rb_error_errno(err, errno, label);
-    enum rb_status s = rb_file_of_fd(fd, label, ret, err);
+    int fd;
+    enum rb_status s = rb_input_open(path, 0, &fd, err);
+    if (s != RB_OK)
+        return s;
+    s = rb_file_of_fd(fd, path, ret, err);
     if (s != RB_OK)
         close(fd);
     return s;

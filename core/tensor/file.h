@@ -13,10 +13,9 @@ struct rb_file {
     uint64_t bytes;
 };
 
-/* Opens `name` in folder dir_fd (or AT_FDCWD) for reading. Symbolic links are followed: a Hugging
- * Face cache consists of them. Anything but a regular file counts as not found.
- * RB_ENOTFOUND, RB_EFILES, RB_EIO. The caller owns *ret: rb_file_close. */
-enum rb_status rb_file_open(int dir_fd, const char *name, const char *label, struct rb_file *ret,
+/* Opens path for reading. Anything but a regular file counts as not found. The failures of
+ * rb_input_open. The caller owns *ret: rb_file_close. */
+enum rb_status rb_file_open(const char *path, struct rb_file *ret,
                             struct rb_error *err) RB_MUST_CHECK;
 /* The same of an open descriptor, which stays the caller's. */
 enum rb_status rb_file_of_fd(int fd, const char *label, struct rb_file *ret,

@@ -74,28 +74,27 @@ static enum rb_status parse(const char *text, size_t n, const char *label,
     return RB_OK;
 }
 
-enum rb_status rb_json_file(int dir_fd, const char *name, const char *label,
-                            struct rb_json_limits limits, enum rb_status status, json_t **ret,
-                            struct rb_error *err)
+enum rb_status rb_json_file(const char *path, struct rb_json_limits limits, enum rb_status status,
+                            json_t **ret, struct rb_error *err)
 {
     struct rb_file file;
-    enum rb_status s = rb_file_open(dir_fd, name, label, &file, err);
+    enum rb_status s = rb_file_open(path, &file, err);
     if (s != RB_OK)
         return s;
     char *text = NULL;
     if (file.bytes > limits.bytes) {
-        s = rb_error_set(err, status, "%s: %llu bytes, at most %zu are allowed", label,
+        s = rb_error_set(err, status, "%s: %llu bytes, at most %zu are allowed", path,
                          (unsigned long long)file.bytes, limits.bytes);
         goto err_after_open;
     }
     text = malloc((size_t)file.bytes + 1);
     if (text == NULL) {
-        s = rb_error_set(err, RB_ENOMEM, "%s: no memory to read it", label);
+        s = rb_error_set(err, RB_ENOMEM, "%s: no memory to read it", path);
         goto err_after_open;
     }
-    s = rb_file_read(&file, 0, text, (size_t)file.bytes, label, err);
+    s = rb_file_read(&file, 0, text, (size_t)file.bytes, path, err);
     if (s == RB_OK)
-        s = parse(text, (size_t)file.bytes, label, limits, status, ret, err);
+        s = parse(text, (size_t)file.bytes, path, limits, status, ret, err);
     free(text);
 err_after_open:
     rb_file_close(&file);

@@ -27,11 +27,10 @@ struct rb_json_limits {
     size_t bytes, depth, values;
 };
 
-/* Reads the regular file `name` in folder dir_fd, which must hold one JSON object within the
- * limits, without duplicate keys. Errors begin with `label`: `status` for a text that is not so,
- * RB_ENOTFOUND, RB_EIO, RB_ENOMEM. Returns a new reference. */
-enum rb_status rb_json_file(int dir_fd, const char *name, const char *label,
-                            struct rb_json_limits limits, enum rb_status status, json_t **ret,
-                            struct rb_error *err) RB_MUST_CHECK;
+/* Reads the regular file at path, which must hold one JSON object within the limits, without
+ * duplicate keys. Errors begin with the path: `status` for a text that is not so, RB_ENOTFOUND,
+ * RB_EIO, RB_ENOMEM. Returns a new reference. */
+enum rb_status rb_json_file(const char *path, struct rb_json_limits limits, enum rb_status status,
+                            json_t **ret, struct rb_error *err) RB_MUST_CHECK;
 
 #endif

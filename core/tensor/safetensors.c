@@ -80,7 +80,7 @@ enum rb_status rb_safetensors_open(const char *path, struct rb_safetensors *ret,
                                    struct rb_error *err)
 {
     struct rb_file file;
-    enum rb_status s = rb_file_open(AT_FDCWD, path, path, &file, err);
+    enum rb_status s = rb_file_open(path, &file, err);
     if (s != RB_OK)
         return s;
     s = open_file(&file, path, ret, err);

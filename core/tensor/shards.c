@@ -86,18 +86,16 @@ static enum rb_status list_single(const char *folder, struct rb_shards *ret, str
     return RB_OK;
 }
 
-static enum rb_status list_indexed(int dir_fd, const char *folder, struct rb_shards *ret,
-                                   struct rb_error *err)
+static enum rb_status list_indexed(const char *folder, struct rb_shards *ret, struct rb_error *err)
 {
     struct rb_shards w = {0};
-    char *label = rb_path_join(folder, RB_SHARDS_INDEX);
-    if (label == NULL)
+    char *path = rb_path_join(folder, RB_SHARDS_INDEX);
+    if (path == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory to open it", folder);
-    enum rb_status s =
-        rb_json_file(dir_fd, RB_SHARDS_INDEX, label, index_limits, RB_ESAFETENSORS, &w.index, err);
+    enum rb_status s = rb_json_file(path, index_limits, RB_ESAFETENSORS, &w.index, err);
     if (s == RB_OK)
-        s = collect_names(label, &w, err);
-    free(label);
+        s = collect_names(path, &w, err);
+    free(path);
     if (s == RB_OK)
         *ret = w;
     else
@@ -111,7 +109,7 @@ enum rb_status rb_shards_list(int dir_fd, const char *folder, struct rb_shards *
     if (faccessat(dir_fd, single_name, F_OK, 0) == 0)
         return list_single(folder, ret, err);
     if (faccessat(dir_fd, RB_SHARDS_INDEX, F_OK, 0) == 0)
-        return list_indexed(dir_fd, folder, ret, err);
+        return list_indexed(folder, ret, err);
     return rb_error_set(err, RB_ENOTFOUND, "%s: neither %s nor %s is there", folder, single_name,
                         RB_SHARDS_INDEX);
 }

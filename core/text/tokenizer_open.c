@@ -1,10 +1,10 @@
 /* A tokenizer from a checkpoint's folder: vocab.txt and tokenizer_config.json. */
 #include "core/text/tokenizer.h"
 
+#include "core/input.h"
 #include "core/json.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,12 +32,11 @@ static enum rb_status read_all(int fd, const char *path, char *buffer, size_t by
 static enum rb_status read_file(const char *path, size_t max_bytes, char **ret, size_t *ret_bytes,
                                 struct rb_error *err)
 {
-    /* O_NONBLOCK: a FIFO in the folder must not hold the daemon up; it is refused below. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return rb_error_errno(err, errno, path);
-    enum rb_status status;
+    int fd;
     struct stat st;
+    enum rb_status status = rb_input_open(path, 0, &fd, err);
+    if (status != RB_OK)
+        return status;
     if (fstat(fd, &st) != 0) {
         status = rb_error_errno(err, errno, path);
         goto err_after_open;

@@ -1,4 +1,5 @@
 #include "server/work/digests.h"
+#include "core/input.h"
 #include "core/tensor/checkpoint.h"
 #include "server/base/clock.h"
 #include "server/store/caches.h"
@@ -150,11 +151,12 @@ void rb_digests_recall(struct rb_digests *d, struct rb_store *store)
 static enum rb_status compute(struct rb_digest_file *f, const atomic_bool *stop,
                               struct rb_error *err)
 {
-    int fd = open(f->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return rb_error_errno(err, errno, f->path);
-    enum rb_status status = rb_sha256_fd(fd, f->path, stop, f->sha256, err);
+    int fd;
     struct stat st;
+    enum rb_status status = rb_input_open(f->path, 0, &fd, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_sha256_fd(fd, f->path, stop, f->sha256, err);
     if (status == RB_OK &&
         (fstat(fd, &st) != 0 || (uint64_t)st.st_size != f->bytes || mtime_of(&st) != f->mtime_ns))
         status = rb_error_set(err, RB_EIO, "%s: changed while it was read", f->path);

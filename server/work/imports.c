@@ -110,11 +110,13 @@ enum rb_status rb_import_resolve(const struct rb_strings *roots, const char *pat
     return status;
 }
 
-enum rb_status rb_import_open(const struct rb_strings *roots, const char *path, int *ret_fd,
+enum rb_status rb_import_open(void *rules, const char *path, int flags, int *ret_fd,
                               struct rb_error *err)
 {
+    const struct rb_import_rules *r = rules;
+    const struct rb_strings *roots = rb_import_roots_for(r->roots, r->data_dir, path);
     char *real;
-    enum rb_status status = resolve(roots, path, O_RDONLY | O_NONBLOCK, &real, ret_fd, err);
+    enum rb_status status = resolve(roots, path, flags, &real, ret_fd, err);
     if (status == RB_OK)
         free(real);
     return status;

@@ -14,9 +14,14 @@ const struct rb_strings *rb_import_roots_for(const struct rb_strings *roots, con
  * Any thread; blocks. */
 enum rb_status rb_import_resolve(const struct rb_strings *roots, const char *path, char **ret,
                                  struct rb_error *err) RB_MUST_CHECK;
-/* The same, opened to be read: what *ret_fd stands for lies below, whatever becomes of the path.
- * The caller owns it: close(). */
-enum rb_status rb_import_open(const struct rb_strings *roots, const char *path, int *ret_fd,
+/* Where inputs may lie; the data folder is always allowed. */
+struct rb_import_rules {
+    const struct rb_strings *roots; /* NULL: anywhere */
+    const char *data_dir;
+};
+/* An rb_input_opener (core/input.h), data: struct rb_import_rules. What *ret_fd stands for lies
+ * below a root, whatever becomes of the path meanwhile. The failures of rb_import_resolve. */
+enum rb_status rb_import_open(void *rules, const char *path, int flags, int *ret_fd,
                               struct rb_error *err) RB_MUST_CHECK;
 
 #endif

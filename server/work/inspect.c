@@ -2,6 +2,7 @@
  * write the row (loop). Two uploads into one model may be looked at at the same time, and the
  * older look may end last; it is then out of date and writes nothing. */
 #include "server/work/inspect.h"
+#include "core/input.h"
 #include "core/model/model.h"
 #include "core/tensor/map.h"
 #include "core/text/tokenizer.h"
@@ -198,18 +199,20 @@ static enum rb_status read_dataset(struct rb_inspection *i, struct rb_dataset_su
     const struct rb_fields fields = {d->fields.text, d->fields.text_pair, d->fields.label};
     struct rb_map *map = NULL;
     struct stat st;
-    int fd = open(i->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        int error_number = errno;
-        if (fd >= 0)
-            close(fd);
-        return rb_error_errno(err, error_number, i->path);
+    int fd;
+    enum rb_status status = rb_input_open(i->path, 0, &fd, err);
+    if (status != RB_OK)
+        return status;
+    if (fstat(fd, &st) != 0) {
+        status = rb_error_errno(err, errno, i->path);
+        close(fd);
+        return status;
     }
     if (st.st_size == 0) {
         close(fd);
         return rb_error_set(err, RB_EDATASET, "no usable line: the file is empty");
     }
-    enum rb_status status = rb_map_open(fd, &st, i->path, &map, err);
+    status = rb_map_open(fd, &st, i->path, &map, err);
     close(fd);
     if (status != RB_OK)
         return status;

@@ -1,5 +1,6 @@
 /* work.h's functions: which job runs next, and what becomes of those that a dead process left. */
 #include "server/work/work.h"
+#include "core/input.h"
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
@@ -179,6 +180,8 @@ enum rb_status rb_work_init(struct rb_work *w, uv_loop_t *loop, struct rb_store 
     enum rb_status status = rb_pool_new(loop, options->workers, &w->pool, err);
     if (status != RB_OK)
         return status;
+    w->inputs = (struct rb_import_rules){options->import_roots, options->data_dir};
+    rb_input_open_by(rb_import_open, &w->inputs);
     rb_hub_init(&w->hub);
     uv_idle_init(loop, &w->look);
     uv_timer_init(loop, &w->later);
@@ -265,6 +268,7 @@ void rb_work_deinit(struct rb_work *w)
     assert(w->run_count == 0);
     rb_hub_deinit(&w->hub);
     rb_pool_close(w->pool);
+    rb_input_open_by(NULL, NULL);
     uv_close((uv_handle_t *)&w->look, NULL);
     uv_close((uv_handle_t *)&w->later, NULL);
 }

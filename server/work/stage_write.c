@@ -3,10 +3,10 @@
  * names the merged file nearest to lambda 0.5). */
 #include "api/artifact.h"
 #include "api/barrier.h"
+#include "core/input.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
 #include "server/store/results.h"
-#include "server/work/imports.h"
 #include "server/work/run_state.h"
 
 #include <errno.h>
@@ -132,18 +132,16 @@ static enum rb_status read_whole(int fd, const char *path, struct small_file *f,
 }
 
 /* Pool: a file of model A, absent unless it is there. The folder may have changed since the model
- * was registered, so links in it are held against the roots once more. */
+ * was registered. */
 static enum rb_status read_companion(const struct write *s, struct small_file *f,
                                      struct rb_error *err)
 {
-    const struct rb_work_options *o = &s->run->work->options;
     const char *folder = s->run->places.path[0];
     char *path = NULL;
     int fd = -1;
     if (asprintf(&path, "%s/%s", folder, f->name) < 0)
         return rb_error_set(err, RB_ENOMEM, "no memory to copy %s", f->name);
-    enum rb_status status =
-        rb_import_open(rb_import_roots_for(o->import_roots, o->data_dir, folder), path, &fd, err);
+    enum rb_status status = rb_input_open(path, 0, &fd, err);
     if (status == RB_OK)
         status = read_whole(fd, path, f, err);
     else if (status == RB_ENOTFOUND && f->optional)

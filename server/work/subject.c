@@ -1,4 +1,5 @@
 #include "server/work/subject.h"
+#include "core/input.h"
 #include "core/merge/curve.h"
 #include "core/tensor/map.h"
 
@@ -115,11 +116,12 @@ static enum rb_status text_open(const struct rb_text_place *t, bool labels, stru
                                 struct rb_error *err)
 {
     struct stat st;
-    int fd = open(t->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return rb_error_errno(err, errno, t->path);
-    enum rb_status status = fstat(fd, &st) == 0 ? rb_map_open(fd, &st, t->path, &ret->map, err)
-                                                : rb_error_errno(err, errno, t->path);
+    int fd;
+    enum rb_status status = rb_input_open(t->path, 0, &fd, err);
+    if (status != RB_OK)
+        return status;
+    status = fstat(fd, &st) == 0 ? rb_map_open(fd, &st, t->path, &ret->map, err)
+                                 : rb_error_errno(err, errno, t->path);
     close(fd);
     if (status != RB_OK)
         return status;

@@ -18,6 +18,7 @@
 #include "server/base/metrics.h"
 #include "server/store/store.h"
 #include "server/work/hub.h"
+#include "server/work/imports.h"
 #include "server/work/pool.h"
 #include "server/work/rates.h"
 
@@ -43,6 +44,7 @@ struct rb_work {
     struct rb_store *store;     /* borrowed */
     struct rb_metrics *metrics; /* borrowed; may be NULL */
     struct rb_work_options options;
+    struct rb_import_rules inputs; /* by which core opens what it reads */
     struct rb_pool *pool;
     struct rb_hub hub;
     struct rb_inspection *inspections; /* under way; inspect.c */

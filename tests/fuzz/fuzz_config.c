@@ -58,6 +58,12 @@ static const char *folder_path(unsigned kind)
     return path;
 }
 
+static const char *file_path(unsigned kind, const char *name)
+{
+    (void)snprintf(path, sizeof path, "%s/%u/%s", root, kind, name);
+    return path;
+}
+
 static void make_folders(void)
 {
     require(mkdtemp(root) != NULL);
@@ -85,7 +91,7 @@ static void try_config(struct rb_error *err)
     struct rb_config c;
     json_t *json;
     enum rb_status status =
-        rb_json_file(folder[0], "config.json", "config.json", limits, RB_ECONFIG, &json, err);
+        rb_json_file(file_path(0, "config.json"), limits, RB_ECONFIG, &json, err);
     if (status == RB_OK) {
         status = rb_config_parse("config.json", json, &arch, &c, err);
         json_decref(json);
