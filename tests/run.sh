@@ -18,7 +18,8 @@
 #   deploy     image, container, proxies, Prometheus (needs root)
 #   coverage   line coverage of core, api and server against its limits; runs only when named
 #
-# REBASIND_JOBS: compilers and tests at once (default: cores).
+# REBASIND_JOBS: compilers at once (default: cores), and two tests more. RB_TEST_WHOLE=1: every lambda of every golden
+# result (three times as long as without; tests/unit/golden.h).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -59,12 +60,12 @@ build() { # PRESET [TARGET …]
     cmake --build --preset "$preset" --parallel "$jobs" "$@"
 }
 
-# One test more than cores: many wait for a daemon. Those that fill the machine are marked RUN_SERIAL
+# Two tests more than cores: many wait for a daemon. Those that fill the machine are marked RUN_SERIAL
 # (tests/CMakeLists.txt).
 check() { # PRESET [ARGUMENT OF CTEST …]
     preset=$1
     shift
-    ctest --no-tests=error --test-dir "build/$preset" --output-on-failure --parallel "$((jobs + 1))" "$@"
+    ctest --no-tests=error --test-dir "build/$preset" --output-on-failure --parallel "$((jobs + 2))" "$@"
 }
 
 run() { # STAGE [ARGUMENT OF CTEST …]
