@@ -2,7 +2,7 @@
 # Installs what is missing, builds with warnings as errors, and runs every test, stage by stage.
 # Figures of time are not tested: tests/bench measures them.
 #
-#   ./tests/run.sh                     every stage but coverage: about 20 minutes on 2 cores
+#   ./tests/run.sh                     every stage but coverage: about 16 minutes on 2 cores
 #   ./tests/run.sh --quick             the stage `release` only
 #   ./tests/run.sh --only asan         this stage only (may be given several times)
 #   ./tests/run.sh --quick -R pool     only tests whose name matches (any argument of ctest goes to
