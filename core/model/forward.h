@@ -104,6 +104,6 @@ double rb_layer_flops(const struct rb_config *c, const size_t *starts, size_t co
 
 enum {
     RB_CHUNK_TOKENS = 512
-}; /* 50-100 ms of a BERT-base layer; products are then at 0.97 of peak */
+}; /* 50-100 ms of a BERT-base layer; products are then at 0.94 of peak */
 
 #endif
