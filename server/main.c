@@ -1,30 +1,12 @@
 /* rebasind: the table of subcommands. `serve` is what runs without one. */
-#include "server/commands.h"
+#include "server/cli/commands.h"
 
 #include "server/base/config.h"
-#include "server/http/libraries.h"
-#include "server/store/commands.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static int cmd_version(int argc, char *const argv[])
-{
-    size_t count;
-    return rb_cmd_version(argc, argv, rb_libraries(&count), stdout);
-}
-
-static int cmd_token(int argc, char *const argv[])
-{
-    return rb_cmd_token(argc, argv, stdout);
-}
-
-static int cmd_check_config(int argc, char *const argv[])
-{
-    return rb_cmd_check_config(argc, argv, stdout);
-}
-
-static int cmd_help(int argc, char *const argv[]);
+static int cmd_help(int argc, char *const argv[], FILE *out);
 
 static const char help_help[] = "Usage: rebasind help [COMMAND]\n"
                                 "\n"
@@ -33,25 +15,18 @@ static const char help_help[] = "Usage: rebasind help [COMMAND]\n"
                                 "Example:\n"
                                 "  rebasind help token\n";
 
-static const char version_help[] = "Usage: rebasind version [--json]\n"
-                                   "\n"
-                                   "Prints the daemon's version and those of its libraries.\n"
-                                   "\n"
-                                   "Example:\n"
-                                   "  rebasind version --json\n";
-
 static const struct command {
     const char *name, *summary, *help;
     bool takes_options; /* --help goes on with the table of options */
-    int (*run)(int argc, char *const argv[]);
+    int (*run)(int argc, char *const argv[], FILE *out);
 } commands[] = {
     {"serve", "run the daemon (default)", rb_cmd_serve_help, true, rb_cmd_serve},
     {"run", "run one job without a server", rb_cmd_run_help, true, rb_cmd_run},
     {"check-config", "print the settings and what is wrong with them", rb_cmd_check_config_help,
-     true, cmd_check_config},
+     true, rb_cmd_check_config},
     {"health", "ask a running daemon whether it is ready", rb_cmd_health_help, true, rb_cmd_health},
-    {"token", "make, list and revoke tokens", rb_cmd_token_help, true, cmd_token},
-    {"version", "print versions", version_help, false, cmd_version},
+    {"token", "make, list and revoke tokens", rb_cmd_token_help, true, rb_cmd_token},
+    {"version", "print versions", rb_cmd_version_help, false, rb_cmd_version},
     {"help", "print help", help_help, false, cmd_help},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
@@ -98,16 +73,16 @@ static int unknown(const char *name)
     return 2;
 }
 
-static int cmd_help(int argc, char *const argv[])
+static int cmd_help(int argc, char *const argv[], FILE *out)
 {
     if (argc < 2) {
-        print_overview(stdout);
+        print_overview(out);
         return 0;
     }
     const struct command *command = find_command(argv[1]);
     if (command == NULL)
         return unknown(argv[1]);
-    print_help(command, stdout);
+    print_help(command, out);
     return 0;
 }
 
@@ -131,7 +106,7 @@ int main(int argc, char *argv[])
         argv++;
     } else if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         char *const plain[] = {argv[0], NULL};
-        return cmd_version(1, plain);
+        return rb_cmd_version(1, plain, stdout);
     } else if (wants_help(argc, argv)) {
         print_overview(stdout);
         fputs("\nOptions:\n", stdout);
@@ -142,5 +117,5 @@ int main(int argc, char *argv[])
         print_help(command, stdout);
         return 0;
     }
-    return command->run(argc, argv);
+    return command->run(argc, argv, stdout);
 }

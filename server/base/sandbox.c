@@ -57,7 +57,8 @@ static const struct {
     {RLIMIT_RTPRIO, "rtprio"},
 };
 
-/* The descriptors were raised to what the system allows (server/serve.c); that stays the most. */
+/* The descriptors were raised to what the system allows (server/cli/cmd_serve.c); that stays the
+ * most. */
 static void set_limits(struct rb_sandbox_outcome *ret)
 {
     const struct rlimit none = {0, 0};

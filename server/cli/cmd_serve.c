@@ -6,9 +6,9 @@
  * passed, everything closes and the process exits 0. A second signal no longer waits for replies.
  * Were server/work not to come to its end in time, the process leaves by _exit: whatever was
  * acknowledged is on disk. */
-#include "server/commands.h"
-#include "server/notify.h"
-#include "server/signals.h"
+#include "server/cli/commands.h"
+#include "server/cli/notify.h"
+#include "server/cli/signals.h"
 
 #include "core/json.h"
 #include "server/base/clock.h"
@@ -331,8 +331,9 @@ err_after_data:
     return s;
 }
 
-int rb_cmd_serve(int argc, char *const argv[])
+int rb_cmd_serve(int argc, char *const argv[], FILE *out)
 {
+    (void)out;              /* a daemon has a log */
     static struct daemon d; /* the loop's handles live in it */
     struct rb_error err;
     rb_json_prepare();

@@ -1,4 +1,4 @@
-#include "server/store/commands.h"
+#include "server/cli/commands.h"
 
 #include "api/time.h"
 #include "server/base/config.h"

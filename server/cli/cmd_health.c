@@ -1,4 +1,4 @@
-#include "server/commands.h"
+#include "server/cli/commands.h"
 
 #include "server/base/config.h"
 
@@ -71,7 +71,7 @@ static bool ask(const struct rb_listen *listen, char *answer, size_t size)
     return fine;
 }
 
-int rb_cmd_health(int argc, char *const argv[])
+int rb_cmd_health(int argc, char *const argv[], FILE *out)
 {
     struct rb_settings settings;
     struct rb_listen listen;
@@ -94,6 +94,6 @@ int rb_cmd_health(int argc, char *const argv[])
     }
     const char *body = strstr(answer, "\r\n\r\n");
     bool ready = strncmp(answer, "HTTP/1.1 200 ", 13) == 0;
-    fprintf(ready ? stdout : stderr, "%s\n", ready ? "ready" : body != NULL ? body + 4 : answer);
+    fprintf(ready ? out : stderr, "%s\n", ready ? "ready" : body != NULL ? body + 4 : answer);
     return ready ? 0 : 1;
 }

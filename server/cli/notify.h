@@ -1,6 +1,7 @@
-/* server/notify.h: what systemd wants to hear (sd_notify(3)), without its library. Loop thread. */
-#ifndef RB_SERVER_NOTIFY_H
-#define RB_SERVER_NOTIFY_H
+/* server/cli/notify.h: what systemd wants to hear (sd_notify(3)), without its library. Loop thread.
+ */
+#ifndef RB_SERVER_CLI_NOTIFY_H
+#define RB_SERVER_CLI_NOTIFY_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "server/notify.h"
+#include "server/cli/notify.h"
 
 #include <stddef.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * A store and a data folder of its own are made in a temporary folder and removed at the end. The
  * models and texts are imported into it one after the other, the job is submitted, and the loop
  * runs until the hub says that it has ended. */
-#include "server/commands.h"
+#include "server/cli/commands.h"
 
 #include "api/barrier.h"
 #include "core/json.h"
@@ -12,9 +12,9 @@
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
 #include "server/base/log.h"
-#include "server/run_report.h"
-#include "server/run_spec.h"
-#include "server/signals.h"
+#include "server/cli/run_report.h"
+#include "server/cli/run_spec.h"
+#include "server/cli/signals.h"
 #include "server/store/jobs.h"
 #include "server/store/models.h"
 #include "server/store/results.h"
@@ -65,7 +65,8 @@ struct runner {
     size_t next_input;
     char data_dir[4096];
     int data_fd;
-    const char *output;
+    FILE *out;
+    const char *output;      /* a folder; NULL: nothing is kept */
     char id[RB_JOB_ID_SIZE]; /* "": not submitted */
     bool json, bar, ended;
     enum rb_status status; /* of what came before the job */
@@ -222,10 +223,10 @@ static size_t take_points(const struct rb_point_row *rows, size_t count, enum rb
 static void show(const struct runner *r, const struct rb_job *job, const struct rb_barrier_view *v)
 {
     if (r->spec.as_given.has_evaluate)
-        rb_report_barrier(stdout, v);
-    rb_report_certificate(stdout, &job->summary);
+        rb_report_barrier(r->out, v);
+    rb_report_certificate(r->out, &job->summary);
     if (r->output != NULL)
-        printf("artifacts are in %s\n", r->output);
+        fprintf(r->out, "artifacts are in %s\n", r->output);
 }
 
 /* The spec with its paths again, and lengths fitted to the model as the job had them. */
@@ -262,7 +263,7 @@ static enum rb_status print_json(const struct runner *r, const struct rb_job *jo
     rb_json_end(&w);
     enum rb_status status = rb_json_finish(&w, &text, NULL, err);
     if (status == RB_OK)
-        puts(text);
+        fprintf(r->out, "%s\n", text);
     free(text);
     return status;
 }
@@ -461,12 +462,13 @@ static enum rb_status load(struct runner *r, int argc, char *const argv[], struc
     return status;
 }
 
-int rb_cmd_run(int argc, char *const argv[])
+int rb_cmd_run(int argc, char *const argv[], FILE *out)
 {
     static struct runner r; /* the loop's handles live in it */
     struct rb_error err = {.status = RB_OK};
     int exit_status;
     r.data_fd = -1;
+    r.out = out;
     rb_json_prepare();
     rb_log_init(RB_LOG_TEXT, RB_LOG_ERROR, STDERR_FILENO);
     rb_signals_set();

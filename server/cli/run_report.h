@@ -1,7 +1,7 @@
-/* server/run_report.h: what `rebasind run` shows a person: a progress bar, the table of the barrier
- * and a plot of it in characters. Writes to the stream given; no state of its own. */
-#ifndef RB_SERVER_RUN_REPORT_H
-#define RB_SERVER_RUN_REPORT_H
+/* server/cli/run_report.h: what `rebasind run` shows a person: a progress bar, the table of the
+ * barrier and a plot of it in characters. Writes to the stream given; no state of its own. */
+#ifndef RB_SERVER_CLI_RUN_REPORT_H
+#define RB_SERVER_CLI_RUN_REPORT_H
 
 #include "api/barrier.h"
 #include "api/job.h"

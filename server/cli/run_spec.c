@@ -1,4 +1,4 @@
-#include "server/run_spec.h"
+#include "server/cli/run_spec.h"
 
 #include <ctype.h>
 #include <errno.h>

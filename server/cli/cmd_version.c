@@ -1,7 +1,17 @@
-#include "server/store/commands.h"
+#include "server/cli/commands.h"
+
+#include "api/service.h"
+#include "server/http/libraries.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+const char rb_cmd_version_help[] = "Usage: rebasind version [--json]\n"
+                                   "\n"
+                                   "Prints the daemon's version and those of its libraries.\n"
+                                   "\n"
+                                   "Example:\n"
+                                   "  rebasind version --json\n";
 
 static int print_json(const struct rb_version_view *v, FILE *out)
 {
@@ -27,13 +37,10 @@ static int print_text(const struct rb_version_view *v, FILE *out)
     return fflush(out) == 0 ? 0 : 1;
 }
 
-int rb_cmd_version(int argc, char *const argv[], const struct rb_library_version *libraries,
-                   FILE *out)
+int rb_cmd_version(int argc, char *const argv[], FILE *out)
 {
-    struct rb_version_view v = {
-        .version = RB_VERSION, .compiler = __VERSION__, .libraries = libraries};
-    while (libraries[v.library_count].name != NULL)
-        v.library_count++;
+    struct rb_version_view v = {.version = RB_VERSION, .compiler = __VERSION__};
+    v.libraries = rb_libraries(&v.library_count);
     if (argc > 2 || (argc == 2 && strcmp(argv[1], "--json") != 0)) {
         fprintf(stderr, "rebasind: version takes --json or nothing, found \"%s\"\n",
                 argv[argc - 1]);

@@ -1,4 +1,4 @@
-#include "server/run_report.h"
+#include "server/cli/run_report.h"
 
 #include <math.h>
 #include <string.h>

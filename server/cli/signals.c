@@ -1,4 +1,4 @@
-#include "server/signals.h"
+#include "server/cli/signals.h"
 #include "core/tensor/checkpoint.h"
 
 #include <signal.h>

@@ -1,11 +1,11 @@
-/* server/run_spec.h: SPEC.json of `rebasind run`: a job whose models and datasets are paths.
+/* server/cli/run_spec.h: SPEC.json of `rebasind run`: a job whose models and datasets are paths.
  *
  * The engine knows models and datasets by name. So each path gets a name made from its last part,
  * is imported under it into a store of its own, and the job is submitted with the names; what is
  * printed at the end has the paths again. A relative path is looked for from the spec's folder,
  * then from the working directory. */
-#ifndef RB_SERVER_RUN_SPEC_H
-#define RB_SERVER_RUN_SPEC_H
+#ifndef RB_SERVER_CLI_RUN_SPEC_H
+#define RB_SERVER_CLI_RUN_SPEC_H
 
 #include "api/job_spec.h"
 #include "api/names.h"

@@ -1,4 +1,4 @@
-#include "server/store/commands.h"
+#include "server/cli/commands.h"
 
 #include "server/base/config.h"
 #include "server/base/fsutil.h"
