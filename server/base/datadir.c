@@ -1,4 +1,5 @@
 #include "server/base/fsutil_internal.h"
+#include "server/base/layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,11 +33,12 @@ enum rb_status rb_data_lock(int root_fd, int *ret_fd, struct rb_error *err)
 {
     int fd;
     enum rb_status status =
-        rb_open_beneath(root_fd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600, &fd, err);
+        rb_open_beneath(root_fd, RB_LAYOUT_LOCK, O_RDWR | O_CREAT | O_NOFOLLOW, 0600, &fd, err);
     if (status != RB_OK)
         return status;
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        status = errno == EWOULDBLOCK ? locked_by(fd, err) : rb_error_errno(err, errno, "lock");
+        status =
+            errno == EWOULDBLOCK ? locked_by(fd, err) : rb_error_errno(err, errno, RB_LAYOUT_LOCK);
         (void)close(fd);
         return status;
     }

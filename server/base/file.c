@@ -1,8 +1,8 @@
 #include "server/base/fsutil_internal.h"
+#include "server/base/layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +15,8 @@ enum rb_status rb_file_begin(int root_fd, const char *path, struct rb_file_write
     int n = snprintf(w.path, sizeof w.path, "%s", path);
     if (n < 0 || (size_t)n >= sizeof w.path)
         return rb_error_errno(err, ENAMETOOLONG, path);
-    (void)snprintf(w.temporary, sizeof w.temporary, "tmp/%08x%08x", randombytes_random(),
-                   randombytes_random());
-    enum rb_status status = rb_mkdirs_beneath(root_fd, "tmp", err);
+    (void)rb_layout_temporary(w.temporary);
+    enum rb_status status = rb_mkdirs_beneath(root_fd, RB_LAYOUT_TEMPORARY, err);
     if (status == RB_OK)
         status = rb_open_beneath(root_fd, w.temporary, O_RDWR | O_CREAT | O_EXCL, 0600, &w.fd, err);
     if (status == RB_OK)

@@ -14,6 +14,7 @@
 #define RB_SERVER_BASE_FSUTIL_H
 
 #include "core/status.h"
+#include "server/base/layout.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -45,7 +46,7 @@ struct rb_file_writer {
     int root_fd; /* borrowed until committed or aborted */
     int fd;      /* of the temporary file; write(2) to it freely, or hand it to the pool */
     char path[1024];
-    char temporary[1152]; /* "tmp/…" below the root */
+    char temporary[RB_PATH_SIZE]; /* below the root, as rb_layout_temporary names it */
 };
 
 /* A new temporary file in "tmp/" below root_fd (made if absent) that will become `path`. */

@@ -2,6 +2,7 @@
 
 #include "server/base/config.h"
 #include "server/base/fsutil.h"
+#include "server/base/layout.h"
 #include "server/store/store.h"
 #include "server/store/token_file.h"
 
@@ -82,11 +83,10 @@ static size_t check_tokens(struct check *c, int root_fd)
 
 static void check_database(struct check *c)
 {
-    char path[4200];
+    char path[RB_DATABASE_PATH_SIZE];
     struct rb_error err;
     int version;
-    (void)snprintf(path, sizeof path, "%s/rebasind.db", c->settings->data_dir);
-    if (rb_store_peek(path, &version, &err) != RB_OK)
+    if (rb_store_peek(rb_layout_database(c->settings->data_dir, path), &version, &err) != RB_OK)
         complain(c, &err);
 }
 

@@ -11,6 +11,7 @@
 #include "server/base/config.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
+#include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/cli/run_report.h"
 #include "server/cli/run_spec.h"
@@ -317,8 +318,8 @@ static enum rb_status keep_artifacts(const struct runner *r, const struct rb_job
         return status;
     for (size_t i = 0; i < job->artifact_count && status == RB_OK; i++) {
         const char *name = job->artifacts[i].name;
-        char below[RB_JOB_PATH_SIZE];
-        if (renameat(r->data_fd, rb_job_path(job->id, name, below), to_fd, name) != 0)
+        char below[RB_PATH_SIZE];
+        if (renameat(r->data_fd, rb_layout_job(job->id, name, below), to_fd, name) != 0)
             status = rb_error_errno(err, errno, name);
     }
     (void)close(to_fd);
@@ -356,11 +357,8 @@ static enum rb_status make_data_dir(struct runner *r, struct rb_error *err)
 
 static void remove_data_dir(struct runner *r)
 {
-    static const char *const parts[] = {
-        "jobs",           "cache", "tmp", "models", "datasets", "rebasind.db", "rebasind.db-wal",
-        "rebasind.db-shm"};
-    for (size_t i = 0; r->data_fd >= 0 && i < sizeof parts / sizeof parts[0]; i++)
-        rb_data_remove(r->data_fd, parts[i]);
+    for (size_t i = 0; r->data_fd >= 0 && rb_layout_all[i] != NULL; i++)
+        rb_data_remove(r->data_fd, rb_layout_all[i]);
     if (r->data_fd >= 0)
         (void)close(r->data_fd);
     if (r->data_dir[0] != '\0')
@@ -369,9 +367,9 @@ static void remove_data_dir(struct runner *r)
 
 static enum rb_status open_engine(struct runner *r, struct rb_error *err)
 {
-    char path[sizeof r->data_dir + 16];
-    (void)snprintf(path, sizeof path, "%s/rebasind.db", r->data_dir);
-    enum rb_status status = rb_store_open(path, NULL, NULL, &r->store, err);
+    char path[RB_DATABASE_PATH_SIZE];
+    enum rb_status status =
+        rb_store_open(rb_layout_database(r->data_dir, path), NULL, NULL, &r->store, err);
     if (status != RB_OK)
         return status;
     const struct rb_work_options options = {

@@ -14,6 +14,7 @@
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
+#include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/http/http.h"
 #include "server/server.h"
@@ -102,9 +103,9 @@ err_after_root:
 
 static enum rb_status open_store(struct daemon *d, struct rb_error *err)
 {
-    char path[sizeof d->server.data_dir + 16];
-    (void)snprintf(path, sizeof path, "%s/rebasind.db", d->server.data_dir);
-    enum rb_status s = rb_store_open(path, NULL, d->server.metrics, &d->server.store, err);
+    char path[RB_DATABASE_PATH_SIZE];
+    enum rb_status s = rb_store_open(rb_layout_database(d->server.data_dir, path), NULL,
+                                     d->server.metrics, &d->server.store, err);
     if (s != RB_OK)
         return s;
     s = rb_tokens_open(d->server.data_fd, d->settings.token_file, &d->server.tokens, err);

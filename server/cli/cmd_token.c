@@ -3,6 +3,7 @@
 #include "api/time.h"
 #include "server/base/config.h"
 #include "server/base/fsutil.h"
+#include "server/base/layout.h"
 #include "server/store/tokens.h"
 
 #include <sodium.h>
@@ -56,10 +57,10 @@ static int create_token(const struct token_command *c, int root_fd)
 
 static void print_token(const struct token_command *c, const struct rb_token *t)
 {
-    char database[4200], scopes[RB_SCOPES_TEXT], created[RB_TIME_SIZE],
+    char database[RB_DATABASE_PATH_SIZE], scopes[RB_SCOPES_TEXT], created[RB_TIME_SIZE],
         used[RB_TIME_SIZE] = "never";
-    (void)snprintf(database, sizeof database, "%s/rebasind.db", c->settings.data_dir);
-    int64_t used_ms = rb_token_last_used_ms(database, t->id);
+    int64_t used_ms =
+        rb_token_last_used_ms(rb_layout_database(c->settings.data_dir, database), t->id);
     rb_scopes_format(t->scopes, scopes);
     (void)rb_time_format(t->created_at_ms, created);
     if (used_ms >= 0)

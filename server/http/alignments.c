@@ -7,6 +7,7 @@
 
 #include "api/correlations.h"
 #include "api/permutations.h"
+#include "server/base/layout.h"
 #include "server/store/results.h"
 #include "server/work/pool.h"
 #include "server/work/work.h"
@@ -15,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIGNMENT_FILE "alignment.safetensors"
-
 enum view { PERMUTATIONS, PERMUTATION, CORRELATIONS, CORRELATION };
 
 /* Input and output of the pool's part. */
@@ -24,7 +23,7 @@ struct reading {
     struct rb_async async;
     struct rb_request *r; /* NULL: the client is gone */
     enum view view;
-    char path[4200];
+    char *path;
     char job[RB_JOB_ID_SIZE];
     char group[64];
     bool rotations, matrix;
@@ -103,6 +102,7 @@ static void after_read(struct rb_async *async)
             rb_reply_error(r, &g->error, NULL);
     }
     rb_json_deinit(&g->json);
+    free(g->path);
     free(g);
 }
 
@@ -116,14 +116,17 @@ static void start(struct rb_request *r, enum view view, const char *job)
 {
     struct reading *g = calloc(1, sizeof *g);
     const char *size = rb_request_query(r, "size");
-    if (g == NULL) {
+    char below[RB_PATH_SIZE];
+    if (g != NULL)
+        g->path = rb_layout_absolute(rb_request_server(r)->data_dir,
+                                     rb_layout_job(job, RB_FILE_ALIGNMENT, below));
+    if (g == NULL || g->path == NULL) {
+        free(g);
         rb_reply_fail(r, RB_ENOMEM, "no memory to read an alignment");
         return;
     }
     g->r = r;
     g->view = view;
-    (void)snprintf(g->path, sizeof g->path, "%s/jobs/%s/" ALIGNMENT_FILE,
-                   rb_request_server(r)->data_dir, job);
     (void)snprintf(g->job, sizeof g->job, "%s", job);
     (void)snprintf(g->group, sizeof g->group, "%s", r->params[1] != NULL ? r->params[1] : "");
     (void)snprintf(g->size, sizeof g->size, "%s", size != NULL ? size : "");
@@ -154,7 +157,7 @@ static void handle(struct rb_request *r, enum view view)
         return;
     bool finished = rb_job_status_terminal(row.job.status);
     enum rb_status s =
-        rb_artifact_get(rb_request_server(r)->store, row.seq, ALIGNMENT_FILE, &artifact, &err);
+        rb_artifact_get(rb_request_server(r)->store, row.seq, RB_FILE_ALIGNMENT, &artifact, &err);
     if (s == RB_ENOTFOUND && !finished) {
         rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         rb_reply_fail(r, RB_ENOTFOUND, "job %s has not been aligned yet", row.job.id);

@@ -6,6 +6,7 @@
 #include "api/artifact.h"
 #include "server/base/fsutil.h"
 #include "server/base/hash.h"
+#include "server/base/layout.h"
 #include "server/store/results.h"
 
 #include <errno.h>
@@ -41,10 +42,10 @@ static enum rb_status open_artifact(struct rb_request *r, const char *job,
                                     const struct rb_artifact *artifact, int *ret_fd,
                                     struct rb_error *err)
 {
-    char path[160];
+    char path[RB_PATH_SIZE];
     struct stat st;
     int fd;
-    (void)snprintf(path, sizeof path, "jobs/%s/%s", job, artifact->name);
+    rb_layout_job(job, artifact->name, path);
     enum rb_status s = rb_open_beneath(rb_request_server(r)->data_fd, path, O_RDONLY, 0, &fd, err);
     if (s != RB_OK) /* the row says it is there */
         return s == RB_ENOTFOUND ? rb_error_set(err, RB_EIO, "%s is gone from the disk", path) : s;

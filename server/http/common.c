@@ -1,6 +1,7 @@
 #include "server/http/common.h"
 
 #include "server/base/fsutil.h"
+#include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/http/internal.h"
 #include "server/http/reply.h"
@@ -111,19 +112,20 @@ enum rb_status rb_registered_check(const char *noun, const char *name, bool impo
     return RB_OK;
 }
 
-void rb_registered_delete(struct rb_request *r, const char *list,
+void rb_registered_delete(struct rb_request *r,
+                          char *(*place)(const char *name, const char *file,
+                                         char buffer[RB_PATH_SIZE]),
                           enum rb_status (*remove)(struct rb_store *store, const char *name,
                                                    struct rb_error *err))
 {
     struct rb_server *server = rb_request_server(r);
     struct rb_error err;
-    char folder[128];
-    (void)snprintf(folder, sizeof folder, "%s/%s", list, r->params[0]);
+    char folder[RB_PATH_SIZE];
     if (remove(server->store, r->params[0], &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }
-    rb_trash(server, folder);
+    rb_trash(server, place(r->params[0], NULL, folder));
     rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
 }
 
@@ -132,7 +134,7 @@ void rb_registered_delete(struct rb_request *r, const char *list,
 struct trash {
     struct rb_async async;
     int data_fd;
-    char path[64];
+    char path[RB_PATH_SIZE];
 };
 
 static void on_trash(struct rb_async *async)
@@ -150,11 +152,9 @@ static void after_trash(struct rb_async *async)
 
 static void move_to_trash(struct rb_server *server, const char *path, struct trash *t)
 {
-    static unsigned number;
     struct rb_error err;
-    (void)snprintf(t->path, sizeof t->path, "tmp/trash-%lld-%u", (long long)server->started_at_ms,
-                   number++);
-    enum rb_status s = rb_mkdirs_beneath(server->data_fd, "tmp", &err);
+    (void)rb_layout_temporary(t->path);
+    enum rb_status s = rb_mkdirs_beneath(server->data_fd, RB_LAYOUT_TEMPORARY, &err);
     if (s == RB_OK && renameat(server->data_fd, path, server->data_fd, t->path) == 0) {
         t->async = (struct rb_async){.work = on_trash, .done = after_trash, .data = t};
         t->data_fd = server->data_fd;

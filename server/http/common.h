@@ -4,6 +4,7 @@
 
 #include "api/encode.h"
 #include "api/page.h"
+#include "server/base/layout.h"
 #include "server/http/request.h"
 #include "server/store/jobs.h"
 
@@ -45,8 +46,11 @@ bool rb_job_tag_matches(const char *if_match, uint64_t version);
  * in place, RB_EINUSE if a live job uses it. */
 enum rb_status rb_registered_check(const char *noun, const char *name, bool imported, bool used,
                                    struct rb_error *err) RB_MUST_CHECK;
-/* Replies a DELETE of {name}: its row goes, then its folder below `list` ("models"). */
-void rb_registered_delete(struct rb_request *r, const char *list,
+/* Replies a DELETE of {name}: its row goes, then its folder, which `place` names
+ * (rb_layout_model). */
+void rb_registered_delete(struct rb_request *r,
+                          char *(*place)(const char *name, const char *file,
+                                         char buffer[RB_PATH_SIZE]),
                           enum rb_status (*remove)(struct rb_store *store, const char *name,
                                                    struct rb_error *err));
 

@@ -128,7 +128,7 @@ static enum rb_status may_change(struct rb_request *r, const char *name, bool *r
 static void received(struct rb_upload *u)
 {
     struct rb_error err;
-    char path[sizeof u->writer.temporary], name[RB_NAME_SIZE];
+    char path[RB_PATH_SIZE], name[RB_NAME_SIZE];
     bool exists = false;
     /* A job may have been submitted while the file was on its way. */
     if (may_change(u->r, u->name, &exists, &err) != RB_OK) {
@@ -136,7 +136,7 @@ static void received(struct rb_upload *u)
         return;
     }
     memcpy(name, u->name, sizeof name);
-    struct rb_request *r = rb_upload_hand_over(u, path, sizeof path);
+    struct rb_request *r = rb_upload_hand_over(u, path);
     const struct rb_fields fields = asked_fields(r);
     struct rb_inspection_wait *w = rb_inspection_wait_begin(
         r, "datasets", name, exists ? MHD_HTTP_OK : MHD_HTTP_CREATED, reply_dataset);
@@ -153,7 +153,7 @@ static void begin(struct rb_request *r)
 {
     struct rb_problems problems = {0};
     struct rb_error err;
-    char path[128];
+    char path[RB_PATH_SIZE];
     bool exists = false;
     const char *name = r->params[0];
     const struct rb_fields fields = asked_fields(r);
@@ -172,8 +172,8 @@ static void begin(struct rb_request *r)
         rb_reply_error(r, &err, NULL);
         return;
     }
-    (void)snprintf(path, sizeof path, "datasets/%s/data", name);
-    struct rb_upload *u = rb_upload_begin(r, path, &ops);
+    /* The inspection gives the file its name, once its digest is known. */
+    struct rb_upload *u = rb_upload_begin(r, rb_layout_dataset(name, "new", path), &ops);
     if (u != NULL)
         (void)snprintf(u->name, sizeof u->name, "%s", name);
 }
@@ -184,5 +184,5 @@ const struct rb_body_stream rb_dataset_stream = {.begin = begin, .data = rb_uplo
 
 void rb_handle_dataset_delete(struct rb_request *r)
 {
-    rb_registered_delete(r, "datasets", rb_dataset_delete);
+    rb_registered_delete(r, rb_layout_dataset, rb_dataset_delete);
 }

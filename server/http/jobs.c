@@ -219,10 +219,10 @@ void rb_handle_job_delete(struct rb_request *r)
     struct rb_server *server = rb_request_server(r);
     struct rb_error err;
     struct rb_job_row row;
-    char folder[64];
+    char folder[RB_PATH_SIZE];
     if (!rb_job_row_read(r, &row))
         return;
-    (void)snprintf(folder, sizeof folder, "jobs/%s", row.job.id);
+    rb_layout_job(row.job.id, NULL, folder);
     enum rb_status s = rb_job_delete(server->store, row.seq, &err);
     rb_job_row_deinit(&row);
     if (s != RB_OK) {

@@ -144,7 +144,7 @@ static const struct rb_upload_ops file_ops = {
 static void begin_file(struct rb_request *r)
 {
     struct rb_error err;
-    char path[256];
+    char path[RB_PATH_SIZE];
     const char *name = r->params[0], *file = r->params[1];
     if (!rb_name_valid(name, strlen(name))) {
         rb_reply_fail(r, RB_EINPUT, "a model's name is " RB_NAME_RULE ", found '%.80s'", name);
@@ -161,8 +161,7 @@ static void begin_file(struct rb_request *r)
         rb_reply_error(r, &err, NULL);
         return;
     }
-    (void)snprintf(path, sizeof path, "models/%s/%s", name, file);
-    struct rb_upload *u = rb_upload_begin(r, path, &file_ops);
+    struct rb_upload *u = rb_upload_begin(r, rb_layout_model(name, file, path), &file_ops);
     if (u == NULL)
         return;
     (void)snprintf(u->name, sizeof u->name, "%s", name);
@@ -178,5 +177,5 @@ const struct rb_body_stream rb_model_file_stream = {
 
 void rb_handle_model_delete(struct rb_request *r)
 {
-    rb_registered_delete(r, "models", rb_model_delete);
+    rb_registered_delete(r, rb_layout_model, rb_model_delete);
 }

@@ -42,9 +42,9 @@ struct rb_request *rb_upload_release(struct rb_upload *u)
     return r;
 }
 
-struct rb_request *rb_upload_hand_over(struct rb_upload *u, char *path, size_t size)
+struct rb_request *rb_upload_hand_over(struct rb_upload *u, char path[RB_PATH_SIZE])
 {
-    (void)snprintf(path, size, "%s", u->writer.temporary);
+    memcpy(path, u->writer.temporary, RB_PATH_SIZE);
     (void)close(u->writer.fd);
     u->writer_open = false;
     return rb_upload_release(u);

@@ -66,9 +66,9 @@ void rb_upload_end(struct rb_request *r);
 
 /* From `received`: makes the folder of the path and moves the file there, then `committed`. */
 void rb_upload_commit(struct rb_upload *u);
-/* From `received`: gives the temporary file away. path: at least 1152 bytes, below the data
- * folder. The upload is freed; r is the caller's to reply to. */
-struct rb_request *rb_upload_hand_over(struct rb_upload *u, char *path, size_t size);
+/* From `received`: gives the temporary file away. path: below the data folder. The upload is freed;
+ * r is the caller's to reply to. */
+struct rb_request *rb_upload_hand_over(struct rb_upload *u, char path[RB_PATH_SIZE]);
 /* From `received` or `committed`: frees the upload, and the temporary file if there is one still.
  * Returns the request, NULL if the client is gone. */
 struct rb_request *rb_upload_release(struct rb_upload *u);

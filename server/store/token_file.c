@@ -2,6 +2,7 @@
 
 #include "api/time.h"
 #include "server/base/fsutil.h"
+#include "server/base/layout.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -158,7 +159,8 @@ enum rb_status rb_token_list_read(int root_fd, struct rb_token_list *ret, struct
     char *text;
     size_t bytes;
     struct rb_token_list l = {0};
-    enum rb_status status = rb_file_get(root_fd, "tokens", TOKENS_MAX_BYTES, &text, &bytes, err);
+    enum rb_status status =
+        rb_file_get(root_fd, RB_LAYOUT_TOKENS, TOKENS_MAX_BYTES, &text, &bytes, err);
     if (status == RB_ENOTFOUND) {
         *ret = l;
         return RB_OK;
@@ -190,7 +192,7 @@ enum rb_status rb_token_list_write(int root_fd, const struct rb_token_list *l, s
     if (fclose(out) != 0 || failed)
         status = rb_error_set(err, RB_ENOMEM, "no memory for the tokens");
     else
-        status = rb_file_put(root_fd, "tokens", text, bytes, err);
+        status = rb_file_put(root_fd, RB_LAYOUT_TOKENS, text, bytes, err);
     free(text);
     return status;
 }

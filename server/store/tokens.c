@@ -2,6 +2,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
+#include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/store/internal.h"
 #include "server/store/token_file.h"
@@ -80,7 +81,7 @@ static enum rb_status read_both(const struct rb_tokens *t, struct rb_token_list 
 static enum rb_status load(struct rb_tokens *t, struct rb_error *err)
 {
     struct rb_token_list l;
-    t->stamps[0] = take_stamp(t->root_fd, "tokens");
+    t->stamps[0] = take_stamp(t->root_fd, RB_LAYOUT_TOKENS);
     if (t->token_file != NULL)
         t->stamps[1] = take_stamp(AT_FDCWD, t->token_file);
     enum rb_status status = read_both(t, &l, err);
@@ -93,7 +94,7 @@ static enum rb_status load(struct rb_tokens *t, struct rb_error *err)
 
 static void refresh(struct rb_tokens *t)
 {
-    struct stamp now = take_stamp(t->root_fd, "tokens");
+    struct stamp now = take_stamp(t->root_fd, RB_LAYOUT_TOKENS);
     struct stamp secret = t->stamps[1];
     struct rb_error err;
     if (t->token_file != NULL)
@@ -229,12 +230,12 @@ int64_t rb_token_last_used_ms(const char *path, const char *id)
 static enum rb_status lock_tokens(int root_fd, int *ret_fd, struct rb_error *err)
 {
     int fd;
-    enum rb_status status =
-        rb_open_beneath(root_fd, "tokens.lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600, &fd, err);
+    enum rb_status status = rb_open_beneath(root_fd, RB_LAYOUT_TOKENS_LOCK,
+                                            O_RDWR | O_CREAT | O_NOFOLLOW, 0600, &fd, err);
     if (status != RB_OK)
         return status;
     if (flock(fd, LOCK_EX) != 0) {
-        status = rb_error_errno(err, errno, "tokens.lock");
+        status = rb_error_errno(err, errno, RB_LAYOUT_TOKENS_LOCK);
         (void)close(fd);
         return status;
     }

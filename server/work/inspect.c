@@ -39,7 +39,7 @@ struct rb_inspection {
     struct rb_digests digests;
     struct rb_model_resource model;
     struct rb_dataset_resource dataset;
-    char stored[160]; /* an uploaded dataset's place below the data folder */
+    char stored[RB_PATH_SIZE]; /* an uploaded dataset's place below the data folder */
 
     enum rb_status status;
     struct rb_error error;
@@ -230,11 +230,12 @@ static enum rb_status read_dataset(struct rb_inspection *i, struct rb_dataset_su
  * there already, and a disk that keeps names before data would lose it. */
 static enum rb_status store_dataset(struct rb_inspection *i, struct rb_error *err)
 {
-    char folder[80];
+    char folder[RB_PATH_SIZE], digits[17];
     int data_fd = i->w->options.data_fd;
-    (void)snprintf(folder, sizeof folder, "datasets/%s", i->name);
-    (void)snprintf(i->stored, sizeof i->stored, "%s/%.16s", folder, i->dataset.sha256);
-    enum rb_status status = rb_mkdirs_beneath(data_fd, folder, err);
+    (void)snprintf(digits, sizeof digits, "%.16s", i->dataset.sha256);
+    rb_layout_dataset(i->name, digits, i->stored);
+    enum rb_status status =
+        rb_mkdirs_beneath(data_fd, rb_layout_dataset(i->name, NULL, folder), err);
     if (status != RB_OK)
         return status;
     const char *below = i->path + strlen(i->w->options.data_dir) + 1;
@@ -317,8 +318,8 @@ static enum rb_status name_is_free(struct rb_inspection *i, struct rb_error *err
 
 static enum rb_status put_model(struct rb_inspection *i, struct rb_error *err)
 {
-    char place[80];
-    (void)snprintf(place, sizeof place, "models/%s", i->name);
+    char place[RB_PATH_SIZE];
+    rb_layout_model(i->name, NULL, place);
     struct rb_model_row row = {
         .resource = i->model,
         .imported = !i->uploaded,
@@ -452,12 +453,6 @@ static struct rb_inspection *begin(struct rb_inspection *i)
     return i;
 }
 
-static char *below_data(const struct rb_work *w, const char *path)
-{
-    char *full = NULL;
-    return asprintf(&full, "%s/%s", w->options.data_dir, path) < 0 ? NULL : full;
-}
-
 struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const char *path,
                                       rb_inspect_done *done, void *data)
 {
@@ -467,9 +462,10 @@ struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const
 struct rb_inspection *rb_model_uploaded(struct rb_work *w, const char *name, rb_inspect_done *done,
                                         void *data)
 {
-    char place[80];
-    (void)snprintf(place, sizeof place, "models/%s", name);
-    return begin(inspection_new(w, true, true, name, below_data(w, place), done, data));
+    char place[RB_PATH_SIZE];
+    rb_layout_model(name, NULL, place);
+    return begin(inspection_new(w, true, true, name, rb_layout_absolute(w->options.data_dir, place),
+                                done, data));
 }
 
 static char *copy_or_null(const char *s, bool *failed)
@@ -511,7 +507,8 @@ struct rb_inspection *rb_dataset_uploaded(struct rb_work *w, const char *name, c
                                           enum rb_format format, const struct rb_fields *fields,
                                           rb_inspect_done *done, void *data)
 {
-    struct rb_inspection *i = inspection_new(w, false, true, name, below_data(w, path), done, data);
+    struct rb_inspection *i = inspection_new(
+        w, false, true, name, rb_layout_absolute(w->options.data_dir, path), done, data);
     return begin_dataset(i, format, fields);
 }
 

@@ -43,16 +43,10 @@ void rb_moments_key(const struct rb_run *run, char ret[RB_SHA256_HEX])
     rb_sha256_hex(digest, ret);
 }
 
-static void file_of(const char *key, char name[RB_JOB_PATH_SIZE])
-{
-    (void)snprintf(name, RB_JOB_PATH_SIZE, "cache/moments/%s.safetensors", key);
-}
-
 char *rb_moments_path(const struct rb_work *w, const char *key)
 {
-    char name[RB_JOB_PATH_SIZE];
-    file_of(key, name);
-    return rb_data_path(w, name);
+    char below[RB_PATH_SIZE];
+    return rb_layout_absolute(w->options.data_dir, rb_layout_moments(key, below));
 }
 
 bool rb_moments_known(struct rb_work *w, const char *key)
@@ -69,10 +63,9 @@ bool rb_moments_known(struct rb_work *w, const char *key)
 
 void rb_moments_keep(struct rb_work *w, const char *key, uint64_t bytes)
 {
-    char name[RB_JOB_PATH_SIZE];
-    file_of(key, name);
+    char below[RB_PATH_SIZE];
     int64_t now_ms = rb_clock_realtime_ms();
-    char *key_copy = strdup(key), *file = strdup(strrchr(name, '/') + 1);
+    char *key_copy = strdup(key), *file = strdup(strrchr(rb_layout_moments(key, below), '/') + 1);
     struct rb_error err;
     if (key_copy != NULL && file != NULL) {
         struct rb_moments_row row = {.key = key_copy,
@@ -89,11 +82,10 @@ void rb_moments_keep(struct rb_work *w, const char *key, uint64_t bytes)
 
 void rb_moments_drop(struct rb_work *w, const char *key)
 {
-    char name[RB_JOB_PATH_SIZE];
+    char below[RB_PATH_SIZE];
     struct rb_error err;
-    file_of(key, name);
     if (rb_moments_remove(w->store, key, &err) != RB_OK ||
-        rb_remove_beneath(w->options.data_fd, name, &err) != RB_OK)
+        rb_remove_beneath(w->options.data_fd, rb_layout_moments(key, below), &err) != RB_OK)
         rb_log_warn("moments cannot be removed", RB_ERROR_FIELDS(&err));
 }
 

@@ -195,7 +195,7 @@ enum rb_status rb_work_start(struct rb_work *w, struct rb_error *err)
 {
     enum rb_status status = recover_all(w, err);
     if (status == RB_OK)
-        status = rb_remove_beneath(w->options.data_fd, "tmp", err);
+        status = rb_remove_beneath(w->options.data_fd, RB_LAYOUT_TEMPORARY, err);
     if (status == RB_OK)
         status = rb_sweep_start(w, err);
     if (status != RB_OK)

@@ -56,7 +56,7 @@ static void save(struct rb_async *a)
     struct align *s = a->data;
     struct stat st;
     int data_fd = s->run->work->options.data_fd;
-    s->status = rb_mkdirs_beneath(data_fd, "cache/moments", &s->error);
+    s->status = rb_mkdirs_beneath(data_fd, RB_LAYOUT_MOMENTS, &s->error);
     if (s->status == RB_OK)
         s->status = rb_moments_save(s->moments, s->path, &s->error);
     if (s->status == RB_OK && stat(s->path, &st) == 0)

@@ -113,10 +113,11 @@ static enum rb_status compare(const struct load *l, int input, struct rb_error *
 static enum rb_status find_alignment(struct load *l, struct rb_error *err)
 {
     struct rb_run *run = l->run;
-    char below[RB_JOB_PATH_SIZE];
+    char below[RB_PATH_SIZE];
     if (!l->look_for_alignment)
         return RB_OK;
-    char *path = rb_data_path(run->work, rb_job_path(run->row.job.id, RB_ALIGNMENT_FILE, below));
+    char *path = rb_layout_absolute(run->work->options.data_dir,
+                                    rb_layout_job(run->row.job.id, RB_FILE_ALIGNMENT, below));
     if (path == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to load an alignment");
     enum rb_status status = rb_alignment_load(path, &l->alignment, err);

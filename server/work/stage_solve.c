@@ -16,8 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PERMUTATIONS_FILE "permutations.json"
-
 struct solve {
     struct rb_run *run;
     struct rb_async async;
@@ -69,14 +67,14 @@ static void done(struct solve *s, enum rb_status status, const struct rb_error *
 static enum rb_status save_alignment(const struct solve *s, struct rb_error *err)
 {
     const struct rb_run *run = s->run;
-    char below[RB_JOB_PATH_SIZE];
+    char below[RB_PATH_SIZE];
     int data_fd = run->work->options.data_fd;
     enum rb_status status =
-        rb_mkdirs_beneath(data_fd, rb_job_path(run->row.job.id, NULL, below), err);
+        rb_mkdirs_beneath(data_fd, rb_layout_job(run->row.job.id, NULL, below), err);
     if (status != RB_OK)
         return status;
-    rb_job_path(run->row.job.id, RB_ALIGNMENT_FILE, below);
-    char *path = rb_data_path(run->work, below);
+    rb_layout_job(run->row.job.id, RB_FILE_ALIGNMENT, below);
+    char *path = rb_layout_absolute(run->work->options.data_dir, below);
     if (path == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to save an alignment");
     status = rb_alignment_save(run->alignment, path, err);
@@ -94,13 +92,13 @@ static void save_certified(struct rb_async *a)
 {
     struct solve *s = a->data;
     const struct rb_run *run = s->run;
-    char below[RB_JOB_PATH_SIZE];
+    char below[RB_PATH_SIZE];
     s->status = save_alignment(s, &s->error);
     if (s->status == RB_OK)
         s->status = rb_file_put(run->work->options.data_fd,
-                                rb_job_path(run->row.job.id, PERMUTATIONS_FILE, below),
+                                rb_layout_job(run->row.job.id, RB_FILE_PERMUTATIONS, below),
                                 s->permutations, s->permutations_bytes, &s->error);
-    static const char *const names[2] = {RB_ALIGNMENT_FILE, PERMUTATIONS_FILE};
+    static const char *const names[2] = {RB_FILE_ALIGNMENT, RB_FILE_PERMUTATIONS};
     for (int i = 0; i < 2 && s->status == RB_OK; i++)
         s->status = rb_job_describe_artifact(run->work, run->row.job.id, names[i], &s->artifacts[i],
                                              &s->error);
@@ -115,7 +113,7 @@ static void solve_saved(struct rb_async *a)
     struct rb_error err = s->error;
     enum rb_status status = s->status;
     if (status == RB_OK)
-        status = rb_run_record(run, RB_PHASE_SOLVING, "{\"file\":\"" RB_ALIGNMENT_FILE "\"}", &err);
+        status = rb_run_record(run, RB_PHASE_SOLVING, "{\"file\":\"" RB_FILE_ALIGNMENT "\"}", &err);
     if (status == RB_OK) {
         rb_moments_free(run->moments);
         run->moments = NULL;
@@ -264,7 +262,7 @@ static void certify_enter(struct rb_run *run)
 static bool certify_needed(const struct rb_run *run)
 {
     return rb_run_moves(run) &&
-           !(run->alignment->certificate.present && rb_run_has_artifact(run, PERMUTATIONS_FILE));
+           !(run->alignment->certificate.present && rb_run_has_artifact(run, RB_FILE_PERMUTATIONS));
 }
 
 const struct rb_stage rb_stage_certifying = {RB_PHASE_CERTIFYING, certify_needed, certify_enter,

@@ -4,6 +4,7 @@
 #include "api/artifact.h"
 #include "api/barrier.h"
 #include "core/input.h"
+#include "core/tensor/shards.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
 #include "server/store/results.h"
@@ -82,11 +83,12 @@ static double index_lambda(const struct rb_run *run)
 static enum rb_status make_index(struct write *s, struct small_file *f, struct rb_error *err)
 {
     const struct rb_run *run = s->run;
-    char name[RB_ARTIFACT_NAME_SIZE], below[RB_JOB_PATH_SIZE];
+    char name[RB_ARTIFACT_NAME_SIZE], below[RB_PATH_SIZE];
     struct rb_safetensors st;
     uint64_t total = 0;
     rb_artifact_merged_name(index_lambda(run), name);
-    char *path = rb_data_path(run->work, rb_job_path(run->row.job.id, name, below));
+    char *path = rb_layout_absolute(run->work->options.data_dir,
+                                    rb_layout_job(run->row.job.id, name, below));
     if (path == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write an index");
     enum rb_status status = rb_safetensors_open(path, &st, err);
@@ -152,19 +154,17 @@ static enum rb_status read_companion(const struct write *s, struct small_file *f
     return status;
 }
 
-#define INDEX_FILE "model.safetensors.index.json"
-
 static enum rb_status put_file(struct write *s, struct small_file *f, struct rb_error *err)
 {
     const struct rb_run *run = s->run;
-    char below[RB_JOB_PATH_SIZE];
+    char below[RB_PATH_SIZE];
     enum rb_status status = RB_OK;
     if (f->bytes == NULL)
-        status =
-            strcmp(f->name, INDEX_FILE) == 0 ? make_index(s, f, err) : read_companion(s, f, err);
+        status = strcmp(f->name, RB_SHARDS_INDEX) == 0 ? make_index(s, f, err)
+                                                       : read_companion(s, f, err);
     if (status != RB_OK || f->bytes == NULL)
         return status;
-    status = rb_file_put(run->work->options.data_fd, rb_job_path(run->row.job.id, f->name, below),
+    status = rb_file_put(run->work->options.data_fd, rb_layout_job(run->row.job.id, f->name, below),
                          f->bytes, f->count, err);
     if (status == RB_OK)
         status = rb_job_describe_artifact(run->work, run->row.job.id, f->name,
@@ -176,9 +176,9 @@ static enum rb_status put_file(struct write *s, struct small_file *f, struct rb_
 static void put_files(struct rb_async *a)
 {
     struct write *s = a->data;
-    char below[RB_JOB_PATH_SIZE];
+    char below[RB_PATH_SIZE];
     s->status = rb_mkdirs_beneath(s->run->work->options.data_fd,
-                                  rb_job_path(s->run->row.job.id, NULL, below), &s->error);
+                                  rb_layout_job(s->run->row.job.id, NULL, below), &s->error);
     for (size_t i = 0; i < s->file_count && s->status == RB_OK; i++)
         s->status = put_file(s, &s->files[i], &s->error);
 }
@@ -217,8 +217,8 @@ static enum rb_status make_barrier(struct write *s, struct rb_error *err)
     struct rb_json w;
     rb_json_init(&w);
     rb_barrier_encode(&w, NULL, &v);
-    *json = (struct small_file){.name = "barrier.json"};
-    *csv = (struct small_file){.name = "barrier.csv"};
+    *json = (struct small_file){.name = RB_FILE_BARRIER_JSON};
+    *csv = (struct small_file){.name = RB_FILE_BARRIER_CSV};
     s->file_count += 2;
     enum rb_status status = rb_json_finish(&w, &json->bytes, &json->count, err);
     if (status == RB_OK)
@@ -241,7 +241,7 @@ static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *er
     s->files[s->file_count++] = (struct small_file){.name = "vocab.txt"};
     s->files[s->file_count++] =
         (struct small_file){.name = "tokenizer_config.json", .optional = true};
-    s->files[s->file_count++] = (struct small_file){.name = INDEX_FILE};
+    s->files[s->file_count++] = (struct small_file){.name = RB_SHARDS_INDEX};
     return RB_OK;
 }
 
@@ -268,10 +268,10 @@ static void write_next(struct write *s);
 static void describe(struct rb_async *a)
 {
     struct write *s = a->data;
-    char below[RB_JOB_PATH_SIZE];
+    char below[RB_PATH_SIZE];
     const char *id = s->run->row.job.id;
-    s->status =
-        rb_sync_beneath(s->run->work->options.data_fd, rb_job_path(id, s->name, below), &s->error);
+    s->status = rb_sync_beneath(s->run->work->options.data_fd, rb_layout_job(id, s->name, below),
+                                &s->error);
     if (s->status == RB_OK)
         s->status =
             rb_job_describe_artifact(s->run->work, id, s->name, &s->artifacts[0], &s->error);
@@ -328,13 +328,14 @@ static size_t fill_metadata(struct write *s)
 static enum rb_status start_merged(struct write *s, double lambda, struct rb_error *err)
 {
     struct rb_run *run = s->run;
-    char below[RB_JOB_PATH_SIZE];
+    char below[RB_PATH_SIZE];
     enum rb_status status = rb_mkdirs_beneath(run->work->options.data_fd,
-                                              rb_job_path(run->row.job.id, NULL, below), err);
+                                              rb_layout_job(run->row.job.id, NULL, below), err);
     if (status != RB_OK)
         return status;
     free(s->path);
-    s->path = rb_data_path(run->work, rb_job_path(run->row.job.id, s->name, below));
+    s->path = rb_layout_absolute(run->work->options.data_dir,
+                                 rb_layout_job(run->row.job.id, s->name, below));
     if (s->path == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write %s", s->name);
     s->blend = rb_run_blend(run, RB_CURVE_ALIGNED, lambda);

@@ -24,27 +24,6 @@ static enum rb_status blame(struct rb_error *err, const char *pointer, const cha
     return rb_error_prefix(err, "%s '%s': ", what, name);
 }
 
-static void text_place_deinit(struct rb_text_place *t)
-{
-    free(t->name);
-    free(t->path);
-    free(t->text);
-    free(t->text_pair);
-    free(t->label);
-}
-
-void rb_places_deinit(struct rb_places *p)
-{
-    for (int i = 0; i < 2; i++) {
-        free(p->name[i]);
-        free(p->path[i]);
-    }
-    text_place_deinit(&p->align);
-    text_place_deinit(&p->evaluate);
-    free(p->alignment);
-    *p = (struct rb_places){0};
-}
-
 void rb_subject_deinit(struct rb_subject *s)
 {
     for (int i = 0; i < 2; i++)

@@ -12,21 +12,7 @@
 #include "api/job_spec.h"
 #include "core/model/model.h"
 #include "core/text/sequences.h"
-
-/* Where a text lies and how it is read. Strings owned; path NULL: the job needs none. */
-struct rb_text_place {
-    char *name, *path;
-    enum rb_format format;
-    char *text, *text_pair, *label;
-    uint64_t rows; /* as counted at registration */
-};
-
-struct rb_places {
-    char *name[2], *path[2]; /* of models a and b */
-    struct rb_text_place align, evaluate;
-    char *alignment; /* path of another job's alignment.safetensors; NULL: none */
-};
-void rb_places_deinit(struct rb_places *p);
+#include "server/work/places.h"
 
 /* Zero-initialise. */
 struct rb_subject {

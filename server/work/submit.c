@@ -6,6 +6,7 @@
 #include "server/store/jobs.h"
 #include "server/store/results.h"
 #include "server/work/jobdir.h"
+#include "server/work/places.h"
 #include "server/work/plan.h"
 
 #include <assert.h>
@@ -43,9 +44,9 @@ static void submission_deinit(struct rb_submission *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         struct item *it = &s->items[i];
-        char folder[RB_JOB_PATH_SIZE];
+        char folder[RB_PATH_SIZE];
         if (it->folder && !s->committed)
-            rb_data_remove(s->w->options.data_fd, rb_job_path(it->public.id, NULL, folder));
+            rb_data_remove(s->w->options.data_fd, rb_layout_job(it->public.id, NULL, folder));
         rb_job_spec_deinit(&it->public.spec);
         rb_places_deinit(&it->places);
         rb_event_row_deinit(&it->event);

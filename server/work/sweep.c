@@ -52,7 +52,7 @@ static bool add_name(struct sweep *s, const char *name)
 static void list(struct rb_async *a)
 {
     struct sweep *s = a->data;
-    char *path = rb_data_path(s->w, "jobs");
+    char *path = rb_layout_absolute(s->w->options.data_dir, RB_LAYOUT_JOBS);
     DIR *dir = path != NULL ? opendir(path) : NULL;
     struct dirent *entry;
     while (dir != NULL && (entry = readdir(dir)) != NULL)
@@ -67,8 +67,8 @@ static void remove_doomed(struct rb_async *a)
 {
     struct sweep *s = a->data;
     for (size_t i = 0; i < s->doomed; i++) {
-        char folder[RB_JOB_PATH_SIZE];
-        rb_job_path(s->names[s->from + i], NULL, folder);
+        char folder[RB_PATH_SIZE];
+        rb_layout_job(s->names[s->from + i], NULL, folder);
         rb_data_remove(s->w->options.data_fd, folder);
     }
 }

@@ -1,0 +1,194 @@
+#include "server/work/places.h"
+#include "server/base/layout.h"
+#include "server/store/datasets.h"
+#include "server/store/jobs.h"
+#include "server/store/models.h"
+#include "server/store/results.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void text_place_deinit(struct rb_text_place *t)
+{
+    free(t->name);
+    free(t->path);
+    free(t->text);
+    free(t->text_pair);
+    free(t->label);
+}
+
+void rb_places_deinit(struct rb_places *p)
+{
+    for (int i = 0; i < 2; i++) {
+        free(p->name[i]);
+        free(p->path[i]);
+    }
+    text_place_deinit(&p->align);
+    text_place_deinit(&p->evaluate);
+    free(p->alignment);
+    *p = (struct rb_places){0};
+}
+
+struct finder {
+    struct rb_work *w;
+    struct rb_places places;
+    struct rb_job_input *inputs;
+    uint64_t *versions;
+    size_t count;
+};
+
+static enum rb_status unknown(struct rb_error *err, const char *pointer, const char *what,
+                              const char *name)
+{
+    return rb_error_at(err, RB_EINPUT, pointer, "no %s is named '%s'", what, name);
+}
+
+static void add_input(struct finder *f, const char *role, const char *name, const char *sha256,
+                      uint64_t version)
+{
+    struct rb_job_input *i = &f->inputs[f->count];
+    (void)snprintf(i->role, sizeof i->role, "%s", role);
+    (void)snprintf(i->name, sizeof i->name, "%s", name);
+    (void)snprintf(i->sha256, sizeof i->sha256, "%s", sha256);
+    f->versions[f->count++] = version;
+}
+
+static enum rb_status no_memory(struct rb_error *err)
+{
+    return rb_error_set(err, RB_ENOMEM, "no memory to look up a job's inputs");
+}
+
+static char *absolute(const struct finder *f, bool imported, const char *path)
+{
+    return imported ? strdup(path) : rb_layout_absolute(f->w->options.data_dir, path);
+}
+
+static enum rb_status find_model(struct finder *f, int side, const char *name, struct rb_error *err)
+{
+    static const char *const pointers[2] = {"/models/a", "/models/b"};
+    static const char *const roles[2] = {"model_a", "model_b"};
+    struct rb_model_row row;
+    enum rb_status status = rb_model_get(f->w->store, name, &row, err);
+    if (status == RB_ENOTFOUND)
+        return unknown(err, pointers[side], "model", name);
+    if (status != RB_OK)
+        return status;
+    if (row.resource.status != RB_MODEL_READY) {
+        status = rb_error_at(err, RB_EINPUT, pointers[side], "model '%s' is %s: %s", name,
+                             rb_model_status_names[row.resource.status],
+                             row.resource.problem_count > 0 ? row.resource.problems[0].detail
+                                                            : "files are missing");
+    } else {
+        f->places.name[side] = strdup(name);
+        f->places.path[side] = absolute(f, row.imported, row.path);
+        add_input(f, roles[side], name, row.resource.sha256, row.version);
+        if (f->places.name[side] == NULL || f->places.path[side] == NULL)
+            status = no_memory(err);
+    }
+    rb_model_row_deinit(&row);
+    return status;
+}
+
+static char *take(char **from)
+{
+    char *s = *from;
+    *from = NULL;
+    return s;
+}
+
+static enum rb_status find_dataset(struct finder *f, const char *name, const char *pointer,
+                                   const char *role, bool label, struct rb_text_place *ret,
+                                   struct rb_error *err)
+{
+    struct rb_dataset_row row;
+    enum rb_status status = rb_dataset_get(f->w->store, name, &row, err);
+    if (status == RB_ENOTFOUND)
+        return unknown(err, pointer, "dataset", name);
+    if (status != RB_OK)
+        return status;
+    struct rb_dataset_resource *d = &row.resource;
+    if (label && d->fields.label == NULL) {
+        status = rb_error_at(
+            err, RB_EINPUT, pointer,
+            "dataset '%s' was registered without a label field, the task needs one", name);
+    } else {
+        *ret = (struct rb_text_place){
+            .name = strdup(name),
+            .path = absolute(f, row.imported, row.path),
+            .format = d->format,
+            .text = take(&d->fields.text),
+            .text_pair = take(&d->fields.text_pair),
+            .label = take(&d->fields.label),
+            .rows = d->rows,
+        };
+        add_input(f, role, name, d->sha256, row.version);
+        if (ret->name == NULL || ret->path == NULL)
+            status = no_memory(err);
+    }
+    rb_dataset_row_deinit(&row);
+    return status;
+}
+
+static enum rb_status find_alignment(struct finder *f, const char *id, struct rb_error *err)
+{
+    static const char *const pointer = "/align/from_job";
+    struct rb_job_row row;
+    struct rb_artifact artifact;
+    char below[RB_PATH_SIZE];
+    enum rb_status status = rb_job_get(f->w->store, id, &row, err);
+    if (status == RB_ENOTFOUND)
+        return unknown(err, pointer, "job", id);
+    if (status != RB_OK)
+        return status;
+    if (row.job.status != RB_JOB_SUCCEEDED)
+        status = rb_error_at(err, RB_EINPUT, pointer, "job %s is %s; expected one that succeeded",
+                             id, rb_job_status_names[row.job.status]);
+    if (status == RB_OK) {
+        status = rb_artifact_get(f->w->store, row.seq, RB_FILE_ALIGNMENT, &artifact, err);
+        if (status == RB_ENOTFOUND)
+            status = rb_error_at(err, RB_EINPUT, pointer, "job %s has not aligned anything", id);
+    }
+    rb_job_row_deinit(&row);
+    if (status != RB_OK)
+        return status;
+    f->places.alignment =
+        rb_layout_absolute(f->w->options.data_dir, rb_layout_job(id, RB_FILE_ALIGNMENT, below));
+    add_input(f, "from_job", id, artifact.sha256, 0);
+    return f->places.alignment != NULL ? RB_OK : no_memory(err);
+}
+
+static enum rb_status own_alignment(struct finder *f, const char *id, struct rb_error *err)
+{
+    char below[RB_PATH_SIZE];
+    f->places.alignment =
+        rb_layout_absolute(f->w->options.data_dir, rb_layout_job(id, RB_FILE_ALIGNMENT, below));
+    return f->places.alignment != NULL ? RB_OK : no_memory(err);
+}
+
+enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb_job_spec *spec,
+                              struct rb_places *ret, struct rb_job_input *ret_inputs,
+                              uint64_t *ret_versions, size_t *ret_count, struct rb_error *err)
+{
+    struct finder f = {.w = w, .inputs = ret_inputs, .versions = ret_versions};
+    enum rb_status status = find_model(&f, 0, spec->model_a, err);
+    if (status == RB_OK)
+        status = find_model(&f, 1, spec->model_b, err);
+    if (status == RB_OK && spec->align.from_job != NULL)
+        status =
+            id == NULL ? find_alignment(&f, spec->align.from_job, err) : own_alignment(&f, id, err);
+    else if (status == RB_OK && spec->align.options.components != 0)
+        status = find_dataset(&f, spec->align.dataset.name, "/align/dataset", "align_dataset",
+                              false, &f.places.align, err);
+    if (status == RB_OK && spec->has_evaluate)
+        status =
+            find_dataset(&f, spec->evaluate.dataset.name, "/evaluate/dataset", "evaluate_dataset",
+                         spec->evaluate.options.task != RB_TASK_MLM, &f.places.evaluate, err);
+    if (status != RB_OK) {
+        rb_places_deinit(&f.places);
+        return status;
+    }
+    *ret = f.places;
+    *ret_count = f.count;
+    return RB_OK;
+}

@@ -1,0 +1,34 @@
+/* server/work/places.h: where what a job's spec names lies, and what it was when it was looked up.
+ */
+#ifndef RB_SERVER_WORK_PLACES_H
+#define RB_SERVER_WORK_PLACES_H
+
+#include "api/job.h"
+#include "api/job_spec.h"
+#include "server/work/work.h"
+
+/* Where a text lies and how it is read. Strings owned; path NULL: the job needs none. */
+struct rb_text_place {
+    char *name, *path;
+    enum rb_format format;
+    char *text, *text_pair, *label;
+    uint64_t rows; /* as counted at registration */
+};
+
+struct rb_places {
+    char *name[2], *path[2]; /* of models a and b */
+    struct rb_text_place align, evaluate;
+    char *alignment; /* path of another job's alignment.safetensors; NULL: none */
+};
+void rb_places_deinit(struct rb_places *p);
+
+/* Looks up the models, datasets and job that a spec names. Loop thread. Errors have their pointer
+ * at the spec's member: RB_EINPUT for names that are unknown or not ready. inputs: roles, names and
+ * digests; versions: of the rows in the same order (0 for a job). id: of the job itself once it has
+ * been submitted, and has its own copy of align.from_job's alignment; NULL before. */
+enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb_job_spec *spec,
+                              struct rb_places *ret, struct rb_job_input *ret_inputs,
+                              uint64_t *ret_versions, size_t *ret_count,
+                              struct rb_error *err) RB_MUST_CHECK;
+
+#endif
