@@ -86,7 +86,9 @@ struct rb_alignment *rb_solve_take(struct rb_program *p);
 enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb_model *b,
                                    struct rb_motion *ret, struct rb_error *err) RB_MUST_CHECK;
 
-/* Compares moved B with B on probe sequences; a program. rb_certify_result is valid after it. */
+/* Compares moved B with B on probe sequences; a program. rb_certify_result is valid after it.
+ * The program ends with RB_ENUMERIC, naming the first logit, if one of either side is not finite:
+ * no certificate has an infinite difference or tolerance. */
 enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,
                               struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
 struct rb_certificate rb_certify_result(const struct rb_program *p);

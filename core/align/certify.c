@@ -18,6 +18,14 @@
 
 enum { PROBES = 16, PROBE_TOKENS = 32, ROWS_READ = 4, TILE = 1024 };
 
+/* The first output of a tile that is no finite number. */
+struct odd {
+    bool found;
+    int side; /* 0: B, 1: moved B */
+    size_t row, output;
+    double value;
+};
+
 struct certify {
     struct rb_program program;
     const struct rb_model *model;
@@ -31,6 +39,7 @@ struct certify {
     size_t row_count;
     double *worst; /* (tiles) largest difference, then largest logit, per tile */
     double *largest;
+    struct odd *odd; /* (tiles) */
     size_t tile_count;
     struct rb_certificate result;
 };
@@ -96,12 +105,21 @@ static enum rb_status gather_item(struct certify *c, int side, struct rb_scratch
     return RB_OK;
 }
 
-/* Largest difference and largest size so far; a maximum would swallow NaN. */
-static void compare_one(struct certify *c, size_t tile, double a, double b)
+/* Largest difference and largest size so far. What is not finite is kept apart: a maximum would
+ * swallow NaN, and an infinite logit would make the tolerance infinite. */
+static void compare_one(struct certify *c, size_t tile, size_t row, size_t output,
+                        const double values[2])
 {
-    double difference = fabs(a - b);
-    c->worst[tile] = fmax(c->worst[tile], isnan(difference) ? INFINITY : difference);
-    c->largest[tile] = fmax(c->largest[tile], fabs(a));
+    struct odd *odd = &c->odd[tile];
+    for (int side = 0; side < 2; side++) {
+        if (isfinite(values[side]))
+            continue;
+        if (!odd->found)
+            *odd = (struct odd){true, side, row, output, values[side]};
+        return;
+    }
+    c->worst[tile] = fmax(c->worst[tile], fabs(values[0] - values[1]));
+    c->largest[tile] = fmax(c->largest[tile], fabs(values[0]));
 }
 
 /* Without a head: unit j of moved B is unit index[j] of B. */
@@ -112,8 +130,10 @@ static void compare_hidden(struct certify *c)
     size_t d = c->model->config.hidden_size;
     for (size_t r = 0; r < c->row_count; r++)
         for (size_t j = 0; j < d; j++) {
-            float b = c->rows[0][r * d + (index != NULL ? index[j] : j)];
-            compare_one(c, 0, (double)b, (double)c->rows[1][r * d + j]);
+            size_t from = index != NULL ? index[j] : j;
+            const double values[2] = {(double)c->rows[0][r * d + from],
+                                      (double)c->rows[1][r * d + j]};
+            compare_one(c, 0, r, from, values);
         }
 }
 
@@ -146,7 +166,22 @@ static enum rb_status compare_item(struct certify *c, size_t tile, struct rb_scr
     }
     for (size_t i = 0; i < c->row_count * width; i++) {
         double shift = (double)bias[i % width];
-        compare_one(c, tile, (double)logits[0][i] + shift, (double)logits[1][i] + shift);
+        const double values[2] = {(double)logits[0][i] + shift, (double)logits[1][i] + shift};
+        compare_one(c, tile, i / width, first + i % width, values);
+    }
+    return RB_OK;
+}
+
+static enum rb_status check_finite(const struct certify *c, struct rb_error *err)
+{
+    for (size_t i = 0; i < c->tile_count; i++) {
+        const struct odd *o = &c->odd[i];
+        if (o->found)
+            return rb_error_set(err, RB_ENUMERIC,
+                                "%s %zu of row %zu of the certificate's probes is %g in %s, "
+                                "expected a finite number",
+                                head_of(c) == RB_HEAD_NONE ? "hidden unit" : "logit", o->output,
+                                o->row, o->value, o->side == 0 ? "B" : "moved B");
     }
     return RB_OK;
 }
@@ -187,9 +222,12 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
     }
     c->stage++;
     *ret_items = c->stage == STAGE_HEAD ? 2 : c->stage == STAGE_COMPARE ? c->tile_count : 0;
-    if (c->stage == STAGE_DONE)
+    if (c->stage != STAGE_DONE)
+        return RB_OK;
+    enum rb_status s = check_finite(c, err);
+    if (s == RB_OK)
         conclude(c);
-    return RB_OK;
+    return s;
 }
 
 static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
@@ -235,6 +273,7 @@ static void certify_free(struct rb_program *p)
     rb_sequences_deinit(&c->probes);
     free(c->worst);
     free(c->largest);
+    free(c->odd);
     free(c);
 }
 
@@ -271,7 +310,8 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
     c->tile_count = head_of(c) == RB_HEAD_NONE ? 1 : (outputs(c) + TILE - 1) / TILE;
     c->worst = calloc(c->tile_count, sizeof *c->worst);
     c->largest = calloc(c->tile_count, sizeof *c->largest);
-    bool ok = make_probes(c) && c->worst != NULL && c->largest != NULL;
+    c->odd = calloc(c->tile_count, sizeof *c->odd);
+    bool ok = make_probes(c) && c->worst != NULL && c->largest != NULL && c->odd != NULL;
     for (int side = 0; side < 2 && ok; side++) {
         c->rows[side] = rb_calloc_aligned(c->row_count * b->config.hidden_size, sizeof(float));
         ok = c->rows[side] != NULL;

@@ -139,6 +139,10 @@ static void open_all(struct rb_async *a)
     if (l->status == RB_OK)
         l->status = rb_subject_open_models(&l->subject, &run->places, &l->error);
     if (l->status == RB_OK)
+        l->status = rb_subject_check_finite(&l->subject, &run->places, &run->stop, &l->error);
+    if (l->status == RB_OK) /* a file that shrank under the check reads as zeros */
+        l->status = rb_subject_verify(&l->subject, &run->places, &l->error);
+    if (l->status == RB_OK)
         l->status = rb_subject_read_texts(&l->subject, &run->places, &run->spec, RB_SUBJECT_WHOLE,
                                           &l->error);
     if (l->status == RB_OK)

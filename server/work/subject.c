@@ -1,6 +1,7 @@
 #include "server/work/subject.h"
 #include "core/input.h"
 #include "core/merge/curve.h"
+#include "core/model/finite.h"
 #include "core/tensor/map.h"
 
 #include <assert.h>
@@ -81,6 +82,19 @@ enum rb_status rb_subject_open_models(struct rb_subject *s, const struct rb_plac
         return rb_error_prefix(err, "models '%s' (a) and '%s' (b): ", p->name[0], p->name[1]);
     }
     return open_tokenizers(s, p, err);
+}
+
+enum rb_status rb_subject_check_finite(const struct rb_subject *s, const struct rb_places *p,
+                                       const atomic_bool *stop, struct rb_error *err)
+{
+    for (int i = 0; i < 2; i++) {
+        enum rb_status status = rb_model_check_finite(&s->model[i], stop, err);
+        if (status == RB_ENUMERIC)
+            return blame(err, model_pointers[i], "model", p->name[i]);
+        if (status != RB_OK)
+            return status;
+    }
+    return RB_OK;
 }
 
 /* ---- texts ---- */

@@ -14,6 +14,8 @@
 #include "core/text/sequences.h"
 #include "server/work/places.h"
 
+#include <stdatomic.h>
+
 /* Zero-initialise. */
 struct rb_subject {
     struct rb_model model[2];
@@ -28,6 +30,12 @@ void rb_subject_deinit(struct rb_subject *s);
  * failure s holds what was opened. */
 enum rb_status rb_subject_open_models(struct rb_subject *s, const struct rb_places *p,
                                       struct rb_error *err) RB_MUST_CHECK;
+
+/* Is every weight of both models finite? Reads them whole. RB_ENUMERIC naming model and tensor,
+ * RB_ECANCELED once *stop is set. */
+enum rb_status rb_subject_check_finite(const struct rb_subject *s, const struct rb_places *p,
+                                       const atomic_bool *stop,
+                                       struct rb_error *err) RB_MUST_CHECK;
 
 enum rb_subject_extent {
     RB_SUBJECT_WHOLE,

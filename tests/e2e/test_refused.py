@@ -269,6 +269,42 @@ def test_inputs_that_change_later():
         shutil.rmtree(root)
 
 
+def poke(folder, tensor, value):
+    """Puts value in the tensor's first element (F32)."""
+    path = folder.file("model.safetensors")
+    with open(path, "r+b") as f:
+        n = struct.unpack("<Q", f.read(8))[0]
+        begin = json.loads(f.read(n))[tensor]["data_offsets"][0]
+        f.seek(8 + n + begin)
+        f.write(struct.pack("<f", value))
+
+
+def test_not_finite():
+    """One infinite or undefined weight ends the job before anything is computed, whether or not it
+    evaluates and whichever model has it; nothing is written and nothing is called equivalent."""
+    root = tempfile.mkdtemp(prefix="rebasind-odd-")
+    odd = [("cls.predictions.bias", "-inf"), ("cls.predictions.bias", "nan"),
+           ("bert.encoder.layer.1.attention.self.key.weight", "inf")]
+    try:
+        with Daemon("--import-root", root) as d:
+            d.register_fixtures()
+            for i, (tensor, value) in enumerate(odd):
+                poke(folder := Folder(root, f"odd-{i}"), tensor, float(value))
+                equal(d.post("/v1/models", {"name": f"odd-{i}", "path": folder.path}).status, 201)
+                for a, b in (("bert-a", f"odd-{i}"), (f"odd-{i}", "bert-b")):
+                    r = d.post("/v1/jobs", {"models": {"a": a, "b": b}, "outputs": {"merged": [0.5]},
+                                            "align": {"dataset": "align", "max_sequences": 20}})
+                    equal(r.status, 202, r)
+                    job = d.wait_finished(r.json["id"])
+                    equal((job["status"], (job["error"] or {}).get("code")),
+                          ("failed", "not_finite"), job)
+                    for word in (f"odd-{i}", tensor, value):
+                        true(word in job["error"]["detail"], job["error"])
+                    equal(d.get(f"/v1/jobs/{job['id']}/artifacts").json["data"], [], job)
+    finally:
+        shutil.rmtree(root)
+
+
 if __name__ == "__main__":
-    run([test_damaged_models, test_import_roots, test_unusable_datasets, test_jobs_that_cannot_run,
+    run([test_not_finite, test_damaged_models, test_import_roots, test_unusable_datasets, test_jobs_that_cannot_run,
          test_inputs_that_change_later])
