@@ -27,6 +27,21 @@ double rb_ref_gelu(double x)
     return 0.5 * x * (1 + erf(x * M_SQRT1_2));
 }
 
+double rb_ref_gelu_new(double x)
+{
+    return 0.5 * x * (1 + tanh(sqrt(M_2_PI) * (x + 0.044715 * x * x * x)));
+}
+
+double rb_ref_silu(double x)
+{
+    return x / (1 + exp(-x));
+}
+
+double rb_ref_relu(double x)
+{
+    return x < 0 ? 0 : x;
+}
+
 void rb_ref_softmax(const float *x, double *y, size_t n, double scale)
 {
     double top = -INFINITY, sum = 0;
@@ -48,4 +63,13 @@ void rb_ref_layer_norm(const double *x, const float *weight, const float *shift,
         variance += (x[i] - mean) * (x[i] - mean) / (double)n;
     for (size_t i = 0; i < n; i++)
         y[i] = (x[i] - mean) / sqrt(variance + eps) * (double)weight[i] + (double)shift[i];
+}
+
+void rb_ref_rms_norm(const float *x, const float *weight, double eps, double *y, size_t n)
+{
+    double square = 0;
+    for (size_t i = 0; i < n; i++)
+        square += (double)x[i] * (double)x[i] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (double)x[i] / sqrt(square + eps) * (double)weight[i];
 }

@@ -5,10 +5,17 @@
  * obvious reference in F64 (rb_ref_…) and is tested against it for every set the CPU can run.
  * Stated bounds, as absolute errors unless said otherwise:
  *   gelu           5e-7 * max(1, |x|)            (erf as a rational function, |error| < 3.5e-7)
+ *   gelu_new       5e-7 * max(1, |x|)            (tanh form, as x * sigmoid(2 u))
+ *   silu           5e-7 * max(1, |x|), below 0 absolute
+ *   relu           exact after the addition of the bias
  *   tanh           4e-7
+ *   gated          the activation's bound times |up|, and 2e-7 relative
  *   softmax        2e-6 relative to the largest entry of a row
  *   layer_norm     2e-6 * max(1, |weight| * |normalised| + |bias|), rows up to 2^14 wide,
  *                  whatever their mean, entries below 1e16 in size
+ *   rms_norm       2e-6 * |weight * normalised|, entries below 1e16 in size
+ *   rotate         2e-7 * (|x[i]| + |x[i + half]|)
+ *   exp_sum        2e-6 relative to 1 (an entry) and to the sum
  *   max_sum_exp    2e-6 relative
  * A NaN in a row shows in that row's results. Buffers need no alignment. A kernel gives the same
  * bits for a row whatever the rows around it.
@@ -19,17 +26,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+typedef void (*rb_gated_fn)(float *y, const float *gate, const float *gate_bias, const float *up,
+                            const float *up_bias, size_t rows, size_t n);
+
 struct rb_kernels {
     const char *name; /* "avx512", "avx2", "plain" */
 
-    /* x: (rows, n) += bias (n). */
+    /* x: (rows, n) += bias (n). Here and below a bias that is NULL counts as zeros. */
     void (*add_bias)(float *x, const float *bias, size_t rows, size_t n);
 
     /* x = gelu(x + bias), erf form: 0.5 x (1 + erf(x / sqrt 2)). x: (rows, n). */
     void (*bias_gelu)(float *x, const float *bias, size_t rows, size_t n);
 
-    /* x = tanh(x + bias). */
+    /* x = f(x + bias). gelu_new: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))); silu:
+     * x / (1 + exp(-x)). */
+    void (*bias_gelu_new)(float *x, const float *bias, size_t rows, size_t n);
+    void (*bias_silu)(float *x, const float *bias, size_t rows, size_t n);
+    void (*bias_relu)(float *x, const float *bias, size_t rows, size_t n);
     void (*bias_tanh)(float *x, const float *bias, size_t rows, size_t n);
+
+    /* y = f(gate + gate_bias) * (up + up_bias), all (rows, n); y may be gate or up. */
+    rb_gated_fn gated_gelu, gated_gelu_new, gated_silu, gated_relu, gated_tanh;
 
     /* Each row of x, (rows, n) with `stride` floats from row to row: softmax(scale * x). */
     void (*softmax)(float *x, size_t rows, size_t n, size_t stride, float scale);
@@ -38,6 +55,18 @@ struct rb_kernels {
      * NULL; y may be x or skip. Population variance, eps inside the root. */
     void (*layer_norm)(float *y, const float *x, const float *bias, const float *skip,
                        const float *weight, const float *shift, float eps, size_t rows, size_t n);
+
+    /* y = x / sqrt(mean of squares + eps) * weight, per row of (rows, n); y may be x. */
+    void (*rms_norm)(float *y, const float *x, const float *weight, float eps, size_t rows,
+                     size_t n);
+
+    /* One row of 2 half entries turned by half angles: entry i with i + half (METHOD 9).
+     * y[i] = x[i] cos_i - x[i + half] sin_i, y[i + half] = x[i + half] cos_i + x[i] sin_i;
+     * y may be x. */
+    void (*rotate)(float *y, const float *x, const float *cosine, const float *sine, size_t half);
+
+    /* x[i] = exp(scale * (x[i] - max x)) over n >= 1 entries, scale > 0; returns their sum. */
+    float (*exp_sum)(float *x, size_t n, float scale);
 
     /* max of x + bias over n, and sum of exp(x + bias - max). */
     void (*max_sum_exp)(const float *x, const float *bias, size_t n, float *ret_max,
@@ -69,8 +98,12 @@ const struct rb_kernels *const *rb_kernels_all(void);
 
 /* References: the formula, in F64. */
 double rb_ref_gelu(double x);
+double rb_ref_gelu_new(double x);
+double rb_ref_silu(double x);
+double rb_ref_relu(double x);
 void rb_ref_softmax(const float *x, double *y, size_t n, double scale);
 void rb_ref_layer_norm(const double *x, const float *weight, const float *shift, double eps,
                        double *y, size_t n);
+void rb_ref_rms_norm(const float *x, const float *weight, double eps, double *y, size_t n);
 
 #endif

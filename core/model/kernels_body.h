@@ -127,7 +127,38 @@ static inline vf vtanh(vf x)
     return pick(z < 0.01f, small, big);
 }
 
+/* 1 / (1 + exp(-x)), by the exponential that cannot overflow. */
+static inline vf vsigmoid(vf x)
+{
+    vf e = vexp(vmin(x, -x));
+    return pick(x < 0.0f, e, all(1.0f)) / (1.0f + e);
+}
+
+static inline vf vsilu(vf x)
+{
+    return x * vsigmoid(x);
+}
+
+/* 0.5 x (1 + tanh(u)) = x sigmoid(2 u). */
+static inline vf vgelu_new(vf x)
+{
+    return x * vsigmoid(x * (1.59576912160573071f + 0.07135481627159814f * (x * x)));
+}
+
+static inline vf vrelu(vf x)
+{
+    return vmax(all(0), x);
+}
+
 #define FOR_VECTORS(i, n) for (; (i) + RB_LANES <= (n); (i) += RB_LANES)
+
+/* Lanes [i, i + RB_LANES) of p, those beyond n zero; all zero where there is no p. */
+static inline vf load_or_zero(const float *p, size_t i, size_t n)
+{
+    if (p == NULL)
+        return all(0);
+    return n - i >= RB_LANES ? load(p + i) : load_part(p + i, n - i, 0);
+}
 
 #define DEFINE_BIAS_MAP(name, expression)                                                          \
     static void name(float *x, const float *bias, size_t rows, size_t n)                           \
@@ -135,11 +166,11 @@ static inline vf vtanh(vf x)
         for (size_t r = 0; r < rows; r++, x += n) {                                                \
             size_t i = 0;                                                                          \
             FOR_VECTORS (i, n) {                                                                   \
-                vf v = load(x + i), b = load(bias + i);                                            \
+                vf v = load(x + i), b = load_or_zero(bias, i, n);                                  \
                 store(x + i, expression);                                                          \
             }                                                                                      \
             if (i < n) {                                                                           \
-                vf v = load_part(x + i, n - i, 0), b = load_part(bias + i, n - i, 0);              \
+                vf v = load_part(x + i, n - i, 0), b = load_or_zero(bias, i, n);                   \
                 store_part(x + i, expression, n - i);                                              \
             }                                                                                      \
         }                                                                                          \
@@ -147,8 +178,33 @@ static inline vf vtanh(vf x)
 
 DEFINE_BIAS_MAP(add_bias, v + b)
 DEFINE_BIAS_MAP(bias_gelu, vgelu(v + b))
+DEFINE_BIAS_MAP(bias_gelu_new, vgelu_new(v + b))
+DEFINE_BIAS_MAP(bias_silu, vsilu(v + b))
+DEFINE_BIAS_MAP(bias_relu, vrelu(v + b))
 DEFINE_BIAS_MAP(bias_tanh, vtanh(v + b))
 DEFINE_BIAS_MAP(subtract, v - b)
+
+#define DEFINE_GATED(name, activation)                                                             \
+    static void name(float *y, const float *gate, const float *gate_bias, const float *up,         \
+                     const float *up_bias, size_t rows, size_t n)                                  \
+    {                                                                                              \
+        for (size_t r = 0; r < rows; r++, y += n, gate += n, up += n)                              \
+            for (size_t i = 0; i < n; i += RB_LANES) {                                             \
+                vf g = load_or_zero(gate, i, n) + load_or_zero(gate_bias, i, n);                   \
+                vf v = load_or_zero(up, i, n) + load_or_zero(up_bias, i, n);                       \
+                v *= activation(g);                                                                \
+                if (n - i >= RB_LANES)                                                             \
+                    store(y + i, v);                                                               \
+                else                                                                               \
+                    store_part(y + i, v, n - i);                                                   \
+            }                                                                                      \
+    }
+
+DEFINE_GATED(gated_gelu, vgelu)
+DEFINE_GATED(gated_gelu_new, vgelu_new)
+DEFINE_GATED(gated_silu, vsilu)
+DEFINE_GATED(gated_relu, vrelu)
+DEFINE_GATED(gated_tanh, vtanh)
 
 static void softmax(float *x, size_t rows, size_t n, size_t stride, float scale)
 {
@@ -244,6 +300,71 @@ static void layer_norm(float *y, const float *x, const float *bias, const float 
     }
 }
 
+static void rms_norm(float *y, const float *x, const float *weight, float eps, size_t rows,
+                     size_t n)
+{
+    for (size_t r = 0; r < rows; r++, y += n, x += n) {
+        vf squares[4] = {all(0), all(0), all(0), all(0)}; /* short sums keep rounding small */
+        size_t i = 0;
+        for (; i + 4 * RB_LANES <= n; i += 4 * RB_LANES)
+            for (size_t j = 0; j < 4; j++) {
+                vf v = load(x + i + j * RB_LANES);
+                squares[j] += v * v;
+            }
+        for (size_t j = 0; i < n; i += RB_LANES, j++) {
+            vf v = load_or_zero(x, i, n);
+            squares[j] += v * v;
+        }
+        float square = sum_lanes((squares[0] + squares[1]) + (squares[2] + squares[3]));
+        float scale = 1.0f / __builtin_sqrtf(square * (1.0f / (float)n) + eps);
+        i = 0;
+        FOR_VECTORS (i, n)
+            store(y + i, load(x + i) * scale * load(weight + i));
+        for (; i < n; i++)
+            y[i] = x[i] * scale * weight[i];
+    }
+}
+
+static void rotate(float *y, const float *x, const float *cosine, const float *sine, size_t half)
+{
+    size_t i = 0;
+    FOR_VECTORS (i, half) {
+        vf a = load(x + i), b = load(x + half + i), c = load(cosine + i), s = load(sine + i);
+        store(y + i, a * c - b * s);
+        store(y + half + i, b * c + a * s);
+    }
+    for (; i < half; i++) {
+        float a = x[i], b = x[half + i];
+        y[i] = a * cosine[i] - b * sine[i];
+        y[half + i] = b * cosine[i] + a * sine[i];
+    }
+}
+
+static float exp_sum(float *x, size_t n, float scale)
+{
+    vf m = all(-3.4e38f);
+    size_t i = 0;
+    FOR_VECTORS (i, n)
+        m = vmax(m, load(x + i));
+    if (i < n)
+        m = vmax(m, load_part(x + i, n - i, -3.4e38f));
+    float top = max_lanes(m) * scale;
+    vf sum = all(0);
+    i = 0;
+    FOR_VECTORS (i, n) {
+        vf e = vexp(load(x + i) * scale - top);
+        store(x + i, e);
+        sum += e;
+    }
+    if (i < n) {
+        vf e = vexp(load_part(x + i, n - i, -3.4e38f) * scale - top), none = all(0);
+        store_part(x + i, e, n - i);
+        memcpy(&none, &e, (n - i) * sizeof(float));
+        sum += none;
+    }
+    return sum_lanes(sum);
+}
+
 static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_max, float *ret_sum)
 {
     vf m = all(-3.4e38f);
@@ -334,9 +455,20 @@ const struct rb_kernels RB_KERNELS_SYMBOL = {
     .name = RB_KERNELS_NAME,
     .add_bias = add_bias,
     .bias_gelu = bias_gelu,
+    .bias_gelu_new = bias_gelu_new,
+    .bias_silu = bias_silu,
+    .bias_relu = bias_relu,
     .bias_tanh = bias_tanh,
+    .gated_gelu = gated_gelu,
+    .gated_gelu_new = gated_gelu_new,
+    .gated_silu = gated_silu,
+    .gated_relu = gated_relu,
+    .gated_tanh = gated_tanh,
     .softmax = softmax,
     .layer_norm = layer_norm,
+    .rms_norm = rms_norm,
+    .rotate = rotate,
+    .exp_sum = exp_sum,
     .max_sum_exp = max_sum_exp,
     .blend = blend,
     .subtract = subtract,

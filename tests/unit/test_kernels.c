@@ -102,6 +102,11 @@ static double bound_gelu(double x)
     return 5e-7 * fmax(1, fabs(x));
 }
 
+static double bound_silu(double x)
+{
+    return 5e-7 * fmax(1, x);
+}
+
 static double bound_tanh(double x)
 {
     (void)x;
@@ -118,6 +123,9 @@ static const struct map {
     {"add_bias", offsetof(struct rb_kernels, add_bias), 1, ref_sum, bound_sum},
     {"subtract", offsetof(struct rb_kernels, subtract), -1, ref_sum, bound_sum},
     {"bias_gelu", offsetof(struct rb_kernels, bias_gelu), 1, rb_ref_gelu, bound_gelu},
+    {"bias_gelu_new", offsetof(struct rb_kernels, bias_gelu_new), 1, rb_ref_gelu_new, bound_gelu},
+    {"bias_silu", offsetof(struct rb_kernels, bias_silu), 1, rb_ref_silu, bound_silu},
+    {"bias_relu", offsetof(struct rb_kernels, bias_relu), 1, rb_ref_relu, bound_sum},
     {"bias_tanh", offsetof(struct rb_kernels, bias_tanh), 1, ref_tanh, bound_tanh},
 };
 
@@ -148,6 +156,92 @@ static void check_map(struct trial *t, const struct map *m, uint64_t *seed)
     free(bias.block);
     free(y.block);
     free(one.block);
+}
+
+/* A bias that is not there counts as zeros. */
+static void test_no_bias(void **state)
+{
+    (void)state;
+    for (const struct rb_kernels *const *k = rb_kernels_all(); *k != NULL; k++)
+        for (size_t m = 0; m < COUNT(maps); m++)
+            for (size_t n = 1; n <= SHORT_ROWS; n++) {
+                uint64_t seed = n;
+                struct trial t = {.k = *k, .kernel = maps[m].name, .n = n};
+                struct floats x = floats_drawn(ROWS * n, ORDINARY, &seed), zero = floats_new(n);
+                struct floats y = floats_copy(x.at, ROWS * n);
+                memset(zero.at, 0, n * sizeof(float));
+                map_of(*k, &maps[m])(x.at, NULL, ROWS, n);
+                map_of(*k, &maps[m])(y.at, zero.at, ROWS, n);
+                same_bits(&t, x.at, y.at, ROWS * n);
+                free(x.block);
+                free(y.block);
+                free(zero.block);
+            }
+}
+
+/* ---- two to one: y = f(gate + bias) * (up + bias) ---- */
+
+static const struct gated {
+    const char *name;
+    size_t offset;
+    double (*reference)(double);
+    double (*bound)(double);
+} gates[] = {
+    {"gated_gelu", offsetof(struct rb_kernels, gated_gelu), rb_ref_gelu, bound_gelu},
+    {"gated_gelu_new", offsetof(struct rb_kernels, gated_gelu_new), rb_ref_gelu_new, bound_gelu},
+    {"gated_silu", offsetof(struct rb_kernels, gated_silu), rb_ref_silu, bound_silu},
+    {"gated_relu", offsetof(struct rb_kernels, gated_relu), rb_ref_relu, bound_sum},
+    {"gated_tanh", offsetof(struct rb_kernels, gated_tanh), ref_tanh, bound_tanh},
+};
+
+static rb_gated_fn gated_of(const struct rb_kernels *k, const struct gated *g)
+{
+    rb_gated_fn f;
+    memcpy(&f, (const char *)k + g->offset, sizeof f);
+    return f;
+}
+
+static void check_gated(struct trial *t, const struct gated *g, bool biases, uint64_t *seed)
+{
+    size_t n = t->n;
+    rb_gated_fn f = gated_of(t->k, g);
+    struct floats gate = floats_drawn(ROWS * n, t->spread, seed), y = floats_new(ROWS * n);
+    struct floats up = floats_drawn(ROWS * n, ORDINARY, seed), one = floats_new(n);
+    struct floats bias = floats_drawn(2 * n, ORDINARY, seed);
+    const float *gate_bias = biases ? bias.at : NULL, *up_bias = biases ? bias.at + n : NULL;
+    f(y.at, gate.at, gate_bias, up.at, up_bias, ROWS, n);
+    for (size_t i = 0; i < ROWS * n; i++) { /* the sums rounded as the kernel reads them */
+        double a = (double)(gate.at[i] + (biases ? gate_bias[i % n] : 0));
+        double b = (double)(up.at[i] + (biases ? up_bias[i % n] : 0)), v = g->reference(a);
+        within(t, i, (double)y.at[i], v * b,
+               g->bound(a) * fabs(b) + 2e-7 * fabs(v * b) + FLT_TRUE_MIN);
+    }
+    f(one.at, gate.at + n, gate_bias, up.at + n, up_bias, 1, n); /* a row on its own */
+    same_bits(t, one.at, y.at + n, n);
+    f(gate.at, gate.at, gate_bias, up.at, up_bias, ROWS, n); /* in place */
+    same_bits(t, gate.at, y.at, ROWS * n);
+    free(gate.block);
+    free(up.block);
+    free(y.block);
+    free(one.block);
+    free(bias.block);
+}
+
+static void test_gated(void **state)
+{
+    (void)state;
+    for (const struct rb_kernels *const *k = rb_kernels_all(); *k != NULL; k++)
+        for (size_t g = 0; g < COUNT(gates); g++) {
+            struct trial t = {.k = *k, .kernel = gates[g].name};
+            uint64_t seed = 1 + g;
+            for (t.spread = 0; t.spread < SPREADS; t.spread++)
+                for (size_t l = 0; l < DISTINCT_LENGTHS; l++) {
+                    t.n = length_at(l);
+                    check_gated(&t, &gates[g], l % 2 == 0, &seed);
+                }
+            print_message("  %-7s %-14s worst error is %.3f of the bound\n", t.k->name, t.kernel,
+                          t.worst);
+        }
 }
 
 /* ---- rows ---- */
@@ -230,6 +324,76 @@ static void check_layer_norm(struct trial *t, uint64_t *seed)
     free(expected);
 }
 
+static void check_rms_norm(struct trial *t, uint64_t *seed)
+{
+    size_t n = t->n;
+    struct floats x = floats_drawn(ROWS * n, t->spread, seed), y = floats_new(ROWS * n);
+    struct floats weight = floats_drawn(n, ORDINARY, seed), one = floats_new(n);
+    double *expected = must_alloc(n, sizeof *expected);
+    t->k->rms_norm(y.at, x.at, weight.at, 1e-6F, ROWS, n);
+    for (size_t r = 0; r < ROWS; r++) {
+        rb_ref_rms_norm(x.at + r * n, weight.at, (double)1e-6F, expected, n);
+        for (size_t i = 0; i < n; i++)
+            within(t, i, (double)y.at[r * n + i], expected[i],
+                   2e-6 * fabs(expected[i]) + FLT_TRUE_MIN);
+    }
+    t->k->rms_norm(one.at, x.at + n, weight.at, 1e-6F, 1, n); /* a row on its own */
+    same_bits(t, one.at, y.at + n, n);
+    t->k->rms_norm(x.at, x.at, weight.at, 1e-6F, ROWS, n); /* in place */
+    same_bits(t, x.at, y.at, ROWS * n);
+    free(x.block);
+    free(y.block);
+    free(weight.block);
+    free(one.block);
+    free(expected);
+}
+
+/* n planes. */
+static void check_rotate(struct trial *t, uint64_t *seed)
+{
+    size_t n = t->n;
+    struct floats x = floats_drawn(2 * n, t->spread, seed), y = floats_new(2 * n);
+    struct floats cosine = floats_new(n), sine = floats_new(n);
+    for (size_t i = 0; i < n; i++) {
+        double angle = random_uniform(seed, -9, 9);
+        cosine.at[i] = (float)cos(angle);
+        sine.at[i] = (float)sin(angle);
+    }
+    t->k->rotate(y.at, x.at, cosine.at, sine.at, n);
+    for (size_t i = 0; i < n; i++) {
+        double a = (double)x.at[i], b = (double)x.at[n + i];
+        double c = (double)cosine.at[i], s = (double)sine.at[i];
+        double bound = 2e-7 * (fabs(a) + fabs(b)) + FLT_TRUE_MIN;
+        within(t, i, (double)y.at[i], a * c - b * s, bound);
+        within(t, n + i, (double)y.at[n + i], b * c + a * s, bound);
+    }
+    t->k->rotate(x.at, x.at, cosine.at, sine.at, n);
+    same_bits(t, x.at, y.at, 2 * n);
+    free(x.block);
+    free(y.block);
+    free(cosine.block);
+    free(sine.block);
+}
+
+static void check_exp_sum(struct trial *t, uint64_t *seed)
+{
+    size_t n = t->n;
+    const float scale = 0.125F;
+    struct floats x = floats_drawn(n, t->spread, seed), y = floats_copy(x.at, n);
+    double top = -INFINITY, expected = 0;
+    float sum = t->k->exp_sum(y.at, n, scale);
+    for (size_t i = 0; i < n; i++)
+        top = fmax(top, (double)scale * (double)x.at[i]);
+    for (size_t i = 0; i < n; i++) {
+        double e = exp((double)scale * (double)x.at[i] - top);
+        within(t, i, (double)y.at[i], e, 2e-6);
+        expected += e;
+    }
+    within(t, n, (double)sum, expected, 2e-6 * expected);
+    free(x.block);
+    free(y.block);
+}
+
 static void check_max_sum_exp(struct trial *t, uint64_t *seed)
 {
     size_t n = t->n;
@@ -273,9 +437,9 @@ static const struct row_kernel {
     const char *name;
     void (*check)(struct trial *t, uint64_t *seed);
 } row_kernels[] = {
-    {"softmax", check_softmax},
-    {"layer_norm", check_layer_norm},
-    {"max_sum_exp", check_max_sum_exp},
+    {"softmax", check_softmax},   {"layer_norm", check_layer_norm},
+    {"rms_norm", check_rms_norm}, {"rotate", check_rotate},
+    {"exp_sum", check_exp_sum},   {"max_sum_exp", check_max_sum_exp},
     {"blend", check_blend},
 };
 
@@ -333,7 +497,8 @@ static void test_sweeps(void **state)
             for (size_t i = 0; i + 1 < n; i++)
                 within(&t, i, (double)y[i], maps[m].reference((double)x[i]),
                        maps[m].bound((double)x[i]));
-            assert_float_equal(y[n - 1], m == 2 ? INFINITY : 1, 0);
+            assert_float_equal(y[n - 1], m + 1 < COUNT(maps) ? INFINITY : 1,
+                               0); /* tanh is the last */
             print_message("  %-7s %-12s worst error is %.3f of the bound\n", t.k->name, t.kernel,
                           t.worst);
         }
@@ -362,6 +527,21 @@ static void poison(const struct rb_kernels *k, size_t n, size_t at)
     k->max_sum_exp(x.at, zero.at, n, &top, &sum);
     if (!isnan(sum))
         fail_msg("%s max_sum_exp, n = %zu, NaN at %zu: the sum is %g", k->name, n, at, (double)sum);
+    memcpy(y.at, x.at, n * sizeof(float));
+    if (!isnan(k->exp_sum(y.at, n, 1)))
+        fail_msg("%s exp_sum, n = %zu, NaN at %zu: the sum is a number", k->name, n, at);
+    for (size_t g = 0; g < COUNT(gates); g++) {
+        gated_of(k, &gates[g])(y.at, zero.at, NULL, x.at, NULL, 1, n);
+        for (size_t i = 0; i < n; i++)
+            if (isnan(y.at[i]) != (i == at))
+                fail_msg("%s %s, n = %zu, NaN at %zu: element %zu is %g", k->name, gates[g].name, n,
+                         at, i, (double)y.at[i]);
+    }
+    k->rms_norm(y.at, x.at, zero.at, 1e-12F, 1, n);
+    for (size_t i = 0; i < n; i++)
+        if (!isnan(y.at[i]))
+            fail_msg("%s rms_norm, n = %zu, NaN at %zu: element %zu is %g", k->name, n, at, i,
+                     (double)y.at[i]);
     k->layer_norm(y.at, x.at, NULL, NULL, zero.at, zero.at, 1e-12F, 1, n);
     k->softmax(x.at, 1, n, n, 1);
     for (size_t i = 0; i < n; i++)
@@ -505,6 +685,8 @@ int main(void)
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_sweeps),
+        cmocka_unit_test(test_no_bias),
+        cmocka_unit_test(test_gated),
         cmocka_unit_test(test_nan),
         cmocka_unit_test(test_layer_norm_plain),
         cmocka_unit_test(test_assignment_rows),
