@@ -12,7 +12,7 @@
 #ifndef RB_API_DECODE_H
 #define RB_API_DECODE_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <jansson.h>
 #include <stdint.h>

@@ -19,7 +19,7 @@
 #ifndef RB_API_ENCODE_H
 #define RB_API_ENCODE_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <stdint.h>
 

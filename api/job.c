@@ -112,10 +112,10 @@ void rb_job_error_encode(struct rb_json *w, const char *key, const struct rb_job
         return;
     }
     rb_json_object(w, key);
-    rb_json_string(w, "code", rb_status_code(e->status));
-    rb_json_string(w, "title", rb_status_title(e->status));
+    rb_json_string(w, "code", rb_problem_code(e->status));
+    rb_json_string(w, "title", rb_problem_title(e->status));
     rb_json_string(w, "detail", e->detail);
-    rb_json_bool(w, "retryable", rb_status_retryable(e->status));
+    rb_json_bool(w, "retryable", rb_problem_retryable(e->status));
     rb_json_end(w);
 }
 

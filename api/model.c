@@ -37,7 +37,7 @@ static void encode_problems(struct rb_json *w, const struct rb_model_resource *m
     rb_json_array(w, "problems");
     for (size_t i = 0; i < m->problem_count; i++) {
         rb_json_object(w, NULL);
-        rb_json_string(w, "code", rb_status_code(m->problems[i].status));
+        rb_json_string(w, "code", rb_problem_code(m->problems[i].status));
         rb_json_string(w, "detail", m->problems[i].detail);
         rb_json_end(w);
     }

@@ -5,7 +5,7 @@
 #define RB_API_PAGE_H
 
 #include "api/encode.h"
-#include "core/status.h"
+#include "api/status.h"
 
 #include <stdint.h>
 

@@ -29,13 +29,13 @@ void rb_problem_encode(struct rb_json *w, const struct rb_error *err,
                        const struct rb_problems *problems, const char *request_id)
 {
     assert(err->status != RB_OK);
-    const char *code = rb_status_code(err->status);
+    const char *code = rb_problem_code(err->status);
     char type[96];
     (void)snprintf(type, sizeof type, "urn:rebasind:error:%s", code);
     rb_json_object(w, NULL);
     rb_json_string(w, "type", type);
-    rb_json_string(w, "title", rb_status_title(err->status));
-    rb_json_int(w, "status", rb_status_http(err->status));
+    rb_json_string(w, "title", rb_problem_title(err->status));
+    rb_json_int(w, "status", rb_problem_http(err->status));
     rb_json_string(w, "detail", err->detail);
     rb_json_string(w, "code", code);
     rb_json_string(w, "request_id", request_id);

@@ -5,14 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    const char *code;
-    const char *title;
-    int http;
-    bool retryable;
-} rows[RB_STATUS_COUNT] = {[RB_OK] = {"ok", "OK", 200, false},
-#define RB_STATUS_ROW(sym, code, http, retryable, title) [sym] = {code, title, http, retryable},
-                           RB_STATUS_MAP(RB_STATUS_ROW)
+static const char *const codes[RB_STATUS_COUNT] = {[RB_OK] = "ok",
+#define RB_STATUS_ROW(sym, code, title) [sym] = (code),
+                                                   RB_STATUS_MAP(RB_STATUS_ROW)
 #undef RB_STATUS_ROW
 };
 
@@ -127,28 +122,5 @@ enum rb_status rb_error_errno(struct rb_error *err, int error_number, const char
 
 const char *rb_status_code(enum rb_status status)
 {
-    return rows[status].code;
-}
-
-const char *rb_status_title(enum rb_status status)
-{
-    return rows[status].title;
-}
-
-int rb_status_http(enum rb_status status)
-{
-    return rows[status].http;
-}
-
-bool rb_status_retryable(enum rb_status status)
-{
-    return rows[status].retryable;
-}
-
-enum rb_status rb_status_from_code(const char *code)
-{
-    for (int i = 1; i < RB_STATUS_COUNT; i++)
-        if (strcmp(rows[i].code, code) == 0)
-            return (enum rb_status)i;
-    return RB_OK;
+    return status < RB_STATUS_COUNT ? codes[status] : "unknown";
 }

@@ -55,6 +55,35 @@ def rule_paths():
                 yield path, line, f'"{content}" is a path of the data folder: server/base/layout.h has it'
 
 
+# ---- floors: imports go down, and core knows nothing of the wire
+
+ABOVE = {"core": ("api", "server"), "api": ("server",), "server": ()}
+NOT_IN_CORE = re.compile(r"#include <(?:microhttpd|sqlite3|uv|pthread|sodium)\.h>|\bgetenv\(")
+POINTER = re.compile(r"^/[a-z_]+(?:/[a-z_0-9]+)*$")
+
+
+def rule_floors():
+    for floor in FLOORS:
+        for path, text in sources(floor):
+            for number, line in enumerate(text.split("\n"), 1):
+                for above in ABOVE[floor]:
+                    if line.startswith(f'#include "{above}/'):
+                        yield path, number, f"{floor} includes what is above it"
+                if floor == "core" and NOT_IN_CORE.search(line):
+                    yield path, number, f"core knows no such thing: {line.strip()}"
+    raised = ""
+    for path, text in sources("core"):
+        raised += text if path.name != "status.h" else ""
+        for line, content in strings(text):
+            if POINTER.match(content) and not content.startswith(("/dev/", "/proc/")):
+                yield path, line, f'"{content}" is a pointer into a request: core says what it calls the member'
+    text = (ROOT / "core/status.h").read_text(encoding="utf-8")
+    for number, line in enumerate(text.split("\n"), 1):
+        for status in re.findall(r"X\((RB_E\w+),", line):
+            if not re.search(rf"\b{status}\b", raised):
+                yield "core/status.h", number, f"nothing in core raises {status}: it belongs into api/status.h"
+
+
 def main():
     rules = {name[5:]: f for name, f in globals().items() if name.startswith("rule_")}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -413,20 +413,20 @@ static enum rb_status check_head(const struct rb_model *m, enum rb_task task, st
 {
     uint32_t labels = m->config.num_labels;
     if (task == RB_TASK_MLM && m->head != RB_HEAD_MLM)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+        return rb_error_at(err, RB_EHEAD, "task",
                            "task 'mlm' needs an MLM head (cls.predictions), the model has %s",
                            head_words[m->head]);
     if (task != RB_TASK_MLM && m->head != RB_HEAD_CLASSIFIER)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+        return rb_error_at(err, RB_EHEAD, "task",
                            "task '%s' needs a classification head (classifier.weight), the model "
                            "has %s",
                            rb_task_names[task], head_words[m->head]);
     if (task == RB_TASK_REGRESSION && labels != 1)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+        return rb_error_at(err, RB_EHEAD, "task",
                            "task 'regression' needs a head with 1 label, the model's has %u",
                            labels);
     if (task == RB_TASK_CLASSIFICATION && labels < 2)
-        return rb_error_at(err, RB_EHEAD, "/evaluate/task",
+        return rb_error_at(err, RB_EHEAD, "task",
                            "task 'classification' needs a head with 2 labels or more, the "
                            "model's has %u",
                            labels);
@@ -439,10 +439,10 @@ static enum rb_status check_label(const struct rb_sequences *s, size_t i, enum r
     double label = s->labels != NULL ? s->labels[i] : (double)NAN;
     unsigned long long line = s->rows != NULL ? s->rows[i] : 0;
     if (task == RB_TASK_REGRESSION && !isfinite(label))
-        return rb_error_at(err, RB_EDATASET, "/evaluate/dataset",
+        return rb_error_at(err, RB_EDATASET, "label",
                            "line %llu: label %g: expected a finite number", line, label);
     if (task == RB_TASK_CLASSIFICATION && !(label >= 0 && label < labels && floor(label) >= label))
-        return rb_error_at(err, RB_EDATASET, "/evaluate/dataset",
+        return rb_error_at(err, RB_EDATASET, "label",
                            "line %llu: label %g: expected an integer from 0 to %u", line, label,
                            labels - 1);
     return RB_OK;

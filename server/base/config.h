@@ -18,7 +18,7 @@
 #ifndef RB_SERVER_BASE_CONFIG_H
 #define RB_SERVER_BASE_CONFIG_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -13,7 +13,7 @@
 #ifndef RB_SERVER_BASE_FSUTIL_H
 #define RB_SERVER_BASE_FSUTIL_H
 
-#include "core/status.h"
+#include "api/status.h"
 #include "server/base/layout.h"
 
 #include <stdint.h>

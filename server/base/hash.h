@@ -2,7 +2,7 @@
 #ifndef RB_SERVER_BASE_HASH_H
 #define RB_SERVER_BASE_HASH_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <sodium/crypto_hash_sha256.h>
 #include <stdatomic.h>

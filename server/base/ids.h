@@ -3,7 +3,7 @@
 #define RB_SERVER_BASE_IDS_H
 
 #include "api/names.h"
-#include "core/status.h"
+#include "api/status.h"
 
 #include <stdint.h>
 

@@ -12,6 +12,7 @@
 #ifndef RB_SERVER_BASE_LOG_H
 #define RB_SERVER_BASE_LOG_H
 
+#include "api/status.h"
 #include "server/base/config.h"
 
 enum { RB_LOG_LINE_MAX = 4096 };
@@ -60,7 +61,7 @@ void rb_log_write(enum rb_log_level level, const char *message, const struct rb_
 
 /* The fields of an error: code, detail, and pointer if there is one. */
 #define RB_ERROR_FIELDS(err)                                                                       \
-    RB_S("code", rb_status_code((err)->status)), RB_S("detail", (err)->detail),                    \
+    RB_S("code", rb_problem_code((err)->status)), RB_S("detail", (err)->detail),                   \
         RB_S("pointer", (err)->pointer[0] != '\0' ? (err)->pointer : NULL)
 
 #endif

@@ -11,7 +11,7 @@
 #ifndef RB_SERVER_BASE_METRICS_H
 #define RB_SERVER_BASE_METRICS_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <stdint.h>
 

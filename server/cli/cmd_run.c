@@ -432,7 +432,7 @@ static int conclude(struct runner *r, struct rb_error *err)
         fprintf(stderr, "rebasind: %s\n", row.job.error.detail);
     else if (row.job.status != RB_JOB_SUCCEEDED)
         fprintf(stderr, "rebasind: the job was canceled\n");
-    if (row.job.status == RB_JOB_FAILED && rb_status_http(row.job.error.status) < 500 &&
+    if (row.job.status == RB_JOB_FAILED && rb_problem_http(row.job.error.status) < 500 &&
         row.job.error.status != RB_ENUMERIC)
         exit_status = EXIT_INPUT;
     rb_job_row_deinit(&row);
@@ -484,7 +484,7 @@ int rb_cmd_run(int argc, char *const argv[], FILE *out)
     } else {
         complain(&err);
         exit_status =
-            rb_status_http(status) < 500 && status != RB_ECANCELED ? EXIT_INPUT : EXIT_FAILED;
+            rb_problem_http(status) < 500 && status != RB_ECANCELED ? EXIT_INPUT : EXIT_FAILED;
     }
     rb_store_close(r.store);
     remove_data_dir(&r);

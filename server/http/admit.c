@@ -181,6 +181,7 @@ void rb_request_admit(struct rb_request *r)
         (void)redirect_bare_prefix(r);
         return;
     }
-    rb_metrics_add(r->http->server->metrics, RB_METER_REFUSED, 1, rb_status_code(err.status), NULL);
+    rb_metrics_add(r->http->server->metrics, RB_METER_REFUSED, 1, rb_problem_code(err.status),
+                   NULL);
     rb_reply_error(r, &err, NULL);
 }

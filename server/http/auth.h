@@ -12,7 +12,7 @@
 #ifndef RB_SERVER_HTTP_AUTH_H
 #define RB_SERVER_HTTP_AUTH_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 struct rb_request;
 

@@ -286,7 +286,7 @@ static void send_problem(const struct rb_client *client, const struct rb_error *
     int n = asprintf(&head,
                      "HTTP/1.1 %d %s\r\nContent-Type: " RB_PROBLEM_MEDIA_TYPE
                      "\r\nContent-Length: %zu\r\n%sConnection: close\r\n\r\n",
-                     rb_status_http(err->status), rb_status_code(err->status), bytes, headers);
+                     rb_problem_http(err->status), rb_problem_code(err->status), bytes, headers);
     if (n > 0) {
         /* Both fit an empty socket buffer; if they do not, the client learns it from the close. */
         if (send(client->fd, head, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) == n)

@@ -14,7 +14,7 @@
 #ifndef RB_SERVER_HTTP_CLIENTS_H
 #define RB_SERVER_HTTP_CLIENTS_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <netinet/in.h>
 #include <stdint.h>

@@ -5,7 +5,7 @@
 #ifndef RB_SERVER_HTTP_HTTP_H
 #define RB_SERVER_HTTP_HTTP_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 struct rb_server;
 struct rb_work;

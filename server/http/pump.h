@@ -10,8 +10,8 @@
  *  - the runs in a row are bounded, so that a flood of requests cannot starve the loop's other
  *    work; what is left over comes after one turn of the loop;
  *  - after an accept that failed for want of descriptors it accepts nothing until one of its
- *    connections goes, and without any it tries again without a pause: from then on the pump accepts
- *    besides, and looks only once a tick while there are neither descriptors nor connections;
+ *    connections goes, and without any it tries again without a pause: from then on the pump
+ * accepts besides, and looks only once a tick while there are neither descriptors nor connections;
  *  - stopping with suspended connections aborts the process: whoever suspends must have resumed
  *    all before rb_pump_close (server/http/http.c does).
  *
@@ -19,7 +19,7 @@
 #ifndef RB_SERVER_HTTP_PUMP_H
 #define RB_SERVER_HTTP_PUMP_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <microhttpd.h>
 #include <uv.h>

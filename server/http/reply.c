@@ -199,16 +199,14 @@ void rb_reply_json(struct rb_request *r, int status, struct rb_json *w)
 /* Seconds after which trying again makes sense. */
 static unsigned retry_after_s(enum rb_status status)
 {
-    switch (status) {
-    case RB_EQUEUEFULL:
-        return 10;
-    case RB_EDISKFULL:
-        return 60;
-    case RB_EDRAINING:
-        return 5;
-    default:
-        return 1;
-    }
+    static const struct {
+        enum rb_status status;
+        unsigned seconds;
+    } rows[] = {{RB_EQUEUEFULL, 10}, {RB_EDISKFULL, 60}, {RB_EDRAINING, 5}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].status == status)
+            return rows[i].seconds;
+    return 1;
 }
 
 /* A tag that was set for the body that did not come about. */
@@ -238,9 +236,9 @@ void rb_reply_error(struct rb_request *r, const struct rb_error *err,
         rb_request_drop(r);
         return;
     }
-    if (rb_status_retryable(err->status))
+    if (rb_problem_retryable(err->status))
         rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "%u", retry_after_s(err->status));
-    rb_reply_text(r, rb_status_http(err->status), RB_PROBLEM_MEDIA_TYPE, text, bytes);
+    rb_reply_text(r, rb_problem_http(err->status), RB_PROBLEM_MEDIA_TYPE, text, bytes);
 }
 
 void rb_reply_fail(struct rb_request *r, enum rb_status status, const char *format, ...)

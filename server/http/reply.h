@@ -11,7 +11,7 @@
 
 #include "api/decode.h"
 #include "api/encode.h"
-#include "core/status.h"
+#include "api/status.h"
 
 #include <stdint.h>
 #include <sys/types.h>

@@ -315,7 +315,7 @@ static void record(const struct rb_request *r, int status)
            RB_D("ms", (double)(end_ns - r->started_ns) * 1e-6), RB_U("in", r->received_bytes),
            RB_U("out", r->reply_bytes),
            RB_S("token", r->who.token[0] != '\0' ? r->who.token : NULL),
-           RB_S("code", r->failure != RB_OK ? rb_status_code(r->failure) : NULL));
+           RB_S("code", r->failure != RB_OK ? rb_problem_code(r->failure) : NULL));
 }
 
 static void free_request(struct rb_request *r)

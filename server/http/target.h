@@ -6,7 +6,7 @@
 #ifndef RB_SERVER_HTTP_TARGET_H
 #define RB_SERVER_HTTP_TARGET_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <stddef.h>
 

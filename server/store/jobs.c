@@ -39,7 +39,7 @@ static enum rb_status finish_change(struct rb_query *q, int64_t at_ms, int64_t *
         job.attempt = (uint32_t)rb_column_int(q, 4);
         job.version = rb_column_uint(q, 5);
         job.error.status =
-            rb_column_text(q, 6) != NULL ? rb_status_from_code(rb_column_text(q, 6)) : RB_OK;
+            rb_column_text(q, 6) != NULL ? rb_problem_status(rb_column_text(q, 6)) : RB_OK;
         rb_column_string(q, 7, job.error.detail, sizeof job.error.detail);
         status = rb_query_step(q, &more, err); /* to the end: only then has it changed the table */
     }
@@ -241,7 +241,7 @@ static enum rb_status write_status(struct rb_store *s, int64_t seq, enum rb_job_
     rb_bind_int(&q, claimed ? 1 : c->uncharged ? -1 : 0);
     rb_bind_time(&q, rb_job_status_terminal(c->to) ? c->at_ms : -1);
     rb_bind_uint(&q, c->peak_bytes);
-    rb_bind_text(&q, failed ? rb_status_code(c->error->status) : NULL);
+    rb_bind_text(&q, failed ? rb_problem_code(c->error->status) : NULL);
     rb_bind_text(&q, failed ? c->error->detail : NULL);
     rb_bind_int(&q, seq);
     return finish_change(&q, c->at_ms, NULL, ret_event, err);

@@ -19,7 +19,7 @@ void rb_job_row_deinit(struct rb_job_row *row)
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
 {
     const char *code = rb_column_text(q, column);
-    ret->status = code != NULL ? rb_status_from_code(code) : RB_OK;
+    ret->status = code != NULL ? rb_problem_status(code) : RB_OK;
     rb_column_string(q, column + 1, ret->detail, sizeof ret->detail);
 }
 

@@ -3,7 +3,7 @@
 #ifndef RB_SERVER_STORE_MIGRATIONS_H
 #define RB_SERVER_STORE_MIGRATIONS_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 struct sqlite3;
 

@@ -94,7 +94,7 @@ static enum rb_status put_problems(struct rb_store *s, const struct rb_model_res
             return status;
         rb_bind_text(&q, m->name);
         rb_bind_uint(&q, i);
-        rb_bind_text(&q, rb_status_code(m->problems[i].status));
+        rb_bind_text(&q, rb_problem_code(m->problems[i].status));
         rb_bind_text(&q, m->problems[i].detail);
         status = rb_query_run(&q, err);
     }
@@ -193,7 +193,7 @@ static void read_file(struct rb_query *q, void *row)
 static void read_problem(struct rb_query *q, void *row)
 {
     struct rb_model_problem *problem = row;
-    problem->status = rb_status_from_code(rb_column_text(q, 0));
+    problem->status = rb_problem_status(rb_column_text(q, 0));
     rb_column_string(q, 1, problem->detail, sizeof problem->detail);
 }
 

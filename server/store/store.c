@@ -39,7 +39,7 @@ enum rb_status rb_sqlite_status(int code)
 enum rb_status rb_store_fail(struct rb_store *s, int code, struct rb_error *err)
 {
     enum rb_status status = rb_sqlite_status(code);
-    rb_metrics_add(s->metrics, RB_METER_STORE_ERRORS, 1, rb_status_code(status), NULL);
+    rb_metrics_add(s->metrics, RB_METER_STORE_ERRORS, 1, rb_problem_code(status), NULL);
     return rb_error_set(err, status, "database: %s (SQLite %d)", sqlite3_errmsg(s->db), code);
 }
 

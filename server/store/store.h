@@ -18,7 +18,7 @@
 #ifndef RB_SERVER_STORE_STORE_H
 #define RB_SERVER_STORE_STORE_H
 
-#include "core/status.h"
+#include "api/status.h"
 
 #include <stdint.h>
 

@@ -2,7 +2,7 @@
 #ifndef RB_SERVER_WORK_IMPORTS_H
 #define RB_SERVER_WORK_IMPORTS_H
 
-#include "core/status.h"
+#include "api/status.h"
 #include "server/base/config.h"
 
 /* The roots that hold for a model's or dataset's path: NULL, so any, in the data folder itself. */

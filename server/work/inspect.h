@@ -9,7 +9,7 @@
 #ifndef RB_SERVER_WORK_INSPECT_H
 #define RB_SERVER_WORK_INSPECT_H
 
-#include "core/status.h"
+#include "api/status.h"
 #include "core/text/dataset.h"
 
 struct rb_work;

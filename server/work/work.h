@@ -13,7 +13,7 @@
 #define RB_SERVER_WORK_WORK_H
 
 #include "api/job.h"
-#include "core/status.h"
+#include "api/status.h"
 #include "server/base/config.h"
 #include "server/base/metrics.h"
 #include "server/store/store.h"

@@ -74,21 +74,21 @@ static void test_json_is_of_this_yaml(void **state)
 
 /* ---- error codes, both ways, as text ---- */
 
-/* The table of ErrorCode has one row for each row of core/status.h, and no other. */
+/* The table of ErrorCode has one row for each row of api/status.h, and no other. */
 static void test_every_code_is_documented(void **state)
 {
     (void)state;
-    for (int i = 1; i < RB_STATUS_COUNT; i++) {
+    for (int i = 1; i < (int)RB_PROBLEM_COUNT; i++) {
         enum rb_status status = (enum rb_status)i;
         char row[256], item[80];
-        (void)snprintf(row, sizeof row, "| `%s` | %d | %s | %s |\n", rb_status_code(status),
-                       rb_status_http(status), rb_status_retryable(status) ? "yes" : "no",
-                       rb_status_title(status));
-        (void)snprintf(item, sizeof item, "\n        - %s\n", rb_status_code(status));
+        (void)snprintf(row, sizeof row, "| `%s` | %d | %s | %s |\n", rb_problem_code(status),
+                       rb_problem_http(status), rb_problem_retryable(status) ? "yes" : "no",
+                       rb_problem_title(status));
+        (void)snprintf(item, sizeof item, "\n        - %s\n", rb_problem_code(status));
         if (strstr(yaml, row) == NULL)
             fail_msg("openapi.yaml lacks the row %s", row);
         if (strstr(yaml, item) == NULL)
-            fail_msg("openapi.yaml's enum lacks %s", rb_status_code(status));
+            fail_msg("openapi.yaml's enum lacks %s", rb_problem_code(status));
     }
 }
 
@@ -99,15 +99,15 @@ static void test_every_documented_code_exists(void **state)
     for (const char *c = yaml; (c = strstr(c, "\n        | `")) != NULL; c++) {
         char code[64];
         assert_int_equal(sscanf(c, "\n        | `%63[a-z_]`", code), 1);
-        if (rb_status_from_code(code) == RB_OK)
-            fail_msg("openapi.yaml has the code %s, core/status.h has not", code);
+        if (rb_problem_status(code) == RB_OK)
+            fail_msg("openapi.yaml has the code %s, api/status.h has not", code);
         rows++;
     }
-    assert_int_equal(rows, RB_STATUS_COUNT - 1);
+    assert_int_equal(rows, (int)RB_PROBLEM_COUNT - 1);
     for (const char *c = yaml; (c = strstr(c, "urn:rebasind:error:")) != NULL; c++) {
         char code[64];
         if (sscanf(c, "urn:rebasind:error:%63[a-z_]", code) == 1) {
-            assert_int_not_equal(rb_status_from_code(code), RB_OK);
+            assert_int_not_equal(rb_problem_status(code), RB_OK);
             types++;
         }
     }
@@ -123,21 +123,21 @@ static void test_responses_list_their_codes(void **state)
     json_t *examples = json_object_get(json_object_get(document, "components"), "examples");
     static const enum rb_status local[] = {RB_ENUMERIC, RB_ECRASHLOOP, RB_ECANCELED,
                                            RB_EVERSION, RB_ELOCKED,    RB_EUSAGE};
-    for (int i = 1; i < RB_STATUS_COUNT; i++) {
+    for (int i = 1; i < (int)RB_PROBLEM_COUNT; i++) {
         enum rb_status status = (enum rb_status)i;
         bool is_local = false;
         for (size_t l = 0; l < sizeof local / sizeof local[0]; l++)
             is_local = is_local || local[l] == status;
-        json_t *example = json_object_get(examples, rb_status_code(status));
+        json_t *example = json_object_get(examples, rb_problem_code(status));
         if (is_local) {
             assert_null(example);
             continue;
         }
         json_t *value = json_object_get(example, "value");
-        if (json_integer_value(json_object_get(value, "status")) != rb_status_http(status) ||
-            strcmp(json_string_value(json_object_get(value, "title")), rb_status_title(status)) !=
+        if (json_integer_value(json_object_get(value, "status")) != rb_problem_http(status) ||
+            strcmp(json_string_value(json_object_get(value, "title")), rb_problem_title(status)) !=
                 0)
-            fail_msg("the example of %s is wrong or missing", rb_status_code(status));
+            fail_msg("the example of %s is wrong or missing", rb_problem_code(status));
         int listed = 0;
         const char *name;
         json_t *response;
@@ -146,10 +146,10 @@ static void test_responses_list_their_codes(void **state)
             json_t *content =
                 json_object_get(json_object_get(response, "content"), RB_PROBLEM_MEDIA_TYPE);
             listed += json_object_get(json_object_get(content, "examples"),
-                                      rb_status_code(status)) != NULL;
+                                      rb_problem_code(status)) != NULL;
         }
         if (listed != 1)
-            fail_msg("%s stands in %d responses", rb_status_code(status), listed);
+            fail_msg("%s stands in %d responses", rb_problem_code(status), listed);
     }
 }
 

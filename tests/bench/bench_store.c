@@ -31,7 +31,7 @@ static void check(enum rb_status status)
 {
     if (status == RB_OK)
         return;
-    fprintf(stderr, "bench_store: %s: %s\n", rb_status_code(status), err.detail);
+    fprintf(stderr, "bench_store: %s: %s\n", rb_problem_code(status), err.detail);
     exit(1);
 }
 

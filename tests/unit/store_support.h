@@ -15,7 +15,7 @@ static struct rb_error err; /* of the last call */
     do {                                                                                           \
         enum rb_status status_ = (call);                                                           \
         if (status_ != RB_OK)                                                                      \
-            fail_msg("%s: %s: %s", #call, rb_status_code(status_), err.detail);                    \
+            fail_msg("%s: %s: %s", #call, rb_problem_code(status_), err.detail);                   \
     } while (0)
 
 static inline void open_store(const char *vfs)

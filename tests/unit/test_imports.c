@@ -98,7 +98,7 @@ static void test_links_outward(void **state)
         move(&f, i, "out/it");
         enum rb_status s = cases[i].open(&f, &err);
         if (s != RB_EINPUT || strstr(err.detail, "not below an import root") == NULL)
-            fail_msg("case %zu: %s: %s", i, rb_status_code(s), err.detail);
+            fail_msg("case %zu: %s: %s", i, rb_problem_code(s), err.detail);
         rb_input_open_by(NULL, NULL); /* `rebasind run` reads what its user can read */
         MUST(cases[i].open(&f, &err), &err);
         close_fixture(&f);
