@@ -48,15 +48,25 @@ bool rb_alignment_preserves(const struct rb_align_options *o)
 
 /* ---- motion ---- */
 
-static void set_axis(struct rb_motion *m, enum rb_axis axis, const uint32_t *index)
+static void set_axis(struct rb_motion *m, enum rb_axis axis, struct rb_map map)
 {
     for (uint32_t l = 0; l < m->layers; l++)
-        m->index[(size_t)axis * m->layers + l] = index;
+        *rb_motion_map(m, axis, l) = map;
 }
 
-static void set_layer(struct rb_motion *m, enum rb_axis axis, uint32_t layer, const uint32_t *index)
+static void set_layer(struct rb_motion *m, enum rb_axis axis, uint32_t layer, struct rb_map map)
 {
-    m->index[(size_t)axis * m->layers + layer] = index;
+    *rb_motion_map(m, axis, layer) = map;
+}
+
+/* A group's units with matrices inside its heads; borrowed. */
+static struct rb_map map_of(const struct rb_group *g, float *matrices)
+{
+    return (struct rb_map){.size = g->size,
+                           .index = g->index,
+                           .blocks = matrices != NULL ? g->head_count : 0,
+                           .forward = matrices,
+                           .inverse = matrices};
 }
 
 /* One residual group: the whole stream, or tap k of it. */
@@ -65,43 +75,41 @@ static void move_residual(struct rb_motion *m, const struct rb_group *g, bool se
     static const enum rb_axis all[] = {RB_AXIS_RES_FIRST, RB_AXIS_RES_IN, RB_AXIS_RES_MID,
                                        RB_AXIS_RES_OUT, RB_AXIS_RES_LAST};
     uint32_t k = g->layer;
+    struct rb_map map = map_of(g, NULL);
     for (size_t i = 0; i < sizeof all / sizeof all[0] && !separate; i++)
-        set_axis(m, all[i], g->index);
+        set_axis(m, all[i], map);
     if (!separate)
         return;
     if (k == 0)
-        set_axis(m, RB_AXIS_RES_FIRST, g->index);
+        set_axis(m, RB_AXIS_RES_FIRST, map);
     if (k == 2 * m->layers)
-        set_axis(m, RB_AXIS_RES_LAST, g->index);
+        set_axis(m, RB_AXIS_RES_LAST, map);
     else if (k % 2 == 0)
-        set_layer(m, RB_AXIS_RES_IN, k / 2, g->index);
+        set_layer(m, RB_AXIS_RES_IN, k / 2, map);
     if (k % 2 == 1)
-        set_layer(m, RB_AXIS_RES_MID, k / 2, g->index);
+        set_layer(m, RB_AXIS_RES_MID, k / 2, map);
     else if (k > 0)
-        set_layer(m, RB_AXIS_RES_OUT, k / 2 - 1, g->index);
+        set_layer(m, RB_AXIS_RES_OUT, k / 2 - 1, map);
 }
 
 static void move_group(struct rb_motion *m, const struct rb_group *g, bool separate)
 {
     switch (g->axis) {
     case RB_AXIS_FF:
-        set_layer(m, RB_AXIS_FF, g->layer, g->index);
+        set_layer(m, RB_AXIS_FF, g->layer, map_of(g, NULL));
         break;
     case RB_AXIS_MHA: /* queries and keys come along; a qk group after it has the last word */
-        set_layer(m, RB_AXIS_MHA, g->layer, g->index);
-        set_layer(m, RB_AXIS_QK, g->layer, g->index);
-        m->rotation[g->layer] = g->rotation;
-        m->value_rotation[g->layer] = g->value_rotation;
+        set_layer(m, RB_AXIS_MHA, g->layer, map_of(g, g->value_rotation));
+        set_layer(m, RB_AXIS_QK, g->layer, map_of(g, g->rotation));
         break;
     case RB_AXIS_QK:
-        set_layer(m, RB_AXIS_QK, g->layer, g->index);
-        m->rotation[g->layer] = g->rotation;
+        set_layer(m, RB_AXIS_QK, g->layer, map_of(g, g->rotation));
         break;
     case RB_AXIS_RES_FIRST:
         move_residual(m, g, separate);
         break;
     default: /* the output heads */
-        set_axis(m, g->axis, g->index);
+        set_axis(m, g->axis, map_of(g, NULL));
         break;
     }
 }
@@ -140,11 +148,11 @@ enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb
     for (size_t i = 0; i < a->group_count; i++)
         move_group(&m, &a->groups[i],
                    (o->components & RB_COMPONENT_RESIDUAL) && o->residual == RB_RESIDUAL_SEPARATE);
-    const uint32_t *stream = m.index[(size_t)RB_AXIS_RES_FIRST * m.layers];
+    struct rb_map stream = *rb_motion_map(&m, RB_AXIS_RES_FIRST, 0);
     if (b->head == RB_HEAD_MLM && !o->output_head && o->decoder == RB_DECODER_TIED)
         set_axis(&m, RB_AXIS_TRANSFORM, stream); /* keeps the tie (METHOD 5) */
     m.decoder_untied = b->head == RB_HEAD_MLM && !b->decoder_stored &&
-                       m.index[(size_t)RB_AXIS_TRANSFORM * m.layers] != stream;
+                       rb_motion_map(&m, RB_AXIS_TRANSFORM, 0)->index != stream.index;
     *ret = m;
     return RB_OK;
 }

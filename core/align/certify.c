@@ -126,7 +126,7 @@ static void compare_one(struct certify *c, size_t tile, size_t row, size_t outpu
 static void compare_hidden(struct certify *c)
 {
     const struct rb_motion *m = &c->motion;
-    const uint32_t *index = m->index[(size_t)RB_AXIS_RES_LAST * m->layers];
+    const uint32_t *index = rb_motion_map(m, RB_AXIS_RES_LAST, 0)->index;
     size_t d = c->model->config.hidden_size;
     for (size_t r = 0; r < c->row_count; r++)
         for (size_t j = 0; j < d; j++) {
@@ -284,8 +284,7 @@ static void init_trunks(struct certify *c)
     static const enum rb_role first[] = {1, RB_TRANSFORM_WEIGHT, RB_POOLER_WEIGHT};
     static const enum rb_role last[] = {0, RB_TRANSFORM_LN_BIAS, RB_POOLER_BIAS};
     for (int side = 0; side < 2; side++) {
-        c->blend[side] = (struct rb_blend){.b = c->model, .lambda = 1};
-        c->blend[side].motion = side == 1 ? &c->motion : NULL;
+        c->blend[side] = rb_blend_single(c->model, side == 1 ? &c->motion : NULL);
         rb_trunk_init(&c->trunk[side], &c->blend[side], &c->probes,
                       head_of(c) == RB_HEAD_CLASSIFIER ? RB_READ_FIRST : RB_READ_TARGETS,
                       first[head_of(c)], last[head_of(c)]);

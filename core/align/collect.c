@@ -473,7 +473,7 @@ static enum rb_status begin_slab(struct collect *c, struct rb_error *err)
 static void forget(const struct collect *c, bool per_layer, uint32_t layer)
 {
     for (int side = 0; side < 2; side++) {
-        const struct rb_model *m = c->blend[side].a;
+        const struct rb_model *m = rb_blend_model(&c->blend[side]);
         for (size_t r = 0; r < m->arch->row_count; r++) {
             if (m->arch->rows[r].per_layer != per_layer)
                 continue;
@@ -693,8 +693,8 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     if (c == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to collect moments");
     c->program.ops = &ops;
-    c->blend[0] = (struct rb_blend){.a = a, .lambda = 0};
-    c->blend[1] = (struct rb_blend){.a = b, .lambda = 0};
+    c->blend[0] = rb_blend_single(a, NULL);
+    c->blend[1] = rb_blend_single(b, NULL);
     c->sequences = sequences;
     c->config = &a->config;
     c->head = a->head;

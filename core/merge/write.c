@@ -51,12 +51,18 @@ static enum rb_dtype dtype_of(enum rb_output_dtype dtype, enum rb_dtype source)
 
 static bool decoder_untied(const struct rb_blend *blend)
 {
-    return blend->motion != NULL && blend->motion->decoder_untied;
+    for (size_t i = 0; i < blend->count; i++)
+        if (blend->terms[i].motion != NULL && blend->terms[i].motion->decoder_untied)
+            return true;
+    return false;
 }
 
-static bool stored(const struct rb_model *m, enum rb_role role, uint32_t layer)
+static bool stored_by_all(const struct rb_blend *blend, enum rb_role role, uint32_t layer)
 {
-    return rb_model_tensor(m, role, layer) != NULL;
+    for (size_t i = 0; i < blend->count; i++)
+        if (rb_model_tensor(blend->terms[i].model, role, layer) == NULL)
+            return false;
+    return true;
 }
 
 /* Where A's tensor stands in the table; false for a buffer. A tied decoder's stored copy follows
@@ -87,14 +93,14 @@ static bool locate(const struct rb_model *a, const struct rb_tensor *t, struct o
 static size_t list_outputs(const struct rb_blend *blend, enum rb_output_dtype dtype,
                            struct output *ret)
 {
-    const struct rb_model *a = blend->a;
+    const struct rb_model *a = rb_blend_model(blend);
     size_t n = 0;
     bool has_decoder = false;
     for (size_t i = 0; i < a->checkpoint.tensor_count; i++) {
         const struct rb_tensor *t = a->checkpoint.tensors[i];
         struct output o = {.source = t, .name = t->name, .dtype = t->dtype};
         o.raw = !locate(a, t, &o);
-        if (!o.raw && !stored(blend->b, o.role, o.layer))
+        if (!o.raw && !stored_by_all(blend, o.role, o.layer))
             continue;
         if (!o.raw)
             o.dtype = dtype_of(dtype, t->dtype);
@@ -238,7 +244,7 @@ enum rb_status rb_write_new(const struct rb_blend *blend, enum rb_output_dtype d
         return rb_error_set(err, RB_ENOMEM, "no memory to write a checkpoint");
     w->program.ops = &ops;
     w->blend = *blend;
-    w->outputs = calloc(blend->a->checkpoint.tensor_count + 1, sizeof *w->outputs);
+    w->outputs = calloc(rb_blend_model(blend)->checkpoint.tensor_count + 1, sizeof *w->outputs);
     enum rb_status s = RB_OK;
     if (w->outputs == NULL)
         s = rb_error_set(err, RB_ENOMEM, "no memory to write a checkpoint");
@@ -252,7 +258,7 @@ enum rb_status rb_write_new(const struct rb_blend *blend, enum rb_output_dtype d
         write_free(&w->program);
         return s;
     }
-    w->program.total_cost = 50.0 * (double)blend->a->parameters;
+    w->program.total_cost = 50.0 * (double)rb_blend_model(blend)->parameters;
     *ret = &w->program;
     return RB_OK;
 }
@@ -261,10 +267,10 @@ json_t *rb_write_config(const struct rb_blend *blend, enum rb_output_dtype dtype
 {
     static const char *const names[] = {
         [RB_F64] = "float64", [RB_F32] = "float32", [RB_F16] = "float16", [RB_BF16] = "bfloat16"};
-    json_t *config = json_deep_copy(blend->a->checkpoint.config);
+    json_t *config = json_deep_copy(rb_blend_model(blend)->checkpoint.config);
     if (config == NULL)
         return NULL;
-    enum rb_dtype t = dtype_of(dtype, rb_model_dtype(blend->a));
+    enum rb_dtype t = dtype_of(dtype, rb_model_dtype(rb_blend_model(blend)));
     int failed = json_object_set_new(config, "torch_dtype", json_string(names[t]));
     if (json_object_get(config, "dtype") != NULL) /* what transformers 4.56 and later call it */
         failed |= json_object_set_new(config, "dtype", json_string(names[t]));
@@ -278,7 +284,7 @@ json_t *rb_write_config(const struct rb_blend *blend, enum rb_output_dtype dtype
 
 uint64_t rb_write_bytes(const struct rb_blend *blend, enum rb_output_dtype dtype)
 {
-    const struct rb_model *a = blend->a;
+    const struct rb_model *a = rb_blend_model(blend);
     struct output *outputs = calloc(a->checkpoint.tensor_count + 1, sizeof *outputs);
     uint64_t bytes = 4096; /* header, about */
     size_t n = outputs != NULL ? list_outputs(blend, dtype, outputs) : 0;

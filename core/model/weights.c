@@ -38,17 +38,17 @@ static bool add_item(struct rb_weights *w, struct rb_weights_item item)
     return true;
 }
 
-static bool add_tensor(struct rb_weights *w, const struct rb_model *m, enum rb_role role,
+static bool add_tensor(struct rb_weights *w, const struct rb_blend *blend, enum rb_role role,
                        uint32_t layer, float *dst)
 {
+    const struct rb_model *m = rb_blend_model(blend);
     const struct rb_tensor_row *row = &m->arch->rows[role];
     size_t rows = (size_t)rb_config_dim(&m->config, row->rows);
     size_t columns = (size_t)rb_config_dim(&m->config, row->columns);
     size_t step = columns >= ITEM_FLOATS ? 1 : ITEM_FLOATS / columns;
-    if (row->row_axis == RB_AXIS_QK || row->row_axis == RB_AXIS_MHA) {
-        size_t dh = m->config.hidden_size / m->config.num_attention_heads;
-        step = step / dh > 0 ? step / dh * dh : dh; /* rotations mix the rows of a head */
-    }
+    size_t block = rb_blend_step(blend, role, layer);
+    if (block < rows) /* whole blocks, so that none is read twice; a dense map's rows are cut */
+        step = step / block > 0 ? step / block * block : block;
     for (size_t first = 0; first < rows; first += step) {
         size_t n = rows - first < step ? rows - first : step;
         if (!add_item(w, (struct rb_weights_item){role, layer, first, n, dst + first * columns}))
@@ -81,7 +81,7 @@ enum rb_status rb_weights_begin(struct rb_weights *w, const struct rb_blend *ble
     for (enum rb_role r = first; r <= last; r++) {
         if (w->w[r] != NULL)
             continue;
-        if (!add_tensor(w, m, r, layer, w->buffer + used))
+        if (!add_tensor(w, blend, r, layer, w->buffer + used))
             return rb_error_set(err, RB_ENOMEM, "no memory for a list of weights");
         w->w[r] = w->buffer + used;
         used += padded(tensor_floats(m, r));

@@ -123,7 +123,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         p.cost[RB_PHASE_EVALUATING] = cost * p.evaluations;
         working = at_least(working, LAMBDAS_IN_FLIGHT * buffers);
     }
-    struct rb_blend blend = {.a = &s->model[0], .b = &s->model[1], .lambda = 0.5};
+    struct rb_blend blend = rb_blend_pair(&s->model[0], &s->model[1], NULL, 0.5);
     p.disk_bytes = SMALL_FILES_BYTES + sums;
     for (size_t i = 0; i < spec->merged.count; i++) {
         p.cost[RB_PHASE_WRITING] += 3.0 * (double)s->model[0].parameters;

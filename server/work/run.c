@@ -29,12 +29,9 @@ bool rb_run_has_control(const struct rb_run *run)
 struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve, double lambda)
 {
     assert(run->has_motion || !rb_run_moves(run));
-    return (struct rb_blend){
-        .a = &run->subject.model[0],
-        .b = &run->subject.model[1],
-        .motion = curve == RB_CURVE_ALIGNED && run->has_motion ? &run->motion : NULL,
-        .lambda = lambda,
-    };
+    bool moved = curve == RB_CURVE_ALIGNED && run->has_motion;
+    return rb_blend_pair(&run->subject.model[0], &run->subject.model[1],
+                         moved ? &run->motion : NULL, lambda);
 }
 
 bool rb_run_has_artifact(const struct rb_run *run, const char *name)

@@ -33,7 +33,7 @@ static size_t elements(const struct rb_tensor *t)
 static double apply(struct bench *b, const struct rb_motion *motion)
 {
     const struct rb_model *m = &b->model[1];
-    const struct rb_blend blend = {NULL, m, motion, 1.0};
+    const struct rb_blend blend = rb_blend_single(m, motion);
     struct rb_error err = {0};
     struct rb_scratch scratch;
     double start = runner_now();
@@ -138,8 +138,8 @@ static void curves(struct bench *b, const struct rb_motion *motion, unsigned thr
     (void)printf("job.losses");
     for (int control = 0; control < 2; control++)
         for (size_t i = 0; i <= last; i++) {
-            const struct rb_blend blend = {&b->model[0], &b->model[1], control ? NULL : motion,
-                                           (double)i / (double)last};
+            const struct rb_blend blend = rb_blend_pair(
+                &b->model[0], &b->model[1], control ? NULL : motion, (double)i / (double)last);
             if (control && (i == 0 || i == last))
                 continue;
             (void)printf(" %s%zu=%.5f", control ? "c" : "a", i,

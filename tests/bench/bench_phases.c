@@ -121,11 +121,12 @@ void row_evaluate(struct bench *b, unsigned threads)
     uint32_t *ff = shuffled(b->shape.inner, b->shape.inner, 9);
     uint32_t *mha = shuffled(b->shape.hidden, b->shape.hidden / b->shape.heads, 10);
     for (uint32_t l = 0; l < b->shape.layers; l++) {
-        motion.index[(size_t)RB_AXIS_FF * motion.layers + l] = ff;
-        motion.index[(size_t)RB_AXIS_MHA * motion.layers + l] = mha;
-        motion.index[(size_t)RB_AXIS_QK * motion.layers + l] = mha;
+        *rb_motion_map(&motion, RB_AXIS_FF, l) =
+            (struct rb_map){.size = b->shape.inner, .index = ff};
+        *rb_motion_map(&motion, RB_AXIS_MHA, l) = *rb_motion_map(&motion, RB_AXIS_QK, l) =
+            (struct rb_map){.size = b->shape.hidden, .index = mha};
     }
-    const struct rb_blend blend = {&b->model[0], &b->model[1], &motion, 0.5};
+    const struct rb_blend blend = rb_blend_pair(&b->model[0], &b->model[1], &motion, 0.5);
     (void)bench_evaluate(b, &blend, &s, threads, &r);
     bench_print(b, "evaluate", threads, (double)rb_sequences_tokens(&s), &r);
     rb_motion_deinit(&motion);

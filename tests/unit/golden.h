@@ -251,7 +251,8 @@ static enum rb_status golden_point(void *context, size_t piece, struct rb_worker
     struct golden_curve *c = context;
     const struct golden *g = c->golden;
     struct rb_program *p;
-    const struct rb_blend blend = {&g->model_a, &g->model_b, &c->motion, c->points[piece].lambda};
+    const struct rb_blend blend =
+        rb_blend_pair(&g->model_a, &g->model_b, &c->motion, c->points[piece].lambda);
     enum rb_status s = rb_evaluate_new(&blend, &g->evaluate, &g->eval, &p, err);
     if (s != RB_OK)
         return s;

@@ -59,7 +59,7 @@ static enum rb_task task_of(const struct random_shape *s)
 static enum rb_status evaluate(struct fixture *f, struct rb_point *ret)
 {
     const struct rb_evaluate_options o = {.task = task_of(&f->random.shape)};
-    const struct rb_blend blend = {.a = &f->model, .lambda = 0};
+    const struct rb_blend blend = rb_blend_single(&f->model, NULL);
     struct rb_program *p;
     MUST(rb_evaluate_check(&f->model, &o, &f->sequences, &f->err), &f->err);
     MUST(rb_evaluate_new(&blend, &o, &f->sequences, &p, &f->err), &f->err);

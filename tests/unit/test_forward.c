@@ -36,7 +36,7 @@ static void open_fixture(struct fixture *f, const struct random_shape *shape)
     rb_worker_init(&f->worker, NULL);
     random_model_init(&f->random, shape, 21);
     random_model_open(&f->random, &f->dir, "m", &f->model);
-    f->blend = (struct rb_blend){.a = &f->model, .lambda = 0};
+    f->blend = rb_blend_single(&f->model, NULL);
     f->sequences = random_sequences(shape, SEQUENCES, 1, shape->positions, 22);
 }
 

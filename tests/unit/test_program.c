@@ -224,7 +224,7 @@ static struct results all_results(struct fixture *f, const struct rb_align_optio
     r.moments = collect(f, o);
     r.alignment = solve(f, r.moments, o);
     MUST(rb_alignment_motion(r.alignment, &f->b, &motion, &f->err), &f->err);
-    const struct rb_blend blend = {&f->a, &f->b, &motion, 0.4};
+    const struct rb_blend blend = rb_blend_pair(&f->a, &f->b, &motion, 0.4);
     r.point = evaluate(f, &blend);
     r.file = write_merged(f, &blend, &r.bytes);
     rb_motion_deinit(&motion);
@@ -297,7 +297,7 @@ static void test_stop(void **state)
     struct rb_moments *m = collect(&f, &o);
     struct rb_alignment *a = solve(&f, m, &o);
     MUST(rb_alignment_motion(a, &f.b, &motion, &f.err), &f.err);
-    const struct rb_blend blend = {&f.a, &f.b, &motion, 0.5};
+    const struct rb_blend blend = rb_blend_pair(&f.a, &f.b, &motion, 0.5);
     const char *path = tmpdir_path(&f.dir, "stopped.safetensors");
 
     MUST(rb_collect_new(&f.a, &f.b, &f.sequences, rb_taps_needed(&o), &o, &p, &f.err), &f.err);

@@ -100,7 +100,8 @@ static void assert_all_recovered(const struct moved *m, const struct rb_alignmen
 /* Every tensor of the moved B, bit for bit A's. */
 static void assert_moved_is_a(struct pair *p, const struct rb_motion *motion)
 {
-    const struct rb_blend a = {.a = &p->a, .lambda = 0}, b = {&p->a, &p->b, motion, 1};
+    const struct rb_blend a = rb_blend_single(&p->a, NULL),
+                          b = rb_blend_pair(&p->a, &p->b, motion, 1);
     for (enum rb_role r = 0; r < RB_ROLE_COUNT; r++)
         for (uint32_t l = 0; l < p->shape.layers; l++) {
             const struct rb_tensor_row *row = &p->a.arch->rows[r];
@@ -135,7 +136,7 @@ static void assert_no_barrier(struct pair *p, const struct rb_motion *motion, do
     if (p->shape.head == RB_HEAD_NONE)
         return;
     for (size_t i = 0; i < COUNT(lambdas); i++) {
-        const struct rb_blend blend = {&p->a, &p->b, motion, lambdas[i]};
+        const struct rb_blend blend = rb_blend_pair(&p->a, &p->b, motion, lambdas[i]);
         points[i].lambda = lambdas[i];
         points[i].loss = pair_loss(p, &blend);
         assert_near("loss against lambda 0", points[i].loss, points[0].loss, tolerance);
@@ -290,7 +291,8 @@ static void check_function_kept(struct pair *p, const struct rb_align_options *o
     struct rb_alignment *a = pair_align(p, o);
     assert_certified(p, a, true, true);
     MUST(rb_alignment_motion(a, &p->b, &motion, &p->err), &p->err);
-    const struct rb_blend b = {.b = &p->b, .lambda = 1}, moved = {&p->a, &p->b, &motion, 1};
+    const struct rb_blend b = rb_blend_single(&p->b, NULL),
+                          moved = rb_blend_pair(&p->a, &p->b, &motion, 1);
     if (p->shape.head != RB_HEAD_NONE)
         assert_near(p->shape.name, pair_loss(p, &moved), pair_loss(p, &b), FLAT);
     rb_motion_deinit(&motion);
@@ -407,7 +409,7 @@ static void test_dead_units(void **state)
             assert_certified(&p, a, true, true);
             MUST(rb_alignment_motion(a, &p.b, &motion, &p.err), &p.err);
             for (size_t l = 0; l < COUNT(lambdas) && s->head != RB_HEAD_NONE; l++) {
-                const struct rb_blend blend = {&p.a, &p.b, &motion, lambdas[l]};
+                const struct rb_blend blend = rb_blend_pair(&p.a, &p.b, &motion, lambdas[l]);
                 assert_true(isfinite(pair_loss(&p, &blend)));
             }
             rb_motion_deinit(&motion);

@@ -30,7 +30,7 @@ static void merge_init(struct merge *m, const struct random_shape *shape, enum r
     pair_open(&m->pair);
     m->alignment = pair_align(&m->pair, &o);
     MUST(rb_alignment_motion(m->alignment, &m->pair.b, &m->motion, &m->pair.err), &m->pair.err);
-    m->blend = (struct rb_blend){&m->pair.a, &m->pair.b, &m->motion, 0};
+    m->blend = rb_blend_pair(&m->pair.a, &m->pair.b, &m->motion, 0);
 }
 
 static void merge_deinit(struct merge *m)
@@ -78,10 +78,15 @@ static float *rows_of(struct merge *m, const struct rb_blend *blend, enum rb_rol
     return x;
 }
 
+static void set_lambda(struct merge *m, double lambda)
+{
+    m->blend = rb_blend_pair(&m->pair.a, &m->pair.b, &m->motion, lambda);
+}
+
 /* What is in the file is what was evaluated, rounded to its dtype. */
 static void assert_weights(struct merge *m, enum rb_dtype dtype)
 {
-    const struct rb_blend merged = {.a = &m->merged, .lambda = 0};
+    const struct rb_blend merged = rb_blend_single(&m->merged, NULL);
     for (enum rb_role r = 0; r < RB_ROLE_COUNT; r++)
         for (uint32_t l = 0; l < m->pair.shape.layers; l++) {
             size_t n;
@@ -141,13 +146,13 @@ static void assert_config(const struct merge *m, const char *torch_dtype, bool u
 /* The loss of what was written. */
 static double merged_loss(struct merge *m)
 {
-    const struct rb_blend blend = {.a = &m->merged, .lambda = 0};
+    const struct rb_blend blend = rb_blend_single(&m->merged, NULL);
     return pair_loss(&m->pair, &blend);
 }
 
 static void assert_losses(struct merge *m, enum rb_dtype dtype)
 {
-    const struct rb_blend b = {.b = &m->pair.b, .lambda = 1};
+    const struct rb_blend b = rb_blend_single(&m->pair.b, NULL);
     if (m->pair.shape.head == RB_HEAD_NONE)
         return;
     if (dtype == RB_F32 || dtype == RB_F64)
@@ -189,7 +194,7 @@ static void test_shapes(void **state)
             struct merge m;
             merge_init(&m, s, d);
             for (size_t k = 0; k < COUNT(lambdas); k++) {
-                m.blend.lambda = lambdas[k];
+                set_lambda(&m, lambdas[k]);
                 write_and_open(&m, RB_OUT_SOURCE);
                 assert_weights(&m, s->dtype);
                 assert_tensors_of_a(&m, k == 0 && s->dtype != RB_F64, own);
@@ -209,7 +214,7 @@ static void test_dtypes(void **state)
         for (size_t t = 0; t < COUNT(dtypes); t++) {
             struct merge m;
             merge_init(&m, &odd_shapes[i], RB_DECODER_TIED);
-            m.blend.lambda = 0.5;
+            set_lambda(&m, 0.5);
             write_and_open(&m, dtypes[t].output);
             assert_weights(&m, dtypes[t].dtype);
             assert_tensors_of_a(&m, false, false);
@@ -227,7 +232,7 @@ static void test_copy_stays_a_copy(void **state)
     struct merge m;
     merge_init(&m, &odd_shapes[11], RB_DECODER_TIED);
     assert_int_equal(m.pair.shape.decoder, DECODER_COPIED);
-    m.blend.lambda = 0.5;
+    set_lambda(&m, 0.5);
     write_and_open(&m, RB_OUT_SOURCE);
     const struct rb_checkpoint *c = &m.merged.checkpoint;
     const struct rb_tensor *words = rb_checkpoint_find(c, "bert.embeddings.word_embeddings.weight");
@@ -249,9 +254,8 @@ static void test_only_in_a(void **state)
     random_model_deinit(&p.random_a);
     random_model_init(&p.random_a, &with, 93);
     pair_open(&p);
-    struct merge m = {.pair = p, .blend = {.lambda = 0.5}};
-    m.blend.a = &m.pair.a;
-    m.blend.b = &m.pair.b;
+    struct merge m = {.pair = p};
+    m.blend = rb_blend_pair(&m.pair.a, &m.pair.b, NULL, 0.5);
     write_and_open(&m, RB_OUT_SOURCE);
     assert_null(rb_model_tensor(&m.merged, RB_POOLER_WEIGHT, 0));
     assert_null(rb_model_tensor(&m.merged, RB_NEXT_SENTENCE_BIAS, 0));
