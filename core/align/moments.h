@@ -7,7 +7,7 @@
 #include "core/align/options.h"
 #include "core/model/model.h"
 #include "core/program.h"
-#include "core/text/sequences.h"
+#include "core/sequences.h"
 
 enum rb_tap_kind { RB_TAP_FF, RB_TAP_MHA, RB_TAP_Q, RB_TAP_K, RB_TAP_RESIDUAL, RB_TAP_HEAD };
 

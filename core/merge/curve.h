@@ -5,7 +5,7 @@
 #include "core/merge/options.h"
 #include "core/model/blend.h"
 #include "core/program.h"
-#include "core/text/sequences.h"
+#include "core/sequences.h"
 
 /* One point of a curve. */
 struct rb_point {

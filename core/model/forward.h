@@ -9,7 +9,7 @@
 #define RB_CORE_MODEL_FORWARD_H
 
 #include "core/model/blend.h"
-#include "core/text/sequences.h"
+#include "core/sequences.h"
 
 /* Some tensors of a blend in F32, by role: one layer's, or a head's. Prepared by independent items,
  * so that a pool can share the work; a tensor that needs no work is used where it lies. */

@@ -1,6 +1,6 @@
 #include "core/tensor/checkpoint.h"
 #include "core/input.h"
-#include "core/tensor/json_bounded.h"
+#include "core/json_bounded.h"
 #include "core/tensor/map.h"
 #include "core/tensor/shards.h"
 
@@ -182,16 +182,6 @@ void rb_checkpoint_forget(const struct rb_checkpoint *c, const struct rb_tensor 
 
 /* ---- its files ---- */
 
-static const struct {
-    const char *name;
-    bool required;
-} companions[] = {
-    {"config.json", true},
-    {"tokenizer_config.json", false},
-    {"vocab.txt", false},
-};
-enum { COMPANIONS = sizeof companions / sizeof companions[0] };
-
 /* Adds a copy of name to files if it is in the folder. */
 static enum rb_status add_file(int dir_fd, const char *folder, const char *name, bool required,
                                char **files, size_t *count, struct rb_error *err)
@@ -218,16 +208,17 @@ static int by_string(const void *a, const void *b)
 }
 
 static enum rb_status list_files(int dir_fd, const char *folder, const struct rb_shards *w,
-                                 char ***ret, struct rb_error *err)
+                                 const char *const *companions, char ***ret, struct rb_error *err)
 {
-    enum rb_status s = RB_OK;
-    size_t count = 0;
-    char **files = calloc(COMPANIONS + w->count + 2, sizeof *files);
+    size_t count = 0, companion_count = 0;
+    while (companions[companion_count] != NULL)
+        companion_count++;
+    char **files = calloc(companion_count + w->count + 3, sizeof *files);
     if (files == NULL)
         return no_memory(folder, err);
-    for (size_t i = 0; s == RB_OK && i < COMPANIONS; i++)
-        s = add_file(dir_fd, folder, companions[i].name, companions[i].required, files, &count,
-                     err);
+    enum rb_status s = add_file(dir_fd, folder, "config.json", true, files, &count, err);
+    for (size_t i = 0; s == RB_OK && i < companion_count; i++)
+        s = add_file(dir_fd, folder, companions[i], false, files, &count, err);
     if (s == RB_OK && w->index != NULL)
         s = add_file(dir_fd, folder, RB_SHARDS_INDEX, true, files, &count, err);
     for (size_t i = 0; s == RB_OK && i < w->count; i++)
@@ -241,7 +232,8 @@ static enum rb_status list_files(int dir_fd, const char *folder, const struct rb
     return RB_OK;
 }
 
-enum rb_status rb_checkpoint_files(const char *folder, char ***ret, struct rb_error *err)
+enum rb_status rb_checkpoint_files(const char *folder, const char *const *companions, char ***ret,
+                                   struct rb_error *err)
 {
     struct rb_shards weights;
     int dir_fd = -1;
@@ -250,7 +242,7 @@ enum rb_status rb_checkpoint_files(const char *folder, char ***ret, struct rb_er
         return s;
     s = rb_shards_list(dir_fd, folder, &weights, err);
     if (s == RB_OK) {
-        s = list_files(dir_fd, folder, &weights, ret, err);
+        s = list_files(dir_fd, folder, &weights, companions, ret, err);
         rb_shards_deinit(&weights);
     }
     close(dir_fd);

@@ -32,9 +32,10 @@ const struct rb_tensor *rb_checkpoint_find(const struct rb_checkpoint *c, const 
 void rb_checkpoint_forget(const struct rb_checkpoint *c, const struct rb_tensor *t);
 
 /* The files that make up the checkpoint, for hashing, copying and listing, relative to the folder:
- * config.json, the weights (index and shards), vocab.txt and tokenizer_config.json where present.
- * A NULL-terminated array, sorted; free each and the array, or rb_checkpoint_files_free. */
-enum rb_status rb_checkpoint_files(const char *folder, char ***ret,
+ * config.json, the weights (index and shards), and those of `companions` (names, NULL at the end:
+ * rb_tokenizer_files) that are there. A NULL-terminated array, sorted; free each and the array, or
+ * rb_checkpoint_files_free. */
+enum rb_status rb_checkpoint_files(const char *folder, const char *const *companions, char ***ret,
                                    struct rb_error *err) RB_MUST_CHECK;
 void rb_checkpoint_files_free(char **files);
 

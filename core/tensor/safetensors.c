@@ -1,6 +1,6 @@
 #include "core/tensor/safetensors.h"
 #include "core/memory.h"
-#include "core/tensor/file.h"
+#include "core/file.h"
 #include "core/tensor/map.h"
 #include "core/tensor/safetensors_format.h"
 

@@ -6,7 +6,7 @@
  * again. So memory stays in proportion to the number of tensors, not to what a hostile text can
  * make a parser allocate. Names are compared once all are there: sorted, twins are neighbours. */
 #include "core/json.h"
-#include "core/tensor/json_bounded.h"
+#include "core/json_bounded.h"
 #include "core/tensor/safetensors.h"
 #include "core/tensor/safetensors_format.h"
 

@@ -1,5 +1,5 @@
 #include "core/tensor/shards.h"
-#include "core/tensor/json_bounded.h"
+#include "core/json_bounded.h"
 #include "core/tensor/safetensors.h"
 
 #include <assert.h>

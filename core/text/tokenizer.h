@@ -1,6 +1,5 @@
-/* core/text/tokenizer.h: BERT's tokenizer: clean-up, NFD accent stripping, lower case, CJK and
- * punctuation splitting, then WordPiece by greedy longest match. Equal, id for id, to Hugging
- * Face's BertTokenizerFast, special tokens written in the text included. */
+/* core/text/tokenizer.h: text -> token ids, id for id what Hugging Face's fast tokenizers give. The
+ * kinds stand behind operations (tokenizer_ops.h): WordPiece (wordpiece.h). */
 #ifndef RB_CORE_TEXT_TOKENIZER_H
 #define RB_CORE_TEXT_TOKENIZER_H
 
@@ -10,27 +9,22 @@
 
 struct rb_tokenizer; /* immutable once made: any thread may use it */
 
-struct rb_tokenizer_options {
-    bool do_lower_case;          /* default true */
-    int strip_accents;           /* -1: as do_lower_case (null in tokenizer_config.json), 0, 1 */
-    bool tokenize_chinese_chars; /* default true */
-    const char *unk_token, *sep_token, *pad_token, *cls_token, *mask_token; /* "[UNK]" … */
-};
-
-void rb_tokenizer_options_default(struct rb_tokenizer_options *o);
-
-/* From vocab.txt's bytes, borrowed for the call: one token a line, the first has id 0. `label`
- * names it in errors. RB_EVOCAB (empty, duplicate token, missing special token, not UTF-8, a NUL
- * byte, a line over 1 kB, over 64 MB in all), RB_ENOMEM. */
-enum rb_status rb_tokenizer_new(const char *label, const char *vocab, size_t vocab_bytes,
-                                const struct rb_tokenizer_options *options,
-                                struct rb_tokenizer **ret, struct rb_error *err) RB_MUST_CHECK;
-/* From a checkpoint folder: vocab.txt, and tokenizer_config.json (at most 1 MB) if there is one, of
- * which the members of rb_tokenizer_options are read: a token may be a string or an object with
- * "content". RB_ENOTFOUND, RB_EIO, RB_ENOMEM, RB_EVOCAB naming the file and the member. */
+/* From a checkpoint folder. Which files are read is the kind's matter (its header says so).
+ * RB_ENOTFOUND, RB_EIO, RB_ENOMEM, RB_EVOCAB naming the file and the member. */
 enum rb_status rb_tokenizer_open(const char *folder, struct rb_tokenizer **ret,
                                  struct rb_error *err) RB_MUST_CHECK;
 void rb_tokenizer_free(struct rb_tokenizer *t); /* t may be NULL */
+
+/* The names of all files that a tokenizer may have in a checkpoint folder, whether this kind reads
+ * them or not; NULL at the end. Who copies a checkpoint takes those that are there. */
+extern const char *const rb_tokenizer_files[];
+
+/* "wordpiece" */
+const char *rb_tokenizer_kind(const struct rb_tokenizer *t);
+/* One more than the largest id. */
+size_t rb_tokenizer_vocab_size(const struct rb_tokenizer *t);
+/* As the vocabulary has it; NULL if no token has that id. */
+const char *rb_tokenizer_token(const struct rb_tokenizer *t, int32_t id);
 
 /* A growing array of ids; zero-initialise, free ids with free(). */
 struct rb_ids {
@@ -38,19 +32,54 @@ struct rb_ids {
     size_t count, capacity;
 };
 
-/* Appends the ids of text (UTF-8; invalid bytes count as U+FFFD), without [CLS] and [SEP]. */
+/* Room for `more` ids behind those that are there; false when out of memory. */
+bool rb_ids_reserve(struct rb_ids *ids, size_t more);
+
+/* Appends the ids of text (UTF-8; invalid bytes count as U+FFFD), without what a sequence is
+ * wrapped in. On failure (RB_ENOMEM) ids are as they were. */
 enum rb_status rb_tokenizer_encode(const struct rb_tokenizer *t, const char *text, size_t bytes,
                                    struct rb_ids *ids, struct rb_error *err) RB_MUST_CHECK;
 
-size_t rb_tokenizer_vocab_size(const struct rb_tokenizer *t);
-/* NULL if id is out of range. */
-const char *rb_tokenizer_token(const struct rb_tokenizer *t, int32_t id);
-int32_t rb_tokenizer_cls(const struct rb_tokenizer *t);
-int32_t rb_tokenizer_sep(const struct rb_tokenizer *t);
-int32_t rb_tokenizer_mask(const struct rb_tokenizer *t);
-/* One of unk, sep, pad, cls, mask: never predicted by the MLM task (METHOD 7). */
+/* The parts that a token can play. */
+enum rb_special {
+    RB_SPECIAL_UNK,
+    RB_SPECIAL_SEP,
+    RB_SPECIAL_PAD,
+    RB_SPECIAL_CLS,
+    RB_SPECIAL_MASK,
+    RB_SPECIAL_BOS,
+    RB_SPECIAL_EOS,
+    RB_SPECIAL_COUNT
+};
+extern const char *const rb_special_names[RB_SPECIAL_COUNT]; /* "unk_token" … */
+
+/* The id of the token that plays it, -1 if none does. */
+int32_t rb_tokenizer_special(const struct rb_tokenizer *t, enum rb_special part);
+/* Does this token play any of them? Such are never predicted by the MLM task (METHOD 7). */
 bool rb_tokenizer_is_special(const struct rb_tokenizer *t, int32_t id);
-/* RB_EMODELS naming the first line that differs, or the option that differs. */
+
+/* What one text, or a pair, is wrapped in: prefix a suffix, or prefix a between b suffix. */
+struct rb_template {
+    struct rb_template_part {
+        size_t count;
+        int32_t ids[8];
+        uint8_t types[8]; /* token types, 0 or 1 */
+    } prefix, between, suffix;
+    uint8_t types[2]; /* of a's and of b's tokens */
+};
+enum { RB_TEMPLATE_PART_IDS = 8 };
+
+/* Tokens that the template adds. */
+static inline size_t rb_template_tokens(const struct rb_template *t)
+{
+    return t->prefix.count + t->between.count + t->suffix.count;
+}
+
+/* Borrowed from t. */
+const struct rb_template *rb_tokenizer_template(const struct rb_tokenizer *t, bool pair);
+
+/* Do A's tokenizer and B's do the same, whatever files they came from? RB_EMODELS naming the first
+ * token or rule that differs. */
 enum rb_status rb_tokenizer_equal(const struct rb_tokenizer *a, const struct rb_tokenizer *b,
                                   struct rb_error *err) RB_MUST_CHECK;
 

@@ -1,5 +1,5 @@
 /* A tokenizer from a checkpoint's folder: vocab.txt and tokenizer_config.json. */
-#include "core/text/tokenizer.h"
+#include "core/text/wordpiece.h"
 
 #include "core/input.h"
 #include "core/json.h"
@@ -10,6 +10,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+const char *const rb_tokenizer_files[] = {"added_tokens.json",
+                                          "merges.txt",
+                                          "special_tokens_map.json",
+                                          "tokenizer.json",
+                                          "tokenizer_config.json",
+                                          "vocab.json",
+                                          "vocab.txt",
+                                          NULL};
 
 enum { VOCAB_MAX_BYTES = 64 << 20, CONFIG_MAX_BYTES = 1 << 20 };
 
@@ -80,7 +89,7 @@ enum member_type {
 
 #define MEMBER(type, name)                                                                         \
     {                                                                                              \
-#name, type, offsetof(struct rb_tokenizer_options, name)                                   \
+#name, type, offsetof(struct rb_wordpiece_options, name)                                   \
     }
 static const struct member {
     const char *name;
@@ -104,7 +113,7 @@ static const char *const expected[] = {
     [TOKEN] = "a string or an object with a string \"content\"",
 };
 
-static bool take_member(const struct member *m, const json_t *value, struct rb_tokenizer_options *o)
+static bool take_member(const struct member *m, const json_t *value, struct rb_wordpiece_options *o)
 {
     void *target = (char *)o + m->offset;
     switch (m->type) {
@@ -132,7 +141,7 @@ static bool take_member(const struct member *m, const json_t *value, struct rb_t
 
 /* The tokens in o belong to *ret, which the caller releases. */
 static enum rb_status parse_config(const char *path, const char *text, size_t bytes,
-                                   struct rb_tokenizer_options *o, json_t **ret,
+                                   struct rb_wordpiece_options *o, json_t **ret,
                                    struct rb_error *err)
 {
     /* As reals: transformers writes model_max_length = 10^30 for "none", beyond any integer. */
@@ -161,7 +170,7 @@ static enum rb_status parse_config(const char *path, const char *text, size_t by
 }
 
 /* Without the file all stays as it is. */
-static enum rb_status read_config(const char *path, struct rb_tokenizer_options *o, json_t **ret,
+static enum rb_status read_config(const char *path, struct rb_wordpiece_options *o, json_t **ret,
                                   struct rb_error *err)
 {
     char *text;
@@ -187,8 +196,8 @@ enum rb_status rb_tokenizer_open(const char *folder, struct rb_tokenizer **ret,
         status = rb_error_set(err, RB_ENOMEM, "%s: out of memory", folder);
         goto err_after_vocab_path;
     }
-    struct rb_tokenizer_options options;
-    rb_tokenizer_options_default(&options);
+    struct rb_wordpiece_options options;
+    rb_wordpiece_options_default(&options);
     json_t *config = NULL;
     status = read_config(config_path, &options, &config, err);
     if (status != RB_OK)
@@ -198,7 +207,7 @@ enum rb_status rb_tokenizer_open(const char *folder, struct rb_tokenizer **ret,
     status = read_file(vocab_path, VOCAB_MAX_BYTES, &vocab, &bytes, err);
     if (status != RB_OK)
         goto err_after_config;
-    status = rb_tokenizer_new(vocab_path, vocab, bytes, &options, ret, err);
+    status = rb_wordpiece_new(vocab_path, vocab, bytes, &options, ret, err);
     free(vocab);
 
 err_after_config:

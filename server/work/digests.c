@@ -1,6 +1,7 @@
 #include "server/work/digests.h"
 #include "core/input.h"
 #include "core/tensor/checkpoint.h"
+#include "core/text/tokenizer.h"
 #include "server/base/clock.h"
 #include "server/store/caches.h"
 #include "server/work/imports.h"
@@ -104,7 +105,7 @@ enum rb_status rb_digests_scan_folder(const char *folder, bool everything,
 {
     char **members = NULL;
     struct rb_digests d = {0};
-    enum rb_status status = rb_checkpoint_files(folder, &members, err);
+    enum rb_status status = rb_checkpoint_files(folder, rb_tokenizer_files, &members, err);
     if (everything)
         status = scan_everything(folder, status == RB_OK ? members : NULL, &d, err);
     else

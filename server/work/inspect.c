@@ -139,8 +139,8 @@ static enum rb_status examine_vocabulary(struct rb_inspection *i, struct rb_erro
     rb_tokenizer_free(t);
     if (i->model.vocab_size > 0 && tokens > i->model.vocab_size)
         return rb_error_set(err, RB_EVOCAB,
-                            "vocab.txt: %zu tokens, but config.json's vocab_size is %u", tokens,
-                            i->model.vocab_size);
+                            "the tokenizer has %zu tokens, but config.json's vocab_size is %u",
+                            tokens, i->model.vocab_size);
     return RB_OK;
 }
 

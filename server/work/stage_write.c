@@ -18,13 +18,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILES_MAX = 8, COPIED_BYTES_MAX = 64 * 1024 * 1024 };
+enum { FILES_MAX = 16, COPIED_BYTES_MAX = 64 * 1024 * 1024 };
 
 struct small_file {
     const char *name;
     char *bytes; /* NULL: to be copied from model A's folder, if it is there */
     size_t count;
-    bool optional;
 };
 
 struct write {
@@ -146,7 +145,7 @@ static enum rb_status read_companion(const struct write *s, struct small_file *f
     enum rb_status status = rb_input_open(path, 0, &fd, err);
     if (status == RB_OK)
         status = read_whole(fd, path, f, err);
-    else if (status == RB_ENOTFOUND && f->optional)
+    else if (status == RB_ENOTFOUND)
         status = RB_OK;
     if (fd >= 0)
         close(fd);
@@ -238,9 +237,8 @@ static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *er
         return rb_error_set(err, RB_ENOMEM, "no memory to write config.json");
     s->files[s->file_count++] =
         (struct small_file){.name = "config.json", .bytes = text, .count = strlen(text)};
-    s->files[s->file_count++] = (struct small_file){.name = "vocab.txt"};
-    s->files[s->file_count++] =
-        (struct small_file){.name = "tokenizer_config.json", .optional = true};
+    for (size_t i = 0; rb_tokenizer_files[i] != NULL; i++)
+        s->files[s->file_count++] = (struct small_file){.name = rb_tokenizer_files[i]};
     s->files[s->file_count++] = (struct small_file){.name = RB_SHARDS_INDEX};
     return RB_OK;
 }

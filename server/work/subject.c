@@ -45,8 +45,9 @@ static enum rb_status check_vocabulary(const struct rb_subject *s, const struct 
     uint32_t rows = s->model[0].config.vocab_size;
     if (tokens <= rows)
         return RB_OK;
-    (void)rb_error_set(err, RB_EVOCAB, "vocab.txt has %zu tokens, config.json's vocab_size is %u",
-                       tokens, rows);
+    (void)rb_error_set(err, RB_EVOCAB,
+                       "the tokenizer has %zu tokens, config.json's vocab_size is %u", tokens,
+                       rows);
     return blame(err, model_pointers[0], "model", p->name[0]);
 }
 

@@ -11,7 +11,7 @@
 
 #include "api/job_spec.h"
 #include "core/model/model.h"
-#include "core/text/sequences.h"
+#include "core/text/packing.h"
 #include "server/work/places.h"
 
 #include <stdatomic.h>

@@ -5,7 +5,7 @@
 #define TESTS_BENCH_SYNTH_H
 
 #include "core/model/arch.h"
-#include "core/text/sequences.h"
+#include "core/sequences.h"
 
 struct synth_shape {
     uint32_t layers, hidden, heads, inner, vocab, positions;

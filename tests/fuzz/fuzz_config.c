@@ -4,7 +4,7 @@
  * UTF-8. */
 #include "core/model/arch.h"
 #include "core/tensor/checkpoint.h"
-#include "core/tensor/json_bounded.h"
+#include "core/json_bounded.h"
 #include "core/text/tokenizer.h"
 
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* Arbitrary bytes as text, under every setting of a fixed vocabulary. The first byte chooses the
  * setting. Ids must be in range, and a second run must say the same. */
-#include "core/text/tokenizer.h"
+#include "core/text/wordpiece.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,13 @@ static const char vocab[] =
 
 static struct rb_tokenizer *make(int switches)
 {
-    struct rb_tokenizer_options o;
-    rb_tokenizer_options_default(&o);
+    struct rb_wordpiece_options o;
+    rb_wordpiece_options_default(&o);
     o.do_lower_case = switches & 1;
     o.strip_accents = switches >> 1 & 1;
     o.tokenize_chinese_chars = switches >> 2 & 1;
     struct rb_tokenizer *t;
-    if (rb_tokenizer_new("vocab", vocab, sizeof vocab - 1, &o, &t, NULL) != RB_OK)
+    if (rb_wordpiece_new("vocab", vocab, sizeof vocab - 1, &o, &t, NULL) != RB_OK)
         abort();
     return t;
 }

@@ -6,7 +6,7 @@
  *   the rest        text
  * 0xFE never occurs in UTF-8, so it costs no reachable vocabulary. Every token must be found under
  * its own id, and ids must be in range. */
-#include "core/text/tokenizer.h"
+#include "core/text/wordpiece.h"
 #include "core/text/vocabulary.h"
 
 #include <stdlib.h>
@@ -75,8 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *mask = take_part(&data, &size, 0, &mask_bytes);
     char *text = take_part(&data, &size, 0, &text_bytes);
     check_vocabulary(vocab, vocab_bytes);
-    struct rb_tokenizer_options o;
-    rb_tokenizer_options_default(&o);
+    struct rb_wordpiece_options o;
+    rb_wordpiece_options_default(&o);
     o.do_lower_case = switches & 1;
     o.strip_accents = (switches >> 1 & 3) - 1;
     o.tokenize_chinese_chars = switches >> 3 & 1;
@@ -84,7 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         o.mask_token = mask;
     struct rb_tokenizer *t;
     struct rb_error err;
-    if (rb_tokenizer_new("vocab", vocab, vocab_bytes, &o, &t, &err) == RB_OK) {
+    if (rb_wordpiece_new("vocab", vocab, vocab_bytes, &o, &t, &err) == RB_OK) {
         check_text(t, text, text_bytes);
         rb_tokenizer_free(t);
     }

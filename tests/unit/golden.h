@@ -12,6 +12,7 @@
 
 #include "core/align/alignment.h"
 #include "core/merge/curve.h"
+#include "core/text/packing.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -11,7 +11,7 @@
 #include "unit/tmpdir.h"
 
 #include "core/model/model.h"
-#include "core/text/sequences.h"
+#include "core/sequences.h"
 
 #include <errno.h>
 

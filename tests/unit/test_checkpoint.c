@@ -328,11 +328,13 @@ static void test_folder_refused(void **state)
 
 /* ---- its files ---- */
 
+static const char *const companions[] = {"tokenizer_config.json", "vocab.txt", NULL};
+
 static void expect_files(const char *folder, const char *joined)
 {
     char **files, all[512] = "";
     struct rb_error err = {0};
-    if (rb_checkpoint_files(folder, &files, &err) != RB_OK)
+    if (rb_checkpoint_files(folder, companions, &files, &err) != RB_OK)
         fail_msg("%s", err.detail);
     for (size_t i = 0; files[i] != NULL; i++) {
         strcat(all, files[i]);
@@ -346,7 +348,7 @@ static void refuse_files(const char *folder, enum rb_status status, const char *
 {
     char **files;
     struct rb_error err = {0};
-    assert_int_equal(rb_checkpoint_files(folder, &files, &err), status);
+    assert_int_equal(rb_checkpoint_files(folder, companions, &files, &err), status);
     if (strstr(err.detail, word) == NULL)
         fail_msg("'%s' should say '%s'", err.detail, word);
 }

@@ -1,4 +1,4 @@
-// LINK: core_merge
+// LINK: core_merge core_text
 /* Every option of golden/mlm.json: permutations, scores, losses, standard errors, metrics,
  * barriers. */
 #include "unit/golden.h"

@@ -1,4 +1,5 @@
 // LINK: core_text
+#include "core/text/wordpiece.h"
 #include "unit/text_support.h"
 
 #include <jansson.h>
@@ -9,10 +10,10 @@ enum { PAD, UNK, CLS, SEP, MASK, A, B, C, D };
 
 static struct rb_tokenizer *small_tokenizer(void)
 {
-    struct rb_tokenizer_options o;
-    rb_tokenizer_options_default(&o);
+    struct rb_wordpiece_options o;
+    rb_wordpiece_options_default(&o);
     struct rb_tokenizer *t;
-    assert_int_equal(rb_tokenizer_new("v", VOCAB, strlen(VOCAB), &o, &t, NULL), RB_OK);
+    assert_int_equal(rb_wordpiece_new("v", VOCAB, strlen(VOCAB), &o, &t, NULL), RB_OK);
     return t;
 }
 
@@ -274,7 +275,7 @@ static void test_fixture_masks(void **state)
         if (s.targets[i] < 0)
             continue;
         targets++;
-        masked += s.ids[i] == rb_tokenizer_mask(t);
+        masked += s.ids[i] == rb_tokenizer_special(t, RB_SPECIAL_MASK);
         same += s.ids[i] == s.targets[i];
         assert_false(rb_tokenizer_is_special(t, s.targets[i]));
         assert_int_equal(s.special[i], 0);

@@ -3,6 +3,7 @@
 
 #include "core/text/unicode.h"
 #include "core/text/vocabulary.h"
+#include "core/text/wordpiece.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -49,12 +50,12 @@ static void test_goldens(void **state)
     size_t bytes;
     char *vocab = read_whole(RB_FIXTURES "/models/bert-a/vocab.txt", &bytes);
     for (size_t m = 0; m < COUNT(modes); m++) {
-        struct rb_tokenizer_options o;
-        rb_tokenizer_options_default(&o);
+        struct rb_wordpiece_options o;
+        rb_wordpiece_options_default(&o);
         o.do_lower_case = modes[m].lower;
         o.strip_accents = modes[m].strip;
         struct rb_tokenizer *t;
-        assert_int_equal(rb_tokenizer_new("vocab.txt", vocab, bytes, &o, &t, NULL), RB_OK);
+        assert_int_equal(rb_wordpiece_new("vocab.txt", vocab, bytes, &o, &t, NULL), RB_OK);
         for (size_t i = 0; i < json_array_size(cases); i++) {
             const json_t *c = json_array_get(cases, i);
             check_golden_case(t, json_object_get(c, "text"), json_object_get(c, modes[m].name));
@@ -93,14 +94,14 @@ static char *pieces(const struct rb_tokenizer *t, const char *text, size_t bytes
 
 static struct rb_tokenizer *make(const char *vocab, int switches)
 {
-    struct rb_tokenizer_options o;
-    rb_tokenizer_options_default(&o);
+    struct rb_wordpiece_options o;
+    rb_wordpiece_options_default(&o);
     o.do_lower_case = (switches & LOWER) != 0;
     o.strip_accents = (switches & STRIP) != 0;
     o.tokenize_chinese_chars = (switches & CJK) != 0;
     struct rb_tokenizer *t;
     struct rb_error err;
-    if (rb_tokenizer_new("vocab", vocab, strlen(vocab), &o, &t, &err) != RB_OK)
+    if (rb_wordpiece_new("vocab", vocab, strlen(vocab), &o, &t, &err) != RB_OK)
         fail_msg("%s", err.detail);
     return t;
 }
@@ -168,19 +169,19 @@ static void test_rules(void **state)
 static void test_longest_special_token_wins(void **state)
 {
     (void)state;
-    struct rb_tokenizer_options o;
-    rb_tokenizer_options_default(&o);
+    struct rb_wordpiece_options o;
+    rb_wordpiece_options_default(&o);
     o.mask_token = "<m>";
     o.pad_token = "<m>>";
     o.sep_token = "[CLS]"; /* two roles, one token */
     static const char vocab[] = "[UNK]\n[CLS]\n<m>\n<m>>\n";
     struct rb_tokenizer *t;
-    assert_int_equal(rb_tokenizer_new("v", vocab, sizeof vocab - 1, &o, &t, NULL), RB_OK);
+    assert_int_equal(rb_wordpiece_new("v", vocab, sizeof vocab - 1, &o, &t, NULL), RB_OK);
     char *found = pieces(t, TEXT("<m>><m>[CLS]"));
     assert_string_equal(found, "<m>> <m> [CLS]");
-    assert_int_equal(rb_tokenizer_cls(t), 1);
-    assert_int_equal(rb_tokenizer_sep(t), 1);
-    assert_int_equal(rb_tokenizer_mask(t), 2);
+    assert_int_equal(rb_tokenizer_special(t, RB_SPECIAL_CLS), 1);
+    assert_int_equal(rb_tokenizer_special(t, RB_SPECIAL_SEP), 1);
+    assert_int_equal(rb_tokenizer_special(t, RB_SPECIAL_MASK), 2);
     assert_int_equal(rb_tokenizer_vocab_size(t), 4);
     for (int32_t id = 0; id < 4; id++)
         assert_true(rb_tokenizer_is_special(t, id));
@@ -470,11 +471,11 @@ static void test_vocabularies_that_are_refused(void **state)
         {TEXT(SPECIALS "a\0b\n"), "line 6 contains a NUL byte"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct rb_tokenizer_options o;
-        rb_tokenizer_options_default(&o);
+        struct rb_wordpiece_options o;
+        rb_wordpiece_options_default(&o);
         struct rb_tokenizer *t = NULL;
         struct rb_error err;
-        assert_int_equal(rb_tokenizer_new("v.txt", cases[i].vocab, cases[i].bytes, &o, &t, &err),
+        assert_int_equal(rb_wordpiece_new("v.txt", cases[i].vocab, cases[i].bytes, &o, &t, &err),
                          RB_EVOCAB);
         assert_contains(err.detail, "v.txt");
         assert_contains(err.detail, cases[i].words);
@@ -489,11 +490,11 @@ static void test_vocabulary_line_limit(void **state)
         char vocab[sizeof SPECIALS + 1100] = SPECIALS;
         memset(vocab + strlen(vocab), 'z', bytes);
         strcat(vocab, "\r\n"); /* the line end does not count */
-        struct rb_tokenizer_options o;
-        rb_tokenizer_options_default(&o);
+        struct rb_wordpiece_options o;
+        rb_wordpiece_options_default(&o);
         struct rb_tokenizer *t;
         struct rb_error err;
-        enum rb_status status = rb_tokenizer_new("v", vocab, strlen(vocab), &o, &t, &err);
+        enum rb_status status = rb_wordpiece_new("v", vocab, strlen(vocab), &o, &t, &err);
         assert_int_equal(status, bytes <= 1024 ? RB_OK : RB_EVOCAB);
         if (status == RB_OK) {
             assert_int_equal(strlen(rb_tokenizer_token(t, 5)), bytes);
@@ -574,12 +575,12 @@ static void test_equal(void **state)
             assert_contains(err.detail, cases[i].words);
         rb_tokenizer_free(b);
     }
-    struct rb_tokenizer_options o;
-    rb_tokenizer_options_default(&o);
+    struct rb_wordpiece_options o;
+    rb_wordpiece_options_default(&o);
     o.mask_token = "a";
     struct rb_tokenizer *b;
     struct rb_error err;
-    assert_int_equal(rb_tokenizer_new("b", TEXT(SPECIALS "a\nb\n"), &o, &b, NULL), RB_OK);
+    assert_int_equal(rb_wordpiece_new("b", TEXT(SPECIALS "a\nb\n"), &o, &b, NULL), RB_OK);
     assert_int_equal(rb_tokenizer_equal(a, b, &err), RB_EMODELS);
     assert_contains(err.detail, "mask_token: '[MASK]' in A, 'a' in B");
     rb_tokenizer_free(b);

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "core/text/sequences.h"
+#include "core/text/packing.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

@@ -1,6 +1,6 @@
-#include "core/tensor/json_bounded.h"
+#include "core/json_bounded.h"
 #include "core/json.h"
-#include "core/tensor/file.h"
+#include "core/file.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,11 @@
-/* core/tensor/json_bounded.h: how far a JSON value reaches, before a parser is let at it; private
- * to core/tensor.
+/* core/json_bounded.h: how far a JSON value reaches, before a parser is let at it; and JSON files
+ * that strangers wrote.
  *
  * A hostile text of 100 MB can make a JSON parser recurse deeply or allocate gigabytes. Brackets
  * and strings alone tell the extent, the depth and about how many values there are, in one pass
  * without memory. Whether it is JSON at all is for the parser to say. */
-#ifndef RB_CORE_TENSOR_JSON_BOUNDED_H
-#define RB_CORE_TENSOR_JSON_BOUNDED_H
+#ifndef RB_CORE_JSON_BOUNDED_H
+#define RB_CORE_JSON_BOUNDED_H
 
 #include "core/status.h"
 

@@ -1,4 +1,4 @@
-#include "core/tensor/file.h"
+#include "core/file.h"
 #include "core/input.h"
 
 #include <errno.h>

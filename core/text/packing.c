@@ -1,22 +1,10 @@
-#include "core/text/sequences.h"
+#include "core/text/packing.h"
 
 #include "core/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-void rb_sequences_deinit(struct rb_sequences *s)
-{
-    free(s->starts);
-    free(s->ids);
-    free(s->types);
-    free(s->special);
-    free(s->targets);
-    free(s->labels);
-    free(s->rows);
-    *s = (struct rb_sequences){0};
-}
 
 static enum rb_status no_memory(const struct rb_dataset_view *data, struct rb_error *err)
 {
@@ -77,6 +65,13 @@ static size_t put_all(struct rb_sequences *s, size_t at, const int32_t *ids, siz
     return at + count;
 }
 
+static size_t put_part(struct rb_sequences *s, size_t at, const struct rb_template_part *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        put(s, at + i, p->ids[i], p->types[i], true);
+    return at + p->count;
+}
+
 /* Longest first, as Hugging Face's fast tokenizers do it: the longer text gives way down to the
  * shorter one's length, then both get half, the odd token to the longer (to the second of equals).
  */
@@ -93,27 +88,24 @@ static void truncate_pair(size_t *a, size_t *b, size_t room)
     }
 }
 
-/* ids holds the first text's tokens, then the second's from `first` on (if pair). */
-static bool add_sequence(struct builder *b, const struct rb_tokenizer *t, const struct rb_ids *ids,
-                         size_t first, bool pair, const struct rb_row *row, bool labelled,
-                         size_t max_length)
+/* ids holds the first text's tokens, then the second's from `first` on (if any). */
+static bool add_sequence(struct builder *b, const struct rb_template *wrap,
+                         const struct rb_ids *ids, size_t first, const struct rb_row *row,
+                         bool labelled, size_t max_length)
 {
     struct rb_sequences *s = &b->s;
-    size_t room = max_length - (pair ? 3 : 2);
+    size_t added = rb_template_tokens(wrap);
     size_t na = first, nb = ids->count - first;
-    truncate_pair(&na, &nb, room);
-    if (!reserve(b, na + nb + 3, labelled))
+    truncate_pair(&na, &nb, max_length - added);
+    if (!reserve(b, na + nb + added, labelled))
         return false;
-    assert(s->ids != NULL && s->types != NULL && s->special != NULL);
     size_t at = rb_sequences_tokens(s);
     s->starts[s->count] = at;
-    put(s, at++, rb_tokenizer_cls(t), 0, true);
-    at = put_all(s, at, ids->ids, na, 0);
-    put(s, at++, rb_tokenizer_sep(t), 0, true);
-    if (pair) {
-        at = put_all(s, at, ids->ids + first, nb, 1);
-        put(s, at++, rb_tokenizer_sep(t), 1, true);
-    }
+    at = put_part(s, at, &wrap->prefix);
+    at = put_all(s, at, ids->ids, na, wrap->types[0]);
+    at = put_part(s, at, &wrap->between);
+    at = put_all(s, at, ids->ids + first, nb, wrap->types[1]);
+    at = put_part(s, at, &wrap->suffix);
     s->rows[s->count] = row->number;
     if (labelled)
         s->labels[s->count] = row->label;
@@ -127,6 +119,7 @@ static enum rb_status read_rows(struct builder *b, const struct rb_tokenizer *t,
                                 struct rb_error *err)
 {
     bool pair = data->fields.text_pair != NULL, labelled = data->fields.label != NULL;
+    const struct rb_template *wrap = rb_tokenizer_template(t, pair);
     while (max_rows == 0 || b->s.count < max_rows) {
         struct rb_row row;
         bool more;
@@ -144,7 +137,7 @@ static enum rb_status read_rows(struct builder *b, const struct rb_tokenizer *t,
             status = rb_tokenizer_encode(t, row.text_pair, row.text_pair_bytes, ids, err);
         if (status != RB_OK)
             return status;
-        if (!add_sequence(b, t, ids, first, pair, &row, labelled, max_length))
+        if (!add_sequence(b, wrap, ids, first, &row, labelled, max_length))
             return no_memory(data, err);
     }
     if (b->s.count == 0)
@@ -157,10 +150,11 @@ enum rb_status rb_sequences_from_rows(const struct rb_tokenizer *t,
                                       size_t max_length, struct rb_sequences *ret,
                                       struct rb_error *err)
 {
-    size_t least = data->fields.text_pair != NULL ? 3 : 2;
+    size_t least = rb_template_tokens(rb_tokenizer_template(t, data->fields.text_pair != NULL));
     if (max_length < least)
         return rb_error_at(err, RB_EINPUT, "max_length",
-                           "max_length %zu leaves no room for [CLS] and [SEP]: at least %zu",
+                           "max_length %zu leaves no room for the special tokens around a text: "
+                           "at least %zu",
                            max_length, least);
     struct rb_dataset_reader *reader;
     enum rb_status status = rb_dataset_reader_new(data->label, data->format, &data->fields,
@@ -169,7 +163,10 @@ enum rb_status rb_sequences_from_rows(const struct rb_tokenizer *t,
         return status;
     struct builder b = {0};
     struct rb_ids ids = {0};
-    status = read_rows(&b, t, data, reader, &ids, max_rows, max_length, err);
+    if (!rb_ids_reserve(&ids, 1))
+        status = no_memory(data, err);
+    else
+        status = read_rows(&b, t, data, reader, &ids, max_rows, max_length, err);
     free(ids.ids);
     rb_dataset_reader_free(reader);
     if (status == RB_OK)
@@ -181,65 +178,68 @@ enum rb_status rb_sequences_from_rows(const struct rb_tokenizer *t,
 
 /* ---- masked blocks ---- */
 
-uint64_t rb_mix(uint64_t x)
+/* Tokens end to end, and which of them the encoder added. */
+struct runs {
+    struct rb_ids ids;
+    uint8_t *special;
+    size_t special_capacity;
+};
+
+static bool add_part(struct runs *r, const struct rb_template_part *p)
 {
-    x += UINT64_C(0x9E3779B97F4A7C15);
-    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
-    return x ^ x >> 31;
+    if (!rb_ids_reserve(&r->ids, p->count))
+        return false;
+    for (size_t i = 0; i < p->count; i++)
+        r->ids.ids[r->ids.count++] = p->ids[i];
+    return true;
 }
 
-double rb_mask_uniform(uint64_t seed, uint64_t s, uint64_t t, uint64_t k)
+/* One row, wrapped. */
+static enum rb_status add_run(struct runs *r, const struct rb_tokenizer *t,
+                              const struct rb_template *wrap, const struct rb_row *row,
+                              const struct rb_dataset_view *data, struct rb_error *err)
 {
-    uint64_t r = rb_mix(rb_mix(rb_mix(rb_mix(seed) ^ s) ^ t) ^ k);
-    return (double)(r >> 11) * 0x1p-53;
+    size_t first = r->ids.count;
+    if (!add_part(r, &wrap->prefix))
+        return no_memory(data, err);
+    enum rb_status status = rb_tokenizer_encode(t, row->text, row->text_bytes, &r->ids, err);
+    if (status != RB_OK)
+        return status;
+    if (!add_part(r, &wrap->suffix) ||
+        !grow(&r->special, &r->special_capacity, r->ids.count + 1, sizeof *r->special))
+        return no_memory(data, err);
+    size_t last = r->ids.count - wrap->suffix.count;
+    memset(r->special + first, 1, wrap->prefix.count);
+    memset(r->special + first + wrap->prefix.count, 0, last - first - wrap->prefix.count);
+    memset(r->special + last, 1, wrap->suffix.count);
+    return RB_OK;
 }
 
-/* All rows as [CLS] … [SEP] runs, end to end, until there are `enough` tokens (0: all). */
+/* All rows, wrapped, end to end, until there are `enough` tokens (0: all). */
 static enum rb_status read_runs(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
-                                size_t enough, struct rb_ids *ids, uint8_t **special,
-                                struct rb_error *err)
+                                size_t enough, struct runs *r, struct rb_error *err)
 {
     /* Only the text matters here; a second text or a label the dataset may have is not read. */
     struct rb_fields fields = {.text = data->fields.text};
+    const struct rb_template *wrap = rb_tokenizer_template(t, false);
     struct rb_dataset_reader *reader;
     enum rb_status status = rb_dataset_reader_new(data->label, data->format, &fields, data->data,
                                                   data->bytes, &reader, err);
     if (status != RB_OK)
         return status;
-    size_t special_capacity = 0, rows = 0;
-    while (enough == 0 || ids->count < enough) {
+    size_t rows = 0;
+    bool more = true;
+    while (more && status == RB_OK && (enough == 0 || r->ids.count < enough)) {
         struct rb_row row;
-        bool more;
         status = rb_dataset_reader_next(reader, &row, &more, err);
-        if (status != RB_OK)
-            goto out;
-        if (!more)
+        if (status != RB_OK || !more)
             break;
         rows++;
-        size_t first = ids->count;
-        if (!grow(&ids->ids, &ids->capacity, first + 1, sizeof *ids->ids))
-            goto err_memory;
-        ids->ids[ids->count++] = rb_tokenizer_cls(t);
-        status = rb_tokenizer_encode(t, row.text, row.text_bytes, ids, err);
-        if (status != RB_OK)
-            goto out;
-        if (!grow(&ids->ids, &ids->capacity, ids->count + 1, sizeof *ids->ids))
-            goto err_memory;
-        ids->ids[ids->count++] = rb_tokenizer_sep(t);
-        if (!grow(special, &special_capacity, ids->count, 1))
-            goto err_memory;
-        memset(*special + first, 0, ids->count - first);
-        (*special)[first] = (*special)[ids->count - 1] = 1;
+        status = add_run(r, t, wrap, &row, data, err);
     }
-    if (rows == 0)
-        status = rb_error_set(err, RB_EDATASET, "%s: no usable line", data->label);
-    goto out;
-
-err_memory:
-    status = no_memory(data, err);
-out:
     rb_dataset_reader_free(reader);
+    if (status == RB_OK && rows == 0)
+        return rb_error_set(err, RB_EDATASET, "%s: no usable line", data->label);
     return status;
 }
 
@@ -248,6 +248,7 @@ static void mask(struct rb_sequences *s, const struct rb_tokenizer *t, size_t bl
 {
     enum { PREDICTED, KIND, RANDOM_ID }; /* METHOD 7's draws k */
     double vocab_size = (double)rb_tokenizer_vocab_size(t);
+    int32_t mask_id = rb_tokenizer_special(t, RB_SPECIAL_MASK);
     for (size_t b = 0; b < s->count; b++)
         for (size_t p = 0; p < block_size; p++) {
             size_t at = b * block_size + p;
@@ -259,23 +260,22 @@ static void mask(struct rb_sequences *s, const struct rb_tokenizer *t, size_t bl
             s->target_count++;
             double kind = rb_mask_uniform(seed, b, p, KIND);
             if (kind < 0.8)
-                s->ids[at] = rb_tokenizer_mask(t);
+                s->ids[at] = mask_id;
             else if (kind < 0.9)
                 s->ids[at] = (int32_t)(rb_mask_uniform(seed, b, p, RANDOM_ID) * vocab_size);
         }
 }
 
-/* Cuts the runs into blocks. Takes ids->ids and special; on failure they are released too. */
-static bool cut_blocks(struct rb_ids *ids, uint8_t *special, size_t blocks, size_t block_size,
-                       struct rb_sequences *ret)
+/* Cuts the runs into blocks. Takes what r has; on failure it is released too. */
+static bool cut_blocks(struct runs *r, size_t blocks, size_t block_size, struct rb_sequences *ret)
 {
     size_t tokens = blocks * block_size;
     *ret = (struct rb_sequences){
         .count = blocks,
         .starts = malloc((blocks + 1) * sizeof *ret->starts),
-        .ids = ids->ids,
+        .ids = r->ids.ids,
         .types = calloc(tokens, sizeof *ret->types),
-        .special = special,
+        .special = r->special,
         .targets = malloc(tokens * sizeof *ret->targets),
         .rows = calloc(blocks, sizeof *ret->rows),
     };
@@ -299,21 +299,24 @@ enum rb_status rb_sequences_mlm(const struct rb_tokenizer *t, const struct rb_da
     if (!(mask_probability > 0 && mask_probability <= 1))
         return rb_error_at(err, RB_EINPUT, "mask_probability",
                            "mask_probability %g lies outside (0, 1]", mask_probability);
-    struct rb_ids ids = {0};
-    uint8_t *special = NULL;
-    enum rb_status status = read_runs(t, data, enough, &ids, &special, err);
+    if (rb_tokenizer_special(t, RB_SPECIAL_MASK) < 0)
+        return rb_error_set(err, RB_EHEAD,
+                            "the tokenizer has no mask token, and without one no token can be "
+                            "masked");
+    struct runs r = {0};
+    enum rb_status status = read_runs(t, data, enough, &r, err);
     if (status != RB_OK)
         goto err_after_runs;
-    size_t blocks = ids.count / block_size;
+    size_t blocks = r.ids.count / block_size;
     if (max_blocks > 0 && blocks > max_blocks)
         blocks = max_blocks;
     if (blocks == 0) {
         status = rb_error_set(err, RB_EDATASET, "%s: its %zu tokens do not fill one block of %zu",
-                              data->label, ids.count, block_size);
+                              data->label, r.ids.count, block_size);
         goto err_after_runs;
     }
     struct rb_sequences s;
-    if (!cut_blocks(&ids, special, blocks, block_size, &s))
+    if (!cut_blocks(&r, blocks, block_size, &s))
         return no_memory(data, err);
     mask(&s, t, block_size, mask_probability, seed);
     if (s.target_count == 0) {
@@ -327,7 +330,7 @@ enum rb_status rb_sequences_mlm(const struct rb_tokenizer *t, const struct rb_da
     return RB_OK;
 
 err_after_runs:
-    free(ids.ids);
-    free(special);
+    free(r.ids.ids);
+    free(r.special);
     return status;
 }

@@ -1,6 +1,6 @@
-/* core/tensor/file.h: regular files, opened and read whole; private to core/tensor. */
-#ifndef RB_CORE_TENSOR_FILE_H
-#define RB_CORE_TENSOR_FILE_H
+/* core/file.h: regular files, opened and read whole. */
+#ifndef RB_CORE_FILE_H
+#define RB_CORE_FILE_H
 
 #include "core/status.h"
 

@@ -1,0 +1,34 @@
+/* core/sequences.h: token sequences packed end to end, without padding, as the forward pass reads
+ * them; and the draws that choose among them (METHOD 7). How they are made of text is for
+ * core/text/packing.h to say. */
+#ifndef RB_CORE_SEQUENCES_H
+#define RB_CORE_SEQUENCES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct rb_sequences {
+    size_t count;        /* sequences */
+    size_t *starts;      /* (count + 1): sequence s is tokens [starts[s], starts[s+1]) */
+    int32_t *ids;        /* (tokens) input ids */
+    uint8_t *types;      /* (tokens) token type, 0 or 1 */
+    uint8_t *special;    /* (tokens) 1 for what the encoder added around the text ([CLS], [SEP]) */
+    int32_t *targets;    /* (tokens) the id to predict there, -1 where nothing is; else NULL */
+    size_t target_count; /* predicted positions in all */
+    double *labels;      /* (count) classification and regression; else NULL */
+    uint64_t *rows;      /* (count) line in the file each came from, for messages; blocks: 0 */
+};
+
+static inline size_t rb_sequences_tokens(const struct rb_sequences *s)
+{
+    return s->count > 0 ? s->starts[s->count] : 0;
+}
+
+void rb_sequences_deinit(struct rb_sequences *s);
+
+/* METHOD 7's generator: uniform in [0, 1) for (seed, block s, position t, draw k). */
+double rb_mask_uniform(uint64_t seed, uint64_t s, uint64_t t, uint64_t k);
+/* METHOD 7's mix, for other deterministic choices. */
+uint64_t rb_mix(uint64_t x);
+
+#endif
