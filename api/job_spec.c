@@ -59,7 +59,7 @@ enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
 {
     struct rb_problems own = {0};
     struct rb_spec_draft d = {.at = at, .problems = problems != NULL ? problems : &own};
-    bool mlm = s->evaluate.options.task == RB_TASK_MLM;
+    bool labels = rb_task_has_labels(s->evaluate.options.task);
     struct {
         bool used, given;
         uint32_t *length;
@@ -67,9 +67,9 @@ enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
     } lengths[] = {
         {s->align.from_job == NULL && s->align.options.components != 0,
          (s->align.given & RB_ALIGN_MAX_LENGTH) != 0, &s->align.max_length, "/align/max_length"},
-        {s->has_evaluate && mlm, (s->evaluate.given & RB_EVALUATE_BLOCK_SIZE) != 0,
+        {s->has_evaluate && !labels, (s->evaluate.given & RB_EVALUATE_BLOCK_SIZE) != 0,
          &s->evaluate.options.block_size, "/evaluate/block_size"},
-        {s->has_evaluate && !mlm, (s->evaluate.given & RB_EVALUATE_MAX_LENGTH) != 0,
+        {s->has_evaluate && labels, (s->evaluate.given & RB_EVALUATE_MAX_LENGTH) != 0,
          &s->evaluate.options.max_length, "/evaluate/max_length"},
     };
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {

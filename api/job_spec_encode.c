@@ -73,11 +73,13 @@ static void encode_evaluate(struct rb_json *w, const struct rb_evaluate_spec *e)
     rb_json_object(w, "evaluate");
     rb_json_string(w, "task", rb_task_names[o->task]);
     encode_dataset(w, &e->dataset);
-    if (o->task == RB_TASK_MLM) {
+    if (!rb_task_has_labels(o->task)) {
         rb_json_uint(w, "block_size", o->block_size);
         rb_json_uint(w, "max_blocks", o->max_blocks);
-        rb_json_number(w, "mask_probability", o->mask_probability);
-        rb_json_uint(w, "seed", o->seed);
+        if (o->task == RB_TASK_MLM) {
+            rb_json_number(w, "mask_probability", o->mask_probability);
+            rb_json_uint(w, "seed", o->seed);
+        }
     } else {
         rb_json_uint(w, "max_length", o->max_length);
         rb_json_uint(w, "max_examples", o->max_examples);

@@ -195,7 +195,8 @@ static const struct rb_field interpolate_fields[] = {
 static const struct rb_object interpolate_object =
     OBJECT(interpolate_fields, offsetof(struct rb_spec_draft, interpolate_given));
 
-/* The metrics that can be asked for; MLM's one always comes. In rb_metric_names' order. */
+/* The metrics that can be asked for; those of blocks of text always come. In rb_metric_names'
+ * order. */
 enum { FIRST_METRIC = RB_ACCURACY };
 
 static void decode_metric(const json_t *json, const char *pointer, unsigned flags, void *target,

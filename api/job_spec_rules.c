@@ -84,7 +84,7 @@ static void check_align(struct rb_spec_draft *d)
 
 /* ---- evaluate ---- */
 
-enum { FOR_MLM = 1 << RB_TASK_MLM };
+enum { FOR_MLM = 1 << RB_TASK_MLM, FOR_BLOCKS = FOR_MLM | 1 << RB_TASK_CLM };
 enum { FOR_LABELS = 1 << RB_TASK_CLASSIFICATION | 1 << RB_TASK_REGRESSION };
 
 static const struct {
@@ -92,8 +92,8 @@ static const struct {
     uint32_t given;
     unsigned tasks;
 } task_members[] = {
-    {"/evaluate/block_size", RB_EVALUATE_BLOCK_SIZE, FOR_MLM},
-    {"/evaluate/max_blocks", RB_EVALUATE_MAX_BLOCKS, FOR_MLM},
+    {"/evaluate/block_size", RB_EVALUATE_BLOCK_SIZE, FOR_BLOCKS},
+    {"/evaluate/max_blocks", RB_EVALUATE_MAX_BLOCKS, FOR_BLOCKS},
     {"/evaluate/mask_probability", RB_EVALUATE_MASK_PROBABILITY, FOR_MLM},
     {"/evaluate/seed", RB_EVALUATE_SEED, FOR_MLM},
     {"/evaluate/max_length", RB_EVALUATE_MAX_LENGTH, FOR_LABELS},
@@ -108,15 +108,17 @@ static const struct {
     [RB_TASK_MLM] = {RB_PSEUDO_PERPLEXITY, RB_PSEUDO_PERPLEXITY, ""},
     [RB_TASK_CLASSIFICATION] = {RB_ACCURACY, RB_MATTHEWS, "accuracy, f1, matthews"},
     [RB_TASK_REGRESSION] = {RB_PEARSON, RB_SPEARMAN, "pearson, spearman"},
+    [RB_TASK_CLM] = {RB_PERPLEXITY, RB_PERPLEXITY, ""},
 };
 
 static void default_evaluate(struct rb_evaluate_spec *e)
 {
     struct rb_evaluate_options *o = &e->options;
-    if (o->task == RB_TASK_MLM) {
-        o->block_size = (e->given & RB_EVALUATE_BLOCK_SIZE) != 0 ? o->block_size : 128;
+    if (!rb_task_has_labels(o->task)) {
+        if ((e->given & RB_EVALUATE_BLOCK_SIZE) == 0)
+            o->block_size = o->task == RB_TASK_CLM ? 1024 : 128;
         o->max_blocks = (e->given & RB_EVALUATE_MAX_BLOCKS) != 0 ? o->max_blocks : 256;
-        if ((e->given & RB_EVALUATE_MASK_PROBABILITY) == 0)
+        if (o->task == RB_TASK_MLM && (e->given & RB_EVALUATE_MASK_PROBABILITY) == 0)
             o->mask_probability = 0.15;
     } else {
         o->max_length = (e->given & RB_EVALUATE_MAX_LENGTH) != 0 ? o->max_length : 128;
@@ -146,16 +148,17 @@ static void check_evaluate(struct rb_spec_draft *d)
         if ((e->given & task_members[i].given) != 0 && (task_members[i].tasks & 1U << task) == 0)
             rb_draft_fault(
                 d, task_members[i].pointer, "expected only with task %s, found with \"%s\"",
-                task_members[i].tasks == FOR_MLM ? "\"mlm\""
-                                                 : "\"classification\" or \"regression\"",
+                task_members[i].tasks == FOR_MLM      ? "\"mlm\""
+                : task_members[i].tasks == FOR_BLOCKS ? "\"mlm\" or \"clm\""
+                                                      : "\"classification\" or \"regression\"",
                 rb_task_names[task]);
     default_evaluate(e);
     enum rb_metric metric = e->options.metric;
-    if (task != RB_TASK_MLM &&
+    if (rb_task_has_labels(task) &&
         (metric < task_metrics[task].first || metric > task_metrics[task].last))
         rb_draft_fault(d, "/evaluate/metric", "expected one of %s for task \"%s\", found \"%s\"",
                        task_metrics[task].names, rb_task_names[task], rb_metric_names[metric]);
-    if (task != RB_TASK_MLM)
+    if (rb_task_has_labels(task))
         check_labels(d, &e->dataset);
 }
 

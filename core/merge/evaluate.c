@@ -359,6 +359,8 @@ unsigned rb_task_metrics(enum rb_task task, uint32_t num_labels)
     (void)num_labels;
     if (task == RB_TASK_MLM)
         return 1U << RB_PSEUDO_PERPLEXITY;
+    if (task == RB_TASK_CLM)
+        return 1U << RB_PERPLEXITY;
     if (task == RB_TASK_CLASSIFICATION)
         return 1U << RB_ACCURACY | 1U << RB_F1 | 1U << RB_MATTHEWS;
     return 1U << RB_PEARSON | 1U << RB_SPEARMAN;
@@ -373,6 +375,9 @@ static void fill_metrics(const struct evaluate *e, struct rb_point *p)
     switch (e->options.task) {
     case RB_TASK_MLM:
         p->metrics[RB_PSEUDO_PERPLEXITY] = exp(p->loss);
+        break;
+    case RB_TASK_CLM:
+        p->metrics[RB_PERPLEXITY] = exp(p->loss);
         break;
     case RB_TASK_CLASSIFICATION:
         p->metrics[RB_ACCURACY] = rb_accuracy(e->predicted, e->truth, n);
@@ -415,6 +420,11 @@ static enum rb_status check_head(const struct rb_model *m, enum rb_task task, st
     if (task == RB_TASK_MLM && m->head != RB_HEAD_MLM)
         return rb_error_at(err, RB_EHEAD, "task",
                            "task 'mlm' needs an MLM head (cls.predictions), the model has %s",
+                           head_words[m->head]);
+    if (task == RB_TASK_CLM)
+        return rb_error_at(err, RB_EHEAD, "task",
+                           "task 'clm' needs a model that reads from left to right, the model has "
+                           "%s",
                            head_words[m->head]);
     if (task != RB_TASK_MLM && m->head != RB_HEAD_CLASSIFIER)
         return rb_error_at(err, RB_EHEAD, "task",

@@ -5,7 +5,7 @@ import {figure, number} from './format.js';
 import {airy, axes, faint, FONT, Plot} from './plot.js';
 import {dataTable} from './table.js';
 
-const UNITS = {loss: 'loss', pseudo_perplexity: 'pseudo-perplexity'};
+const UNITS = {loss: 'loss', pseudo_perplexity: 'pseudo-perplexity', perplexity: 'perplexity'};
 const CURVES = ['aligned', 'control'];
 const MARKED_MOST = 60; // points so many still show as points
 

@@ -90,9 +90,9 @@ enum rb_status rb_stages_list(struct rb_store *s, int64_t job, struct rb_stage_r
 /* ---- points ---- */
 
 #define POINT_COLUMNS                                                                              \
-    "curve, position, lambda, loss, standard_error, pseudo_perplexity, accuracy, f1, matthews, "   \
-    "pearson, spearman"
-_Static_assert(RB_METRIC_COUNT == 6, "a column for each metric, in enum order");
+    "curve, position, lambda, loss, standard_error, pseudo_perplexity, perplexity, accuracy, "     \
+    "f1, matthews, pearson, spearman"
+_Static_assert(RB_METRIC_COUNT == 7, "a column for each metric, in enum order");
 
 static enum rb_status insert_point(struct rb_store *s, int64_t job, const struct rb_point_row *row,
                                    struct rb_error *err)
@@ -101,7 +101,7 @@ static enum rb_status insert_point(struct rb_store *s, int64_t job, const struct
     enum rb_status status =
         rb_query_begin(s,
                        "INSERT INTO points (job, " POINT_COLUMNS ") "
-                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                        &q, err);
     if (status != RB_OK)
         return status;

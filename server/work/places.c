@@ -183,7 +183,7 @@ enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb
     if (status == RB_OK && spec->has_evaluate)
         status =
             find_dataset(&f, spec->evaluate.dataset.name, "/evaluate/dataset", "evaluate_dataset",
-                         spec->evaluate.options.task != RB_TASK_MLM, &f.places.evaluate, err);
+                         rb_task_has_labels(spec->evaluate.options.task), &f.places.evaluate, err);
     if (status != RB_OK) {
         rb_places_deinit(&f.places);
         return status;

@@ -37,7 +37,7 @@ struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struc
                                       scale(&s->align, p->align.rows, spec->align.max_sequences)};
     if (p->evaluate.path == NULL)
         return sizes;
-    if (o->task != RB_TASK_MLM) {
+    if (rb_task_has_labels(o->task)) {
         sizes.evaluate_tokens = scale(&s->evaluate, p->evaluate.rows, o->max_examples);
         sizes.predicted = o->max_examples > 0 && o->max_examples < p->evaluate.rows
                               ? o->max_examples
@@ -47,7 +47,9 @@ struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struc
     /* Rows of unknown length fill the blocks; a row of text has some thirty tokens. */
     uint64_t guess = p->evaluate.rows * 30, most = (uint64_t)o->max_blocks * o->block_size;
     sizes.evaluate_tokens = most > 0 && most < guess ? most : guess;
-    sizes.predicted = (uint64_t)((double)sizes.evaluate_tokens * o->mask_probability);
+    sizes.predicted = o->task == RB_TASK_CLM
+                          ? sizes.evaluate_tokens / o->block_size * (o->block_size - 1)
+                          : (uint64_t)((double)sizes.evaluate_tokens * o->mask_probability);
     return sizes;
 }
 

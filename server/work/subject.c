@@ -189,10 +189,12 @@ enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_place
             return blame(err, "/align/dataset", "dataset", p->align.name);
     }
     if (p->evaluate.path != NULL) {
-        status = read_evaluate(s, &p->evaluate, &spec->evaluate.options, extent, err);
-        if (status != RB_OK)
-            return blame(err, "/evaluate/dataset", "dataset", p->evaluate.name);
-        status = rb_evaluate_check(&s->model[0], &spec->evaluate.options, &s->evaluate, err);
+        const struct rb_evaluate_options *o = &spec->evaluate.options;
+        status = rb_evaluate_check(&s->model[0], o, NULL, err); /* the head: before its text */
+        if (status == RB_OK)
+            status = read_evaluate(s, &p->evaluate, o, extent, err);
+        if (status == RB_OK)
+            status = rb_evaluate_check(&s->model[0], o, &s->evaluate, err);
         if (status == RB_EHEAD)
             (void)snprintf(err->pointer, sizeof err->pointer, "/evaluate/task");
         else if (status != RB_OK)

@@ -201,6 +201,16 @@ static void test_faults(void **state)
          "only with task \"mlm\""},
         {"{" MODELS "," LABELED "'regression','mask_probability':0.15}}",
          "/evaluate/mask_probability", "only with task \"mlm\""},
+        {"{" MODELS "," LABELED "'regression','block_size':64}}", "/evaluate/block_size",
+         "only with task \"mlm\" or \"clm\""},
+        {"{" MODELS "," LABELED "'clm','seed':7}}", "/evaluate/seed",
+         "only with task \"mlm\", found"},
+        {"{" MODELS "," LABELED "'clm','mask_probability':0.15}}", "/evaluate/mask_probability",
+         "only with task \"mlm\", found with \"clm\""},
+        {"{" MODELS "," LABELED "'clm','metric':'perplexity'}}", "/evaluate/metric",
+         "expected one of accuracy"},
+        {"{" MODELS "," LABELED "'clm','max_length':64}}", "/evaluate/max_length",
+         "\"classification\" or \"regression\""},
         {"{" MODELS "," LABELED "'mlm','metric':'accuracy'}}", "/evaluate/metric",
          "\"classification\" or \"regression\""},
         {"{" MODELS "," LABELED "'mlm','max_length':64}}", "/evaluate/max_length",
@@ -334,6 +344,34 @@ static void test_paths(void **state)
     }
 }
 
+/* Blocks as for mlm, 1024 tokens long, no masks. */
+static void test_clm(void **state)
+{
+    (void)state;
+    struct rb_job_spec spec;
+    struct rb_error err = {0};
+    decode_ok("{" MODELS "," LABELED "'clm'}}", 0, &spec);
+    assert_int_equal(spec.evaluate.options.task, RB_TASK_CLM);
+    assert_int_equal(spec.evaluate.options.block_size, 1024);
+    assert_int_equal(spec.evaluate.options.max_blocks, 256);
+    assert_int_equal(spec.evaluate.options.metric, RB_PERPLEXITY);
+    assert_int_equal(rb_job_spec_fit(&spec, "", 2048, NULL, &err), RB_OK);
+    assert_int_equal(spec.evaluate.options.block_size, 1024);
+    assert_int_equal(rb_job_spec_fit(&spec, "", 512, NULL, &err), RB_OK);
+    assert_int_equal(spec.evaluate.options.block_size, 512);
+    char *text = encode(&spec);
+    assert_non_null(strstr(text,
+                           "\"evaluate\":{\"task\":\"clm\",\"dataset\":\"d\",\"block_size\":512,"
+                           "\"max_blocks\":256,\"control\":true}"));
+    free(text);
+    rb_job_spec_deinit(&spec);
+
+    decode_ok("{" MODELS "," LABELED "'clm','block_size':600}}", 0, &spec);
+    assert_int_equal(rb_job_spec_fit(&spec, "", 512, NULL, &err), RB_EINPUT);
+    assert_string_equal(err.pointer, "/evaluate/block_size");
+    rb_job_spec_deinit(&spec);
+}
+
 static void test_lengths_fit_the_model(void **state)
 {
     (void)state;
@@ -411,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_all_faults_at_once),
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_clm),
         cmocka_unit_test(test_lengths_fit_the_model),
         cmocka_unit_test(test_batches),
     };

@@ -519,9 +519,9 @@ static void test_defaults_are_the_schemas(void **state)
                  {"interpolate", "SpecInterpolate"},
                  {"evaluate", "SpecEvaluate"},
                  {"outputs", "SpecOutputs"}};
-    static const char *const tasks[] = {"mlm", "classification"};
+    static const char *const tasks[] = {"mlm", "clm", "classification"};
     int compared = 0;
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < sizeof tasks / sizeof tasks[0]; t++) {
         char body[256];
         (void)snprintf(body, sizeof body,
                        "{'models':{'a':'a','b':'b'},'align':{'dataset':'d'},"

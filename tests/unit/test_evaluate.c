@@ -170,6 +170,7 @@ static const struct {
 } heads[] = {
     {SHAPE_NO_HEAD, RB_TASK_MLM, "needs an MLM head (cls.predictions), the model has no head"},
     {SHAPE_CLASSIFIER, RB_TASK_MLM, "the model has a classifier"},
+    {SHAPE_MLM, RB_TASK_CLM, "from left to right, the model has an MLM head"},
     {SHAPE_MLM, RB_TASK_CLASSIFICATION, "'classification' needs a classification head"},
     {SHAPE_NO_HEAD, RB_TASK_REGRESSION, "'regression' needs a classification head"},
     {SHAPE_CLASSIFIER, RB_TASK_REGRESSION, "with 1 label, the model's has 3"},

@@ -1,0 +1,2 @@
+-- What task clm measures beside the loss.
+ALTER TABLE points ADD COLUMN perplexity REAL;
