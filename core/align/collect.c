@@ -12,11 +12,11 @@
  * on how many threads ran. Where one slab is all, its F32 products are the sums: half the memory,
  * and the kernel clearing that memory is what costs then. Memory: the sums of all taps, and one
  * layer's features of one slab. */
-#include "core/align/moments.h"
+#include "core/align/pooling.h"
+#include "core/align/tiles.h"
 #include "core/model/forward.h"
 #include "core/model/kernels.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,10 +26,7 @@ enum {
     SLAB_MIN = 2 * RB_CHUNK_TOKENS,
     SLAB_MAX = 16 * RB_CHUNK_TOKENS,
     MAX_LAYER_TAPS = 8,
-    TILE_STEP = 16,
 };
-
-static const double TILE_FLOPS = 1.3e10; /* about 0.15 s on one core */
 
 /* What one layer's forward item can leave behind. */
 enum source { SRC_Q, SRC_K, SRC_MHA, SRC_MIDDLE, SRC_FF, SRC_OUT, SRC_EMBEDDING, SRC_HEAD };
@@ -41,10 +38,6 @@ struct stream { /* one tap at work in the present layer */
     size_t capacity;    /* floats in each */
 };
 
-struct tile { /* rows [first, first + rows) of a stream's A x B block */
-    uint32_t stream, first, rows;
-};
-
 enum round { ROUND_EMBED, ROUND_FORWARD, ROUND_CENTRE, ROUND_MOMENTS };
 
 struct collect {
@@ -54,21 +47,19 @@ struct collect {
     const struct rb_config *config;
     enum rb_head head;
     unsigned taps;
-    enum rb_pooling pooling;
-    bool special_tokens;
+    struct rb_pool_rows rows;
     struct rb_moments *moments;
 
     size_t slab_tokens;
     size_t from, to; /* sequences of the present slab */
     size_t *spans;   /* (span_count + 1) first sequence of each */
     size_t span_count;
-    size_t *rows_before; /* (sequences + 1) feature rows before each sequence */
-    float *x[2];         /* (slab tokens, hidden_size) */
+    float *x[2]; /* (slab tokens, hidden_size) */
     size_t x_capacity;
     struct rb_weights weights[2], head_weights[2];
     struct stream streams[MAX_LAYER_TAPS];
     size_t stream_count;
-    struct tile *tiles;
+    struct rb_tile *tiles;
     size_t tile_count;
     enum round round;
     uint32_t layer;
@@ -76,19 +67,6 @@ struct collect {
 };
 
 /* ---- which rows count (METHOD 2) ---- */
-
-static bool counts(const struct collect *c, size_t token)
-{
-    return c->special_tokens || !c->sequences->special[token];
-}
-
-static size_t rows_of_sequence(const struct collect *c, size_t s)
-{
-    size_t n = 0;
-    for (size_t t = c->sequences->starts[s]; t < c->sequences->starts[s + 1]; t++)
-        n += counts(c, t);
-    return c->pooling == RB_POOL_TOKEN ? n : n > 0;
-}
 
 /* A tap of the pooler has a row per sequence whatever the pooling. */
 static bool per_sequence(const struct collect *c, const struct stream *st)
@@ -98,38 +76,7 @@ static bool per_sequence(const struct collect *c, const struct stream *st)
 
 static size_t rows_between(const struct collect *c, const struct stream *st, size_t from, size_t to)
 {
-    return per_sequence(c, st) ? to - from : c->rows_before[to] - c->rows_before[from];
-}
-
-/* One sequence's features (tokens, d) -> its rows at dst. */
-static void pool_sequence(const struct collect *c, size_t s, const float *x, size_t d, float *dst)
-{
-    size_t first = c->sequences->starts[s], end = c->sequences->starts[s + 1], kept = 0;
-    for (size_t t = first; t < end; t++) {
-        const float *row = x + (t - first) * d;
-        if (!counts(c, t))
-            continue;
-        if (c->pooling == RB_POOL_TOKEN)
-            memcpy(dst + kept * d, row, d * sizeof(float));
-        else if (kept == 0)
-            memcpy(dst, row, d * sizeof(float));
-        else if (c->pooling == RB_POOL_MEAN)
-            for (size_t j = 0; j < d; j++)
-                dst[j] += row[j];
-        else if (c->pooling == RB_POOL_MAX)
-            for (size_t j = 0; j < d; j++)
-                dst[j] = row[j] > dst[j] ? row[j] : dst[j];
-        kept++;
-    }
-    if (c->pooling == RB_POOL_MEAN && kept > 1)
-        for (size_t j = 0; j < d; j++)
-            dst[j] /= (float)kept;
-}
-
-/* Features of a span go to the slab's buffer as they are, or pooled from a detour. */
-static bool straight(const struct collect *c)
-{
-    return c->pooling == RB_POOL_TOKEN && c->special_tokens;
+    return per_sequence(c, st) ? to - from : rb_pool_rows_between(&c->rows, from, to);
 }
 
 /* ---- items ---- */
@@ -175,7 +122,7 @@ static void deliver(const struct collect *c, const struct stream *st, int side, 
         if (per_sequence(c, st))
             memcpy(dst, x + (s - c->spans[span]) * d, d * sizeof(float));
         else
-            pool_sequence(c, s, x + (t - first) * d, d, dst);
+            rb_pool_sequence(&c->rows, s, x + (t - first) * d, d, dst);
         dst += rows_between(c, st, s, s + 1) * d;
     }
 }
@@ -213,7 +160,7 @@ static enum rb_status forward_item(const struct collect *c, int side, size_t spa
         if (st->source == SRC_EMBEDDING)
             deliver(c, st, side, span, x);
         else if (st->source != SRC_OUT)
-            out[st->source] = straight(c) && !per_sequence(c, st)
+            out[st->source] = rb_pool_rows_are_tokens(&c->rows) && !per_sequence(c, st)
                                   ? rows_of_span(c, st, side, span)
                                   : rb_scratch_alloc(scratch, n * st->tap->size, sizeof(float));
         if (st->source != SRC_EMBEDDING && st->source != SRC_OUT && out[st->source] == NULL)
@@ -262,33 +209,12 @@ static enum rb_status centre_item(const struct collect *c, size_t item, struct r
 static enum rb_status moments_item(const struct collect *c, size_t item, struct rb_scratch *scratch,
                                    struct rb_error *err)
 {
-    const struct tile *tile = &c->tiles[item];
-    const struct stream *st = &c->streams[tile->stream];
-    struct rb_tap *tap = st->tap;
-    size_t d = tap->size, rows = rows_between(c, st, c->from, c->to);
-    size_t at = tile->first * d, n = tile->rows * d;
-    float *block =
-        tap->cross == NULL ? tap->cross_f32 + at : rb_scratch_alloc(scratch, n, sizeof(float));
-    if (block == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for a block of moments");
-    /* here and not at the start: by all threads, and while it is in cache */
-    if (c->from == 0 && tap->cross != NULL)
-        memset(tap->cross + at, 0, n * sizeof *tap->cross);
-    if (rows == 0 && tap->cross == NULL)
-        memset(block, 0, n * sizeof *block);
-    if (rows == 0)
-        return RB_OK;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)tile->rows, (int)d, (int)rows, 1.0f,
-                st->features[0] + tile->first, (int)d, st->features[1], (int)d, 0.0f, block,
-                (int)d);
-    const struct rb_kernels *k = rb_kernels();
-    if (tap->cross != NULL)
-        k->fold(tap->cross + at, block, n);
-    k->add_sums(st->features[0] + tile->first, rows, tile->rows, d, tap->sum_a + tile->first,
-                tap->square_a + tile->first);
-    k->add_sums(st->features[1] + tile->first, rows, tile->rows, d, tap->sum_b + tile->first,
-                tap->square_b + tile->first);
-    return RB_OK;
+    const struct stream *st = &c->streams[c->tiles[item].stream];
+    const struct rb_tile_input in = {.tap = st->tap,
+                                     .features = {st->features[0], st->features[1]},
+                                     .rows = rows_between(c, st, c->from, c->to),
+                                     .first_slab = c->from == 0};
+    return rb_tile_add(&in, &c->tiles[item], scratch, err);
 }
 
 /* Items of ROUND_EMBED and ROUND_MOMENTS beyond their own: weights of the next layer, A then B,
@@ -408,31 +334,21 @@ static enum rb_status begin_streams(struct collect *c, struct rb_error *err)
     return s;
 }
 
-static size_t tile_rows(size_t d, size_t rows)
-{
-    size_t by_cost = (size_t)(TILE_FLOPS / (2.0 * (double)d * (double)(rows > 0 ? rows : 1)));
-    size_t quarter = (d + 3) / 4; /* so that a small model keeps more than one core busy */
-    size_t n = by_cost < quarter ? by_cost : quarter;
-    size_t tiles = n > 0 ? (d + n - 1) / n : d; /* equal ones: no sliver at the end */
-    n = (d + tiles - 1) / tiles;
-    return (n + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
-}
-
 static enum rb_status begin_tiles(struct collect *c, struct rb_error *err)
 {
     for (int pass = 0; pass < 2; pass++) {
         size_t n = 0;
         for (uint32_t i = 0; i < c->stream_count; i++) {
             size_t d = c->streams[i].tap->size;
-            size_t step = tile_rows(d, rows_between(c, &c->streams[i], c->from, c->to));
+            size_t step = rb_tile_units(d, rows_between(c, &c->streams[i], c->from, c->to));
             for (size_t first = 0; first < d; first += step, n++)
                 if (pass == 1)
-                    c->tiles[n] = (struct tile){i, (uint32_t)first,
-                                                (uint32_t)(d - first < step ? d - first : step)};
+                    c->tiles[n] = (struct rb_tile){i, (uint32_t)first,
+                                                   (uint32_t)(d - first < step ? d - first : step)};
         }
         c->tile_count = n;
         if (pass == 0) {
-            struct tile *tiles = realloc(c->tiles, (n + 1) * sizeof *tiles);
+            struct rb_tile *tiles = realloc(c->tiles, (n + 1) * sizeof *tiles);
             if (tiles == NULL)
                 return rb_error_set(err, RB_ENOMEM, "no memory for a list of tiles");
             c->tiles = tiles;
@@ -532,7 +448,7 @@ static double item_cost(const struct rb_program *p, size_t item)
     if (c->round != ROUND_MOMENTS || item >= c->tile_count)
         return 0;
     const struct stream *st = &c->streams[c->tiles[item].stream];
-    return 2.0 * c->tiles[item].rows * st->tap->size * (double)rows_between(c, st, c->from, c->to);
+    return rb_tile_cost(&c->tiles[item], st->tap->size, rows_between(c, st, c->from, c->to));
 }
 
 static void collect_free(struct rb_program *p)
@@ -546,7 +462,7 @@ static void collect_free(struct rb_program *p)
             free(c->streams[i].features[side]);
     }
     rb_moments_free(c->moments);
-    free(c->rows_before);
+    rb_pool_rows_deinit(&c->rows);
     free(c->spans);
     free(c->tiles);
     free(c);
@@ -699,24 +615,16 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     c->config = &a->config;
     c->head = a->head;
     c->taps = taps;
-    c->pooling = o->pooling;
-    c->special_tokens = o->special_tokens;
     size_t tokens = rb_sequences_tokens(sequences);
     c->slab_tokens = slab_size(&a->config, taps, tokens);
-    c->rows_before = calloc(sequences->count + 1, sizeof *c->rows_before);
-    if (c->rows_before == NULL)
-        s = rb_error_set(err, RB_ENOMEM, "no memory to collect moments");
+    s = rb_pool_rows_init(&c->rows, sequences, o->pooling, o->special_tokens, err);
     if (s == RB_OK)
         s = alloc_moments(&a->config, taps, one_slab(&a->config, taps, tokens), &c->moments, err);
-    for (size_t i = 0; i < sequences->count && s == RB_OK; i++)
-        c->rows_before[i + 1] = c->rows_before[i] + rows_of_sequence(c, i);
-    if (s == RB_OK && c->rows_before[sequences->count] == 0)
-        s = rb_error_set(err, RB_EDATASET, "no token is left to align on without special tokens");
     if (s != RB_OK) {
         collect_free(&c->program);
         return s;
     }
-    c->moments->tokens = c->rows_before[sequences->count];
+    c->moments->tokens = rb_pool_rows_between(&c->rows, 0, sequences->count);
     c->program.total_cost =
         plan_cost(&a->config, taps, (double)c->moments->tokens,
                   rb_layer_flops(&a->config, sequences->starts, sequences->count) *
