@@ -8,6 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job_spec *spec,
+                                            const struct rb_point *points, size_t aligned,
+                                            size_t control)
+{
+    return (struct rb_barrier_view){
+        .job = job,
+        .task = spec->evaluate.options.task,
+        .lambdas = spec->lambdas.values,
+        .lambda_count = spec->lambdas.count,
+        .aligned = {points, aligned},
+        .has_control = spec->evaluate.options.control,
+        .control = {points + aligned, control},
+    };
+}
+
 static bool is_whole(const struct rb_barrier_view *v, const struct rb_curve_points *curve)
 {
     return curve->count == v->lambda_count;

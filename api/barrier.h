@@ -3,6 +3,7 @@
 #define RB_API_BARRIER_H
 
 #include "api/encode.h"
+#include "api/job_spec.h"
 #include "core/merge/curve.h"
 
 /* The points known of one curve: ascending lambda, each equal to one of the grid's; borrowed. */
@@ -12,7 +13,7 @@ struct rb_curve_points {
 };
 
 struct rb_barrier_view {
-    const char *job; /* borrowed; NULL (`rebasind run`): null */
+    const char *job; /* its id; borrowed; NULL: null */
     enum rb_task task;
     const double *lambdas; /* the job's grid: (lambda_count) ascending from 0 to 1; borrowed */
     size_t lambda_count;
@@ -20,6 +21,12 @@ struct rb_barrier_view {
     bool has_control;
     struct rb_curve_points control;
 };
+
+/* The view of a job's curves. spec: with `evaluate`; borrowed. points: (aligned + control), as many
+ * as are known of each curve, in this order; borrowed. */
+struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job_spec *spec,
+                                            const struct rb_point *points, size_t aligned,
+                                            size_t control);
 
 /* The answer of GET /v1/jobs/{id}/barrier. "lambdas" are those at which some curve is known, a
  * loss that is not is null. A curve's barrier, shape, peaks and lowest_lambda are null until its

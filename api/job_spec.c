@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void spec_default(struct rb_job_spec *s)
 {
@@ -37,6 +38,18 @@ enum rb_status rb_job_spec_decode(const json_t *json, const char *at, unsigned f
     if (json_is_object(json))
         rb_draft_check(&d);
     return finish(d.problems, &d.spec, ret, err);
+}
+
+enum rb_status rb_job_spec_restore(const char *text, struct rb_job_spec *ret, struct rb_error *err)
+{
+    json_t *json;
+    size_t bytes = strlen(text);
+    enum rb_status status = rb_body_parse(text, bytes, bytes, &json, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_job_spec_decode(json, "", 0, ret, NULL, err);
+    json_decref(json);
+    return status;
 }
 
 void rb_job_spec_deinit(struct rb_job_spec *s)

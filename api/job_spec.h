@@ -130,6 +130,10 @@ enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
 /* The spec with all defaults filled, members that mean nothing left out. Decoding it again gives
  * the same job, and the same text: what the store keeps. */
 void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_spec *s);
+/* The spec from that text. RB_EJSON, RB_EINPUT, RB_ENOMEM. The caller owns *ret:
+ * rb_job_spec_deinit; untouched on failure. */
+enum rb_status rb_job_spec_restore(const char *text, struct rb_job_spec *ret,
+                                   struct rb_error *err) RB_MUST_CHECK;
 
 /* Labels as an object of strings; the job resource shows them too. */
 void rb_labels_encode(struct rb_json *w, const char *key, const struct rb_labels *labels);

@@ -210,17 +210,6 @@ static void import_next(struct runner *r)
 
 /* ---- what it shows ---- */
 
-/* The points of one curve, from the store, bit for bit as they were measured. */
-static size_t take_points(const struct rb_point_row *rows, size_t count, enum rb_curve_name curve,
-                          struct rb_point *ret)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        if (rows[i].curve == curve)
-            ret[n++] = rows[i].point;
-    return n;
-}
-
 static void show(const struct runner *r, const struct rb_job *job, const struct rb_barrier_view *v)
 {
     if (r->spec.as_given.has_evaluate)
@@ -272,32 +261,19 @@ static enum rb_status print_json(const struct runner *r, const struct rb_job *jo
 static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
                              struct rb_error *err)
 {
-    struct rb_point_row *rows = NULL;
-    size_t count = 0;
-    enum rb_status status = rb_points_list(r->store, seq, &rows, &count, err);
-    struct rb_point *points = status == RB_OK ? calloc(2 * count + 1, sizeof *points) : NULL;
-    if (status == RB_OK && points == NULL)
-        status = rb_error_set(err, RB_ENOMEM, "no memory to report");
-    if (status == RB_OK) {
-        const struct rb_job_spec *spec = &r->spec.as_given;
-        struct rb_barrier_view v = {
-            .job = job->id,
-            .task = spec->evaluate.options.task,
-            .lambdas = spec->lambdas.values,
-            .lambda_count = spec->lambdas.count,
-            .aligned = {points, take_points(rows, count, RB_CURVE_ALIGNED, points)},
-            .has_control = spec->evaluate.options.control,
-            .control = {points + count, take_points(rows, count, RB_CURVE_CONTROL, points + count)},
-        };
-        if (r->json) {
-            restore_paths(r, job);
-            status = print_json(r, job, &v, err);
-        } else if (job->status == RB_JOB_SUCCEEDED) {
-            show(r, job, &v);
-        }
+    struct rb_curves c;
+    enum rb_status status = rb_curves_read(r->store, seq, &c, err);
+    if (status != RB_OK)
+        return status;
+    struct rb_barrier_view v =
+        rb_barrier_view_make(job->id, &r->spec.as_given, c.points, c.aligned, c.control);
+    if (r->json) {
+        restore_paths(r, job);
+        status = print_json(r, job, &v, err);
+    } else if (job->status == RB_JOB_SUCCEEDED) {
+        show(r, job, &v);
     }
-    free(points);
-    free(rows);
+    free(c.points);
     return status;
 }
 

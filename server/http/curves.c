@@ -16,7 +16,7 @@
 struct curve {
     struct rb_job_row row;
     struct rb_job_spec spec;
-    struct rb_point *points; /* aligned, then control */
+    struct rb_curves curves;
     struct rb_barrier_view view;
 };
 
@@ -24,52 +24,18 @@ static void curve_deinit(struct curve *c)
 {
     rb_job_row_deinit(&c->row);
     rb_job_spec_deinit(&c->spec);
-    free(c->points);
-}
-
-static enum rb_status parse_spec(const char *text, struct rb_job_spec *ret, struct rb_error *err)
-{
-    json_t *json;
-    enum rb_status s = rb_body_parse(text, strlen(text), strlen(text), &json, err);
-    if (s != RB_OK)
-        return s;
-    s = rb_job_spec_decode(json, "", 0, ret, NULL, err);
-    json_decref(json);
-    return s;
-}
-
-static enum rb_status read_points(struct rb_store *store, struct curve *c, struct rb_error *err)
-{
-    struct rb_point_row *rows;
-    size_t count, aligned = 0;
-    enum rb_status s = rb_points_list(store, c->row.seq, &rows, &count, err);
-    if (s != RB_OK)
-        return s;
-    c->points = calloc(count + 1, sizeof *c->points);
-    if (c->points == NULL) {
-        free(rows);
-        return rb_error_set(err, RB_ENOMEM, "no memory for %zu points", count);
-    }
-    for (size_t i = 0; i < count; i++) {
-        c->points[i] = rows[i].point;
-        aligned += rows[i].curve == RB_CURVE_ALIGNED;
-    }
-    free(rows);
-    c->view.aligned = (struct rb_curve_points){.points = c->points, .count = aligned};
-    c->view.control =
-        (struct rb_curve_points){.points = c->points + aligned, .count = count - aligned};
-    return RB_OK;
+    free(c->curves.points);
 }
 
 /* RB_ENOTFOUND also for a job without a curve. The caller owns *ret: curve_deinit. */
 static enum rb_status curve_read(struct rb_store *store, const char *id, struct curve *ret,
                                  struct rb_error *err)
 {
-    struct curve c = {.points = NULL};
+    struct curve c = {.curves.points = NULL};
     enum rb_status s = rb_job_get(store, id, &c.row, err);
     if (s != RB_OK)
         return s;
-    s = parse_spec(c.row.job.spec_json, &c.spec, err);
+    s = rb_job_spec_restore(c.row.job.spec_json, &c.spec, err);
     if (s != RB_OK) {
         rb_job_row_deinit(&c.row);
         return s;
@@ -77,18 +43,15 @@ static enum rb_status curve_read(struct rb_store *store, const char *id, struct 
     if (!c.spec.has_evaluate)
         s = rb_error_set(err, RB_ENOTFOUND, "job %s has no 'evaluate', so it has no curve", id);
     else
-        s = read_points(store, &c, err);
+        s = rb_curves_read(store, c.row.seq, &c.curves, err);
     if (s != RB_OK) {
         curve_deinit(&c);
         return s;
     }
     *ret = c;
-    /* Borrowed from where the curve lies now. */
-    ret->view.job = ret->row.job.id;
-    ret->view.task = ret->spec.evaluate.options.task;
-    ret->view.lambdas = ret->spec.lambdas.values;
-    ret->view.lambda_count = ret->spec.lambdas.count;
-    ret->view.has_control = ret->spec.evaluate.options.control;
+    /* It borrows from where all that lies now. */
+    ret->view = rb_barrier_view_make(ret->row.job.id, &ret->spec, ret->curves.points,
+                                     ret->curves.aligned, ret->curves.control);
     return RB_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/server.h"
 #include "server/store/jobs.h"
+#include "server/work/queue.h"
 #include "server/work/work.h"
 
 #include <inttypes.h>
@@ -191,8 +192,8 @@ void rb_handle_job_patch(struct rb_request *r)
         rb_reply_error(r, &err, &problems);
         return;
     }
-    rb_work_publish(server->work, &event);
-    rb_work_wake(server->work);
+    rb_hub_ring(&server->work->hub, &event);
+    rb_queue_wake(server->work);
     if (!rb_job_row_read(r, &row))
         return;
     rb_job_reply(r, MHD_HTTP_OK, &row.job);

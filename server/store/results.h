@@ -46,6 +46,15 @@ enum rb_status rb_point_add(struct rb_store *s, int64_t job, const struct rb_poi
 enum rb_status rb_points_list(struct rb_store *s, int64_t job, struct rb_point_row **ret,
                               size_t *ret_count, struct rb_error *err) RB_MUST_CHECK;
 
+/* The same without indices: (aligned + control) points, each curve ascending. The caller frees
+ * points: free(). */
+struct rb_curves {
+    struct rb_point *points;
+    size_t aligned, control;
+};
+enum rb_status rb_curves_read(struct rb_store *s, int64_t job, struct rb_curves *ret,
+                              struct rb_error *err) RB_MUST_CHECK;
+
 /* For a retry: gives job `to` all stages and points that `from` has and `to` lacks. */
 enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to,
                                struct rb_error *err) RB_MUST_CHECK;

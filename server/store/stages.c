@@ -184,6 +184,27 @@ enum rb_status rb_points_list(struct rb_store *s, int64_t job, struct rb_point_r
     return status;
 }
 
+enum rb_status rb_curves_read(struct rb_store *s, int64_t job, struct rb_curves *ret,
+                              struct rb_error *err)
+{
+    struct rb_point_row *rows;
+    size_t count;
+    enum rb_status status = rb_points_list(s, job, &rows, &count, err);
+    if (status != RB_OK)
+        return status;
+    struct rb_curves c = {.points = calloc(count + 1, sizeof *c.points)};
+    for (size_t i = 0; c.points != NULL && i < count; i++) {
+        c.points[i] = rows[i].point;
+        c.aligned += rows[i].curve == RB_CURVE_ALIGNED;
+        c.control += rows[i].curve == RB_CURVE_CONTROL;
+    }
+    free(rows);
+    if (c.points == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for %zu points", count);
+    *ret = c;
+    return RB_OK;
+}
+
 /* ---- for retries ---- */
 
 static enum rb_status copy(struct rb_store *s, const char *sql, int64_t from, int64_t to,

@@ -49,3 +49,20 @@ void rb_hub_publish(struct rb_hub *hub, const struct rb_event *event)
     }
     hub->next_ = NULL;
 }
+
+void rb_hub_ring(struct rb_hub *hub, struct rb_event_row *row)
+{
+    if (row->event.data_json != NULL)
+        rb_hub_publish(hub, &row->event);
+    rb_event_row_deinit(row);
+}
+
+enum rb_status rb_hub_job_change(struct rb_hub *hub, struct rb_store *store, int64_t job,
+                                 const struct rb_job_change *change, struct rb_error *err)
+{
+    struct rb_event_row event = {0};
+    enum rb_status status = rb_job_change(store, job, change, &event, err);
+    if (status == RB_OK)
+        rb_hub_ring(hub, &event);
+    return status;
+}

@@ -7,7 +7,8 @@
 #ifndef RB_SERVER_WORK_HUB_H
 #define RB_SERVER_WORK_HUB_H
 
-#include "api/event.h"
+#include "server/store/events.h"
+#include "server/store/jobs.h"
 
 /* The caller's storage; zeroed before the first three are set. */
 struct rb_listener {
@@ -34,5 +35,11 @@ void rb_hub_listen(struct rb_hub *hub, struct rb_listener *l);
 /* Does nothing if l is not listening. */
 void rb_hub_unlisten(struct rb_hub *hub, struct rb_listener *l);
 void rb_hub_publish(struct rb_hub *hub, const struct rb_event *event);
+/* Publishes the event of a change that was committed, if there was one, and frees the row. */
+void rb_hub_ring(struct rb_hub *hub, struct rb_event_row *row);
+/* Changes the job with that seq and rings: rb_job_change, and its failures. */
+enum rb_status rb_hub_job_change(struct rb_hub *hub, struct rb_store *store, int64_t job,
+                                 const struct rb_job_change *change,
+                                 struct rb_error *err) RB_MUST_CHECK;
 
 #endif

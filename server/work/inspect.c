@@ -15,7 +15,7 @@
 #include "server/work/digests.h"
 #include "server/work/imports.h"
 #include "server/work/jobdir.h"
-#include "server/work/work.h"
+#include "server/work/work_state.h"
 
 #include <errno.h>
 #include <fcntl.h>

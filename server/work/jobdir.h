@@ -4,7 +4,7 @@
 
 #include "api/artifact.h"
 #include "server/base/layout.h"
-#include "server/work/work.h"
+#include "server/work/work_state.h"
 
 /* Removes a file or folder below the data folder. What cannot be removed is logged, and swept at
  * the next start where that matters. */

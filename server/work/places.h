@@ -5,7 +5,7 @@
 
 #include "api/job.h"
 #include "api/job_spec.h"
-#include "server/work/work.h"
+#include "server/work/work_state.h"
 
 /* Where a text lies and how it is read. Strings owned; path NULL: the job needs none. */
 struct rb_text_place {

@@ -143,7 +143,7 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
     status = rb_store_end(store, status, err);
     for (int i = 0; i < 2; i++) {
         if (status == RB_OK && events[i].event.id != 0)
-            rb_work_publish(run->work, &events[i]);
+            rb_hub_ring(&run->work->hub, &events[i]);
         else
             rb_event_row_deinit(&events[i]);
     }
@@ -156,28 +156,20 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
     return RB_OK;
 }
 
-static struct rb_curve_points known_points(const struct rb_run *run, enum rb_curve_name curve,
-                                           struct rb_point *points)
+static size_t known_points(const struct rb_run *run, enum rb_curve_name curve, struct rb_point *ret)
 {
     size_t n = 0;
     for (size_t i = 0; i < run->spec.lambdas.count; i++)
         if (run->curves[curve].known[i])
-            points[n++] = run->curves[curve].points[i];
-    return (struct rb_curve_points){points, n};
+            ret[n++] = run->curves[curve].points[i];
+    return n;
 }
 
-struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *aligned,
-                                           struct rb_point *control)
+struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points)
 {
-    return (struct rb_barrier_view){
-        .job = run->row.job.id,
-        .task = run->spec.evaluate.options.task,
-        .lambdas = run->spec.lambdas.values,
-        .lambda_count = run->spec.lambdas.count,
-        .aligned = known_points(run, RB_CURVE_ALIGNED, aligned),
-        .has_control = rb_run_has_control(run),
-        .control = known_points(run, RB_CURVE_CONTROL, control),
-    };
+    size_t aligned = known_points(run, RB_CURVE_ALIGNED, points);
+    size_t control = known_points(run, RB_CURVE_CONTROL, points + aligned);
+    return rb_barrier_view_make(run->row.job.id, &run->spec, points, aligned, control);
 }
 
 /* ---- the end ---- */
@@ -246,7 +238,7 @@ static void summarize(const struct rb_run *run, struct rb_job_summary *s)
         free(points);
         return;
     }
-    struct rb_barrier_view v = rb_run_barrier_view(run, points, points + n);
+    struct rb_barrier_view v = rb_run_barrier_view(run, points);
     struct rb_barrier aligned, control;
     bool has_aligned = rb_curve_barrier(&v, &v.aligned, &aligned);
     bool has_control = v.has_control && rb_curve_barrier(&v, &v.control, &control);
@@ -291,7 +283,6 @@ static enum rb_status commit_end(struct rb_run *run, enum rb_job_status to, stru
 {
     struct rb_job_summary summary;
     struct rb_job_error error = {.status = run->final_status};
-    struct rb_event_row event = {0};
     struct rb_job_change change = {
         .to = to,
         .at_ms = rb_clock_realtime_ms(),
@@ -307,10 +298,7 @@ static enum rb_status commit_end(struct rb_run *run, enum rb_job_status to, stru
         memcpy(error.detail, run->error.detail, sizeof error.detail);
         change.error = &error;
     }
-    enum rb_status status = rb_job_change(run->work->store, run->row.seq, &change, &event, err);
-    if (status == RB_OK)
-        rb_work_publish(run->work, &event);
-    return status;
+    return rb_hub_job_change(&run->work->hub, run->work->store, run->row.seq, &change, err);
 }
 
 static void finish(struct rb_run *run)
@@ -371,7 +359,6 @@ static void wait_or_end(struct rb_run *run, enum rb_status status, const struct 
 
 static enum rb_status change_phase(struct rb_run *run, enum rb_phase phase, struct rb_error *err)
 {
-    struct rb_event_row event = {0};
     struct rb_job_change change = {
         .to = RB_JOB_RUNNING,
         .phase = phase,
@@ -381,13 +368,13 @@ static enum rb_status change_phase(struct rb_run *run, enum rb_phase phase, stru
     };
     if (run->row.job.phase == phase)
         return RB_OK;
-    enum rb_status status = rb_job_change(run->work->store, run->row.seq, &change, &event, err);
+    enum rb_status status =
+        rb_hub_job_change(&run->work->hub, run->work->store, run->row.seq, &change, err);
     if (status != RB_OK)
         return status;
     run->row.job.phase = phase;
     rb_log_info("job", RB_S("job", run->row.job.id), RB_S("status", "running"),
                 RB_S("phase", rb_phase_names[phase]));
-    rb_work_publish(run->work, &event);
     return RB_OK;
 }
 
@@ -454,13 +441,7 @@ static void ticked(uv_timer_t *timer)
 
 static enum rb_status decode_spec(struct rb_run *run, struct rb_error *err)
 {
-    const char *text = run->row.job.spec_json;
-    json_t *json = NULL;
-    size_t bytes = strlen(text);
-    enum rb_status status = rb_body_parse(text, bytes, bytes + 1, &json, err);
-    if (status == RB_OK)
-        status = rb_job_spec_decode(json, "", 0, &run->spec, NULL, err);
-    json_decref(json);
+    enum rb_status status = rb_job_spec_restore(run->row.job.spec_json, &run->spec, err);
     for (int c = 0; c < 2 && status == RB_OK; c++) {
         run->curves[c].points = calloc(run->spec.lambdas.count + 1, sizeof(struct rb_point));
         run->curves[c].known = calloc(run->spec.lambdas.count + 1, sizeof(bool));

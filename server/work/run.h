@@ -25,7 +25,7 @@
 #define RB_SERVER_WORK_RUN_H
 
 #include "server/store/jobs.h"
-#include "server/work/work.h"
+#include "server/work/work_state.h"
 
 enum { RB_RUN_PATIENCE_S = 600, RB_RUN_WAIT_MS = 1000, RB_RUN_PROGRESS_MS = 500 };
 

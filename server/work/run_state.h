@@ -112,9 +112,8 @@ bool rb_run_has_artifact(const struct rb_run *run, const char *name);
 enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
                             const struct rb_point *point, struct rb_error *err) RB_MUST_CHECK;
 
-/* Points known, ascending; the caller's arrays of spec.lambdas.count points. */
-struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *aligned,
-                                           struct rb_point *control);
+/* The curves as far as they are known. points: the caller's, room for 2 * spec.lambdas.count. */
+struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points);
 
 /* ---- run_progress.c ---- */
 

@@ -212,7 +212,7 @@ static enum rb_status make_barrier(struct write *s, struct rb_error *err)
     struct rb_point *points = calloc(2 * n + 1, sizeof *points);
     if (points == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write the barrier");
-    struct rb_barrier_view v = rb_run_barrier_view(run, points, points + n);
+    struct rb_barrier_view v = rb_run_barrier_view(run, points);
     struct rb_json w;
     rb_json_init(&w);
     rb_barrier_encode(&w, NULL, &v);

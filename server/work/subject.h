@@ -34,8 +34,7 @@ enum rb_status rb_subject_open_models(struct rb_subject *s, const struct rb_plac
 /* Is every weight of both models finite? Reads them whole. RB_ENUMERIC naming model and tensor,
  * RB_ECANCELED once *stop is set. */
 enum rb_status rb_subject_check_finite(const struct rb_subject *s, const struct rb_places *p,
-                                       const atomic_bool *stop,
-                                       struct rb_error *err) RB_MUST_CHECK;
+                                       const atomic_bool *stop, struct rb_error *err) RB_MUST_CHECK;
 
 enum rb_subject_extent {
     RB_SUBJECT_WHOLE,

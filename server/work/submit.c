@@ -8,6 +8,7 @@
 #include "server/work/jobdir.h"
 #include "server/work/places.h"
 #include "server/work/plan.h"
+#include "server/work/queue.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -228,15 +229,10 @@ enum rb_status rb_submit_check(struct rb_work *w, struct rb_job_spec *specs, siz
 static enum rb_status spec_of(const struct rb_job *job, struct rb_job_spec **ret,
                               struct rb_error *err)
 {
-    json_t *json = NULL;
     struct rb_job_spec *spec = calloc(1, sizeof *spec);
     if (spec == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a job's spec");
-    size_t bytes = strlen(job->spec_json);
-    enum rb_status status = rb_body_parse(job->spec_json, bytes, bytes + 1, &json, err);
-    if (status == RB_OK)
-        status = rb_job_spec_decode(json, "", 0, spec, NULL, err);
-    json_decref(json);
+    enum rb_status status = rb_job_spec_restore(job->spec_json, spec, err);
     if (status == RB_OK)
         *ret = spec;
     else
@@ -396,7 +392,7 @@ void rb_submission_committed(struct rb_submission *s)
     for (size_t i = 0; i < s->count; i++) {
         rb_log_info("job", RB_S("job", s->items[i].public.id), RB_S("status", "queued"),
                     RB_S("name", s->items[i].public.spec.name));
-        rb_work_publish(s->w, &s->items[i].event);
+        rb_hub_ring(&s->w->hub, &s->items[i].event);
     }
-    rb_work_wake(s->w);
+    rb_queue_wake(s->w);
 }

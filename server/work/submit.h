@@ -22,7 +22,7 @@
 #include "api/job.h"
 #include "api/job_spec.h"
 #include "api/service.h"
-#include "server/work/work.h"
+#include "server/work/work_state.h"
 
 struct rb_submission;
 

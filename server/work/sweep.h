@@ -3,7 +3,7 @@
 #ifndef RB_SERVER_WORK_SWEEP_H
 #define RB_SERVER_WORK_SWEEP_H
 
-#include "server/work/work.h"
+#include "server/work/work_state.h"
 
 /* Begins to remove them, some at a time between the loop's other work; never looked at again
  * before the next start. Loop thread. RB_ENOMEM. */

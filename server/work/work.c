@@ -1,0 +1,128 @@
+#include "server/work/work.h"
+#include "core/input.h"
+#include "server/base/clock.h"
+#include "server/base/fsutil.h"
+#include "server/base/layout.h"
+#include "server/base/log.h"
+#include "server/store/jobs.h"
+#include "server/work/queue.h"
+#include "server/work/run.h"
+#include "server/work/sweep.h"
+
+#include <assert.h>
+
+enum { DRAIN_LOOK_MS = 20 };
+
+static void time_machine(struct rb_async *a)
+{
+    double *rate = a->data;
+    *rate = rb_rates_time_machine();
+}
+
+static void machine_timed(struct rb_async *a)
+{
+    struct rb_work *w = (struct rb_work *)((char *)a - offsetof(struct rb_work, timing));
+    w->rates.machine = w->timed;
+    rb_log_debug("machine", RB_D("gflop_per_core_second", w->timed * 1e-9));
+}
+
+enum rb_status rb_work_init(struct rb_work *w, uv_loop_t *loop, struct rb_store *store,
+                            struct rb_metrics *metrics, const struct rb_work_options *options,
+                            struct rb_error *err)
+{
+    *w = (struct rb_work){.loop = loop, .store = store, .metrics = metrics, .options = *options};
+    enum rb_status status = rb_pool_new(loop, options->workers, &w->pool, err);
+    if (status != RB_OK)
+        return status;
+    w->inputs = (struct rb_import_rules){options->import_roots, options->data_dir};
+    rb_input_open_by(rb_import_open, &w->inputs);
+    rb_hub_init(&w->hub);
+    uv_idle_init(loop, &w->look);
+    uv_timer_init(loop, &w->later);
+    w->look.data = w->later.data = w;
+    w->timing = (struct rb_async){.work = time_machine, .done = machine_timed, .data = &w->timed};
+    rb_async_start(w->pool, &w->timing);
+    return RB_OK;
+}
+
+enum rb_status rb_work_start(struct rb_work *w, struct rb_error *err)
+{
+    enum rb_status status = rb_queue_recover(w, err);
+    if (status == RB_OK)
+        status = rb_remove_beneath(w->options.data_fd, RB_LAYOUT_TEMPORARY, err);
+    if (status == RB_OK)
+        status = rb_sweep_start(w, err);
+    if (status != RB_OK)
+        return status;
+    w->started = true;
+    rb_queue_wake(w);
+    return RB_OK;
+}
+
+enum rb_status rb_work_cancel(struct rb_work *w, const char *job_id, enum rb_job_status *ret,
+                              struct rb_error *err)
+{
+    struct rb_job_row row;
+    struct rb_job_change c = {.at_ms = rb_clock_realtime_ms()};
+    enum rb_status status = rb_job_get(w->store, job_id, &row, err);
+    if (status != RB_OK)
+        return status;
+    enum rb_job_status is = row.job.status;
+    if (is == RB_JOB_SUCCEEDED || is == RB_JOB_FAILED) {
+        status = rb_error_set(err, RB_ECONFLICT, "job %s has %s already", job_id,
+                              rb_job_status_names[is]);
+    } else if (is == RB_JOB_CANCELED || is == RB_JOB_CANCELING) {
+        c.to = is;
+    } else {
+        c.to = is == RB_JOB_QUEUED ? RB_JOB_CANCELED : RB_JOB_CANCELING;
+        status = rb_hub_job_change(&w->hub, w->store, row.seq, &c, err);
+    }
+    rb_job_row_deinit(&row);
+    if (status != RB_OK)
+        return status;
+    struct rb_run *run = rb_run_find(w, job_id);
+    if (run != NULL && c.to == RB_JOB_CANCELING)
+        rb_run_stop(run, RB_RUN_CANCEL);
+    if (is != c.to)
+        rb_log_info("job", RB_S("job", job_id), RB_S("status", rb_job_status_names[c.to]));
+    *ret = c.to;
+    return RB_OK;
+}
+
+void rb_work_overlay(const struct rb_work *w, struct rb_job *job)
+{
+    const struct rb_run *run = rb_run_find(w, job->id);
+    if (run != NULL)
+        rb_run_overlay(run, job);
+}
+
+/* Plain jobs (inspections, checks, the sweep) do not tell when they end, so this looks. */
+static void drain_look(uv_timer_t *timer)
+{
+    struct rb_work *w = timer->data;
+    if (w->run_count > 0 || rb_pool_has_asyncs(w->pool))
+        uv_timer_start(timer, drain_look, DRAIN_LOOK_MS, 0);
+    else
+        w->drained(w->drained_data);
+}
+
+void rb_work_drain(struct rb_work *w, void (*done)(void *data), void *data)
+{
+    assert(done != NULL);
+    w->draining = true;
+    w->drained = done;
+    w->drained_data = data;
+    for (struct rb_run *run = w->runs; run != NULL; run = rb_run_next(run))
+        rb_run_stop(run, RB_RUN_DRAIN);
+    uv_timer_start(&w->later, drain_look, 0, 0);
+}
+
+void rb_work_deinit(struct rb_work *w)
+{
+    assert(w->run_count == 0);
+    rb_hub_deinit(&w->hub);
+    rb_pool_close(w->pool);
+    rb_input_open_by(NULL, NULL);
+    uv_close((uv_handle_t *)&w->look, NULL);
+    uv_close((uv_handle_t *)&w->later, NULL);
+}

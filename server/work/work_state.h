@@ -1,0 +1,56 @@
+/* server/work/work_state.h: what everything that computes shares: the pool, the hub, the jobs under
+ * way. Only types, so that the parts of work.h need not know it. Loop thread only. */
+#ifndef RB_SERVER_WORK_WORK_STATE_H
+#define RB_SERVER_WORK_WORK_STATE_H
+
+#include "server/base/config.h"
+#include "server/base/metrics.h"
+#include "server/store/store.h"
+#include "server/work/hub.h"
+#include "server/work/imports.h"
+#include "server/work/pool.h"
+#include "server/work/rates.h"
+
+struct rb_inspection;
+struct rb_run;
+struct sweep;
+
+struct rb_work_options {
+    const char *data_dir; /* absolute; borrowed */
+    int data_fd;          /* the same folder, open; borrowed */
+    /* Below which folders may be imported; borrowed. NULL: anywhere (`rebasind run`). */
+    const struct rb_strings *import_roots;
+    unsigned workers;       /* >= 1 */
+    unsigned parallel_jobs; /* jobs under way at once, >= 1 */
+    uint64_t queue_limit;
+    uint64_t moments_cache_bytes; /* 0: moments are kept only while their job needs them */
+    bool one_shot; /* `rebasind run`: nothing is written only for the sake of a restart */
+};
+
+struct rb_work {
+    uv_loop_t *loop;
+    struct rb_store *store;     /* borrowed */
+    struct rb_metrics *metrics; /* borrowed; may be NULL */
+    struct rb_work_options options;
+    struct rb_import_rules inputs; /* by which core opens what it reads */
+    struct rb_pool *pool;
+    struct rb_hub hub;
+    struct rb_inspection *inspections; /* under way; inspect.c */
+    uint64_t inspection_order;
+    struct rb_rates rates;  /* how fast this machine is, learnt from what it did */
+    struct rb_async timing; /* of the machine, at start */
+    double timed;
+    struct sweep *sweep; /* under way; sweep.c */
+
+    /* queue.c */
+    struct rb_run *runs; /* under way */
+    unsigned run_count;
+    bool alone;       /* the one under way has been interrupted before: nothing joins it */
+    uv_idle_t look;   /* claims outside the caller's call */
+    uv_timer_t later; /* after the store refused */
+    bool started, looking, draining;
+    void (*drained)(void *data);
+    void *drained_data;
+};
+
+#endif
