@@ -35,6 +35,7 @@ void rb_job_deinit(struct rb_job *j)
     free(j->name);
     rb_labels_deinit(&j->labels);
     free(j->spec_json);
+    free(j->environment_json);
     free(j->artifacts);
     rb_job_init(j);
 }
@@ -105,6 +106,19 @@ static void encode_timings(struct rb_json *w, const struct rb_job *j)
     rb_json_end(w);
 }
 
+void rb_environment_encode(struct rb_json *w, const char *key, const struct rb_environment *e)
+{
+    rb_json_object(w, key);
+    rb_json_string(w, "cpu", e->cpu);
+    rb_json_string(w, "blas_kernel", e->blas_kernel);
+    rb_json_string(w, "instruction_set", e->instruction_set);
+    rb_json_number(w, "gflops_per_core", e->rate > 0 ? e->rate * 1e-9 : NAN);
+    rb_json_uint(w, "threads", e->threads);
+    rb_json_string(w, "executor", e->executor);
+    rb_json_uint(w, "nodes", e->nodes);
+    rb_json_end(w);
+}
+
 void rb_job_error_encode(struct rb_json *w, const char *key, const struct rb_job_error *e)
 {
     if (e->status == RB_OK) {
@@ -167,6 +181,10 @@ void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job 
         rb_json_uint(w, "peak_bytes", j->peak_bytes);
     else
         rb_json_null(w, "peak_bytes");
+    if (j->environment_json != NULL)
+        rb_json_raw(w, "environment", j->environment_json);
+    else
+        rb_json_null(w, "environment");
     rb_job_error_encode(w, "error", &j->error);
     encode_artifacts(w, j);
     encode_links(w, j);

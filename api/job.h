@@ -62,6 +62,18 @@ struct rb_job_summary {
     int equivalent;   /* the certificate's word: -1 not known (null), 0, 1 */
 };
 
+/* On what a job is computed: {"cpu","blas_kernel","instruction_set","gflops_per_core","threads",
+ * "executor","nodes"}. All strings borrowed. */
+struct rb_environment {
+    const char *cpu, *blas_kernel;
+    const char *instruction_set; /* NULL: null */
+    double rate;                 /* operations per second of sgemm on one core; 0: null */
+    uint32_t threads;
+    const char *executor; /* "local" */
+    uint32_t nodes;
+};
+void rb_environment_encode(struct rb_json *w, const char *key, const struct rb_environment *e);
+
 struct rb_job_error {
     enum rb_status status; /* RB_OK: the job has no error: null */
     char detail[512];
@@ -86,6 +98,7 @@ struct rb_job {
     struct rb_job_summary summary;
     double timings[RB_PHASE_COUNT]; /* seconds; NaN: not run, left out */
     uint64_t peak_bytes;            /* 0: null */
+    char *environment_json; /* as rb_environment_encode wrote it; NULL: never claimed, null */
     struct rb_job_error error;
     struct rb_artifact *artifacts; /* malloc'ed */
     size_t artifact_count;

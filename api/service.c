@@ -1,5 +1,20 @@
 #include "api/service.h"
 
+#include <math.h>
+
+static void encode_blas(struct rb_json *w, const struct rb_blas_view *b)
+{
+    rb_json_object(w, "blas");
+    rb_json_string(w, "cpu", b->cpu);
+    rb_json_string(w, "kernel", b->kernel);
+    rb_json_string(w, "instruction_set", b->instruction_set);
+    rb_json_string(w, "chosen_by", b->chosen_by);
+    rb_json_bool(w, "proven", b->proven);
+    rb_json_number(w, "gflops_per_core", b->rate > 0 ? b->rate * 1e-9 : NAN);
+    rb_json_number(w, "fma_limit_gflops", b->limit > 0 ? b->limit * 1e-9 : NAN);
+    rb_json_end(w);
+}
+
 void rb_version_encode(struct rb_json *w, const char *key, const struct rb_version_view *v)
 {
     rb_json_object(w, key);
@@ -11,6 +26,7 @@ void rb_version_encode(struct rb_json *w, const char *key, const struct rb_versi
     for (size_t i = 0; i < v->library_count; i++)
         rb_json_string(w, v->libraries[i].name, v->libraries[i].version);
     rb_json_end(w);
+    encode_blas(w, &v->blas);
     rb_json_end(w);
 }
 

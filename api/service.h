@@ -6,14 +6,25 @@
 #include "api/job.h"
 #include "api/model.h"
 
-/* GET /version: {"name":"rebasind","version","commit","compiler","libraries":{name: version}}. */
+/* GET /version: {"name":"rebasind","version","commit","compiler","libraries":{name: version},
+ * "blas":{…}}. */
 struct rb_library_version {
     const char *name, *version;
+};
+/* What multiplies: "blas":{"cpu","kernel","instruction_set","chosen_by","proven",
+ * "gflops_per_core","fma_limit_gflops"}. */
+struct rb_blas_view {
+    const char *cpu, *kernel;
+    const char *instruction_set; /* NULL: null */
+    const char *chosen_by;       /* "library", "daemon", "user" */
+    bool proven;                 /* held against a reference on this machine */
+    double rate, limit;          /* operations per second of one core; 0: null */
 };
 struct rb_version_view {
     const char *version, *commit, *compiler; /* commit may be NULL: null */
     const struct rb_library_version *libraries;
     size_t library_count;
+    struct rb_blas_view blas;
 };
 void rb_version_encode(struct rb_json *w, const char *key, const struct rb_version_view *v);
 

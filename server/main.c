@@ -1,6 +1,7 @@
 /* rebasind: the table of subcommands. `serve` is what runs without one. */
 #include "server/cli/commands.h"
 
+#include "server/base/blas_kernel.h"
 #include "server/base/config.h"
 
 #include <stdio.h>
@@ -98,6 +99,7 @@ static bool wants_help(int argc, char *const argv[])
 int main(int argc, char *argv[])
 {
     const struct command *command = &commands[0];
+    rb_kernel_begin(argv);
     if (argc > 1 && argv[1][0] != '-') {
         command = find_command(argv[1]);
         if (command == NULL)

@@ -10,6 +10,7 @@
  *     datasets/NAME/DIGEST               an uploaded text; DIGEST: 16 hex digits of its SHA-256
  *     jobs/ID/FILE                       a job's artifacts
  *     cache/moments/KEY.safetensors
+ *     cache/kernels/KEY                  which kernel of OpenBLAS is right here (blas_kernel.h)
  *
  * Paths are relative to the data folder, for server/base/fsutil.h; what needs the whole path asks
  * rb_layout_absolute. Functions that fill `buffer` return it; names are checked by whoever takes
@@ -29,6 +30,7 @@ enum {
 #define RB_LAYOUT_TEMPORARY "tmp"
 #define RB_LAYOUT_JOBS "jobs"
 #define RB_LAYOUT_MOMENTS "cache/moments"
+#define RB_LAYOUT_KERNELS "cache/kernels"
 
 /* A job's artifacts; merged checkpoints are named by rb_artifact_merged_name (api/artifact.h). */
 #define RB_FILE_ALIGNMENT "alignment.safetensors"

@@ -21,6 +21,10 @@
       "Always 1, with the version of the daemon")                                                  \
     X(START, GAUGE, "start_time_seconds", "", "", NONE,                                            \
       "When the daemon started, in seconds since 1970")                                            \
+    X(BLAS_RATE, GAUGE, "blas_flops_per_second", "kernel", "instruction_set", NONE,                \
+      "Operations per second of a matrix product on one core, by OpenBLAS's kernel")               \
+    X(FMA_LIMIT, GAUGE, "fma_limit_flops_per_second", "", "", NONE,                                \
+      "Operations per second of fused multiply-adds in registers alone on one core")               \
     X(REQUESTS, COUNTER, "http_requests_total", "route", "status", NONE,                           \
       "Requests answered, by route template and status")                                           \
     X(REQUEST_SECONDS, HISTOGRAM, "http_request_duration_seconds", "route", "", LATENCY,           \

@@ -4,9 +4,11 @@
  * models and texts are imported into it one after the other, the job is submitted, and the loop
  * runs until the hub says that it has ended. */
 #include "server/cli/commands.h"
+#include "server/cli/environment.h"
 
 #include "api/barrier.h"
 #include "core/json.h"
+#include "server/base/blas_kernel.h"
 #include "server/base/clock.h"
 #include "server/base/config.h"
 #include "server/base/fsutil.h"
@@ -69,6 +71,7 @@ struct runner {
     FILE *out;
     const char *output;      /* a folder; NULL: nothing is kept */
     char id[RB_JOB_ID_SIZE]; /* "": not submitted */
+    char *environment;       /* of the job */
     bool json, bar, ended;
     enum rb_status status; /* of what came before the job */
     struct rb_error error;
@@ -354,6 +357,7 @@ static enum rb_status open_engine(struct runner *r, struct rb_error *err)
         .workers = (unsigned)r->settings.workers,
         .parallel_jobs = 1,
         .queue_limit = 1,
+        .environment = r->environment,
         .one_shot = true,
     };
     return rb_work_init(&r->work, &r->loop, r->store, NULL, &options, err);
@@ -452,6 +456,10 @@ int rb_cmd_run(int argc, char *const argv[], FILE *out)
         status = load(&r, argc, argv, &err);
     r.bar = !r.json && isatty(STDERR_FILENO);
     if (status == RB_OK)
+        status = rb_kernel_settle_cached(&err);
+    if (status == RB_OK)
+        status = rb_environment_here((unsigned)r.settings.workers, &r.environment, &err);
+    if (status == RB_OK)
         status = make_data_dir(&r, &err);
     if (status == RB_OK)
         status = run(&r, &err);
@@ -465,6 +473,7 @@ int rb_cmd_run(int argc, char *const argv[], FILE *out)
     rb_store_close(r.store);
     remove_data_dir(&r);
     rb_run_spec_deinit(&r.spec);
+    free(r.environment);
     rb_settings_deinit(&r.settings);
     (void)uv_loop_close(&r.loop);
     return exit_status;

@@ -7,10 +7,12 @@
  * Were server/work not to come to its end in time, the process leaves by _exit: whatever was
  * acknowledged is on disk. */
 #include "server/cli/commands.h"
+#include "server/cli/environment.h"
 #include "server/cli/notify.h"
 #include "server/cli/signals.h"
 
 #include "core/json.h"
+#include "server/base/blas_kernel.h"
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
@@ -24,6 +26,7 @@
 #include "server/work/work.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +56,7 @@ struct daemon {
     struct rb_settings settings;
     uv_loop_t loop;
     struct rb_work work;
+    char *environment; /* of every job */
     uv_signal_t terminate, interrupt;
     uv_timer_t lag, prune, watchdog, end;
     uint64_t lag_due_ns;
@@ -101,6 +105,24 @@ err_after_root:
     return s;
 }
 
+/* May start this program again. A folder that cannot keep the verdict only costs time. */
+static enum rb_status settle_kernel(struct daemon *d, struct rb_error *err)
+{
+    int fd = -1;
+    if (rb_mkdirs_beneath(d->server.data_fd, RB_LAYOUT_KERNELS, err) != RB_OK ||
+        rb_open_beneath(d->server.data_fd, RB_LAYOUT_KERNELS, O_RDONLY | O_DIRECTORY, 0, &fd,
+                        err) != RB_OK)
+        fd = -1;
+    enum rb_status s = rb_kernel_settle(fd, err);
+    if (fd >= 0)
+        (void)close(fd);
+    if (s == RB_OK) {
+        rb_kernel_log(rb_kernel_info());
+        s = rb_environment_here((unsigned)d->settings.workers, &d->environment, err);
+    }
+    return s;
+}
+
 static enum rb_status open_store(struct daemon *d, struct rb_error *err)
 {
     char path[RB_DATABASE_PATH_SIZE];
@@ -133,6 +155,7 @@ static enum rb_status open_work(struct daemon *d, struct rb_error *err)
         .parallel_jobs = 2, /* one computes while the other's rounds end */
         .queue_limit = d->settings.queue_limit,
         .moments_cache_bytes = d->settings.moments_cache_bytes,
+        .environment = d->environment,
     };
     enum rb_status s =
         rb_work_init(&d->work, &d->loop, d->server.store, d->server.metrics, &options, err);
@@ -272,6 +295,10 @@ static void set_first_metrics(struct daemon *d)
     rb_metrics_set(d->server.metrics, RB_METER_BUILD, 1, RB_VERSION, NULL);
     rb_metrics_set(d->server.metrics, RB_METER_START, (double)d->server.started_at_ms * 1e-3, NULL,
                    NULL);
+    const struct rb_kernel_info *kernel = rb_kernel_info();
+    rb_metrics_set(d->server.metrics, RB_METER_BLAS_RATE, kernel->rate, kernel->kernel,
+                   kernel->instruction_set != NULL ? kernel->instruction_set : "unknown");
+    rb_metrics_set(d->server.metrics, RB_METER_FMA_LIMIT, kernel->limit, NULL, NULL);
     /* At 0, so that the first failure is an increase and not a new series. */
     static const enum rb_job_status ends[] = {RB_JOB_SUCCEEDED, RB_JOB_FAILED, RB_JOB_CANCELED};
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
@@ -285,6 +312,9 @@ static enum rb_status serve(struct daemon *d, struct rb_error *err)
     enum rb_status s = open_data(d, err);
     if (s != RB_OK)
         return s;
+    s = settle_kernel(d, err);
+    if (s != RB_OK)
+        goto err_after_data;
     s = rb_sandbox_apply(&d->settings, d->server.data_dir, &d->server.sandbox, err);
     if (s != RB_OK)
         goto err_after_data;
@@ -357,6 +387,7 @@ int rb_cmd_serve(int argc, char *const argv[], FILE *out)
     else
         rb_log_info("stopped");
     (void)uv_loop_close(&d.loop);
+    free(d.environment);
     rb_settings_deinit(&d.settings);
     return s == RB_OK ? 0 : s == RB_EUSAGE ? 2 : 1;
 }

@@ -39,7 +39,8 @@ static int print_text(const struct rb_version_view *v, FILE *out)
 
 int rb_cmd_version(int argc, char *const argv[], FILE *out)
 {
-    struct rb_version_view v = {.version = RB_VERSION, .compiler = __VERSION__};
+    struct rb_version_view v = {
+        .version = RB_VERSION, .compiler = __VERSION__, .blas = rb_blas_view_here()};
     v.libraries = rb_libraries(&v.library_count);
     if (argc > 2 || (argc == 2 && strcmp(argv[1], "--json") != 0)) {
         fprintf(stderr, "rebasind: version takes --json or nothing, found \"%s\"\n",

@@ -1,5 +1,6 @@
 #include "server/http/libraries.h"
 
+#include "server/base/blas_kernel.h"
 #include "server/store/store.h"
 
 #include <cblas.h>
@@ -10,6 +11,20 @@
 #include <uv.h>
 
 enum { LIBRARY_COUNT = 7 };
+
+struct rb_blas_view rb_blas_view_here(void)
+{
+    const struct rb_kernel_info *k = rb_kernel_info();
+    return (struct rb_blas_view){
+        .cpu = k->cpu,
+        .kernel = k->kernel,
+        .instruction_set = k->instruction_set,
+        .chosen_by = rb_kernel_origin_names[k->origin],
+        .proven = k->proven,
+        .rate = k->rate,
+        .limit = k->limit,
+    };
+}
 
 const struct rb_library_version *rb_libraries(size_t *ret_count)
 {

@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+/* The kernel that multiplies. */
+struct rb_blas_view rb_blas_view_here(void);
 /* As linked at run time; ends with a NULL name after *ret_count rows. Loop thread. */
 const struct rb_library_version *rb_libraries(size_t *ret_count);
 

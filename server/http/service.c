@@ -47,6 +47,7 @@ static struct rb_version_view version_view(void)
         .compiler = COMPILER,
         .libraries = libraries,
         .library_count = count,
+        .blas = rb_blas_view_here(),
     };
 }
 
@@ -61,12 +62,12 @@ void rb_handle_version(struct rb_request *r)
 
 /* ---- readiness ---- */
 
-enum { CHECK_COUNT = 5 };
+enum { CHECK_COUNT = 6 };
 
 struct readiness {
     struct rb_ready_check checks[CHECK_COUNT];
     enum rb_status failure; /* of the first check that failed */
-    char store[512], disk[160], workers[80];
+    char store[512], disk[160], workers[80], blas[160];
 };
 
 static void add_check(struct readiness *ready, size_t i, const char *name, enum rb_status failure,
@@ -99,6 +100,12 @@ static void check_ready(const struct rb_server *server, struct readiness *ready)
                    rb_pool_running(server->work->pool), rb_pool_workers(server->work->pool));
     add_check(ready, 3, "workers", RB_OK, ready->workers);
     add_check(ready, 4, "sandbox", RB_OK, server->sandbox.text);
+    const struct rb_blas_view blas = rb_blas_view_here();
+    (void)snprintf(ready->blas, sizeof ready->blas, "%s%s%s, %.0f of %.0f GF/s a core%s",
+                   blas.kernel, blas.instruction_set != NULL ? ", " : "",
+                   blas.instruction_set != NULL ? blas.instruction_set : "", blas.rate * 1e-9,
+                   blas.limit * 1e-9, blas.rate < blas.limit / 2 ? ": slow" : "");
+    add_check(ready, 5, "blas", RB_OK, ready->blas);
 }
 
 void rb_handle_readyz(struct rb_request *r)

@@ -228,8 +228,8 @@ static enum rb_status write_status(struct rb_store *s, int64_t seq, enum rb_job_
         "attempt = attempt + ?4, run_attempts = max(run_attempts + ?4, 0), "
         "started_ms = CASE WHEN ?4 > 0 THEN coalesce(started_ms, ?3) ELSE started_ms END, "
         "finished_ms = ?5, peak_bytes = max(peak_bytes, ?6), "
-        "error_code = coalesce(?7, error_code), error_detail = coalesce(?8, error_detail) "
-        "WHERE seq = ?9" RETURNING,
+        "error_code = coalesce(?7, error_code), error_detail = coalesce(?8, error_detail), "
+        "environment = coalesce(?9, environment) WHERE seq = ?10" RETURNING,
         &q, err);
     if (status != RB_OK)
         return status;
@@ -243,6 +243,7 @@ static enum rb_status write_status(struct rb_store *s, int64_t seq, enum rb_job_
     rb_bind_uint(&q, c->peak_bytes);
     rb_bind_text(&q, failed ? rb_problem_code(c->error->status) : NULL);
     rb_bind_text(&q, failed ? c->error->detail : NULL);
+    rb_bind_text(&q, c->environment);
     rb_bind_int(&q, seq);
     return finish_change(&q, c->at_ms, NULL, ret_event, err);
 }

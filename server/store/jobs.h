@@ -56,8 +56,9 @@ struct rb_job_change {
     int64_t at_ms;
     bool uncharged; /* running to queued by a drain: takes the attempt back */
     const struct rb_job_summary *summary;
-    const double *timings; /* (RB_PHASE_COUNT) seconds, NaN where not run */
-    uint64_t peak_bytes;   /* the larger of this and what is there stays */
+    const double *timings;   /* (RB_PHASE_COUNT) seconds, NaN where not run */
+    uint64_t peak_bytes;     /* the larger of this and what is there stays */
+    const char *environment; /* JSON */
     const struct rb_job_error *error;
     const struct rb_job_input *inputs; /* (input_count), with digests now known */
     size_t input_count;

@@ -12,8 +12,10 @@ enum { RETRY_MS = 1000, LIST_LIMIT = 500 };
  */
 static enum rb_status claim(struct rb_work *w, struct rb_job_row *row, struct rb_error *err)
 {
-    struct rb_job_change c = {
-        .to = RB_JOB_RUNNING, .phase = RB_PHASE_LOADING, .at_ms = rb_clock_realtime_ms()};
+    struct rb_job_change c = {.to = RB_JOB_RUNNING,
+                              .phase = RB_PHASE_LOADING,
+                              .at_ms = rb_clock_realtime_ms(),
+                              .environment = w->options.environment};
     enum rb_status status = rb_hub_job_change(&w->hub, w->store, row->seq, &c, err);
     if (status != RB_OK)
         return status;

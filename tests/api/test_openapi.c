@@ -328,6 +328,9 @@ static void test_jobs_fit_their_schema(void **state)
     rb_job_encode(&w, NULL, &job);
     assert_conforms("Job", &w);
     job.status = RB_JOB_RUNNING;
+    rb_environment_encode(
+        &w, NULL, &(struct rb_environment){"Xeon", "SkylakeX", NULL, 1e11, 2, "local", 1});
+    assert_int_equal(rb_json_finish(&w, &job.environment_json, NULL, NULL), RB_OK);
     job.inputs[0] = (struct rb_job_input){"align_dataset", "x", "ab"};
     job.input_count = 1;
     job.error = (struct rb_job_error){RB_ENUMERIC, "x"};
@@ -459,7 +462,8 @@ static void test_service_fits_its_schema(void **state)
     struct rb_json w;
     rb_json_init(&w);
     const struct rb_library_version library = {"x", "1"};
-    const struct rb_version_view version = {"1", NULL, "gcc", &library, 1};
+    const struct rb_version_view version = {
+        "1", NULL, "gcc", &library, 1, {"Xeon", "SkylakeX", "AVX-512", "user", false, 1e11, 2e11}};
     const struct rb_ready_check check = {"disk", true, NULL};
     rb_version_encode(&w, NULL, &version);
     assert_conforms("Version", &w);

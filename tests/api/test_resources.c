@@ -31,7 +31,7 @@ static void test_new_job(void **state)
                 "'updated_at':'1970-01-01T00:00:01.000Z','version':1,'retry_of':null,"
                 "'summary':{'barrier_chord':null,'barrier_mean':null,'control_barrier_chord':null,"
                 "'control_barrier_mean':null,'reduction':null,'equivalent':null},'timings':{},"
-                "'peak_bytes':null,'error':null,'artifacts':[],"
+                "'peak_bytes':null,'environment':null,'error':null,'artifacts':[],"
                 "'links':{'self':'v1/jobs/" ID "','events':'v1/jobs/" ID "/events',"
                 "'barrier':'v1/jobs/" ID "/barrier','permutations':'v1/jobs/" ID "/permutations',"
                 "'correlations':'v1/jobs/" ID "/correlations','artifacts':'v1/jobs/" ID
@@ -58,6 +58,7 @@ static void test_failed_job(void **state)
     job.summary.equivalent = 1;
     job.timings[RB_PHASE_SOLVING] = 0.25;
     job.peak_bytes = 7;
+    job.environment_json = strdup("{\"cpu\":\"x\"}");
     job.error = (struct rb_job_error){RB_EDISKFULL, "no room for x"};
     job.artifacts = calloc(1, sizeof *job.artifacts);
     job.artifacts[0] = (struct rb_artifact){"barrier.csv", 12, ""};
@@ -80,6 +81,7 @@ static void test_failed_job(void **state)
         {"inputs", "[{'role':'model_a','name':'bert-a','sha256':'ab'}]"},
         {"timings", "{'solving':0.25}"},
         {"peak_bytes", "7"},
+        {"environment", "{'cpu':'x'}"},
         {"error", "{'code':'no_space','title':'The data folder\\u0027s disk is full',"
                   "'detail':'no room for x','retryable':true}"},
         {"artifacts", "[{'name':'barrier.csv','bytes':12,'sha256':null,'media_type':'text/csv'}]"},
@@ -280,14 +282,17 @@ static void test_service(void **state)
     struct rb_json w;
     rb_json_init(&w);
     const struct rb_library_version libraries[] = {{"jansson", "2.14"}};
-    const struct rb_version_view version = {"0.1.0", NULL, "gcc", libraries, 1};
+    const struct rb_version_view version = {
+        "0.1.0", NULL, "gcc", libraries, 1, {"Xeon", "SkylakeX", NULL, "daemon", true, 1.5e11, 0}};
     const struct rb_ready_check checks[] = {{"store", true, NULL}, {"disk", false, "full"}};
     rb_ready_encode(&w, checks, 2, &version);
     assert_tree(tree_of(&w),
                 "{'ready':false,'checks':[{'name':'store','ok':true,'detail':null},"
                 "{'name':'disk','ok':false,'detail':'full'}],'version':{'name':'rebasind',"
                 "'version':'0.1.0','commit':null,'compiler':'gcc','libraries':"
-                "{'jansson':'2.14'}}}");
+                "{'jansson':'2.14'},'blas':{'cpu':'Xeon','kernel':'SkylakeX',"
+                "'instruction_set':null,'chosen_by':'daemon','proven':true,"
+                "'gflops_per_core':150,'fma_limit_gflops':null}}}");
     rb_ready_encode(&w, checks, 1, &version);
     json_t *json = tree_of(&w);
     assert_true(json_is_true(json_object_get(json, "ready")));
