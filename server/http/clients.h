@@ -25,6 +25,8 @@ struct rb_address {
     unsigned char bytes[16];
 };
 
+struct rb_request;
+
 enum rb_client_state {
     RB_CLIENT_HEADERS, /* fresh or kept alive: a request's headers are awaited */
     RB_CLIENT_BODY,
@@ -37,10 +39,11 @@ struct rb_client {
     enum rb_client_state state;
     uint64_t deadline_ns; /* HEADERS, BODY */
     uint64_t body_began_ns, body_bytes;
-    bool mid_headers;                  /* a request line has come */
+    bool mid_headers;                  /* a head has begun to arrive */
     bool refused;                      /* over a limit: its request is answered 429 */
     bool ended;                        /* shut down; libmicrohttpd will notice */
     bool lingering;                    /* has been answered; its bytes are thrown away */
+    struct rb_request *request;        /* under way on it (request.c); NULL: none */
     struct rb_client *next, *previous; /* by state: those in HEADERS, oldest first; others */
     struct rb_clients *clients;
 };

@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 enum {
-    CONNECTION_MEMORY_BYTES = 64 * 1024, /* holds the longest target, all headers, and a read */
+    CONNECTION_MEMORY_BYTES =
+        128 * 1024, /* half for reading, half for records of a head (head.h) */
     BACKLOG = 1024,
     IDLE_GRACE_SECONDS = 2, /* libmicrohttpd closes without a word: clients.h comes first */
     SYSTEMD_FIRST_FD = 3,
@@ -112,6 +113,7 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 {
     struct rb_http *http = data;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        rb_request_forget(*context);
         rb_client_leave(*context);
         *context = NULL;
     } else {
@@ -124,10 +126,24 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
     rb_metrics_set(http->server->metrics, RB_METER_CONNECTIONS, http->clients.count, NULL, NULL);
 }
 
-static void on_pump_log(void *data, const char *line)
+static void on_head_begun(void *data, void *context)
 {
     (void)data;
-    rb_log_debug("http", RB_S("detail", line));
+    rb_client_awaits(context, true, rb_clock_monotonic_ns());
+}
+
+static bool on_refuse(void *data, void *context, const struct rb_gate *gate)
+{
+    return rb_request_refuse(data, context, gate);
+}
+
+static void on_pump_log(void *data, bool grave, const char *line)
+{
+    (void)data;
+    if (grave)
+        rb_log_error("http", RB_S("detail", line));
+    else
+        rb_log_debug("http", RB_S("detail", line));
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -177,6 +193,8 @@ static enum rb_status open_pump(struct rb_http *http, struct rb_error *err)
         .request_line = rb_request_new,
         .request = rb_request_step,
         .completed = rb_request_completed,
+        .head_begun = on_head_begun,
+        .refuse = on_refuse,
         .log = on_pump_log,
     };
     return rb_pump_open(&options, &http->pump, err);

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ACCEPTS_AT_ONCE = 64 };
+enum { ACCEPTS_AT_ONCE = 64, DISCARDS_AT_ONCE = 16 };
+
+/* One connection's gate, by its descriptor. */
+struct tap {
+    struct rb_pump *pump;
+    struct rb_gate gate;
+    int fd;
+    void *context;    /* of the connection */
+    bool begun;       /* head_begun was called for the head that arrives */
+    struct tap *next; /* in pump->shut */
+};
 
 struct rb_pump {
     struct MHD_Daemon *daemon;
@@ -20,14 +31,149 @@ struct rb_pump {
     int handles_open;
     bool running; /* inside MHD_run: a wake now is kept for afterwards */
     bool woken;
-    int listen_fd; /* libmicrohttpd's; -1 once nothing more is accepted */
-    bool starved;  /* in this run an accept failed for want of descriptors or memory */
-    bool besides;  /* one has failed ever: the pump accepts too */
-    bool told;     /* the log knows, and nothing was accepted since */
+    int listen_fd;    /* libmicrohttpd's; -1 once nothing more is accepted */
+    bool starved;     /* in this run an accept failed for want of descriptors or memory */
+    bool besides;     /* one has failed ever: the pump accepts too */
+    bool told;        /* the log knows, and nothing was accepted since */
+    struct tap *shut; /* gates that are shut and not yet refused */
+    char *window;     /* what has arrived and is looked at */
+    size_t window_bytes;
 };
+
+/* recv() knows nothing but a descriptor. One loop thread fills and reads this. */
+static struct {
+    struct tap **by_fd;
+    size_t count;
+} taps;
 
 static void on_timer(uv_timer_t *timer);
 static void on_poll(uv_poll_t *poll, int status, int events);
+
+/* ---- what libmicrohttpd may read ---- */
+
+static struct tap *tap_of(int fd)
+{
+    return fd >= 0 && (size_t)fd < taps.count ? taps.by_fd[fd] : NULL;
+}
+
+/* NULL: no memory. */
+static struct tap *tap_open(struct rb_pump *pump, int fd)
+{
+    if ((size_t)fd >= taps.count) {
+        size_t count = 2 * (size_t)fd + 64;
+        struct tap **grown = realloc(taps.by_fd, count * sizeof(struct tap *));
+        if (grown == NULL)
+            return NULL;
+        memset(grown + taps.count, 0, (count - taps.count) * sizeof(struct tap *));
+        taps.by_fd = grown;
+        taps.count = count;
+    }
+    struct tap *t = calloc(1, sizeof *t);
+    if (t != NULL)
+        *t = (struct tap){.pump = pump, .fd = fd};
+    taps.by_fd[fd] = t;
+    return t;
+}
+
+static void tap_close(int fd)
+{
+    struct tap *t = tap_of(fd);
+    if (t == NULL)
+        return;
+    for (struct tap **at = &t->pump->shut; *at != NULL; at = &(*at)->next)
+        if (*at == t) {
+            *at = t->next;
+            break;
+        }
+    taps.by_fd[fd] = NULL;
+    free(t);
+}
+
+static ssize_t discard(struct tap *t)
+{
+    for (int i = 0; i < DISCARDS_AT_ONCE; i++) {
+        ssize_t n = recvfrom(t->fd, t->pump->window, t->pump->window_bytes, 0, NULL, NULL);
+        if (n <= 0)
+            return n;
+    }
+    errno = EAGAIN;
+    return -1;
+}
+
+/* Looks at what has arrived; what recv says of it. */
+static ssize_t look(struct tap *t, size_t wanted)
+{
+    ssize_t n = recvfrom(t->fd, t->pump->window, wanted, MSG_PEEK, NULL, NULL);
+    if (n > 0)
+        rb_gate_look(&t->gate, t->pump->window, (size_t)n);
+    return n;
+}
+
+static bool peer_is_done(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0;
+}
+
+static ssize_t pass(struct tap *t, char *buffer, size_t size)
+{
+    struct rb_gate *g = &t->gate;
+    size_t wanted = size + RB_GATE_WINDOW;
+    assert(wanted <= t->pump->window_bytes);
+    if (g->cleared < size && g->state != RB_GATE_SHUT) {
+        ssize_t n = look(t, wanted);
+        if (n <= 0)
+            return n;
+        if (g->cleared == 0 && g->state != RB_GATE_SHUT && peer_is_done(t->fd)) {
+            (void)look(t, wanted); /* the rest may have come with the end */
+            if (g->cleared == 0 && g->state != RB_GATE_SHUT)
+                return 0;
+        }
+        if (g->state == RB_GATE_SHUT) {
+            t->next = t->pump->shut;
+            t->pump->shut = t;
+        }
+    }
+    if (g->in_head && !t->begun && t->pump->options.head_begun != NULL)
+        t->pump->options.head_begun(t->pump->options.data, t->context);
+    t->begun = g->in_head;
+    if (g->cleared == 0 && g->state == RB_GATE_SHUT)
+        return discard(t);
+    if (g->cleared == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    /* Less than there is only where the rest needs more to arrive, or is refused: libmicrohttpd
+     * takes a short read for the end of what there is, and waits for an edge. */
+    ssize_t n =
+        recvfrom(t->fd, buffer, size < g->cleared ? size : (size_t)g->cleared, 0, NULL, NULL);
+    if (n > 0)
+        rb_gate_read(g, (size_t)n);
+    return n;
+}
+
+/* In place of libc's, see pump.h. */
+__attribute__((visibility("default"))) ssize_t recv(int fd, void *buffer, size_t size, int flags)
+{
+    struct tap *t = flags == 0 ? tap_of(fd) : NULL;
+    return t != NULL ? pass(t, buffer, size) : recvfrom(fd, buffer, size, flags, NULL, NULL);
+}
+
+static void refuse_shut(struct rb_pump *pump)
+{
+    for (struct tap **at = &pump->shut; *at != NULL;) {
+        struct tap *t = *at;
+        if (t->context == NULL)
+            (void)shutdown(t->fd, SHUT_RDWR);
+        else if (!pump->options.refuse(pump->options.data, t->context, &t->gate)) {
+            at = &t->next;
+            continue;
+        }
+        *at = t->next;
+    }
+}
+
+/* ---- the loop ---- */
 
 static unsigned connections(const struct rb_pump *pump)
 {
@@ -64,6 +210,7 @@ static void run(struct rb_pump *pump)
         pump->woken = false;
         pump->running = true;
         (void)MHD_run(pump->daemon);
+        refuse_shut(pump);
         pump->running = false;
         if (MHD_get_timeout(pump->daemon, &timeout) != MHD_YES || timeout > RB_PUMP_TICK_MS)
             timeout = RB_PUMP_TICK_MS;
@@ -148,13 +295,39 @@ static void on_log(void *data, const char *format, va_list args)
     if (n <= 0)
         return;
     line[strcspn(line, "\n")] = '\0';
-    pump->options.log(pump->options.data, line);
+    pump->options.log(pump->options.data, false, line);
+}
+
+static int fd_of(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
 
 static void *on_request_line(void *data, const char *target, struct MHD_Connection *connection)
 {
     struct rb_pump *pump = data;
+    struct tap *t = tap_of(fd_of(connection));
+    if (t == NULL || t->gate.heads == 0) {
+        pump->options.log(pump->options.data, true, "a request has not passed the gate; dropped");
+        return NULL;
+    }
+    t->gate.heads--;
     return pump->options.request_line(pump->options.data, target, connection);
+}
+
+static void on_connection(void *data, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct rb_pump *pump = data;
+    int fd = fd_of(connection);
+    struct tap *t = code == MHD_CONNECTION_NOTIFY_STARTED ? tap_open(pump, fd) : NULL;
+    pump->options.connection(pump->options.data, connection, context, code);
+    if (t != NULL)
+        t->context = *context;
+    else if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        (void)shutdown(fd, SHUT_RDWR); /* no memory for its gate */
+    else
+        tap_close(fd);
 }
 
 /* libmicrohttpd decodes the path and the query in place for its own use. rebasind reads neither
@@ -169,15 +342,14 @@ static size_t leave_escaped(void *data, struct MHD_Connection *connection, char 
 static struct MHD_Daemon *start_daemon(struct rb_pump *pump)
 {
     const struct rb_pump_options *o = &pump->options;
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
-                            NULL, o->request, o->data, MHD_OPTION_EXTERNAL_LOGGER, on_log, pump,
-                            MHD_OPTION_LISTEN_SOCKET, o->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-                            o->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, o->idle_seconds,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->connection_memory_bytes,
-                            MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_UNESCAPE_CALLBACK,
-                            leave_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, pump,
-                            MHD_OPTION_NOTIFY_COMPLETED, o->completed, o->data,
-                            MHD_OPTION_NOTIFY_CONNECTION, o->connection, o->data, MHD_OPTION_END);
+    return MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, o->request,
+        o->data, MHD_OPTION_EXTERNAL_LOGGER, on_log, pump, MHD_OPTION_LISTEN_SOCKET, o->listen_fd,
+        MHD_OPTION_CONNECTION_LIMIT, o->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT,
+        o->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->connection_memory_bytes,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
+        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, pump, MHD_OPTION_NOTIFY_COMPLETED,
+        o->completed, o->data, MHD_OPTION_NOTIFY_CONNECTION, on_connection, pump, MHD_OPTION_END);
 }
 
 static void watch(struct rb_pump *pump, int epoll_fd)
@@ -204,11 +376,19 @@ enum rb_status rb_pump_open(const struct rb_pump_options *options, struct rb_pum
     }
     pump->options = *options;
     pump->listen_fd = options->listen_fd;
+    pump->window_bytes = options->connection_memory_bytes + RB_GATE_WINDOW;
+    pump->window = malloc(pump->window_bytes);
+    if (pump->window == NULL) {
+        (void)close(options->listen_fd);
+        free(pump);
+        return rb_error_set(err, RB_ENOMEM, "no memory for the HTTP server");
+    }
     errno = 0;
     pump->daemon = start_daemon(pump);
     if (pump->daemon == NULL) {
         int error = errno;
         (void)close(options->listen_fd);
+        free(pump->window);
         free(pump);
         return rb_error_errno(err, error, "starting the HTTP server");
     }
@@ -231,8 +411,10 @@ void rb_pump_quiesce(struct rb_pump *pump)
 static void on_closed(uv_handle_t *handle)
 {
     struct rb_pump *pump = handle->data;
-    if (--pump->handles_open == 0)
+    if (--pump->handles_open == 0) {
+        free(pump->window);
         free(pump);
+    }
 }
 
 void rb_pump_close(struct rb_pump *pump)
@@ -242,7 +424,10 @@ void rb_pump_close(struct rb_pump *pump)
     struct MHD_Daemon *daemon = pump->daemon;
     (void)uv_poll_stop(&pump->poll); /* before the descriptor goes */
     pump->daemon = NULL;
-    MHD_stop_daemon(daemon);
+    MHD_stop_daemon(daemon); /* closes every tap */
+    free(taps.by_fd);
+    taps.by_fd = NULL;
+    taps.count = 0;
     uv_close((uv_handle_t *)&pump->poll, on_closed);
     uv_close((uv_handle_t *)&pump->timer, on_closed);
     uv_close((uv_handle_t *)&pump->again, on_closed);

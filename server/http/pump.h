@@ -1,7 +1,7 @@
 /* server/http/pump.h: libmicrohttpd, driven by the daemon's one uv loop.
  *
  * DESIGN. libmicrohttpd runs without a thread of its own: it keeps all its sockets in one epoll
- * set, and the loop polls that set's descriptor. Five things do not follow from that by themselves
+ * set, and the loop polls that set's descriptor. Six things do not follow from that by themselves
  * (each was measured against 0.9.75):
  *  - its sockets are edge-triggered inside the set, so one MHD_run may leave work that no
  *    descriptor will announce: the pump runs it again while MHD_get_timeout says 0, and otherwise
@@ -12,6 +12,12 @@
  *  - after an accept that failed for want of descriptors it accepts nothing until one of its
  *    connections goes, and without any it tries again without a pause: from then on the pump
  * accepts besides, and looks only once a tick while there are neither descriptors nor connections;
+ *  - it answers some malformed requests by itself, in HTML or twice or not at all, and reads others
+ *    as what they are not; it has no hook for what it reads. But it reads with recv(), and the pump
+ *    defines that name: the dynamic linker gives libmicrohttpd the program's, and a static link the
+ *    first. On the pump's connections it hands out only what their gate has cleared (gate.h), from
+ *    the first request to the last of a connection; elsewhere it is libc's. A request that came
+ *    past it all the same is dropped and logged;
  *  - stopping with suspended connections aborts the process: whoever suspends must have resumed
  *    all before rb_pump_close (server/http/http.c does).
  *
@@ -20,6 +26,7 @@
 #define RB_SERVER_HTTP_PUMP_H
 
 #include "api/status.h"
+#include "server/http/gate.h"
 
 #include <microhttpd.h>
 #include <uv.h>
@@ -41,8 +48,13 @@ struct rb_pump_options {
     void *(*request_line)(void *data, const char *target, struct MHD_Connection *connection);
     MHD_AccessHandlerCallback request;
     MHD_RequestCompletedCallback completed;
-    /* A line libmicrohttpd wants logged, without newline. */
-    void (*log)(void *data, const char *line);
+    /* A head has begun to arrive and is not whole. context: of the connection. */
+    void (*head_begun)(void *data, void *context);
+    /* The connection's gate is shut. False: a request is under way that must be answered before;
+     * asked again. What arrives from then on is thrown away. */
+    bool (*refuse)(void *data, void *context, const struct rb_gate *gate);
+    /* A line libmicrohttpd wants logged, without newline; grave: what must never happen. */
+    void (*log)(void *data, bool grave, const char *line);
 };
 
 /* The caller owns *ret: rb_pump_close. RB_EIO, RB_ENOMEM, RB_EFILES. */

@@ -110,26 +110,36 @@ void rb_requests_stop(struct rb_http *http, bool all)
 
 /* ---- from line to reply ---- */
 
-void *rb_request_new(void *data, const char *target, struct MHD_Connection *connection)
+static struct rb_request *make(struct rb_http *http, struct rb_client *client, const char *target)
 {
-    struct rb_http *http = data;
     struct rb_request *r = calloc(1, sizeof *r);
     if (r == NULL)
         return NULL;
     r->http = http;
-    r->connection = connection;
+    r->client = client;
     r->started_ns = rb_clock_monotonic_ns();
-    r->client =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     r->line = strndup(target, RB_REQUEST_LINE_LOGGED);
     rb_request_id_make(r->id);
-    (void)!rb_target_parse(target, &r->target, &r->error); /* admit.c reports it */
     r->next = &http->requests;
     r->previous = http->requests.previous;
     r->previous->next = r;
     r->next->previous = r;
     http->request_count++;
-    rb_client_awaits(r->client, true, r->started_ns);
+    return r;
+}
+
+void *rb_request_new(void *data, const char *target, struct MHD_Connection *connection)
+{
+    struct rb_client *client =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    struct rb_request *r = make(data, client, target);
+    if (r == NULL)
+        return NULL;
+    r->connection = connection;
+    (void)!rb_target_parse(target, &r->target, &r->error); /* admit.c reports it */
+    rb_client_awaits(client, true, r->started_ns);
+    if (client != NULL)
+        client->request = r;
     return r;
 }
 
@@ -320,6 +330,8 @@ static void record(const struct rb_request *r, int status)
 
 static void free_request(struct rb_request *r)
 {
+    if (r->client != NULL && r->client->request == r)
+        r->client->request = NULL;
     r->previous->next = r->next;
     r->next->previous = r->previous;
     r->http->request_count--;
@@ -343,6 +355,14 @@ static int status_without_reply(const struct rb_request *r)
     return info != NULL && info->http_status != 0 ? (int)info->http_status : 499;
 }
 
+static void end(struct rb_request *r)
+{
+    tell_gone(r);
+    record(r, r->state == RB_REQUEST_QUEUED || r->answered ? r->status : status_without_reply(r));
+    rb_client_awaits(r->client, false, rb_clock_monotonic_ns());
+    free_request(r);
+}
+
 void rb_request_completed(void *data, struct MHD_Connection *connection, void **request,
                           enum MHD_RequestTerminationCode code)
 {
@@ -353,8 +373,48 @@ void rb_request_completed(void *data, struct MHD_Connection *connection, void **
     if (r == NULL)
         return;
     *request = NULL;
-    tell_gone(r);
-    record(r, r->state == RB_REQUEST_QUEUED || r->answered ? r->status : status_without_reply(r));
-    rb_client_awaits(r->client, false, rb_clock_monotonic_ns());
+    end(r);
+}
+
+void rb_request_forget(struct rb_client *client)
+{
+    if (client != NULL && client->request != NULL)
+        end(client->request);
+}
+
+/* ---- what the gate refuses ---- */
+
+static void refuse_head(struct rb_http *http, struct rb_client *client, const struct rb_gate *gate)
+{
+    struct rb_request *r = make(http, client, gate->head.target);
+    if (r == NULL) {
+        rb_client_end(client, &gate->error, NULL);
+        return;
+    }
+    r->method_text = gate->head.method;
+    (void)rb_address_format(&client->address, r->who.address, sizeof r->who.address);
+    rb_metrics_add(http->server->metrics, RB_METER_REFUSED, 1, rb_status_code(gate->error.status),
+                   NULL);
+    rb_reply_error(r, &gate->error, NULL);
+    (void)answer_past(r);
+    record(r, r->status);
     free_request(r);
+}
+
+bool rb_request_refuse(struct rb_http *http, struct rb_client *client, const struct rb_gate *gate)
+{
+    struct rb_request *r = client->request;
+    if (gate->heads > 0)
+        return false;
+    if (r == NULL && !gate->shut_in_body)
+        refuse_head(http, client, gate);
+    if (r == NULL || r->answered || r->closing)
+        return true;
+    if (!gate->shut_in_body || r->state != RB_REQUEST_BODY)
+        return false;
+    if (r->response == NULL)
+        rb_reply_error(r, &gate->error, NULL);
+    if (answer_past(r) != MHD_YES)
+        rb_client_end(client, NULL, NULL);
+    return true;
 }

@@ -33,6 +33,7 @@
 
 struct rb_http;
 struct rb_client;
+struct rb_gate;
 struct rb_server;
 struct rb_work;
 
@@ -140,6 +141,13 @@ enum MHD_Result rb_request_step(void *http, struct MHD_Connection *connection, c
                                 size_t *upload_bytes, void **request);
 void rb_request_completed(void *http, struct MHD_Connection *connection, void **request,
                           enum MHD_RequestTerminationCode code);
+
+/* The connection's gate is shut (pump.h): refuses what came past the sound requests, or the body of
+ * the one under way. False: that one must be answered first. */
+bool rb_request_refuse(struct rb_http *http, struct rb_client *client, const struct rb_gate *gate);
+/* The connection has gone: ends a request for which libmicrohttpd did not call `completed` (as when
+ * it refuses by itself). client may be NULL. */
+void rb_request_forget(struct rb_client *client);
 
 /* Calls `due` of those whose deadline has passed and drops those whose client hung up. */
 void rb_requests_tick(struct rb_http *http, uint64_t now_ns);

@@ -150,7 +150,7 @@ def test_framing():
     with Daemon() as d:
         head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         after = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        for fields in (b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        for fields in (b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
                        b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
                        b"Content-Length: +2\r\n\r\n{}", b"Content-Length: 2x\r\n\r\n{}",
                        b"Content-Length: -1\r\n\r\n{}",
@@ -161,8 +161,7 @@ def test_framing():
                        b"Host: other\r\nContent-Length: 2\r\n\r\n{}"):
             answer = d.raw(head + fields + after, timeout=5)
             true(answer.startswith(b"HTTP/1.1 400"), (fields, answer))
-            # libmicrohttpd 0.9.75 writes the head of its own refusal of a bad number twice.
-            true(answer.count(b"HTTP/1.1 400") == answer.count(b"HTTP/1.1"), (fields, answer))
+            equal(answer.count(b"HTTP/1.1"), 1, (fields, answer))
             true("/smuggled" not in d.log(), fields)
         answer = d.raw(b"GET /livez HTTP/1.1\r\n\r\n")
         true(answer.startswith(b"HTTP/1.1 400") and b"invalid_header" in answer, answer)
