@@ -11,6 +11,7 @@
 #define RB_CORE_HTTP_MAP(X)                                                                        \
     X(RB_EINPUT, 422, 0)                                                                           \
     X(RB_ESAFETENSORS, 422, 0)                                                                     \
+    X(RB_ETORCH, 422, 0)                                                                           \
     X(RB_ECONFIG, 422, 0)                                                                          \
     X(RB_EVOCAB, 422, 0)                                                                           \
     X(RB_EDATASET, 422, 0)                                                                         \

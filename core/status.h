@@ -14,6 +14,7 @@
 #define RB_STATUS_MAP(X)                                                                           \
     X(RB_EINPUT, "invalid_request", "The request does not fit the contract")                       \
     X(RB_ESAFETENSORS, "invalid_safetensors", "The safetensors file is damaged")                   \
+    X(RB_ETORCH, "invalid_torch_file", "The pytorch_model.bin file cannot be used")                \
     X(RB_ECONFIG, "invalid_model_config", "The model's config.json cannot be used")                \
     X(RB_EVOCAB, "invalid_vocabulary", "The vocabulary cannot be used")                            \
     X(RB_EDATASET, "invalid_dataset", "The dataset cannot be used")                                \

@@ -37,6 +37,8 @@ static enum rb_status read_config(struct rb_checkpoint *c, struct rb_error *err)
 static enum rb_status open_shards(struct rb_checkpoint *c, const struct rb_shards *w,
                                   struct rb_error *err)
 {
+    c->format = w->format;
+    c->other = w->other;
     c->shards = calloc(w->count, sizeof *c->shards);
     if (c->shards == NULL)
         return no_memory(c->path, err);
@@ -44,7 +46,7 @@ static enum rb_status open_shards(struct rb_checkpoint *c, const struct rb_shard
         char *path = rb_path_join(c->path, w->names[i]);
         if (path == NULL)
             return no_memory(c->path, err);
-        enum rb_status s = rb_safetensors_open(path, &c->shards[i], err);
+        enum rb_status s = rb_container_open(w->format, path, &c->shards[i], err);
         free(path);
         if (s != RB_OK)
             return s;
@@ -63,10 +65,10 @@ static enum rb_status check_index(const struct rb_checkpoint *c, const struct rb
     json_t *file;
     json_object_foreach(w->map, name, file)
     {
-        const struct rb_safetensors *shard =
+        const struct rb_container *shard =
             &c->shards[rb_shards_position(w, json_string_value(file))];
-        if (rb_safetensors_find(shard, name) == NULL)
-            return rb_error_set(err, RB_ESAFETENSORS,
+        if (rb_container_find(shard, name) == NULL)
+            return rb_error_set(err, c->format->damaged,
                                 "%s: tensor '%.120s' is missing, the index says it is here",
                                 shard->path, name);
     }
@@ -74,17 +76,17 @@ static enum rb_status check_index(const struct rb_checkpoint *c, const struct rb
 }
 
 /* ...and everything in the shards is named by the index, for that shard: so none is there twice. */
-static enum rb_status check_shard(const struct rb_safetensors *shard, const char *file,
+static enum rb_status check_shard(const struct rb_container *shard, const char *file,
                                   const struct rb_shards *w, struct rb_error *err)
 {
     for (size_t i = 0; i < shard->tensor_count; i++) {
         const char *name = shard->tensors[i].name;
         const char *where = json_string_value(json_object_get(w->map, name));
         if (where == NULL)
-            return rb_error_set(err, RB_ESAFETENSORS, "%s: tensor '%.120s' is not in the index",
+            return rb_error_set(err, w->format->damaged, "%s: tensor '%.120s' is not in the index",
                                 shard->path, name);
         if (strcmp(where, file) != 0)
-            return rb_error_set(err, RB_ESAFETENSORS,
+            return rb_error_set(err, w->format->damaged,
                                 "%s: tensor '%.120s' is here, the index says it is in '%.120s'",
                                 shard->path, name, where);
     }
@@ -153,7 +155,7 @@ void rb_checkpoint_deinit(struct rb_checkpoint *c)
 {
     free(c->tensors);
     for (size_t i = 0; i < c->shard_count; i++)
-        rb_safetensors_deinit(&c->shards[i]);
+        rb_container_close(&c->shards[i]);
     free(c->shards);
     json_decref(c->config);
     free(c->path);
@@ -220,7 +222,7 @@ static enum rb_status list_files(int dir_fd, const char *folder, const struct rb
     for (size_t i = 0; s == RB_OK && i < companion_count; i++)
         s = add_file(dir_fd, folder, companions[i], false, files, &count, err);
     if (s == RB_OK && w->index != NULL)
-        s = add_file(dir_fd, folder, RB_SHARDS_INDEX, true, files, &count, err);
+        s = add_file(dir_fd, folder, w->format->index, true, files, &count, err);
     for (size_t i = 0; s == RB_OK && i < w->count; i++)
         s = add_file(dir_fd, folder, w->names[i], true, files, &count, err);
     if (s != RB_OK) {
@@ -261,7 +263,7 @@ void rb_checkpoint_files_free(char **files)
 enum rb_status rb_checkpoint_verify(const struct rb_checkpoint *c, struct rb_error *err)
 {
     for (size_t i = 0; i < c->shard_count; i++) {
-        const struct rb_safetensors *shard = &c->shards[i];
+        const struct rb_container *shard = &c->shards[i];
         struct stat now;
         if (rb_map_damaged(shard->map))
             return rb_error_set(err, RB_EIO, "%s: could not be read to its end, it was shortened",

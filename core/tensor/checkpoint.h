@@ -1,27 +1,30 @@
 /* core/tensor/checkpoint.h: a Hugging Face folder: its config.json and its tensors, whether in one
- * model.safetensors or in shards named by model.safetensors.index.json. */
+ * model.safetensors or pytorch_model.bin, or in shards named by an index beside them. */
 #ifndef RB_CORE_TENSOR_CHECKPOINT_H
 #define RB_CORE_TENSOR_CHECKPOINT_H
 
-#include "core/tensor/safetensors.h"
+#include "core/tensor/container.h"
 
 #include <jansson.h>
 
 struct rb_checkpoint {
     char *path;     /* the folder */
     json_t *config; /* config.json, an object; never changed after opening */
-    struct rb_safetensors *shards;
+    const struct rb_container_format *format;
+    const struct rb_container_format
+        *other; /* of weights that lie beside these and are not read, or NULL */
+    struct rb_container *shards;
     size_t shard_count;
     const struct rb_tensor **tensors; /* of all shards, sorted by name */
     size_t tensor_count;
     uint64_t bytes; /* of all shard files */
 };
 
-/* Maps every shard. Weights are model.safetensors if it is there, else what the index names. With
- * an index: each tensor must be where the index says, index and shards must name the same tensors,
- * and shard names must be plain file names (no '/', no "..", ending in ".safetensors").
- * Errors name the file: RB_ENOTFOUND (folder or file missing), RB_ECONFIG, RB_ESAFETENSORS, RB_EIO.
- * The caller owns *ret: rb_checkpoint_deinit. */
+/* Maps every shard. Weights are model.safetensors if it is there, else what its index names, else
+ * the same of pytorch_model.bin. With an index: each tensor must be where the index says, index and
+ * shards must name the same tensors, and shard names must be plain file names (no '/', no "..",
+ * with the format's suffix). Errors name the file: RB_ENOTFOUND (folder or file missing),
+ * RB_ECONFIG, RB_ESAFETENSORS, RB_ETORCH, RB_EIO. The caller owns *ret: rb_checkpoint_deinit. */
 enum rb_status rb_checkpoint_open(const char *folder, struct rb_checkpoint *ret,
                                   struct rb_error *err) RB_MUST_CHECK;
 void rb_checkpoint_deinit(struct rb_checkpoint *c);

@@ -1,6 +1,7 @@
 #include "core/tensor/safetensors.h"
-#include "core/memory.h"
 #include "core/file.h"
+#include "core/memory.h"
+#include "core/tensor/foreign.h"
 #include "core/tensor/map.h"
 #include "core/tensor/safetensors_format.h"
 
@@ -37,6 +38,23 @@ static enum rb_status read_head(const struct rb_file *file, const char *label, v
     return RB_OK;
 }
 
+/* If it is a file of another kind, saying so helps more than what is wrong with its header. */
+static void name_foreign(const struct rb_file *file, const char *label, struct rb_error *err)
+{
+    unsigned char head[RB_FOREIGN_HEAD_BYTES];
+    size_t n = file->bytes < sizeof head ? (size_t)file->bytes : sizeof head;
+    const char *what = NULL;
+    if (rb_file_read(file, 0, head, n, label, NULL) == RB_OK)
+        what = rb_foreign_name(head, n);
+    if (what == NULL || err == NULL)
+        return;
+    char parser[sizeof err->detail];
+    memcpy(parser, err->detail, sizeof parser);
+    size_t skipped = strncmp(parser, label, strlen(label)) == 0 ? strlen(label) : 0;
+    (void)rb_error_set(err, RB_ESAFETENSORS, "%s: %s (the header%s)", label, what,
+                       parser + skipped);
+}
+
 static enum rb_status open_file(const struct rb_file *file, const char *label,
                                 struct rb_safetensors *ret, struct rb_error *err)
 {
@@ -54,6 +72,8 @@ static enum rb_status open_file(const struct rb_file *file, const char *label,
         goto err_after_head;
     const unsigned char *data = map != NULL ? rb_map_data(map) + head_bytes : NULL;
     s = rb_safetensors_parse(label, head, head_bytes, file->bytes, data, &st, err);
+    if (s == RB_ESAFETENSORS)
+        name_foreign(file, label, err);
     if (s != RB_OK)
         goto err_after_map;
     free(head);

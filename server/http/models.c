@@ -6,7 +6,7 @@
 #include "server/server.h"
 #include "server/store/models.h"
 
-#include "core/tensor/safetensors.h"
+#include "core/tensor/container.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -101,16 +101,19 @@ static enum rb_status may_change(struct rb_request *r, const char *name, struct 
     return s == RB_OK ? rb_registered_check("model", name, imported, used, err) : s;
 }
 
+/* Weights are looked through on arrival, so that a damaged file replaces no good one. */
 static enum rb_status check_file(struct rb_upload *u, struct rb_error *err)
 {
-    size_t n = strlen(u->file), suffix = strlen(".safetensors");
-    struct rb_safetensors st;
-    if (n < suffix || strcmp(u->file + n - suffix, ".safetensors") != 0)
+    const struct rb_container_format *format = rb_container_format_of(u->file);
+    struct rb_container c = {.format = format};
+    if (format == NULL)
         return RB_OK;
-    enum rb_status s = rb_safetensors_open_fd(u->writer.fd, u->file, &st, err);
-    if (s == RB_OK)
-        rb_safetensors_deinit(&st);
-    return s;
+    enum rb_status s = format->open_fd(u->writer.fd, u->file, &c, err);
+    if (s != RB_OK)
+        return s;
+    c.format = format;
+    rb_container_close(&c);
+    return format->check != NULL ? format->check(u->writer.fd, u->file, NULL, NULL, err) : RB_OK;
 }
 
 static void file_received(struct rb_upload *u)

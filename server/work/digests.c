@@ -62,6 +62,8 @@ static enum rb_status append_below(struct rb_digests *d, const char *folder, con
     enum rb_status status = rb_import_resolve(roots, path, &real, err);
     if (status == RB_OK)
         status = append(d, name, path, member, err);
+    if (status == RB_OK)
+        d->files[d->count - 1].weights = member;
     free(real);
     free(path);
     return status;
@@ -149,6 +151,22 @@ void rb_digests_recall(struct rb_digests *d, struct rb_store *store)
     }
 }
 
+static bool is_stopped(void *stop)
+{
+    return atomic_load((const atomic_bool *)stop);
+}
+
+/* Weights that carry checksums of their own are held against them where they are read whole anyway.
+ */
+static enum rb_status check(const struct rb_digest_file *f, int fd, const atomic_bool *stop,
+                            struct rb_error *err)
+{
+    const struct rb_container_format *format = f->weights ? rb_container_format_of(f->name) : NULL;
+    if (format == NULL || format->check == NULL)
+        return RB_OK;
+    return format->check(fd, f->path, stop != NULL ? is_stopped : NULL, (void *)stop, err);
+}
+
 static enum rb_status compute(struct rb_digest_file *f, const atomic_bool *stop,
                               struct rb_error *err)
 {
@@ -158,6 +176,8 @@ static enum rb_status compute(struct rb_digest_file *f, const atomic_bool *stop,
     if (status != RB_OK)
         return status;
     status = rb_sha256_fd(fd, f->path, stop, f->sha256, err);
+    if (status == RB_OK)
+        status = check(f, fd, stop, err);
     if (status == RB_OK &&
         (fstat(fd, &st) != 0 || (uint64_t)st.st_size != f->bytes || mtime_of(&st) != f->mtime_ns))
         status = rb_error_set(err, RB_EIO, "%s: changed while it was read", f->path);

@@ -20,7 +20,8 @@ struct rb_digest_file {
     char *path;
     uint64_t bytes, inode;
     int64_t mtime_ns;
-    bool member; /* a part of the checkpoint, not just a file that lies beside it */
+    bool member;  /* a part of the checkpoint, not just a file that lies beside it */
+    bool weights; /* such a part, and so perhaps a file of tensors */
     bool known, remembered;
     unsigned char sha256[RB_SHA256_BYTES];
 };
@@ -41,7 +42,8 @@ enum rb_status rb_digests_scan_file(const char *path, struct rb_digests *ret,
                                     struct rb_error *err) RB_MUST_CHECK;
 /* A store that fails remembers nothing. */
 void rb_digests_recall(struct rb_digests *d, struct rb_store *store);
-/* stop may be NULL. RB_ECANCELED, RB_EIO (also when a file changed meanwhile), RB_ENOMEM. */
+/* Weights are also held against the checksums that their format has (core/tensor/container.h). stop
+ * may be NULL. RB_ECANCELED, RB_EIO (also when a file changed meanwhile), RB_ENOMEM, RB_ETORCH. */
 enum rb_status rb_digests_compute(struct rb_digests *d, const atomic_bool *stop,
                                   struct rb_error *err) RB_MUST_CHECK;
 void rb_digests_remember(struct rb_digests *d, struct rb_store *store);

@@ -59,7 +59,7 @@ static void write_and_open(struct merge *m, enum rb_output_dtype dtype)
     MUST(rb_program_run(p, &m->pair.worker, &m->pair.err), &m->pair.err);
     rb_program_free(p);
     MUST(rb_model_open(folder, &m->merged, &m->pair.err), &m->pair.err);
-    const struct rb_safetensors *st = &m->merged.checkpoint.shards[0];
+    const struct rb_safetensors *st = m->merged.checkpoint.shards[0].file;
     assert_string_equal(rb_safetensors_metadata(st, "format"), "pt");
     assert_string_equal(rb_safetensors_metadata(st, "lambda"), "some");
     assert_string_equal(rb_safetensors_metadata(st, "from"), "a and b");
