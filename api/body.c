@@ -1,4 +1,5 @@
 /* Bytes to JSON, under limits that hold before the parser is let at them. */
+#include "api/body.h"
 #include "api/decode.h"
 
 #include "core/json.h"

@@ -1,10 +1,11 @@
 /* api/decode.h: JSON in is declared, not coded.
  *
- * DESIGN. A body is parsed by rb_body_parse under hard limits (size, depth, duplicate keys), then
- * one validator, rb_object_decode, interprets a table of fields: key, type, bounds, whether it is
- * required, and where in the caller's struct the value goes. Members the table does not name are
- * errors. It does not stop at the first fault: up to RB_PROBLEMS_MAX are collected, each with its
- * RFC 6901 JSON pointer and with what was expected and what was found. Rules between members
+ * DESIGN. A body is parsed by rb_body_parse (body.h) under hard limits (size, depth, duplicate
+ * keys), then one validator, rb_object_decode, interprets a table of fields: key, type, bounds,
+ * whether it is required, and where in the caller's struct the value goes. Members the table does
+ * not name are errors. It does not stop at the first fault: up to RB_PROBLEMS_MAX are collected,
+ * each with its RFC 6901 JSON pointer and with what was expected and what was found. Rules between
+ * members
  * ("rotate_heads needs mha") are the resources' own code and report through the same list.
  *
  * Pure functions, no globals; any thread.
@@ -12,50 +13,16 @@
 #ifndef RB_API_DECODE_H
 #define RB_API_DECODE_H
 
+#include "api/problems.h"
 #include "api/status.h"
 
 #include <jansson.h>
 #include <stdint.h>
 
 enum {
-    RB_PROBLEMS_MAX = 16,
-    RB_BODY_MAX_DEPTH = 32,
     RB_LABELS_MAX = 32,
     RB_LABEL_VALUE_MAX = 128, /* characters */
 };
-
-/* ---- what is wrong with an input ---- */
-struct rb_fault {
-    char pointer[160]; /* RFC 6901, "" for the whole body */
-    char detail[320];  /* UTF-8 */
-};
-
-/* Zero-initialise. */
-struct rb_problems {
-    size_t count; /* of items */
-    size_t found; /* all that were found; may exceed count */
-    bool out_of_memory;
-    struct rb_fault items[RB_PROBLEMS_MAX];
-};
-
-/* Adds one; the 17th and later are only counted. */
-void rb_problems_add(struct rb_problems *p, const char *pointer, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* The list as a status: RB_OK if empty, RB_ENOMEM, else RB_EINPUT with the first fault's pointer
- * and detail in err (and how many more there are). */
-enum rb_status rb_problems_status(const struct rb_problems *p, struct rb_error *err) RB_MUST_CHECK;
-
-/* ---- bytes to JSON ---- */
-
-/* Parses a body that must be one JSON value. Duplicate keys, nesting over RB_BODY_MAX_DEPTH,
- * numbers that no double holds, invalid UTF-8 and trailing bytes are refused.
- * RB_EJSON with line and column (1-based, column in characters), RB_ETOOLARGE over max_bytes,
- * RB_ENOMEM. *ret: new reference, json_decref. The target of fuzzing. */
-enum rb_status rb_body_parse(const char *text, size_t bytes, size_t max_bytes, json_t **ret,
-                             struct rb_error *err) RB_MUST_CHECK;
-
-/* ---- JSON to structs ---- */
 
 /* Growing lists; zero-initialise, freed by the owner's deinit. */
 struct rb_numbers {
@@ -136,19 +103,5 @@ bool rb_text_fits(const char *text, size_t low, size_t high);
  * the names and suggests the nearest. */
 bool rb_enum_decode(const json_t *json, const char *pointer, const char *const *names, int *ret,
                     struct rb_problems *problems);
-/* Looks a string up; -1 if it is not among names. For query parameters and the store. */
-int rb_enum_find(const char *const *names, const char *name);
-/* "a, b, c" into buffer. */
-void rb_enum_list(const char *const *names, char *buffer, size_t size);
-/* The name that `found` probably meant: at most a third of it mistyped. NULL if none. */
-const char *rb_enum_nearest(const char *const *names, const char *found);
-/* "expected one of a, b, c, found \"x\"; did you mean \"b\"?" into buffer; for query parameters. */
-void rb_enum_describe(const char *const *names, const char *found, char *buffer, size_t size);
-
-/* Appends "/token" to pointer (size bytes), escaped by RFC 6901; cut at a character if too long. */
-void rb_pointer_append(char *pointer, size_t size, const char *token);
-void rb_pointer_append_index(char *pointer, size_t size, size_t index);
-/* What a value is, for messages: `"x"`, `7`, `null`, `an object`; long strings are cut. */
-void rb_json_describe(const json_t *json, char *buffer, size_t size);
 
 #endif

@@ -1,4 +1,5 @@
 #include "api/job.h"
+#include "api/job_spec_encode.h"
 
 #include <assert.h>
 #include <math.h>

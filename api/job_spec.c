@@ -1,5 +1,8 @@
 /* The body of POST /v1/jobs: from JSON to a spec, whole or not at all. */
+#include "api/body.h"
 #include "api/job_spec_draft.h"
+#include "api/job_spec_fields.h"
+#include "api/job_spec_rules.h"
 
 #include <stdio.h>
 #include <stdlib.h>

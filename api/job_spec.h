@@ -127,16 +127,10 @@ enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
                                uint32_t max_position_embeddings, struct rb_problems *problems,
                                struct rb_error *err) RB_MUST_CHECK;
 
-/* The spec with all defaults filled, members that mean nothing left out. Decoding it again gives
- * the same job, and the same text: what the store keeps. */
-void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_spec *s);
 /* The spec from that text. RB_EJSON, RB_EINPUT, RB_ENOMEM. The caller owns *ret:
  * rb_job_spec_deinit; untouched on failure. */
 enum rb_status rb_job_spec_restore(const char *text, struct rb_job_spec *ret,
                                    struct rb_error *err) RB_MUST_CHECK;
-
-/* Labels as an object of strings; the job resource shows them too. */
-void rb_labels_encode(struct rb_json *w, const char *key, const struct rb_labels *labels);
 
 /* {"jobs":[…]} of POST /v1/jobs/batch: 1 to RB_BATCH_MAX jobs, all or none. The caller owns the
  * array and each spec: rb_job_specs_free. */

@@ -14,14 +14,4 @@ struct rb_spec_draft {
     struct rb_problems *problems;
 };
 
-/* The table of POST /v1/jobs; its target is a draft. job_spec_fields.c */
-extern const struct rb_object rb_spec_object;
-void rb_dataset_ref_deinit(struct rb_dataset_ref *r);
-
-/* A fault at `pointer` below the spec. job_spec_rules.c */
-void rb_draft_fault(struct rb_spec_draft *d, const char *pointer, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-/* The rules between members, and the defaults that depend on other members. */
-void rb_draft_check(struct rb_spec_draft *d);
-
 #endif

@@ -1,5 +1,6 @@
 /* A decoded spec as JSON again: every default filled, so that it says all that the job will do. */
 #include "api/job_spec.h"
+#include "api/job_spec_encode.h"
 
 void rb_labels_encode(struct rb_json *w, const char *key, const struct rb_labels *labels)
 {

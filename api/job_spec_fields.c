@@ -1,6 +1,7 @@
 /* The members of a job's spec, as tables. */
 #include "api/dataset.h"
 #include "api/job_spec_draft.h"
+#include "api/job_spec_fields.h"
 #include "api/model.h"
 #include "api/names.h"
 

@@ -1,5 +1,6 @@
 /* What the members of a job's spec mean to each other. */
 #include "api/job_spec_draft.h"
+#include "api/job_spec_rules.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* The list of faults, pointers, and the words that describe what was found. */
-#include "api/decode.h"
 
+#include "api/problems.h"
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 

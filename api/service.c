@@ -1,4 +1,5 @@
 #include "api/service.h"
+#include "api/job_spec_encode.h"
 
 #include <math.h>
 

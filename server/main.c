@@ -3,6 +3,7 @@
 
 #include "server/base/blas_kernel.h"
 #include "server/base/config.h"
+#include "server/base/config_print.h"
 
 #include <stdio.h>
 #include <string.h>

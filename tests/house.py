@@ -12,6 +12,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FLOORS = ("core", "api", "server")
+HELD = ("api", "server/base", "server/store", "server/work", "server/cli")  # by the rules on headers
 STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 
 
@@ -82,6 +83,63 @@ def rule_floors():
         for status in re.findall(r"X\((RB_E\w+),", line):
             if not re.search(rf"\b{status}\b", raised):
                 yield "core/status.h", number, f"nothing in core raises {status}: it belongs into api/status.h"
+
+
+# ---- circles: foo.c and foo.h are one unit; no unit needs another that needs it. A header without a
+# file of its own (types, the inside of a unit) is part of whoever includes it.
+
+
+def rule_circles():
+    needs, where = {}, {}
+    for path, text in sources(*HELD):
+        unit = path.with_suffix("")
+        for number, line in enumerate(text.split("\n"), 1):
+            match = re.match(r'#include "((?:core|api|server)/[^"]+)\.h"', line)
+            if match and match.group(1) != str(unit):
+                needs.setdefault(str(unit), []).append(match.group(1))
+                where[str(unit), match.group(1)] = (path, number)
+
+    state, stack, found = {}, [], []
+
+    def visit(unit):
+        state[unit] = "open"
+        stack.append(unit)
+        for other in needs.get(unit, ()):
+            if state.get(other) == "open":
+                found.append(stack[stack.index(other):] + [other])
+            elif other not in state:
+                visit(other)
+        stack.pop()
+        state[unit] = "closed"
+
+    for unit in sorted(needs):
+        if unit not in state:
+            visit(unit)
+    for circle in found:
+        if sum((ROOT / f"{unit}.c").exists() for unit in set(circle)) < 2:
+            continue
+        yield *where[circle[0], circle[1]], "needs itself: " + " -> ".join(circle)
+
+
+# ---- headers: what bar.c defines, bar.h declares, or bar_internal.h and the like beside it
+
+TABLES = {"server/cli/commands.h", "server/http/handlers.h"}  # one function of each file
+DEFINED = re.compile(r"^(?!static|typedef|#|extern)[A-Za-z_][\w \t*\n]*?[ *(](rb_\w+)\)?\([^;{}]*\)\s*\{", re.M)
+DECLARED = re.compile(r"^(?!static|typedef|#)[A-Za-z_][\w \t*\n]*?[ *](rb_\w+)\([^;{}]*\)[^;{}]*;", re.M)
+
+
+def rule_headers():
+    declared = {}
+    for path, text in sources(*HELD, suffixes=(".h",)):
+        for match in DECLARED.finditer(text):
+            declared[match.group(1)] = (path, text.count("\n", 0, match.start(1)) + 1)
+    for path, text in sources(*HELD, suffixes=(".c",)):
+        for match in DEFINED.finditer(text):
+            header, line = declared.get(match.group(1), (None, 0))
+            if header is None or str(header) in TABLES:
+                continue
+            if header != path.with_suffix(".h") and not str(header).startswith(f"{path.with_suffix('')}_"):
+                yield header, line, f"{match.group(1)} is defined in {path}"
 
 
 def main():

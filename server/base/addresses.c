@@ -1,4 +1,5 @@
 /* What addresses, hosts, origins, networks and prefixes in the configuration must look like. */
+#include "server/base/addresses.h"
 #include "server/base/options.h"
 
 #include <arpa/inet.h>

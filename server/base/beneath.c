@@ -1,4 +1,4 @@
-#include "server/base/fsutil_internal.h"
+#include "server/base/beneath.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,6 +4,7 @@
 #include "server/base/config.h"
 
 #include "api/decode.h"
+#include "server/base/addresses.h"
 #include "server/base/fsutil.h"
 #include "server/base/options.h"
 

@@ -1,4 +1,5 @@
 /* The options table as people read it. */
+#include "server/base/config_print.h"
 #include "server/base/options.h"
 
 #include <stdlib.h>

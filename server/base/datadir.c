@@ -1,4 +1,5 @@
-#include "server/base/fsutil_internal.h"
+#include "server/base/datadir.h"
+#include "server/base/beneath.h"
 #include "server/base/layout.h"
 
 #include <errno.h>

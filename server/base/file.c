@@ -1,5 +1,7 @@
-#include "server/base/fsutil_internal.h"
+#include "server/base/file.h"
+#include "server/base/beneath.h"
 #include "server/base/layout.h"
+#include "server/base/tree.h"
 
 #include <errno.h>
 #include <fcntl.h>

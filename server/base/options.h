@@ -3,7 +3,9 @@
 #ifndef RB_SERVER_BASE_OPTIONS_H
 #define RB_SERVER_BASE_OPTIONS_H
 
-#include "server/base/config.h"
+#include "server/base/settings.h"
+
+#include <stdio.h>
 
 enum rb_option_type {
     RB_TYPE_STRING,
@@ -40,9 +42,6 @@ enum rb_status rb_option_set(struct rb_settings *s, enum rb_option option, enum 
 /* The value as it would be written in the file; lists with commas. */
 void rb_option_write(const struct rb_settings *s, enum rb_option option, FILE *out);
 
-/* Holds addresses, prefix, hosts, origins and networks against their grammars; brings the prefix to
- * the form without a slash at its end. RB_EUSAGE. */
-enum rb_status rb_settings_check_addresses(struct rb_settings *s,
-                                           struct rb_error *err) RB_MUST_CHECK;
+void rb_settings_deinit(struct rb_settings *s);
 
 #endif

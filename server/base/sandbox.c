@@ -1,6 +1,8 @@
 #include "server/base/sandbox_internal.h"
 
 #include "server/base/log.h"
+#include "server/base/sandbox_landlock.h"
+#include "server/base/sandbox_seccomp.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -14,12 +14,4 @@ __attribute__((format(printf, 3, 4))) void rb_sandbox_outcome_set(struct rb_sand
                                                                   enum rb_sandbox_state state,
                                                                   const char *format, ...);
 
-/* The calling thread and its later children. no_new_privs must be set. RB_EIO if data_dir cannot be
- * opened; whatever else goes wrong is an outcome. */
-enum rb_status rb_sandbox_landlock(const struct rb_settings *settings, const char *data_dir,
-                                   struct rb_sandbox_outcome *ret,
-                                   struct rb_error *err) RB_MUST_CHECK;
-/* All threads. no_new_privs must be set. */
-void rb_sandbox_seccomp(struct rb_sandbox_outcome *ret);
-
 #endif

@@ -3,10 +3,12 @@
  * Debian 12's headers know ABI 1 and 2 only, so what came later is spelled out here. A ruleset
  * "handles" rights; what is handled is refused but where a rule allows it. Rights that the running
  * kernel does not know must be left out, which makes the ABI's number the sum of what it can. */
+#include "server/base/addresses.h"
 #include "server/base/sandbox_internal.h"
 
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
+#include "server/base/sandbox_landlock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,6 +6,7 @@
  * its length costs nothing. Whoever adds a library or a call to the daemon finds a missing row by
  * `strace -f -e status=failed` or, from outside, as ENOSYS. */
 #include "server/base/sandbox_internal.h"
+#include "server/base/sandbox_seccomp.h"
 
 #include <errno.h>
 #include <linux/audit.h>

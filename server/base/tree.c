@@ -1,4 +1,5 @@
-#include "server/base/fsutil_internal.h"
+#include "server/base/tree.h"
+#include "server/base/beneath.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,10 +1,15 @@
+#include "server/base/addresses.h"
 #include "server/cli/commands.h"
 
 #include "server/base/config.h"
+#include "server/base/config_print.h"
 #include "server/base/fsutil.h"
 #include "server/base/layout.h"
+#include "server/base/options.h"
+#include "server/store/migrate.h"
 #include "server/store/store.h"
 #include "server/store/token_file.h"
+#include "server/store/tokens.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,8 @@
+#include "server/base/addresses.h"
 #include "server/cli/commands.h"
 
 #include "server/base/config.h"
+#include "server/base/options.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

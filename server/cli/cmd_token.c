@@ -4,6 +4,7 @@
 #include "server/base/config.h"
 #include "server/base/fsutil.h"
 #include "server/base/layout.h"
+#include "server/base/options.h"
 #include "server/store/tokens.h"
 
 #include <sodium.h>

@@ -1,4 +1,5 @@
 #include "server/cli/run_spec.h"
+#include "api/body.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -7,6 +7,7 @@
 #include "server/base/fsutil.h"
 #include "server/base/hash.h"
 #include "server/base/layout.h"
+#include "server/store/jobs_read.h"
 #include "server/store/results.h"
 
 #include <errno.h>

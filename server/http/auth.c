@@ -1,4 +1,5 @@
 #include "server/http/auth.h"
+#include "server/base/addresses.h"
 
 #include "server/base/clock.h"
 #include "server/http/headers.h"

@@ -5,6 +5,7 @@
 #include "server/base/log.h"
 #include "server/http/internal.h"
 #include "server/http/reply.h"
+#include "server/store/jobs_read.h"
 #include "server/work/work.h"
 
 #include <errno.h>

@@ -6,6 +6,7 @@
 
 #include "api/barrier.h"
 #include "api/job_spec.h"
+#include "server/store/jobs_read.h"
 #include "server/store/results.h"
 
 #include <stdio.h>

@@ -5,6 +5,7 @@
 #include "server/http/upload.h"
 #include "server/server.h"
 #include "server/store/datasets.h"
+#include "server/store/terms.h"
 
 #include <stdio.h>
 #include <string.h>

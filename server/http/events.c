@@ -20,6 +20,7 @@
 #include "api/event.h"
 #include "server/base/clock.h"
 #include "server/store/events.h"
+#include "server/store/jobs_read.h"
 #include "server/work/work.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+#include "server/base/addresses.h"
 #include "server/http/internal.h"
 
 #include "server/base/clock.h"

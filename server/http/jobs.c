@@ -8,6 +8,8 @@
 #include "server/base/clock.h"
 #include "server/server.h"
 #include "server/store/jobs.h"
+#include "server/store/jobs_list.h"
+#include "server/store/jobs_read.h"
 #include "server/work/queue.h"
 #include "server/work/work.h"
 

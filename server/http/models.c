@@ -6,6 +6,8 @@
 #include "server/server.h"
 #include "server/store/models.h"
 
+#include "core/tensor/safetensors.h"
+#include "server/store/terms.h"
 #include "core/tensor/container.h"
 
 #include <stdio.h>

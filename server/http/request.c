@@ -1,3 +1,4 @@
+#include "api/body.h"
 #include "server/http/internal.h"
 #include "server/http/cache.h"
 #include "server/http/reply.h"

@@ -4,6 +4,7 @@
 #include "api/event.h"
 #include "api/job.h"
 #include "server/store/jobs.h"
+#include "server/store/jobs_list.h"
 
 #define PAGE_RULES                                                                                 \
     {.name = "limit", .max = 20},                                                                  \

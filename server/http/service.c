@@ -12,6 +12,7 @@
 #include "server/store/caches.h"
 #include "server/store/datasets.h"
 #include "server/store/jobs.h"
+#include "server/store/jobs_read.h"
 #include "server/store/models.h"
 #include "server/work/work.h"
 

@@ -1,4 +1,5 @@
 #include "server/http/upload.h"
+#include "server/base/beneath.h"
 
 #include "server/base/clock.h"
 #include "server/base/metrics.h"

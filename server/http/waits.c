@@ -5,6 +5,7 @@
 #include "server/http/headers.h"
 #include "server/http/reply.h"
 #include "server/server.h"
+#include "server/store/jobs_read.h"
 #include "server/work/work.h"
 
 #include <stdio.h>

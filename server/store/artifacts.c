@@ -1,6 +1,6 @@
 #include "server/store/results.h"
 
-#include "server/store/internal.h"
+#include "server/store/query.h"
 
 static enum rb_status put(struct rb_store *s, int64_t job, const struct rb_artifact *artifact,
                           struct rb_error *err)

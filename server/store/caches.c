@@ -1,6 +1,6 @@
 #include "server/store/caches.h"
 
-#include "server/store/internal.h"
+#include "server/store/query.h"
 
 #include <stdlib.h>
 

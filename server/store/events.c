@@ -1,6 +1,8 @@
 #include "server/store/events.h"
+#include "server/store/events_internal.h"
 
-#include "server/store/jobs_internal.h"
+#include "server/store/query.h"
+#include "server/store/store.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,8 @@
+#include "server/store/events_internal.h"
 #include "server/store/jobs_internal.h"
 
 #include "server/store/results.h"
+#include "server/store/terms.h"
 
 #include <assert.h>
 #include <math.h>

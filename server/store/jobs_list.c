@@ -11,6 +11,9 @@
  * decides first: it knows most of those that do not fit.
  */
 #include "server/store/jobs_internal.h"
+#include "server/store/jobs_list.h"
+#include "server/store/jobs_read.h"
+#include "server/store/terms.h"
 
 #include <assert.h>
 #include <stdarg.h>

@@ -1,7 +1,9 @@
 /* A job's row, put together from its tables. */
 #include "server/store/jobs_internal.h"
+#include "server/store/jobs_read.h"
 
 #include "server/store/results.h"
+#include "server/store/terms.h"
 
 void rb_job_row_deinit(struct rb_job_row *row)
 {

@@ -1,6 +1,7 @@
+#include "server/store/migrate.h"
 #include "server/store/migrations.h"
 
-#include "server/store/internal.h"
+#include "server/store/query.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 #include "server/store/models.h"
 
-#include "server/store/internal.h"
+#include "server/store/query.h"
 #include "server/store/jobs.h"
+#include "server/store/terms.h"
 
 #include <stdlib.h>
 

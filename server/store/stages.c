@@ -1,3 +1,4 @@
+#include "server/store/events_internal.h"
 #include "server/store/jobs_internal.h"
 #include "server/store/results.h"
 

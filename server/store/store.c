@@ -1,47 +1,16 @@
-#include "server/store/internal.h"
+#include "server/store/query.h"
 
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
+#include "server/store/migrate.h"
 #include "server/store/migrations.h"
+#include "server/store/store.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-/* ---- failures ---- */
-
-enum rb_status rb_sqlite_status(int code)
-{
-    switch (code & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_ROW:
-    case SQLITE_DONE:
-        return RB_OK;
-    case SQLITE_FULL:
-        return RB_EDISKFULL;
-    case SQLITE_NOMEM:
-        return RB_ENOMEM;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-    case SQLITE_IOERR:
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
-    case SQLITE_PROTOCOL:
-    case SQLITE_PERM:
-        return RB_ESTORE;
-    default:
-        return RB_EINTERNAL;
-    }
-}
-
-enum rb_status rb_store_fail(struct rb_store *s, int code, struct rb_error *err)
-{
-    enum rb_status status = rb_sqlite_status(code);
-    rb_metrics_add(s->metrics, RB_METER_STORE_ERRORS, 1, rb_problem_code(status), NULL);
-    return rb_error_set(err, status, "database: %s (SQLite %d)", sqlite3_errmsg(s->db), code);
-}
 
 /* ---- opening ---- */
 

@@ -55,14 +55,8 @@ uint64_t rb_store_bytes(const struct rb_store *store);
 /* Grows with every row that is written, changed or removed through this store: what was read stays
  * true as long as this stands still. Cheap. */
 uint64_t rb_store_generation(const struct rb_store *store);
-/* The newest schema this program knows: the number of the last migration. */
-int rb_store_schema_version(void);
 /* A trivial read; for readyz. */
 enum rb_status rb_store_ping(struct rb_store *store, struct rb_error *err) RB_MUST_CHECK;
-/* The schema of the database at `path`, without changing it: 0 if there is none yet. Any process.
- * RB_EVERSION and RB_ESTORE as rb_store_open. */
-enum rb_status rb_store_peek(const char *path, int *ret_version,
-                             struct rb_error *err) RB_MUST_CHECK;
 /* PRAGMA quick_check; slow on large files. RB_ESTORE with its first finding. */
 enum rb_status rb_store_check(struct rb_store *store, struct rb_error *err) RB_MUST_CHECK;
 /* "3.40.1", of the library linked. */

@@ -1,4 +1,5 @@
 #include "server/store/jobs_internal.h"
+#include "server/store/terms.h"
 
 #include <stdlib.h>
 

@@ -1,9 +1,24 @@
-/* server/store/token_file.h: the file "tokens": reading and writing it whole; private to
- * server/store. */
+/* server/store/token_file.h: a token, and the file of them: read and written whole. */
 #ifndef RB_SERVER_STORE_TOKEN_FILE_H
 #define RB_SERVER_STORE_TOKEN_FILE_H
 
-#include "server/store/tokens.h"
+#include "server/base/hash.h"
+#include "server/base/ids.h"
+
+enum rb_scope { RB_SCOPE_READ = 1, RB_SCOPE_SUBMIT = 2, RB_SCOPE_ADMIN = 4, RB_SCOPE_ALL = 7 };
+
+/* "read,submit" to bits: admin includes submit, submit includes read. RB_EUSAGE naming the word. */
+enum rb_status rb_scopes_parse(const char *text, unsigned *ret, struct rb_error *err) RB_MUST_CHECK;
+enum { RB_SCOPES_TEXT = 32 };
+void rb_scopes_format(unsigned scopes, char ret[RB_SCOPES_TEXT]);
+
+struct rb_token {
+    char id[RB_TOKEN_ID_TEXT]; /* "tok_…"; "tok_file" for --token-file */
+    unsigned char sha256[RB_SHA256_BYTES];
+    unsigned scopes;
+    char name[65];
+    int64_t created_at_ms, revoked_at_ms; /* 0: valid */
+};
 
 struct rb_token_list {
     struct rb_token *items; /* oldest first */

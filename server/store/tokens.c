@@ -4,7 +4,7 @@
 #include "server/base/fsutil.h"
 #include "server/base/layout.h"
 #include "server/base/log.h"
-#include "server/store/internal.h"
+#include "server/store/query.h"
 #include "server/store/token_file.h"
 
 #include <errno.h>

@@ -16,24 +16,8 @@
 #ifndef RB_SERVER_STORE_TOKENS_H
 #define RB_SERVER_STORE_TOKENS_H
 
-#include "server/base/hash.h"
-#include "server/base/ids.h"
 #include "server/store/store.h"
-
-enum rb_scope { RB_SCOPE_READ = 1, RB_SCOPE_SUBMIT = 2, RB_SCOPE_ADMIN = 4, RB_SCOPE_ALL = 7 };
-
-/* "read,submit" to bits: admin includes submit, submit includes read. RB_EUSAGE naming the word. */
-enum rb_status rb_scopes_parse(const char *text, unsigned *ret, struct rb_error *err) RB_MUST_CHECK;
-enum { RB_SCOPES_TEXT = 32 };
-void rb_scopes_format(unsigned scopes, char ret[RB_SCOPES_TEXT]);
-
-struct rb_token {
-    char id[RB_TOKEN_ID_TEXT]; /* "tok_…"; "tok_file" for --token-file */
-    unsigned char sha256[RB_SHA256_BYTES];
-    unsigned scopes;
-    char name[65];
-    int64_t created_at_ms, revoked_at_ms; /* 0: valid */
-};
+#include "server/store/token_file.h"
 
 struct rb_tokens;
 

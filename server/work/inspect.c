@@ -2,6 +2,7 @@
  * write the row (loop). Two uploads into one model may be looked at at the same time, and the
  * older look may end last; it is then out of date and writes nothing. */
 #include "server/work/inspect.h"
+#include "api/body.h"
 #include "core/input.h"
 #include "core/model/model.h"
 #include "core/tensor/map.h"
@@ -12,6 +13,7 @@
 #include "server/store/datasets.h"
 #include "server/store/jobs.h"
 #include "server/store/models.h"
+#include "server/store/terms.h"
 #include "server/work/digests.h"
 #include "server/work/imports.h"
 #include "server/work/jobdir.h"

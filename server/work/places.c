@@ -2,6 +2,7 @@
 #include "server/base/layout.h"
 #include "server/store/datasets.h"
 #include "server/store/jobs.h"
+#include "server/store/jobs_read.h"
 #include "server/store/models.h"
 #include "server/store/results.h"
 

@@ -2,6 +2,8 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/store/jobs.h"
+#include "server/store/jobs_list.h"
+#include "server/store/jobs_read.h"
 #include "server/work/run.h"
 
 enum { RETRY_MS = 1000, LIST_LIMIT = 500 };

@@ -1,7 +1,9 @@
 #include "server/work/run_state.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/store/jobs_read.h"
 #include "server/store/results.h"
+#include "server/work/run_progress.h"
 
 #include <assert.h>
 #include <math.h>

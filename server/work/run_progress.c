@@ -1,5 +1,6 @@
 #include "server/work/run_state.h"
 #include "server/base/clock.h"
+#include "server/work/run_progress.h"
 
 #include <math.h>
 #include <stdio.h>

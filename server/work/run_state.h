@@ -1,4 +1,5 @@
-/* server/work/run_state.h: the inside of a run; for run.c, run_progress.c and stage_*.c only. */
+/* server/work/run_state.h: the inside of a run; for run*.c and stage_*.c only. The functions are
+ * run.c's. */
 #ifndef RB_SERVER_WORK_RUN_STATE_H
 #define RB_SERVER_WORK_RUN_STATE_H
 
@@ -80,8 +81,6 @@ struct rb_run {
     const struct rb_pool_task *tasks[4]; /* under way, for progress; NULL where none */
 };
 
-/* ---- run.c ---- */
-
 /* The present stage has ended and nothing of it runs. err may be NULL with RB_OK. */
 void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct rb_error *err);
 
@@ -114,14 +113,5 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
 
 /* The curves as far as they are known. points: the caller's, room for 2 * spec.lambdas.count. */
 struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points);
-
-/* ---- run_progress.c ---- */
-
-void rb_run_progress(const struct rb_run *run, struct rb_progress *ret);
-/* Publishes it, if somebody listens. */
-void rb_run_progress_ring(struct rb_run *run);
-/* The largest resident memory since the run began. */
-uint64_t rb_run_peak_bytes(void);
-void rb_run_peak_reset(void);
 
 #endif

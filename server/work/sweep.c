@@ -6,6 +6,7 @@
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
 #include "server/store/jobs.h"
+#include "server/store/jobs_read.h"
 #include "server/work/jobdir.h"
 
 #include <dirent.h>

@@ -5,6 +5,7 @@
 #include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/store/jobs.h"
+#include "server/store/jobs_read.h"
 #include "server/work/queue.h"
 #include "server/work/run.h"
 #include "server/work/sweep.h"

@@ -2,6 +2,7 @@
 #ifndef RB_TESTS_API_SUPPORT_H
 #define RB_TESTS_API_SUPPORT_H
 
+#include "api/body.h"
 #include "api/decode.h"
 #include "api/encode.h"
 

@@ -1,5 +1,6 @@
 // LINK: rb_api
 /* The validator by itself, with a table of its own. */
+#include "api/body.h"
 #include "tests/api/api_support.h"
 
 static const char *const color_names[] = {"red", "green", "blue", NULL};

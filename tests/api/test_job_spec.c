@@ -2,6 +2,7 @@
 #include "tests/api/api_support.h"
 
 #include "api/job_spec.h"
+#include "api/job_spec_encode.h"
 
 #define ID "job_019a2c9e-7c1d-7b3e-8f00-1234567890ab"
 #define MODELS "'models':{'a':'bert-a','b':'bert-b'}"

@@ -7,6 +7,7 @@
 #include "api/dataset.h"
 #include "api/event.h"
 #include "api/job.h"
+#include "api/job_spec_encode.h"
 #include "api/model.h"
 #include "api/page.h"
 #include "api/permutations.h"

@@ -10,6 +10,8 @@
 #include "server/base/clock.h"
 #include "server/base/ids.h"
 #include "server/store/jobs.h"
+#include "server/store/jobs_list.h"
+#include "server/store/jobs_read.h"
 
 #include <fcntl.h>
 #include <stdio.h>

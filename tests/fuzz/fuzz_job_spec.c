@@ -1,8 +1,10 @@
 /* Arbitrary bytes as the body of each request that takes one; the first byte chooses which. What is
  * accepted must come back from its canonical text unchanged; what is refused must be told in UTF-8.
  */
+#include "api/body.h"
 #include "api/dataset.h"
 #include "api/job.h"
+#include "api/job_spec_encode.h"
 #include "api/model.h"
 
 #include <stdlib.h>

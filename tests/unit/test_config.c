@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 
+#include "server/base/addresses.h"
+#include "server/base/config_print.h"
+#include "server/base/config.h"
 #include "server/base/options.h"
 #include "unit/tmpdir.h"
 

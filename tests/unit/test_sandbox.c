@@ -1,5 +1,6 @@
 // LINK: server_base
 /* Every case is a child that puts the sandbox on itself: what it did is told by its exit status. */
+#include "server/base/options.h"
 #include "server/base/sandbox.h"
 
 #include <arpa/inet.h>

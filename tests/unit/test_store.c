@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "server/store/idempotency.h"
+#include "server/store/jobs_read.h"
+#include "server/store/migrate.h"
 #include "unit/faulty_vfs.h"
 #include "unit/store_support.h"
 

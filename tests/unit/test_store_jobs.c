@@ -7,8 +7,10 @@
 #include <cmocka.h>
 
 #include "server/store/datasets.h"
-#include "server/store/internal.h"
+#include "server/store/jobs_read.h"
+#include "server/store/query.h"
 #include "server/store/models.h"
+#include "server/store/terms.h"
 #include "unit/store_support.h"
 
 #include <math.h>

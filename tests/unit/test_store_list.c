@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "server/store/jobs_internal.h"
+#include "server/store/jobs_list.h"
+#include "server/store/terms.h"
 #include "unit/store_support.h"
 
 /* The list is held against a slow one: all jobs in memory, filtered one by one, sorted by qsort. */
@@ -318,7 +320,8 @@ static void test_rarest_leads(void **state)
     (void)snprintf(job.inputs[0].name, sizeof job.inputs[0].name, "m1");
     job.labels = (struct rb_labels){both, 2};
     assert_ok(rb_job_add(store, &job, &seq, NULL, &err));
-    assert_true(number_of("SELECT jobs FROM terms WHERE name = 'sweep' AND value = '0'") > JOBS / 8);
+    assert_true(number_of("SELECT jobs FROM terms WHERE name = 'sweep' AND value = '0'") >
+                JOBS / 8);
     assert_int_equal(number_of("SELECT jobs FROM terms WHERE name = 'rare'"), 1);
     assert_terms_counted();
     for (int i = 0; i < 2; i++) {

@@ -11,6 +11,9 @@
 #include "server/store/caches.h"
 #include "server/store/datasets.h"
 #include "server/store/idempotency.h"
+#include "server/store/jobs_list.h"
+#include "server/store/jobs_read.h"
+#include "server/store/migrate.h"
 #include "server/store/models.h"
 #include "unit/store_support.h"
 

@@ -1,4 +1,4 @@
-/* server/store/internal.h: statements, and what failures mean; private to server/store.
+/* server/store/query.h: statements, and what failures mean; private to server/store.
  *
  * A query is written as
  *
@@ -14,42 +14,13 @@
  * and come out of the next step or the end. Statements are prepared once and kept; one may not be
  * begun again before it has ended.
  */
-#ifndef RB_SERVER_STORE_INTERNAL_H
-#define RB_SERVER_STORE_INTERNAL_H
+#ifndef RB_SERVER_STORE_QUERY_H
+#define RB_SERVER_STORE_QUERY_H
 
 #include "server/base/hash.h"
-#include "server/store/store.h"
+#include "server/store/store_internal.h"
 
 #include <sqlite3.h>
-
-enum { RB_STATEMENTS_MAX = 256 };
-
-struct rb_statement {
-    uint64_t hash;
-    sqlite3_stmt *prepared;
-};
-
-struct rb_store {
-    sqlite3 *db;
-    struct rb_metrics *metrics;
-    char *path;
-    unsigned depth;          /* of begun transactions */
-    unsigned reading;        /* depth of reads begun outside of transactions */
-    bool failed;             /* something inside the transaction did */
-    struct rb_error failure; /* the first */
-    struct rb_statement statements[RB_STATEMENTS_MAX]; /* open addressing by hash of the text */
-    size_t statement_count;
-};
-
-/* What SQLite's result code means, with its message; counts it in the metrics. */
-enum rb_status rb_store_fail(struct rb_store *s, int code, struct rb_error *err);
-/* The same for a connection without a store. */
-enum rb_status rb_sqlite_status(int code);
-
-/* Around reads that belong together: one state of the database, and its locks taken once. Nests,
- * also in rb_store_begin. Nothing may be written inside. end returns status. */
-enum rb_status rb_store_begin_reading(struct rb_store *s, struct rb_error *err) RB_MUST_CHECK;
-enum rb_status rb_store_end_reading(struct rb_store *s, enum rb_status status) RB_MUST_CHECK;
 
 struct rb_query {
     struct rb_store *store;
@@ -115,6 +86,12 @@ void rb_rows_free(const struct rb_row_kind *kind, void *rows, size_t count);
 /* The first column of the only row of a query without parameters. */
 enum rb_status rb_query_number(struct rb_store *s, const char *sql, uint64_t *ret,
                                struct rb_error *err) RB_MUST_CHECK;
+
+/* What SQLite's result code means, with its message; counts it in the metrics. */
+enum rb_status rb_store_fail(struct rb_store *s, int code, struct rb_error *err);
+
+/* The same for a connection without a store. */
+enum rb_status rb_sqlite_status(int code);
 
 /* Rows changed by the last statement. */
 int64_t rb_store_changes(const struct rb_store *s);

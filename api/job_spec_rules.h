@@ -1,0 +1,15 @@
+/* api/job_spec_rules.h: what members of a spec mean to each other; private to
+ * api/job_spec*.c. */
+#ifndef RB_API_JOB_SPEC_RULES_H
+#define RB_API_JOB_SPEC_RULES_H
+
+#include "api/job_spec_draft.h"
+
+/* A fault at `pointer` below the spec. */
+void rb_draft_fault(struct rb_spec_draft *d, const char *pointer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The rules between members, and the defaults that depend on other members. */
+void rb_draft_check(struct rb_spec_draft *d);
+
+#endif
