@@ -1,5 +1,8 @@
 #include "api/model.h"
 
+#include "api/hf_name.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
 const char *const rb_model_status_names[] = {"incomplete", "ready", "invalid", NULL};
@@ -62,8 +65,19 @@ void rb_model_encode(struct rb_json *w, const char *key, const struct rb_model_r
     rb_json_text_or_null(w, "sha256", m->sha256);
     encode_files(w, m);
     encode_problems(w, m);
+    rb_json_string(w, "source", m->source);
+    rb_json_text_or_null(w, "note", m->note);
     rb_json_time(w, "created_at", m->created_ms);
     rb_json_end(w);
+}
+
+void rb_model_source(bool imported, const char *path, char ret[RB_MODEL_SOURCE_SIZE])
+{
+    struct rb_hf_name name;
+    if (imported && rb_hf_name_of_path(path, &name))
+        (void)snprintf(ret, RB_MODEL_SOURCE_SIZE, "hf:%s@%s", name.repository, name.revision);
+    else
+        (void)snprintf(ret, RB_MODEL_SOURCE_SIZE, "%s", imported ? "import" : "upload");
 }
 
 /* ---- POST ---- */
@@ -76,9 +90,13 @@ static const struct rb_field post_fields[] = {
     {.key = "path",
      .type = RB_FIELD_STRING,
      .offset = offsetof(struct rb_model_post, path),
-     .required = true,
      .low = 1,
      .high = RB_PATH_CHARACTERS_MAX},
+    {.key = "hf",
+     .type = RB_FIELD_STRING,
+     .offset = offsetof(struct rb_model_post, hf),
+     .low = 1,
+     .high = RB_HF_NAME_SIZE - 1},
 };
 static const struct rb_object post_object = {
     .fields = post_fields,
@@ -92,6 +110,21 @@ void rb_import_path_check(const char *path, struct rb_problems *problems)
         rb_problems_add(problems, "/path", "expected an absolute path, found \"%.80s\"", path);
 }
 
+/* Where the model lies is said once. */
+static void check_place(const struct rb_model_post *post, struct rb_problems *problems)
+{
+    struct rb_hf_name name;
+    if (post->path != NULL && post->hf != NULL)
+        rb_problems_add(problems, "/hf", "expected path or hf, found both");
+    else if (post->hf != NULL && !rb_hf_name_parse(post->hf, &name))
+        rb_problems_add(problems, "/hf", "expected " RB_HF_NAME_RULE ", found \"%.80s\"", post->hf);
+}
+
+static bool has_member(const json_t *json, const char *key)
+{
+    return json_object_get(json, key) != NULL;
+}
+
 enum rb_status rb_model_post_decode(const json_t *json, struct rb_model_post *ret,
                                     struct rb_problems *problems, struct rb_error *err)
 {
@@ -99,7 +132,10 @@ enum rb_status rb_model_post_decode(const json_t *json, struct rb_model_post *re
     struct rb_problems *list = problems != NULL ? problems : &own;
     struct rb_model_post post = {0};
     rb_object_decode(json, "", &post_object, 0, &post, list);
+    if (json_is_object(json) && !has_member(json, "path") && !has_member(json, "hf"))
+        rb_problems_add(list, "/path", "required: a folder's path, or hf: org/name");
     rb_import_path_check(post.path, list);
+    check_place(&post, list);
     enum rb_status status = rb_problems_status(list, err);
     if (status == RB_OK)
         *ret = post;
@@ -112,5 +148,6 @@ void rb_model_post_deinit(struct rb_model_post *p)
 {
     free(p->name);
     free(p->path);
+    free(p->hf);
     *p = (struct rb_model_post){0};
 }

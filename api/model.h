@@ -16,6 +16,8 @@ struct rb_model_file {
     char sha256[RB_SHA256_HEX_SIZE]; /* "": not yet computed, null */
 };
 
+enum { RB_MODEL_SOURCE_SIZE = 440, RB_MODEL_NOTE_SIZE = 256 };
+
 /* Why a model is not ready: a stable code and the words. */
 struct rb_model_problem {
     enum rb_status status;
@@ -37,6 +39,9 @@ struct rb_model_resource {
     size_t file_count;
     struct rb_model_problem *problems;
     size_t problem_count;
+    /* "import", "upload", or "hf:org/name@commit" if it was imported from a Hugging Face cache */
+    char source[RB_MODEL_SOURCE_SIZE];
+    char note[RB_MODEL_NOTE_SIZE]; /* what is worth knowing of it though it can be used; "": null */
     int64_t created_ms;
 };
 
@@ -48,10 +53,15 @@ enum { RB_PATH_CHARACTERS_MAX = 4096 };
  * path may be NULL: no fault. */
 void rb_import_path_check(const char *path, struct rb_problems *problems);
 
-/* POST /v1/models: a folder below an import root. */
+/* source, from where the model lies: imported in place or not, and its path. */
+void rb_model_source(bool imported, const char *path, char ret[RB_MODEL_SOURCE_SIZE]);
+
+/* POST /v1/models: a folder below an import root, by its path or by its name in a Hugging Face
+ * cache; exactly one of the two is given. */
 struct rb_model_post {
     char *name,
-        *path; /* path absolute, 1 to 4096 characters; that it lies below a root is not checked */
+        *path, /* absolute, 1 to 4096 characters; that it lies below a root is not checked */
+        *hf;   /* as rb_hf_name_parse takes it (api/hf_name.h); else NULL */
 };
 enum rb_status rb_model_post_decode(const json_t *json, struct rb_model_post *ret,
                                     struct rb_problems *problems,

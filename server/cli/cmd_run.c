@@ -205,7 +205,7 @@ static void import_next(struct runner *r)
     const struct rb_run_input *in = &r->spec.inputs[r->next_input];
     const struct rb_fields fields = {in->dataset.text, in->dataset.text_pair, in->dataset.label};
     const struct rb_inspection *i =
-        in->is_model ? rb_model_import(&r->work, in->name, in->path, imported, r)
+        in->is_model ? rb_model_import(&r->work, in->name, in->path, NULL, imported, r)
                      : rb_dataset_import(&r->work, in->name, in->path, in->dataset.format, &fields,
                                          imported, r);
     if (i == NULL) {

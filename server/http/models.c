@@ -80,8 +80,8 @@ void rb_handle_model_import(struct rb_request *r)
     struct rb_inspection_wait *w =
         rb_inspection_wait_begin(r, "models", post.name, MHD_HTTP_CREATED, reply_model);
     if (w != NULL)
-        w->inspection =
-            rb_model_import(rb_request_work(r), post.name, post.path, rb_inspection_waited, r);
+        w->inspection = rb_model_import(rb_request_work(r), post.name, post.path, post.hf,
+                                        rb_inspection_waited, r);
     rb_model_post_deinit(&post);
 }
 

@@ -7,7 +7,7 @@
 
 /* When written all is borrowed, when read the row owns it. */
 struct rb_model_row {
-    struct rb_model_resource resource;
+    struct rb_model_resource resource; /* its source is made from the two below, when read */
     bool imported; /* in place below an import root; else below models/ in the data folder */
     char *path;    /* of the folder; absolute if imported, else relative to the data folder */
     int64_t updated_ms;

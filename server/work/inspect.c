@@ -15,6 +15,7 @@
 #include "server/store/models.h"
 #include "server/store/terms.h"
 #include "server/work/digests.h"
+#include "server/work/hf_cache.h"
 #include "server/work/imports.h"
 #include "server/work/jobdir.h"
 #include "server/work/work_state.h"
@@ -37,6 +38,7 @@ struct rb_inspection {
     bool superseded; /* a later look at the same thing has been written */
     uint64_t order;
     char *name;
+    char *hf;   /* a model's name in a Hugging Face cache; its path is then found */
     char *path; /* as given; once found the real one */
     struct rb_digests digests;
     struct rb_model_resource model;
@@ -54,6 +56,7 @@ static void inspection_free(struct rb_inspection *i)
     rb_dataset_resource_deinit(&i->dataset);
     free(i->name);
     free(i->path);
+    free(i->hf);
     free(i);
 }
 
@@ -126,6 +129,10 @@ static enum rb_status examine_weights(struct rb_inspection *i, struct rb_error *
     i->model.parameters = model.parameters;
     (void)snprintf(i->model.dtype, sizeof i->model.dtype, "%s",
                    rb_dtype_name(rb_model_dtype(&model)));
+    if (model.checkpoint.other != NULL)
+        (void)snprintf(i->model.note, sizeof i->model.note,
+                       "the folder holds %s too: the weights are read from the %s format",
+                       model.checkpoint.other->single, model.checkpoint.format->suffix + 1);
     status = rb_checkpoint_verify(&model.checkpoint, err);
     rb_model_deinit(&model);
     return status;
@@ -265,10 +272,26 @@ static void examine_dataset(struct rb_inspection *i)
 
 /* ---- steps ---- */
 
+static enum rb_status find_in_cache(struct rb_inspection *i, const struct rb_strings *roots)
+{
+    struct rb_hf_name name;
+    char *path = NULL;
+    if (!rb_hf_name_parse(i->hf, &name))
+        return rb_error_at(&i->error, RB_EINPUT, "/hf", "expected " RB_HF_NAME_RULE);
+    enum rb_status status = rb_hf_cache_find(roots, &name, &path, &i->error);
+    if (status != RB_OK)
+        return status;
+    free(i->path);
+    i->path = path;
+    return RB_OK;
+}
+
 static void find(struct rb_async *a)
 {
     struct rb_inspection *i = a->data;
     const struct rb_strings *roots = i->uploaded ? NULL : i->w->options.import_roots;
+    if (i->status == RB_OK && i->hf != NULL)
+        i->status = find_in_cache(i, roots);
     if (i->status != RB_OK)
         return;
     if (!i->uploaded) {
@@ -456,9 +479,16 @@ static struct rb_inspection *begin(struct rb_inspection *i)
 }
 
 struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const char *path,
-                                      rb_inspect_done *done, void *data)
+                                      const char *hf, rb_inspect_done *done, void *data)
 {
-    return begin(inspection_new(w, true, false, name, strdup(path), done, data));
+    struct rb_inspection *i =
+        inspection_new(w, true, false, name, strdup(path != NULL ? path : ""), done, data);
+    if (i != NULL && hf != NULL && (i->hf = strdup(hf)) == NULL) {
+        unlist(i);
+        inspection_free(i);
+        return NULL;
+    }
+    return begin(i);
 }
 
 struct rb_inspection *rb_model_uploaded(struct rb_work *w, const char *name, rb_inspect_done *done,

@@ -23,11 +23,12 @@ typedef void rb_inspect_done(void *data, enum rb_status status, const struct rb_
 void rb_inspection_forget(struct rb_inspection *i);
 
 /* POST /v1/models: registers a folder without copying. path must lie below an import root, links
- * followed (RB_EINPUT at /path naming the roots); a damaged or incomplete folder is refused with
- * the status of what is wrong (RB_ESAFETENSORS, RB_ETENSOR, RB_ESHAPE, RB_ECONFIG, RB_EVOCAB …) and
- * nothing is registered. RB_ECONFLICT when the name is taken. All strings are copied. */
+ * followed (RB_EINPUT at /path naming the roots); or hf, else NULL, names it in a Hugging Face
+ * cache (hf_cache.h; RB_EINPUT at /hf); a damaged or incomplete folder is refused with the status
+ * of what is wrong (RB_ESAFETENSORS, RB_ETENSOR, RB_ESHAPE, RB_ECONFIG, RB_EVOCAB …) and nothing is
+ * registered. RB_ECONFLICT when the name is taken. All strings are copied. */
 struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const char *path,
-                                      rb_inspect_done *done, void *data);
+                                      const char *hf, rb_inspect_done *done, void *data);
 
 /* PUT …/files/{file}: after a file has been put whole into models/<name>/: looks at the folder
  * again and writes the row: "incomplete" (files missing), "invalid" (problems[] say why) or

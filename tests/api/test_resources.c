@@ -5,6 +5,7 @@
 
 #include "api/dataset.h"
 #include "api/job.h"
+#include "api/hf_name.h"
 #include "api/model.h"
 #include "api/service.h"
 
@@ -189,7 +190,8 @@ static void test_models(void **state)
                                       .files = &file,
                                       .file_count = 1,
                                       .problems = &problem,
-                                      .problem_count = 1};
+                                      .problem_count = 1,
+                                      .source = "upload"};
     struct rb_json w;
     rb_json_init(&w);
     rb_model_encode(&w, NULL, &model);
@@ -200,6 +202,7 @@ static void test_models(void **state)
                 "'bytes':10,'sha256':null,"
                 "'files':[{'name':'model.safetensors','bytes':10,'sha256':'cd'}],"
                 "'problems':[{'code':'missing_tensor','detail':'no tensor x'}],"
+                "'source':'upload','note':null,"
                 "'created_at':'1970-01-01T00:00:00.000Z'}");
 
     struct rb_model_post post;
@@ -209,9 +212,17 @@ static void test_models(void **state)
     assert_string_equal(post.path, "/srv/x");
     rb_model_post_deinit(&post);
     json_decref(json);
+    json = json_of("{'name':'bert-a','hf':'org/name@main'}");
+    assert_int_equal(rb_model_post_decode(json, &post, NULL, &err), RB_OK);
+    assert_string_equal(post.hf, "org/name@main");
+    assert_null(post.path);
+    rb_model_post_deinit(&post);
+    json_decref(json);
     static const struct {
         const char *body, *pointer;
     } wrong[] = {
+        {"{'name':'a','path':'/a','hf':'a/b'}", "/hf"},
+        {"{'name':'a','hf':'../b'}", "/hf"},
         {"{'name':'a'}", "/path"},
         {"{'path':'/a'}", "/name"},
         {"{'name':'a','path':'a'}", "/path"},
@@ -224,6 +235,56 @@ static void test_models(void **state)
         assert_int_equal(rb_model_post_decode(json, &post, NULL, &err), RB_EINPUT);
         assert_string_equal(err.pointer, wrong[i].pointer);
         json_decref(json);
+    }
+}
+
+static void test_hf_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *folder, *revision;
+    } good[] = {
+        {"bert-base-uncased", "models--bert-base-uncased", ""},
+        {"google/multiberts-seed_0", "models--google--multiberts-seed_0", ""},
+        {"a/b@main", "models--a--b", "main"},
+        {"a/b@refs/pr/1", "models--a--b", "refs/pr/1"},
+        {"a/b.c@v1.0", "models--a--b.c", "v1.0"},
+    };
+    static const char *const bad[] = {
+        "",     "/",     "a/",      "/b",        "a/b/c", "a//b",     "../b",     "a/..",
+        "a/b@", "a--b",  "a/b--c",  "a/.b",      "a/b.",  "a/b@../x", "a/b@/x",   "a/b@x/../y",
+        "a b",  "a/b\n", "a/b@x y", "a/b@@main", "a\\b",  "a/b@.x",   "a/b@x/.y",
+    };
+    struct rb_hf_name name;
+    char folder[RB_HF_NAME_SIZE], source[RB_MODEL_SOURCE_SIZE];
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_true(rb_hf_name_parse(good[i].text, &name));
+        rb_hf_name_folder(&name, folder);
+        assert_string_equal(folder, good[i].folder);
+        assert_string_equal(name.revision, good[i].revision);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (rb_hf_name_parse(bad[i], &name))
+            fail_msg("'%s' was taken for a name", bad[i]);
+#define COMMIT "0123456789abcdef0123456789abcdef01234567"
+    static const struct {
+        bool imported;
+        const char *path, *source;
+    } rows[] = {
+        {true, "/c/models--a--b/snapshots/" COMMIT, "hf:a/b@" COMMIT},
+        {true, "/c/hub/models--gpt2/snapshots/" COMMIT, "hf:gpt2@" COMMIT},
+        {false, "/c/models--a--b/snapshots/" COMMIT, "upload"},
+        {true, "/c/models--a--b/snapshots/" COMMIT "/x", "import"},
+        {true, "/c/models--a--b/snapshots/main", "import"},
+        {true, "/c/models--/snapshots/" COMMIT, "import"},
+        {true, "/c/datasets--a--b/snapshots/" COMMIT, "import"},
+        {true, "/snapshots/" COMMIT, "import"},
+        {true, "/" COMMIT, "import"},
+        {true, "", "import"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rb_model_source(rows[i].imported, rows[i].path, source);
+        assert_string_equal(source, rows[i].source);
     }
 }
 
@@ -327,7 +388,8 @@ int main(void)
         cmocka_unit_test(test_new_job),        cmocka_unit_test(test_failed_job),
         cmocka_unit_test(test_statuses),       cmocka_unit_test(test_patch),
         cmocka_unit_test(test_artifact_names), cmocka_unit_test(test_models),
-        cmocka_unit_test(test_datasets),       cmocka_unit_test(test_service),
+        cmocka_unit_test(test_hf_names),       cmocka_unit_test(test_datasets),
+        cmocka_unit_test(test_service),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

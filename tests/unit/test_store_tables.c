@@ -41,6 +41,7 @@ static void test_models(void **state)
     row.resource.problems = problems;
     row.resource.problem_count = 2;
     row.resource.created_ms = 4;
+    strcpy(row.resource.note, "both formats");
     assert_ok(rb_model_put(store, &row, &created, &err));
     assert_true(created);
     reopen_store();
@@ -62,6 +63,8 @@ static void test_models(void **state)
     assert_int_equal(read.resource.bytes, 30);
     assert_string_equal(read.resource.sha256, "");
     assert_int_equal(read.resource.created_ms, 4);
+    assert_string_equal(read.resource.note, "both formats");
+    assert_string_equal(read.resource.source, "import");
     assert_int_equal(read.resource.file_count, 2);
     assert_string_equal(read.resource.files[0].sha256, files[0].sha256);
     assert_string_equal(read.resource.files[1].name, "vocab.txt");

@@ -1,0 +1,202 @@
+"""What labs have on disk: pytorch_model.bin beside safetensors, the Hugging Face cache, and the first
+mistakes, each told in a sentence.
+"""
+import json
+import os
+import shutil
+import tempfile
+
+import torch_save
+from daemon import FIXTURES, Daemon, equal, problem, run, true
+
+COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
+
+
+class Root:
+    def __enter__(self):
+        self.path = tempfile.mkdtemp(prefix="rebasind-formats-")
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path)
+
+    def model(self, name, source="bert-a"):
+        shutil.copytree(f"{FIXTURES}/models/{source}", f"{self.path}/{name}")
+        return f"{self.path}/{name}"
+
+    def torch_model(self, name, source="bert-a", **options):
+        path = self.model(name, source)
+        torch_save.save(f"{path}/pytorch_model.bin",
+                        torch_save.read_safetensors(f"{path}/model.safetensors"), **options)
+        os.unlink(f"{path}/model.safetensors")
+        return path
+
+    def cached(self, repository, source="bert-a", commit=COMMIT, hub=""):
+        """As `huggingface-cli download` leaves it: blobs, and snapshots that link to them."""
+        folder = f"{self.path}{hub}/models--{repository.replace('/', '--')}"
+        snapshot = f"{folder}/snapshots/{commit}"
+        for place in ("blobs", "refs"):
+            os.makedirs(f"{folder}/{place}", exist_ok=True)
+        os.makedirs(snapshot)
+        for file in os.listdir(f"{FIXTURES}/models/{source}"):
+            blob = f"{commit[:4]}-{file.encode().hex()}"
+            shutil.copy(f"{FIXTURES}/models/{source}/{file}", f"{folder}/blobs/{blob}")
+            os.symlink(f"../../blobs/{blob}", f"{snapshot}/{file}")
+        with open(f"{folder}/refs/main", "w", encoding="ascii") as f:
+            f.write(commit)
+        return folder
+
+
+def barrier(d, a, b):
+    spec = {"models": {"a": a, "b": b}, "interpolate": {"points": 3},
+            "align": {"components": ["ff", "mha"], "dataset": "align", "max_sequences": 100},
+            "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 16}}
+    r = d.post("/v1/jobs", spec)
+    equal(r.status, 202, r)
+    job = r.json["id"]
+    equal(d.wait_finished(job)["status"], "succeeded", d.get(f"/v1/jobs/{job}"))
+    found = d.get(f"/v1/jobs/{job}/artifacts/barrier.json").json
+    del found["job"]
+    return found
+
+
+def test_job_of_torch_files_equals_its_twins():
+    with Root() as root, Daemon("--import-root", root.path) as d:
+        d.register_fixtures()
+        for name in ("bert-a", "bert-b"):
+            r = d.post("/v1/models", {"name": f"{name}-bin", "path": root.torch_model(name, name)})
+            equal(r.status, 201, r)
+            twin = d.get(f"/v1/models/{name}").json
+            for key in ("architecture", "hidden_size", "parameters", "dtype"):
+                equal(r.json[key], twin[key], key)
+            true("pytorch_model.bin" in [f["name"] for f in r.json["files"]], r)
+            equal((r.json["source"], r.json["note"]), ("import", None))
+        equal(json.dumps(barrier(d, "bert-a-bin", "bert-b-bin")), json.dumps(barrier(d, "bert-a", "bert-b")))
+
+
+def test_both_formats():
+    with Root() as root, Daemon(import_root=root.path) as d:
+        path = root.model("both")
+        torch_save.save(f"{path}/pytorch_model.bin", torch_save.read_safetensors(f"{path}/model.safetensors"))
+        r = d.post("/v1/models", {"name": "both", "path": path})
+        equal(r.status, 201, r)
+        true("pytorch_model.bin" in r.json["note"] and "safetensors" in r.json["note"], r)
+        true("pytorch_model.bin" not in [f["name"] for f in r.json["files"]], r)
+        equal(d.get("/v1/models/both").json["note"], r.json["note"])
+
+
+def hostile(name):
+    with open(f"{FIXTURES}/torch/hostile/{name}.bin", "rb") as f:
+        return f.read()
+
+
+def test_uploads_are_looked_through():
+    with Root() as root, Daemon() as d:
+        path = root.torch_model("m")
+        for name, says in (("stack-global-os", "os.system"), ("zip-crc-storage", "CRC"), ("zip-flipped-byte", "CRC"),
+                           ("lfs-pointer", "git lfs pull"), ("html", "HTML page"), ("zip-deflate-bomb", "compressed")):
+            r = d.request("PUT", "/v1/models/m/files/pytorch_model.bin", hostile(name))
+            problem(r, 422, "invalid_torch_file")
+            true(says in r.json["detail"], r)
+        equal(d.get("/v1/models/m").status, 404)
+        for file in sorted(os.listdir(path)):
+            with open(f"{path}/{file}", "rb") as f:
+                r = d.request("PUT", f"/v1/models/m/files/{file}", f.read())
+                true(r.status in (200, 201), r)
+        equal((r.json["status"], r.json["source"]), ("ready", "upload"), r)
+
+
+def test_imports_are_held_against_their_checksums():
+    with Root() as root, Daemon(import_root=root.path) as d:
+        path = root.torch_model("damaged")
+        size = os.path.getsize(f"{path}/pytorch_model.bin")
+        with open(f"{path}/pytorch_model.bin", "r+b") as f:
+            f.seek(size // 2)
+            byte = f.read(1)
+            f.seek(size // 2)
+            f.write(bytes([byte[0] ^ 1]))
+        r = d.post("/v1/models", {"name": "m", "path": path})
+        problem(r, 422, "invalid_torch_file")
+        true("CRC" in r.json["detail"], r)
+
+
+def test_hugging_face_cache():
+    with Root() as root, Daemon(import_root=root.path) as d:
+        folder = root.cached("lab/bert-a")
+        root.cached("lab/bert-a", "bert-b", OTHER)  # a later download: refs/main follows
+        root.cached("gpt2-like", hub="/hub")
+        os.makedirs(f"{folder}/refs/refs/pr")
+        for ref in ("v1.0", "refs/pr/1"):
+            with open(f"{folder}/refs/{ref}", "w", encoding="ascii") as f:
+                f.write(COMMIT)
+        for n, (hf, commit) in enumerate((("lab/bert-a", OTHER), ("lab/bert-a@main", OTHER), ("lab/bert-a@v1.0", COMMIT),
+                                          ("lab/bert-a@refs/pr/1", COMMIT), (f"lab/bert-a@{COMMIT}", COMMIT),
+                                          ("gpt2-like", COMMIT))):
+            r = d.post("/v1/models", {"name": f"m{n}", "hf": hf})
+            equal(r.status, 201, r)
+            equal(r.json["source"], f"hf:{hf.split('@')[0]}@{commit}", r)
+            equal(d.get(f"/v1/models/m{n}").json["source"], r.json["source"])
+        # By its path it is the same model.
+        r = d.post("/v1/models", {"name": "by-path", "path": f"{folder}/snapshots/{COMMIT}"})
+        equal((r.status, r.json["source"]), (201, f"hf:lab/bert-a@{COMMIT}"), r)
+        for hf, says in (("lab/none", "huggingface-cli download lab/none"), ("lab/bert-a@nightly", "no revision 'nightly'"),
+                         ("lab/bert-a@" + "a" * 40, "no such snapshot"), ("../lab", "org/name"), ("lab/../x", "org/name"),
+                         ("lab/bert-a@../../x", "org/name"), ("/etc/passwd", "org/name")):
+            r = d.post("/v1/models", {"name": "x", "hf": hf})
+            problem(r, 422, "invalid_request", "/hf")
+            true(says in r.json["errors"][0]["detail"] if r.json.get("errors") else says in r.json["detail"], r)
+        problem(d.post("/v1/models", {"name": "x", "hf": "a/b", "path": "/a"}), 422, "invalid_request", "/hf")
+
+
+def test_cache_links_stay_inside():
+    with Root() as root, Root() as outside, Daemon("--sandbox", "off", import_root=root.path) as d:
+        outside.model("out")
+        secret = f"{outside.path}/secret"
+        with open(secret, "w", encoding="ascii") as f:
+            f.write("b" * 40)
+        folder = root.cached("lab/out")
+        snapshot = f"{folder}/snapshots/{COMMIT}"
+        os.unlink(f"{snapshot}/model.safetensors")
+        os.symlink(f"{outside.path}/out/model.safetensors", f"{snapshot}/model.safetensors")
+        problem(d.post("/v1/models", {"name": "x", "hf": "lab/out"}), 422, "invalid_request", "/path")
+        # A reference that leads out is none; neither is a snapshot or a whole model.
+        os.unlink(f"{folder}/refs/main")
+        os.symlink(secret, f"{folder}/refs/main")
+        r = d.post("/v1/models", {"name": "x", "hf": "lab/out"})
+        problem(r, 422, "invalid_request", "/hf")
+        true(b"bbbb" not in r.body, r)
+        os.symlink(f"{outside.path}/out", f"{folder}/snapshots/{OTHER}")
+        problem(d.post("/v1/models", {"name": "x", "hf": f"lab/out@{OTHER}"}), 422, "invalid_request", "/hf")
+        os.symlink(outside.path, f"{root.path}/models--lab--elsewhere")
+        problem(d.post("/v1/models", {"name": "x", "hf": "lab/elsewhere"}), 422, "invalid_request", "/hf")
+
+
+def test_first_mistakes():
+    rows = (("tf_model.h5", b"\x89HDF\r\n\x1a\n", "from_tf=True"), ("flax_model.msgpack", b"x", "from_flax=True"),
+            ("adapter_config.json", b"{}", "LoRA adapter"), ("model.gguf", b"GGUF", "GGUF"),
+            ("model.onnx", b"\x08", "ONNX"),
+            ("model.safetensors", b"<!DOCTYPE html><html>", "huggingface-cli login"),
+            ("pytorch_model.bin", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"))
+    with Root() as root, Daemon(import_root=root.path) as d:
+        for n, (file, data, says) in enumerate(rows):
+            path = root.model(f"m{n}")
+            os.unlink(f"{path}/model.safetensors")
+            with open(f"{path}/{file}", "wb") as f:
+                f.write(data)
+            r = d.post("/v1/models", {"name": f"m{n}", "path": path})
+            equal(r.status, 422, r)
+            true(says in r.json["detail"], r)
+        # What the Trainer leaves beside a model is none of its files, and no reason to complain.
+        path = root.model("trained")
+        for file in ("optimizer.pt", "training_args.bin", "scheduler.pt", "rng_state.pth"):
+            with open(f"{path}/{file}", "wb") as f:
+                f.write(b"\x80\x02cos\nsystem\n.")
+        r = d.post("/v1/models", {"name": "trained", "path": path})
+        equal((r.status, r.json["problems"], r.json["note"]), (201, [], None), r)
+        true("training_args.bin" not in [f["name"] for f in r.json["files"]], r)
+
+
+if __name__ == "__main__":
+    run([test_job_of_torch_files_equals_its_twins, test_both_formats, test_uploads_are_looked_through,
+         test_imports_are_held_against_their_checksums, test_hugging_face_cache, test_cache_links_stay_inside,
+         test_first_mistakes])
