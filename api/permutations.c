@@ -11,7 +11,7 @@ static void encode_indices(struct rb_json *w, const char *key, const uint32_t *i
 
 static bool has_heads(const struct rb_group *g)
 {
-    return g->axis == RB_AXIS_MHA || g->axis == RB_AXIS_QK;
+    return g->axis == RB_AXIS_V || g->axis == RB_AXIS_Q;
 }
 
 static bool is_rotated(const struct rb_group *g)

@@ -97,13 +97,17 @@ static void move_group(struct rb_motion *m, const struct rb_group *g, bool separ
     switch (g->axis) {
     case RB_AXIS_FF:
         set_layer(m, RB_AXIS_FF, g->layer, map_of(g, NULL));
+        set_layer(m, RB_AXIS_FF_GATE, g->layer, map_of(g, NULL));
         break;
-    case RB_AXIS_MHA: /* queries and keys come along; a qk group after it has the last word */
-        set_layer(m, RB_AXIS_MHA, g->layer, map_of(g, g->value_rotation));
-        set_layer(m, RB_AXIS_QK, g->layer, map_of(g, g->rotation));
+    case RB_AXIS_V: /* queries and keys come along; a qk group after it has the last word */
+        set_layer(m, RB_AXIS_V, g->layer, map_of(g, g->value_rotation));
+        set_layer(m, RB_AXIS_O, g->layer, map_of(g, g->value_rotation));
+        set_layer(m, RB_AXIS_Q, g->layer, map_of(g, g->rotation));
+        set_layer(m, RB_AXIS_K, g->layer, map_of(g, g->rotation));
         break;
-    case RB_AXIS_QK:
-        set_layer(m, RB_AXIS_QK, g->layer, map_of(g, g->rotation));
+    case RB_AXIS_Q:
+        set_layer(m, RB_AXIS_Q, g->layer, map_of(g, g->rotation));
+        set_layer(m, RB_AXIS_K, g->layer, map_of(g, g->rotation));
         break;
     case RB_AXIS_RES_FIRST:
         move_residual(m, g, separate);
@@ -118,7 +122,7 @@ static enum rb_status check_fit(const struct rb_group *g, const struct rb_config
                                 struct rb_error *err)
 {
     bool residual = g->axis == RB_AXIS_RES_FIRST;
-    uint32_t size = g->axis == RB_AXIS_FF ? c->intermediate_size : c->hidden_size;
+    uint32_t size = g->axis == RB_AXIS_FF ? c->mlp.inner_size : c->hidden_size;
     uint32_t layers = residual ? 2 * c->num_hidden_layers + 1 : c->num_hidden_layers;
     if (g->size != size)
         return rb_error_set(err, RB_EMODELS, "group '%s' permutes %u units, the model has %u",
@@ -126,9 +130,9 @@ static enum rb_status check_fit(const struct rb_group *g, const struct rb_config
     if (g->layer >= layers)
         return rb_error_set(err, RB_EMODELS, "group '%s' lies beyond the model's %u layers",
                             g->name, c->num_hidden_layers);
-    if (g->head_count != 0 && g->head_count != c->num_attention_heads)
+    if (g->head_count != 0 && g->head_count != c->attention.heads)
         return rb_error_set(err, RB_EMODELS, "group '%s' has %u heads, the model has %u", g->name,
-                            g->head_count, c->num_attention_heads);
+                            g->head_count, c->attention.heads);
     return RB_OK;
 }
 
@@ -151,7 +155,7 @@ enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb
     struct rb_map stream = *rb_motion_map(&m, RB_AXIS_RES_FIRST, 0);
     if (b->head == RB_HEAD_MLM && !o->output_head && o->decoder == RB_DECODER_TIED)
         set_axis(&m, RB_AXIS_TRANSFORM, stream); /* keeps the tie (METHOD 5) */
-    m.decoder_untied = b->head == RB_HEAD_MLM && !b->decoder_stored &&
+    m.decoder_untied = b->head == RB_HEAD_MLM && !b->unembedding_stored &&
                        rb_motion_map(&m, RB_AXIS_TRANSFORM, 0)->index != stream.index;
     *ret = m;
     return RB_OK;

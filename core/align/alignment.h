@@ -33,7 +33,7 @@ struct rb_correlations {
 struct rb_group {
     char name[32]; /* "layer.0.ff", "layer.0.mha", "layer.0.qk", "residual", "residual.3", "head" */
     enum rb_axis
-        axis; /* RB_AXIS_FF, _MHA, _QK, _RES_FIRST (every residual group), _TRANSFORM, _POOLER */
+        axis; /* RB_AXIS_FF, _V (heads), _Q (queries and keys), _RES_FIRST (every residual group), _TRANSFORM, _POOLER */
     uint32_t layer; /* of residual groups under "separate": the tap's index */
     uint32_t size;
     uint32_t *index;         /* (size) unit index[i] of B is matched to unit i of A */
@@ -41,7 +41,7 @@ struct rb_group {
     uint32_t *heads;         /* (head_count) head heads[i] of B is matched to head i of A */
     double score;            /* sum of the similarity over matched pairs */
     double mean_correlation; /* of matched pairs; the correlation whatever the similarity */
-    float *rotation;       /* (head_count, d_h, d_h) R, of queries and keys for _QK and _MHA … */
+    float *rotation;       /* (head_count, d_h, d_h) R, of queries and keys, for _Q and _V … */
     float *value_rotation; /* … and S, of values and the output; NULL when not rotated */
     struct rb_correlations correlations;
 };

@@ -304,7 +304,7 @@ static bool read_distribution(const json_t *group, const char *key, struct rb_di
 /* The axes that groups have (alignment.h), and whether those come in heads. */
 static bool is_group_axis(uint32_t axis, uint32_t heads)
 {
-    if (axis == RB_AXIS_MHA || axis == RB_AXIS_QK)
+    if (axis == RB_AXIS_V || axis == RB_AXIS_Q)
         return heads > 0;
     return heads == 0 && (axis == RB_AXIS_FF || axis == RB_AXIS_RES_FIRST ||
                           axis == RB_AXIS_TRANSFORM || axis == RB_AXIS_POOLER);

@@ -1,6 +1,6 @@
 /* The certificate: does the moved B compute what B computes?
  *
- * DESIGN. Two trunks run side by side over the same probe sequences: B as it is, and B moved, read
+ * DESIGN. A walker takes two models over the same probe sequences: B as it is, and B moved, read
  * through the very blend (lambda = 1) that the curve and the writer use. The probes are token ids
  * drawn by METHOD 7's generator, so they reach all over the vocabulary and need no text. What is
  * compared is the head's output: logits at the first positions of each sequence, a classifier's
@@ -11,10 +11,12 @@
  * norm that keeps sizes equal. So 4 u sqrt(max(d, d_ff)) (2L + 2) times the largest logit: a
  * permutation applied wrongly is off by the size of the logits themselves, 3 orders above. */
 #include "core/align/alignment.h"
-#include "core/model/trunk.h"
+#include "core/model/linear.h"
+#include "core/model/walker.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PROBES = 16, PROBE_TOKENS = 32, ROWS_READ = 4, TILE = 1024 };
 
@@ -31,11 +33,10 @@ struct certify {
     const struct rb_model *model;
     struct rb_motion motion;
     struct rb_blend blend[2]; /* B, moved B */
-    struct rb_trunk trunk[2];
-    size_t items[2]; /* of the present round */
+    struct rb_walker walker;
     struct rb_sequences probes;
-    enum { STAGE_START, STAGE_TRUNK, STAGE_HEAD, STAGE_COMPARE, STAGE_DONE } stage;
-    float *rows[2]; /* (row_count, hidden_size) what the head reads */
+    enum { STAGE_START, STAGE_WALK, STAGE_HEAD, STAGE_COMPARE, STAGE_DONE } stage;
+    float *rows[2]; /* (row_count, width) what the head's output weight reads */
     size_t row_count;
     double *worst; /* (tiles) largest difference, then largest logit, per tile */
     double *largest;
@@ -44,24 +45,10 @@ struct certify {
     struct rb_certificate result;
 };
 
-static enum rb_head head_of(const struct certify *c)
-{
-    return c->model->head;
-}
-
-static uint32_t outputs(const struct certify *c)
-{
-    const struct rb_config *g = &c->model->config;
-    return head_of(c) == RB_HEAD_MLM          ? g->vocab_size
-           : head_of(c) == RB_HEAD_CLASSIFIER ? g->num_labels
-                                              : g->hidden_size;
-}
-
 static bool make_probes(struct certify *c)
 {
     const struct rb_config *g = &c->model->config;
-    size_t length =
-        g->max_position_embeddings < PROBE_TOKENS ? g->max_position_embeddings : PROBE_TOKENS;
+    size_t length = g->max_length < PROBE_TOKENS ? g->max_length : PROBE_TOKENS;
     struct rb_sequences *s = &c->probes;
     size_t tokens = PROBES * length, reads = length < ROWS_READ ? length : ROWS_READ;
     s->count = PROBES;
@@ -81,28 +68,24 @@ static bool make_probes(struct certify *c)
             s->targets[q * length + t] = t < reads ? 0 : -1;
         }
     }
-    c->row_count = PROBES * (head_of(c) == RB_HEAD_CLASSIFIER ? 1 : reads);
+    c->row_count = PROBES * (rb_head_per_sequence(c->model) ? 1 : reads);
     return true;
 }
 
-/* Rows the head reads, gathered, through the transform or the pooler. */
-static enum rb_status gather_item(struct certify *c, int side, struct rb_scratch *scratch,
+/* Rows the head reads, gathered, through its hidden layer. */
+static enum rb_status gather_item(struct certify *c, size_t side, struct rb_scratch *scratch,
                                   struct rb_error *err)
 {
-    const struct rb_trunk *t = &c->trunk[side];
-    const struct rb_config *g = &c->model->config;
-    size_t d = g->hidden_size;
-    for (size_t span = 0; span < t->span_count; span++)
-        for (size_t i = t->first_row[span]; i < t->first_row[span + 1]; i++) {
-            const float *x = rb_trunk_row(t, span, i);
-            for (size_t j = 0; j < d; j++)
-                c->rows[side][i * d + j] = x[j];
-        }
-    if (head_of(c) == RB_HEAD_MLM)
-        return rb_forward_transform(g, &t->head, c->rows[side], c->row_count, scratch, err);
-    if (head_of(c) == RB_HEAD_CLASSIFIER)
-        return rb_forward_pooler(g, &t->head, c->rows[side], c->row_count, scratch, err);
-    return RB_OK;
+    const struct rb_walker *w = &c->walker;
+    size_t d = c->model->config.hidden_size;
+    float *x = rb_scratch_alloc(scratch, c->row_count * d, sizeof(float));
+    if (x == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the probes' last layer");
+    for (size_t span = 0; span < w->span_count; span++)
+        for (size_t i = w->first_row[span]; i < w->first_row[span + 1]; i++)
+            memcpy(x + i * d, rb_walker_row(w, side, span, i), d * sizeof(float));
+    return rb_head_apply(c->model, &w->sides[side].head, x, c->row_count, c->rows[side], scratch,
+                         err);
 }
 
 /* Largest difference and largest size so far. What is not finite is kept apart: a maximum would
@@ -141,32 +124,28 @@ static void compare_hidden(struct certify *c)
 static enum rb_status compare_item(struct certify *c, size_t tile, struct rb_scratch *scratch,
                                    struct rb_error *err)
 {
-    if (head_of(c) == RB_HEAD_NONE) {
+    if (c->model->head_shape == NULL) {
         compare_hidden(c);
         return RB_OK;
     }
-    bool mlm = head_of(c) == RB_HEAD_MLM;
-    size_t d = c->model->config.hidden_size, n = outputs(c), first = tile * TILE;
+    size_t d = rb_head_width(c->model), n = rb_head_outputs(c->model), first = tile * TILE;
     size_t width = n - first < TILE ? n - first : TILE;
-    float *logits[2], *weight = rb_scratch_alloc(scratch, width * d, sizeof(float));
-    float *bias = rb_scratch_alloc(scratch, width, sizeof(float));
+    float *logits[2];
+    struct rb_head_tile tiles[2];
     for (int side = 0; side < 2; side++) {
         logits[side] = rb_scratch_alloc(scratch, c->row_count * width, sizeof(float));
-        if (weight == NULL || bias == NULL || logits[side] == NULL)
+        if (logits[side] == NULL)
             return rb_error_set(err, RB_ENOMEM, "no memory for the probes' logits");
         enum rb_status s =
-            rb_blend_rows(&c->blend[side], mlm ? RB_DECODER_WEIGHT : RB_CLASSIFIER_WEIGHT, 0, first,
-                          width, weight, scratch, err);
-        if (s == RB_OK)
-            s = rb_blend_rows(&c->blend[side], mlm ? RB_DECODER_BIAS : RB_CLASSIFIER_BIAS, 0, first,
-                              width, bias, scratch, err);
+            rb_head_read_tile(&c->blend[side], first, width, &tiles[side], scratch, err);
         if (s != RB_OK)
             return s;
-        rb_linear(c->rows[side], c->row_count, d, weight, width, logits[side]);
+        rb_linear(c->rows[side], c->row_count, d, tiles[side].weight, width, logits[side]);
     }
     for (size_t i = 0; i < c->row_count * width; i++) {
-        double shift = (double)bias[i % width];
-        const double values[2] = {(double)logits[0][i] + shift, (double)logits[1][i] + shift};
+        double values[2];
+        for (int side = 0; side < 2; side++)
+            values[side] = (double)logits[side][i] + (double)tiles[side].bias[i % width];
         compare_one(c, tile, i / width, first + i % width, values);
     }
     return RB_OK;
@@ -180,7 +159,7 @@ static enum rb_status check_finite(const struct certify *c, struct rb_error *err
             return rb_error_set(err, RB_ENUMERIC,
                                 "%s %zu of row %zu of the certificate's probes is %g in %s, "
                                 "expected a finite number",
-                                head_of(c) == RB_HEAD_NONE ? "hidden unit" : "logit", o->output,
+                                c->model->head_shape == NULL ? "hidden unit" : "logit", o->output,
                                 o->row, o->value, o->side == 0 ? "B" : "moved B");
     }
     return RB_OK;
@@ -189,7 +168,7 @@ static enum rb_status check_finite(const struct certify *c, struct rb_error *err
 static void conclude(struct certify *c)
 {
     const struct rb_config *g = &c->model->config;
-    double largest = 0, inner = fmax(g->hidden_size, g->intermediate_size);
+    double largest = 0, inner = fmax(g->hidden_size, g->mlp.inner_size);
     for (size_t i = 0; i < c->tile_count; i++) {
         c->result.max_abs_logit_difference = fmax(c->result.max_abs_logit_difference, c->worst[i]);
         largest = fmax(largest, c->largest[i]);
@@ -199,24 +178,14 @@ static void conclude(struct certify *c)
     c->result.equivalent = c->result.max_abs_logit_difference <= c->result.tolerance;
 }
 
-/* Both trunks have the same rounds: they go in step. */
-static enum rb_status trunk_round(struct certify *c, size_t *ret_items, struct rb_error *err)
-{
-    enum rb_status s = RB_OK;
-    for (int side = 0; side < 2 && s == RB_OK; side++)
-        s = c->stage == STAGE_START
-                ? rb_trunk_begin(&c->trunk[side], 0, c->probes.count, &c->items[side], err)
-                : rb_trunk_next(&c->trunk[side], &c->items[side], err);
-    *ret_items = c->items[0] + c->items[1];
-    return s;
-}
-
 static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
 {
     struct certify *c = (struct certify *)p;
-    if (c->stage <= STAGE_TRUNK) {
-        enum rb_status s = trunk_round(c, ret_items, err);
-        c->stage = STAGE_TRUNK;
+    if (c->stage <= STAGE_WALK) {
+        enum rb_status s = c->stage == STAGE_START
+                               ? rb_walker_begin(&c->walker, 0, c->probes.count, ret_items, err)
+                               : rb_walker_next(&c->walker, ret_items, err);
+        c->stage = STAGE_WALK;
         if (s != RB_OK || *ret_items > 0)
             return s;
     }
@@ -237,38 +206,29 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     if (rb_worker_stopped(w))
         return rb_error_set(err, RB_ECANCELED, "canceled");
     if (c->stage == STAGE_HEAD)
-        return gather_item(c, (int)item, &w->scratch, err);
+        return gather_item(c, item, &w->scratch, err);
     if (c->stage == STAGE_COMPARE)
         return compare_item(c, item, &w->scratch, err);
-    int side = item >= c->items[0];
-    return rb_trunk_item(&c->trunk[side], item - (side ? c->items[0] : 0), &w->scratch, err);
-}
-
-static double head_cost(const struct certify *c)
-{
-    const struct rb_config *g = &c->model->config;
-    return 2.0 * (double)c->row_count * g->hidden_size * g->hidden_size;
+    return rb_walker_item(&c->walker, item, &w->scratch, err);
 }
 
 static double item_cost(const struct rb_program *p, size_t item)
 {
     const struct certify *c = (const struct certify *)p;
+    double rows = (double)c->row_count;
     if (c->stage == STAGE_HEAD)
-        return head_cost(c);
+        return rows * rb_head_hidden_cost(c->model);
     if (c->stage == STAGE_COMPARE)
-        return 4.0 * (double)c->row_count * outputs(c) * c->model->config.hidden_size /
-               (double)c->tile_count;
-    int side = item >= c->items[0];
-    return rb_trunk_item_cost(&c->trunk[side], item - (side ? c->items[0] : 0));
+        return 2 * rows * rb_head_logits_cost(c->model) / (double)c->tile_count;
+    return rb_walker_item_cost(&c->walker, item);
 }
 
 static void certify_free(struct rb_program *p)
 {
     struct certify *c = (struct certify *)p;
-    for (int side = 0; side < 2; side++) {
-        rb_trunk_deinit(&c->trunk[side]);
+    rb_walker_deinit(&c->walker);
+    for (int side = 0; side < 2; side++)
         free(c->rows[side]);
-    }
     rb_motion_deinit(&c->motion);
     rb_sequences_deinit(&c->probes);
     free(c->worst);
@@ -279,16 +239,15 @@ static void certify_free(struct rb_program *p)
 
 static const struct rb_program_ops ops = {next_round, run_item, item_cost, certify_free};
 
-static void init_trunks(struct certify *c)
+static enum rb_status init_walker(struct certify *c, struct rb_error *err)
 {
-    static const enum rb_role first[] = {1, RB_TRANSFORM_WEIGHT, RB_POOLER_WEIGHT};
-    static const enum rb_role last[] = {0, RB_TRANSFORM_LN_BIAS, RB_POOLER_BIAS};
-    for (int side = 0; side < 2; side++) {
-        c->blend[side] = rb_blend_single(c->model, side == 1 ? &c->motion : NULL);
-        rb_trunk_init(&c->trunk[side], &c->blend[side], &c->probes,
-                      head_of(c) == RB_HEAD_CLASSIFIER ? RB_READ_FIRST : RB_READ_TARGETS,
-                      first[head_of(c)], last[head_of(c)]);
-    }
+    const struct rb_walker_options o = {
+        .reads = rb_head_per_sequence(c->model) ? rb_head_reads(c->model) : RB_READ_TARGETS,
+        .with_head = true,
+        .ahead = true};
+    c->blend[0] = rb_blend_single(c->model, NULL);
+    c->blend[1] = rb_blend_single(c->model, &c->motion);
+    return rb_walker_init(&c->walker, c->blend, 2, &c->probes, &o, err);
 }
 
 enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,
@@ -306,23 +265,23 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
         free(c);
         return s;
     }
-    c->tile_count = head_of(c) == RB_HEAD_NONE ? 1 : (outputs(c) + TILE - 1) / TILE;
+    c->tile_count = b->head_shape == NULL ? 1 : (rb_head_outputs(b) + TILE - 1) / TILE;
     c->worst = calloc(c->tile_count, sizeof *c->worst);
     c->largest = calloc(c->tile_count, sizeof *c->largest);
     c->odd = calloc(c->tile_count, sizeof *c->odd);
     bool ok = make_probes(c) && c->worst != NULL && c->largest != NULL && c->odd != NULL;
     for (int side = 0; side < 2 && ok; side++) {
-        c->rows[side] = rb_calloc_aligned(c->row_count * b->config.hidden_size, sizeof(float));
+        c->rows[side] = rb_calloc_aligned(c->row_count * rb_head_width(b), sizeof(float));
         ok = c->rows[side] != NULL;
     }
-    if (!ok) {
+    if (!ok || init_walker(c, NULL) != RB_OK) {
         certify_free(&c->program);
         return rb_error_set(err, RB_ENOMEM, "no memory for the certificate");
     }
-    init_trunks(c);
+    double rows = (double)c->row_count;
     c->program.total_cost =
-        2 * rb_trunk_flops(&b->config, &c->probes, c->trunk[0].reads, 0, PROBES) +
-        2 * head_cost(c) + 4.0 * (double)c->row_count * outputs(c) * b->config.hidden_size;
+        2 * (rb_walker_flops(&b->config, &c->probes, c->walker.options.reads, 0, PROBES) +
+             rows * (rb_head_hidden_cost(b) + rb_head_logits_cost(b)));
     *ret = &c->program;
     return RB_OK;
 }

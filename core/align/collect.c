@@ -14,8 +14,8 @@
  * layer's features of one slab. */
 #include "core/align/pooling.h"
 #include "core/align/tiles.h"
-#include "core/model/forward.h"
 #include "core/model/kernels.h"
+#include "core/model/walker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,26 +43,22 @@ enum round { ROUND_EMBED, ROUND_FORWARD, ROUND_CENTRE, ROUND_MOMENTS };
 struct collect {
     struct rb_program program;
     struct rb_blend blend[2]; /* A alone, B alone */
+    struct rb_walker walker;
     const struct rb_sequences *sequences;
+    const struct rb_model *model; /* A; what both have in common is read from it */
     const struct rb_config *config;
-    enum rb_head head;
     unsigned taps;
     struct rb_pool_rows rows;
     struct rb_moments *moments;
 
     size_t slab_tokens;
     size_t from, to; /* sequences of the present slab */
-    size_t *spans;   /* (span_count + 1) first sequence of each */
-    size_t span_count;
-    float *x[2]; /* (slab tokens, hidden_size) */
-    size_t x_capacity;
-    struct rb_weights weights[2], head_weights[2];
     struct stream streams[MAX_LAYER_TAPS];
     size_t stream_count;
     struct rb_tile *tiles;
     size_t tile_count;
     enum round round;
-    uint32_t layer;
+    size_t walker_items; /* of the present round, of those that are the walker's */
     bool begun;
 };
 
@@ -71,7 +67,7 @@ struct collect {
 /* A tap of the pooler has a row per sequence whatever the pooling. */
 static bool per_sequence(const struct collect *c, const struct stream *st)
 {
-    return st->source == SRC_HEAD && c->head == RB_HEAD_CLASSIFIER;
+    return st->source == SRC_HEAD && rb_head_per_sequence(c->model);
 }
 
 static size_t rows_between(const struct collect *c, const struct stream *st, size_t from, size_t to)
@@ -81,20 +77,9 @@ static size_t rows_between(const struct collect *c, const struct stream *st, siz
 
 /* ---- items ---- */
 
-static struct rb_span span_of(const struct collect *c, size_t i)
-{
-    return (struct rb_span){c->sequences->starts + c->spans[i], c->spans[i + 1] - c->spans[i]};
-}
-
-static float *x_of(const struct collect *c, int side, size_t span)
-{
-    size_t first = c->sequences->starts[c->spans[span]] - c->sequences->starts[c->from];
-    return c->x[side] + first * c->config->hidden_size;
-}
-
 static float *rows_of_span(const struct collect *c, const struct stream *st, int side, size_t span)
 {
-    return st->features[side] + rows_between(c, st, c->from, c->spans[span]) * st->tap->size;
+    return st->features[side] + rows_between(c, st, c->from, c->walker.spans[span]) * st->tap->size;
 }
 
 /* Subtracts the pivots from a span's features; pivot: room for a row. */
@@ -107,20 +92,22 @@ static void shift_rows(const struct collect *c, const struct stream *st, int sid
     for (size_t j = 0; j < st->tap->size; j++)
         pivot[j] = (float)from[j];
     rb_kernels()->subtract(rows_of_span(c, st, side, span), pivot,
-                           rows_between(c, st, c->spans[span], c->spans[span + 1]), st->tap->size);
+                           rows_between(c, st, c->walker.spans[span], c->walker.spans[span + 1]),
+                           st->tap->size);
 }
 
 static void deliver(const struct collect *c, const struct stream *st, int side, size_t span,
                     const float *x)
 {
     float *dst = rows_of_span(c, st, side, span);
-    size_t d = st->tap->size, first = c->sequences->starts[c->spans[span]];
+    const size_t *spans = c->walker.spans;
+    size_t d = st->tap->size, first = c->sequences->starts[spans[span]];
     if (x == dst)
         return;
-    for (size_t s = c->spans[span]; s < c->spans[span + 1]; s++) {
+    for (size_t s = spans[span]; s < spans[span + 1]; s++) {
         size_t t = c->sequences->starts[s];
         if (per_sequence(c, st))
-            memcpy(dst, x + (s - c->spans[span]) * d, d * sizeof(float));
+            memcpy(dst, x + (s - spans[span]) * d, d * sizeof(float));
         else
             rb_pool_sequence(&c->rows, s, x + (t - first) * d, d, dst);
         dst += rows_between(c, st, s, s + 1) * d;
@@ -131,58 +118,103 @@ static void deliver(const struct collect *c, const struct stream *st, int side, 
 static enum rb_status head_features(const struct collect *c, int side, size_t span, const float *x,
                                     float *y, struct rb_scratch *scratch, struct rb_error *err)
 {
-    struct rb_span sp = span_of(c, span);
-    size_t d = c->config->hidden_size, n = rb_span_tokens(&sp);
-    if (c->head == RB_HEAD_MLM) {
-        memcpy(y, x, n * d * sizeof(float));
-        return rb_forward_transform(c->config, &c->head_weights[side], y, n, scratch, err);
+    const struct rb_span sp = rb_walker_span(&c->walker, span);
+    const struct rb_weights *w = &c->walker.sides[side].head;
+    size_t d = c->config->hidden_size;
+    if (!rb_head_per_sequence(c->model))
+        return rb_head_apply(c->model, w, x, rb_span_tokens(&sp), y, scratch, err);
+    bool last = rb_head_reads(c->model) == RB_READ_LAST;
+    float *rows = rb_scratch_alloc(scratch, sp.count * d, sizeof(float));
+    if (rows == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the head's features");
+    for (size_t s = 0; s < sp.count; s++) {
+        size_t token = last ? sp.starts[s + 1] - 1 : sp.starts[s];
+        memcpy(rows + s * d, x + (token - sp.starts[0]) * d, d * sizeof(float));
     }
-    for (size_t s = 0; s < sp.count; s++)
-        memcpy(y + s * d, x + (sp.starts[s] - sp.starts[0]) * d, d * sizeof(float));
-    return rb_forward_pooler(c->config, &c->head_weights[side], y, sp.count, scratch, err);
+    return rb_head_apply(c->model, w, rows, sp.count, y, scratch, err);
 }
 
-static enum rb_status forward_item(const struct collect *c, int side, size_t span,
-                                   struct rb_scratch *scratch, struct rb_error *err)
+static bool leaves_layer(const struct stream *st)
 {
-    struct rb_span sp = span_of(c, span);
-    size_t n = rb_span_tokens(&sp), d = c->config->hidden_size;
-    float *x = x_of(c, side, span), *out[SRC_HEAD + 1] = {0};
-    float *pivot = rb_scratch_alloc(
-        scratch, c->config->intermediate_size > d ? c->config->intermediate_size : d,
-        sizeof(float));
-    bool deeper = c->layer + 1 < c->config->num_hidden_layers;
-    if (pivot == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for features");
+    return st->source != SRC_EMBEDDING && st->source != SRC_OUT && st->source != SRC_HEAD;
+}
+
+/* Says where the layer is to leave the features of the streams at work. */
+static enum rb_status before_layer(void *owner, const struct rb_visit *at, const float *x,
+                                   struct rb_layer_call *call, struct rb_scratch *scratch,
+                                   struct rb_error *err)
+{
+    const struct collect *c = owner;
+    struct rb_layer_taps *taps = &call->taps;
+    float **const places[] = {[SRC_Q] = &taps->q,
+                              [SRC_K] = &taps->k,
+                              [SRC_MHA] = &taps->mha,
+                              [SRC_MIDDLE] = &taps->middle,
+                              [SRC_FF] = &taps->ff};
+    size_t n = rb_span_tokens(&call->span);
+    bool deeper = at->layer + 1 < c->config->num_hidden_layers;
     for (size_t i = 0; i < c->stream_count; i++) {
         const struct stream *st = &c->streams[i];
         deeper = deeper || st->source == SRC_OUT || st->source == SRC_HEAD;
         if (st->source == SRC_EMBEDDING)
-            deliver(c, st, side, span, x);
-        else if (st->source != SRC_OUT)
-            out[st->source] = rb_pool_rows_are_tokens(&c->rows) && !per_sequence(c, st)
-                                  ? rows_of_span(c, st, side, span)
-                                  : rb_scratch_alloc(scratch, n * st->tap->size, sizeof(float));
-        if (st->source != SRC_EMBEDDING && st->source != SRC_OUT && out[st->source] == NULL)
+            deliver(c, st, (int)at->side, at->span, x);
+        if (!leaves_layer(st))
+            continue;
+        float *place = rb_pool_rows_are_tokens(&c->rows)
+                           ? rows_of_span(c, st, (int)at->side, at->span)
+                           : rb_scratch_alloc(scratch, n * st->tap->size, sizeof(float));
+        if (place == NULL)
             return rb_error_set(err, RB_ENOMEM, "no memory for features");
+        *places[st->source] = place;
     }
-    const struct rb_layer_call call = {
-        .config = c->config,
-        .weights = &c->weights[side],
-        .span = sp,
-        .taps = {out[SRC_Q], out[SRC_K], out[SRC_MHA], out[SRC_MIDDLE], out[SRC_FF]},
-        .stop_after_ff = !deeper,
-    };
-    enum rb_status s = rb_forward_layer(&call, x, scratch, err);
-    out[SRC_OUT] = x;
-    if (s == RB_OK && out[SRC_HEAD] != NULL)
-        s = head_features(c, side, span, x, out[SRC_HEAD], scratch, err);
-    for (size_t i = 0; i < c->stream_count && s == RB_OK; i++) {
-        if (c->streams[i].source != SRC_EMBEDDING)
-            deliver(c, &c->streams[i], side, span, out[c->streams[i].source]);
-        shift_rows(c, &c->streams[i], side, span, pivot);
-    }
+    call->stop_after_ff = !deeper;
+    return RB_OK;
+}
+
+static enum rb_status take_head(const struct collect *c, const struct stream *st,
+                                const struct rb_visit *at, const float *x,
+                                struct rb_scratch *scratch, struct rb_error *err)
+{
+    int side = (int)at->side;
+    const struct rb_span sp = rb_walker_span(&c->walker, at->span);
+    float *y = rb_pool_rows_are_tokens(&c->rows) && !per_sequence(c, st)
+                   ? rows_of_span(c, st, side, at->span)
+                   : rb_scratch_alloc(scratch, rb_span_tokens(&sp) * st->tap->size, sizeof(float));
+    if (y == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the head's features");
+    enum rb_status s = head_features(c, side, at->span, x, y, scratch, err);
+    if (s == RB_OK)
+        deliver(c, st, side, at->span, y);
     return s;
+}
+
+/* Takes what the layer left, pooled and shifted, to the slab's buffers. */
+static enum rb_status after_layer(void *owner, const struct rb_visit *at, const float *x,
+                                  const struct rb_layer_taps *taps, struct rb_scratch *scratch,
+                                  struct rb_error *err)
+{
+    const struct collect *c = owner;
+    const float *const from[] = {
+        [SRC_Q] = taps->q,           [SRC_K] = taps->k,   [SRC_MHA] = taps->mha,
+        [SRC_MIDDLE] = taps->middle, [SRC_FF] = taps->ff, [SRC_OUT] = x};
+    size_t widest = 0;
+    for (size_t i = 0; i < c->stream_count; i++)
+        widest = c->streams[i].tap->size > widest ? c->streams[i].tap->size : widest;
+    float *pivot = rb_scratch_alloc(scratch, widest, sizeof(float));
+    if (pivot == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for features");
+    for (size_t i = 0; i < c->stream_count; i++) {
+        const struct stream *st = &c->streams[i];
+        if (st->source == SRC_HEAD) {
+            enum rb_status s = take_head(c, st, at, x, scratch, err);
+            if (s != RB_OK)
+                return s;
+        } else if (st->source != SRC_EMBEDDING) {
+            deliver(c, st, (int)at->side, at->span, from[st->source]);
+        }
+        shift_rows(c, st, (int)at->side, at->span, pivot);
+    }
+    return RB_OK;
 }
 
 /* First slab: the means of one side of a stream become its pivot. */
@@ -217,41 +249,22 @@ static enum rb_status moments_item(const struct collect *c, size_t item, struct 
     return rb_tile_add(&in, &c->tiles[item], scratch, err);
 }
 
-/* Items of ROUND_EMBED and ROUND_MOMENTS beyond their own: weights of the next layer, A then B,
- * then those of the head. */
-static enum rb_status weights_item(const struct collect *c, size_t item, struct rb_scratch *scratch,
-                                   struct rb_error *err)
-{
-    const struct rb_weights *sets[] = {&c->weights[0], &c->weights[1], &c->head_weights[0],
-                                       &c->head_weights[1]};
-    size_t i = 0;
-    while (item >= sets[i]->item_count)
-        item -= sets[i++]->item_count;
-    return rb_weights_fill(sets[i], &c->blend[i % 2], item, scratch, err);
-}
-
 static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
                                struct rb_error *err)
 {
-    const struct collect *c = (const struct collect *)p;
+    struct collect *c = (struct collect *)p;
     if (rb_worker_stopped(w))
         return rb_error_set(err, RB_ECANCELED, "canceled");
-    size_t both = 2 * c->span_count;
     switch (c->round) {
     case ROUND_EMBED:
-        if (item >= both)
-            return weights_item(c, item - both, &w->scratch, err);
-        struct rb_span span = span_of(c, item / 2);
-        return rb_forward_embed(&c->blend[item % 2], c->sequences, &span,
-                                x_of(c, (int)(item % 2), item / 2), &w->scratch, err);
     case ROUND_FORWARD:
-        return forward_item(c, (int)(item % 2), item / 2, &w->scratch, err);
+        return rb_walker_item(&c->walker, item, &w->scratch, err);
     case ROUND_CENTRE:
         return centre_item(c, item, &w->scratch, err);
     case ROUND_MOMENTS:
-        if (item >= c->tile_count)
-            return weights_item(c, item - c->tile_count, &w->scratch, err);
-        return moments_item(c, item, &w->scratch, err);
+        if (item < c->walker_items)
+            return rb_walker_prepare_item(&c->walker, item, &w->scratch, err);
+        return moments_item(c, item - c->walker_items, &w->scratch, err);
     }
     return RB_OK;
 }
@@ -275,29 +288,6 @@ static enum rb_status reserve(float **p, size_t *capacity, size_t floats, struct
     return RB_OK;
 }
 
-static enum rb_status begin_weights(struct collect *c, uint32_t layer, struct rb_error *err)
-{
-    enum rb_status s = RB_OK;
-    for (int side = 0; side < 2 && s == RB_OK; side++) {
-        c->head_weights[side].item_count = 0;
-        s = rb_weights_begin(&c->weights[side], &c->blend[side], RB_QUERY_WEIGHT, RB_OUTPUT_LN_BIAS,
-                             layer, err);
-        if (s == RB_OK && (c->taps & 1U << RB_TAP_HEAD) && c->from == 0 &&
-            layer + 1 == c->config->num_hidden_layers)
-            s = rb_weights_begin(&c->head_weights[side], &c->blend[side],
-                                 c->head == RB_HEAD_MLM ? RB_TRANSFORM_WEIGHT : RB_POOLER_WEIGHT,
-                                 c->head == RB_HEAD_MLM ? RB_TRANSFORM_LN_BIAS : RB_POOLER_BIAS, 0,
-                                 err);
-    }
-    return s;
-}
-
-static size_t weight_items(const struct collect *c)
-{
-    return c->weights[0].item_count + c->weights[1].item_count + c->head_weights[0].item_count +
-           c->head_weights[1].item_count;
-}
-
 static enum rb_status add_stream(struct collect *c, enum rb_tap_kind kind, uint32_t layer,
                                  enum source source, struct rb_error *err)
 {
@@ -314,7 +304,7 @@ static enum rb_status add_stream(struct collect *c, enum rb_tap_kind kind, uint3
  * layer but the first (the embedding comes last) and the last. */
 static enum rb_status begin_streams(struct collect *c, struct rb_error *err)
 {
-    uint32_t l = c->layer;
+    uint32_t l = c->walker.layer;
     c->stream_count = 0;
     enum rb_status s = add_stream(c, RB_TAP_FF, l, SRC_FF, err);
     if (s == RB_OK)
@@ -370,34 +360,15 @@ static enum rb_status begin_slab(struct collect *c, struct rb_error *err)
     c->from = c->to;
     while (c->to < s->count && s->starts[c->to] - s->starts[c->from] < c->slab_tokens)
         c->to++;
-    size_t tokens = s->starts[c->to] - s->starts[c->from];
-    c->span_count = rb_spans_count(s, c->from, c->to, RB_CHUNK_TOKENS);
-    size_t *spans = realloc(c->spans, (c->span_count + 1) * sizeof *spans);
-    if (spans == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for a list of spans");
-    c->spans = spans;
-    rb_spans_fill(s, c->from, c->to, RB_CHUNK_TOKENS, spans);
-    c->layer = 0;
     c->round = ROUND_EMBED;
-    enum rb_status st = begin_weights(c, 0, err);
-    return st == RB_OK ? reserve(c->x, &c->x_capacity, tokens * c->config->hidden_size, err) : st;
+    return rb_walker_begin(&c->walker, c->from, c->to, &c->walker_items, err);
 }
 
-/* What was read of the embeddings (per_layer false) or of one layer counts as this process's memory
- * until it is given back: without that the models stand beside the sums. The page cache keeps it.
- */
+/* Both models' tensors of one layer, or of none, are not needed for a while. */
 static void forget(const struct collect *c, bool per_layer, uint32_t layer)
 {
-    for (int side = 0; side < 2; side++) {
-        const struct rb_model *m = rb_blend_model(&c->blend[side]);
-        for (size_t r = 0; r < m->arch->row_count; r++) {
-            if (m->arch->rows[r].per_layer != per_layer)
-                continue;
-            const struct rb_tensor *t = rb_model_tensor(m, (enum rb_role)r, layer);
-            if (t != NULL)
-                rb_checkpoint_forget(&m->checkpoint, t);
-        }
-    }
+    for (int side = 0; side < 2; side++)
+        rb_model_forget(rb_blend_model(&c->blend[side]), per_layer, layer);
 }
 
 static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
@@ -406,26 +377,25 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
     enum rb_status s = RB_OK;
     uint32_t layers = c->config->num_hidden_layers;
     if (c->begun &&
-        (c->round == ROUND_EMBED || (c->round == ROUND_MOMENTS && c->layer + 1 < layers))) {
+        (c->round == ROUND_EMBED || (c->round == ROUND_MOMENTS && c->walker.layer + 1 < layers))) {
         if (c->round == ROUND_EMBED)
             forget(c, false, 0);
-        c->layer += c->round == ROUND_MOMENTS;
         c->round = ROUND_FORWARD;
-        s = begin_streams(c, err);
-        *ret_items = 2 * c->span_count;
+        s = rb_walker_next(&c->walker, &c->walker_items, err);
+        if (s == RB_OK)
+            s = begin_streams(c, err);
+        *ret_items = c->walker_items;
     } else if (c->begun && c->round == ROUND_FORWARD && c->from == 0 && c->stream_count > 0) {
         c->round = ROUND_CENTRE;
         *ret_items = 2 * c->stream_count;
     } else if (c->begun && c->round != ROUND_MOMENTS) {
-        forget(c, true, c->layer);
+        forget(c, true, c->walker.layer);
         c->round = ROUND_MOMENTS;
         count_rows(c);
         s = begin_tiles(c, err);
-        for (int side = 0; side < 2; side++)
-            c->weights[side].item_count = c->head_weights[side].item_count = 0;
-        if (s == RB_OK && c->layer + 1 < layers)
-            s = begin_weights(c, c->layer + 1, err);
-        *ret_items = c->tile_count + weight_items(c);
+        if (s == RB_OK)
+            s = rb_walker_prepare(&c->walker, &c->walker_items, err);
+        *ret_items = c->tile_count + c->walker_items;
         if (s == RB_OK && *ret_items == 0)
             return next_round(p, ret_items, err); /* no tap in this layer, weights used in place */
     } else if (c->to == c->sequences->count) {
@@ -433,7 +403,7 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
     } else {
         c->begun = true;
         s = begin_slab(c, err);
-        *ret_items = 2 * c->span_count + weight_items(c);
+        *ret_items = c->walker_items;
     }
     return s;
 }
@@ -441,29 +411,24 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
 static double item_cost(const struct rb_program *p, size_t item)
 {
     const struct collect *c = (const struct collect *)p;
-    if (c->round == ROUND_FORWARD) {
-        struct rb_span span = span_of(c, item / 2);
-        return rb_layer_flops(c->config, span.starts, span.count);
-    }
-    if (c->round != ROUND_MOMENTS || item >= c->tile_count)
+    if (c->round == ROUND_EMBED || c->round == ROUND_FORWARD)
+        return rb_walker_item_cost(&c->walker, item);
+    if (c->round != ROUND_MOMENTS || item < c->walker_items)
         return 0;
-    const struct stream *st = &c->streams[c->tiles[item].stream];
-    return rb_tile_cost(&c->tiles[item], st->tap->size, rows_between(c, st, c->from, c->to));
+    const struct rb_tile *tile = &c->tiles[item - c->walker_items];
+    const struct stream *st = &c->streams[tile->stream];
+    return rb_tile_cost(tile, st->tap->size, rows_between(c, st, c->from, c->to));
 }
 
 static void collect_free(struct rb_program *p)
 {
     struct collect *c = (struct collect *)p;
-    for (int side = 0; side < 2; side++) {
-        free(c->x[side]);
-        rb_weights_deinit(&c->weights[side]);
-        rb_weights_deinit(&c->head_weights[side]);
+    rb_walker_deinit(&c->walker);
+    for (int side = 0; side < 2; side++)
         for (size_t i = 0; i < MAX_LAYER_TAPS; i++)
             free(c->streams[i].features[side]);
-    }
     rb_moments_free(c->moments);
     rb_pool_rows_deinit(&c->rows);
-    free(c->spans);
     free(c->tiles);
     free(c);
 }
@@ -483,7 +448,7 @@ static size_t list_kinds(const struct rb_config *c, unsigned taps, struct kind *
 {
     uint32_t l = c->num_hidden_layers, d = c->hidden_size;
     const struct kind all[] = {
-        {RB_TAP_FF, l, c->intermediate_size, "layer.%u.ff"},
+        {RB_TAP_FF, l, c->mlp.inner_size, "layer.%u.ff"},
         {RB_TAP_MHA, l, d, "layer.%u.mha"},
         {RB_TAP_Q, l, d, "layer.%u.q"},
         {RB_TAP_K, l, d, "layer.%u.k"},
@@ -546,7 +511,7 @@ static enum rb_status alloc_moments(const struct rb_config *c, unsigned taps, bo
 static size_t floats_per_token(const struct rb_config *c, unsigned taps)
 {
     size_t d = c->hidden_size, n = d;
-    n += taps & 1U << RB_TAP_FF ? c->intermediate_size : 0;
+    n += taps & 1U << RB_TAP_FF ? c->mlp.inner_size : 0;
     n += taps & 1U << RB_TAP_MHA ? d : 0;
     n += taps & 1U << RB_TAP_Q ? 2 * d : 0;
     n += taps & 1U << RB_TAP_RESIDUAL ? 3 * d : 0;
@@ -602,7 +567,7 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
                               const struct rb_align_options *o, struct rb_program **ret,
                               struct rb_error *err)
 {
-    enum rb_status s = rb_forward_check(&a->config, sequences, err);
+    enum rb_status s = rb_sequences_check(&a->config, sequences, err);
     if (s != RB_OK)
         return s;
     struct collect *c = calloc(1, sizeof *c);
@@ -612,12 +577,17 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     c->blend[0] = rb_blend_single(a, NULL);
     c->blend[1] = rb_blend_single(b, NULL);
     c->sequences = sequences;
+    c->model = a;
     c->config = &a->config;
-    c->head = a->head;
     c->taps = taps;
     size_t tokens = rb_sequences_tokens(sequences);
     c->slab_tokens = slab_size(&a->config, taps, tokens);
     s = rb_pool_rows_init(&c->rows, sequences, o->pooling, o->special_tokens, err);
+    const struct rb_walker_options walk = {.reads = RB_READ_ALL,
+                                           .with_head = (taps & 1U << RB_TAP_HEAD) != 0,
+                                           .taps = {c, before_layer, after_layer}};
+    if (s == RB_OK)
+        s = rb_walker_init(&c->walker, c->blend, 2, sequences, &walk, err);
     if (s == RB_OK)
         s = alloc_moments(&a->config, taps, one_slab(&a->config, taps, tokens), &c->moments, err);
     if (s != RB_OK) {

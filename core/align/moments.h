@@ -40,7 +40,7 @@ unsigned rb_taps_needed(const struct rb_align_options *o);
 /* A program that runs both models on the sequences and leaves the moments of the taps asked for.
  * Borrows everything until freed; a and b must be equal (rb_models_equal). pooling and
  * special_tokens are read from o. The caller owns *ret. RB_EDATASET when the sequences do not fit
- * the models (rb_forward_check), or hold nothing but special tokens and those do not count. */
+ * the models (rb_sequences_check), or hold nothing but special tokens and those do not count. */
 enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b,
                               const struct rb_sequences *sequences, unsigned taps,
                               const struct rb_align_options *o, struct rb_program **ret,

@@ -242,7 +242,7 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     if (s->round == ROUND_REPORT)
         return report(s, (uint32_t)item, w, err);
     const struct match *m = &s->matches[item];
-    if (s->alignment->groups[m->group].axis == RB_AXIS_MHA && by_heads(s))
+    if (s->alignment->groups[m->group].axis == RB_AXIS_V && by_heads(s))
         return match_head(s, m->group, m->head, w, err);
     return match_whole(s, m->group, w, err);
 }
@@ -256,7 +256,7 @@ static double item_cost(const struct rb_program *p, size_t item)
     if (s->round == ROUND_REPORT)
         return 30.0 * s->alignment->groups[item].size * s->alignment->groups[item].size;
     const struct rb_group *g = &s->alignment->groups[s->matches[item].group];
-    return g->axis == RB_AXIS_MHA && by_heads(s) ? s->heads * rb_assignment_cost(d / s->heads)
+    return g->axis == RB_AXIS_V && by_heads(s) ? s->heads * rb_assignment_cost(d / s->heads)
                                                  : rb_assignment_cost(g->size);
 }
 
@@ -297,7 +297,7 @@ static struct rb_group *add_group(struct plan *p, const char *name, enum rb_axis
     g->axis = axis;
     g->layer = layer;
     s->sources[i] =
-        (struct rb_similarity_source){.taps = s->taps + p->tap_count, .pooled = axis == RB_AXIS_QK};
+        (struct rb_similarity_source){.taps = s->taps + p->tap_count, .pooled = axis == RB_AXIS_Q};
     if (heads) {
         g->head_count = s->heads;
         g->heads = calloc(s->heads, sizeof *g->heads);
@@ -363,7 +363,7 @@ static void plan_layer(struct plan *p, uint32_t l)
     if (!(s->options.components & RB_COMPONENT_MHA))
         return;
     (void)snprintf(name, sizeof name, "layer.%u.mha", l);
-    struct rb_group *g = add_group(p, name, RB_AXIS_MHA, l, true);
+    struct rb_group *g = add_group(p, name, RB_AXIS_V, l, true);
     add_tap(p, RB_TAP_MHA, l);
     add_rotation(p, g, !s->options.separate_qk, true);
     s->mha_groups[s->mha_count++] = (uint32_t)s->alignment->group_count - 1;
@@ -377,7 +377,7 @@ static void plan_layer(struct plan *p, uint32_t l)
     }
     if (s->options.separate_qk) {
         (void)snprintf(name, sizeof name, "layer.%u.qk", l);
-        g = add_group(p, name, RB_AXIS_QK, l, true);
+        g = add_group(p, name, RB_AXIS_Q, l, true);
         add_tap(p, RB_TAP_Q, l);
         add_tap(p, RB_TAP_K, l);
         add_rotation(p, g, true, false);
@@ -433,9 +433,9 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     s->moments = moments;
     s->options = *o;
     s->layers = c->num_hidden_layers;
-    s->heads = c->num_attention_heads;
+    s->heads = c->attention.heads;
     s->hidden_size = c->hidden_size;
-    s->intermediate_size = c->intermediate_size;
+    s->intermediate_size = c->mlp.inner_size;
     enum rb_status st = rb_alignment_empty(o, &s->alignment, err);
     struct plan p = {.s = s, .ok = st == RB_OK && allocate(s)};
     if (p.ok) {

@@ -29,7 +29,7 @@ enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_eva
 /* After it has finished. RB_ENUMERIC when the loss is not finite (named, never hidden). */
 enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *ret,
                                   struct rb_error *err) RB_MUST_CHECK;
-void rb_evaluate_estimate(const struct rb_config *c, const struct rb_evaluate_options *o,
+void rb_evaluate_estimate(const struct rb_model *m, const struct rb_evaluate_options *o,
                           uint64_t tokens, uint64_t predicted, uint64_t *ret_buffer_bytes,
                           double *ret_cost);
 

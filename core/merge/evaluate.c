@@ -1,18 +1,22 @@
 /* The loss and metrics at one lambda.
  *
- * DESIGN. Slab by slab (some ten thousand tokens): the trunk's rounds, then the head's.
- * MLM: the transform over the predicted rows; then the decoder in tiles of the vocabulary: an item
- * brings one tile to F32 and takes all rows through it, keeping per row only the largest logit, the
- * sum of exponentials and the target's logit. The logits are never all in memory, and each row of
- * the decoder is interpolated once. Classification and regression: pooler and classifier over the
- * first token of each sequence. Losses are kept per position and added in order, in F64. */
+ * DESIGN. Slab by slab (some ten thousand tokens): the walker's rounds, then the head's.
+ * MLM: the hidden layer over the predicted rows; then the output weight in tiles of the vocabulary:
+ * an item brings one tile to F32 and takes all rows through it, keeping per row only the largest
+ * logit, the sum of exponentials and the target's logit. The logits are never all in memory, and
+ * each row of the decoder is interpolated once. Classification and regression: pooler and
+ * classifier over the first token of each sequence. Losses are kept per position and added in
+ * order, in F64. */
 #include "core/merge/curve.h"
 #include "core/merge/metrics.h"
 #include "core/model/kernels.h"
-#include "core/model/trunk.h"
+#include "core/model/linear.h"
+#include "core/model/walker.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     SLAB_BYTES = 96 * 1000 * 1000, /* of activations */
@@ -24,7 +28,7 @@ enum {
     ROWS = 256, /* rows of the head taken at a time: their logits stay in the cache */
 };
 
-enum stage { STAGE_START, STAGE_TRUNK, STAGE_ROWS, STAGE_TILES };
+enum stage { STAGE_START, STAGE_WALK, STAGE_ROWS, STAGE_TILES };
 
 struct tile_row { /* one row's logits in one tile of the vocabulary */
     float top, sum;
@@ -35,12 +39,13 @@ struct evaluate {
     struct rb_blend blend;
     struct rb_evaluate_options options;
     const struct rb_sequences *sequences;
-    const struct rb_config *config;
-    struct rb_trunk trunk;
+    const struct rb_model *model; /* says sizes */
+    struct rb_walker walker;
     enum stage stage;
     size_t slab_tokens, from, to;
 
-    float *rows;      /* (row_count, hidden_size) of the slab, what the head reads */
+    size_t width;     /* of the head */
+    float *rows;      /* (row_count, width) of the slab, what the output weight reads */
     int32_t *targets; /* (row_count) MLM */
     size_t row_count, row_capacity;
     size_t tile, tile_count;
@@ -53,60 +58,55 @@ struct evaluate {
     double *outputs;             /* (sequences) regression */
 };
 
-static bool is_mlm(const struct evaluate *e)
+/* A loss per predicted token, over the whole vocabulary; else one per sequence. */
+static bool predicts_tokens(const struct evaluate *e)
 {
-    return e->options.task == RB_TASK_MLM;
+    return e->options.task == RB_TASK_MLM || e->options.task == RB_TASK_CLM;
 }
 
 /* ---- items ---- */
 
-/* Chunk `item` of the slab's rows: gathered from the trunk, through the transform or the pooler. */
+/* Chunk `item` of the slab's rows: gathered, through the head's hidden layer. */
 static enum rb_status rows_item(struct evaluate *e, size_t item, struct rb_scratch *scratch,
                                 struct rb_error *err)
 {
-    const struct rb_trunk *t = &e->trunk;
-    size_t d = e->config->hidden_size, first = item * ROWS, span = 0;
+    const struct rb_walker *w = &e->walker;
+    size_t d = e->model->config.hidden_size, first = item * ROWS, span = 0;
     size_t n = e->row_count - first < ROWS ? e->row_count - first : ROWS;
-    float *x = e->rows + first * d;
+    float *x = rb_scratch_alloc(scratch, n * d, sizeof(float));
+    if (x == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the head's rows");
     for (size_t i = first; i < first + n; i++) {
-        while (i >= t->first_row[span + 1])
+        while (i >= w->first_row[span + 1])
             span++;
-        const float *from = rb_trunk_row(t, span, i);
-        for (size_t j = 0; j < d; j++)
-            x[(i - first) * d + j] = from[j];
+        memcpy(x + (i - first) * d, rb_walker_row(w, 0, span, i), d * sizeof(float));
     }
-    if (is_mlm(e))
-        return rb_forward_transform(e->config, &t->head, x, n, scratch, err);
-    return rb_forward_pooler(e->config, &t->head, x, n, scratch, err);
+    return rb_head_apply(e->model, &w->sides[0].head, x, n, e->rows + first * e->width, scratch,
+                         err);
 }
 
 static enum rb_status tile_item(struct evaluate *e, size_t item, struct rb_scratch *scratch,
                                 struct rb_error *err)
 {
     const struct rb_kernels *k = rb_kernels();
-    size_t d = e->config->hidden_size, first = item * e->tile;
-    size_t width =
-        e->config->vocab_size - first < e->tile ? e->config->vocab_size - first : e->tile;
-    float *weight = rb_scratch_alloc(scratch, width * d, sizeof(float));
-    float *bias = rb_scratch_alloc(scratch, width, sizeof(float));
+    size_t d = e->width, first = item * e->tile, vocabulary = rb_head_outputs(e->model);
+    size_t width = vocabulary - first < e->tile ? vocabulary - first : e->tile;
+    struct rb_head_tile tile;
     float *logits = rb_scratch_alloc(scratch, ROWS * width, sizeof(float));
-    if (weight == NULL || bias == NULL || logits == NULL)
+    if (logits == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a tile of the decoder");
-    enum rb_status s =
-        rb_blend_rows(&e->blend, RB_DECODER_WEIGHT, 0, first, width, weight, scratch, err);
-    if (s == RB_OK)
-        s = rb_blend_rows(&e->blend, RB_DECODER_BIAS, 0, first, width, bias, scratch, err);
+    enum rb_status s = rb_head_read_tile(&e->blend, first, width, &tile, scratch, err);
     if (s != RB_OK)
         return s;
     for (size_t r = 0; r < e->row_count; r += ROWS) {
         size_t n = e->row_count - r < ROWS ? e->row_count - r : ROWS;
-        rb_linear(e->rows + r * d, n, d, weight, width, logits);
+        rb_linear(e->rows + r * d, n, d, tile.weight, width, logits);
         for (size_t i = 0; i < n; i++) {
             struct tile_row *part = &e->parts[item * e->row_count + r + i];
-            k->max_sum_exp(logits + i * width, bias, width, &part->top, &part->sum);
+            k->max_sum_exp(logits + i * width, tile.bias, width, &part->top, &part->sum);
             size_t target = (size_t)e->targets[r + i] - first;
             if (target < width)
-                e->target_logits[r + i] = logits[i * width + target] + bias[target];
+                e->target_logits[r + i] = logits[i * width + target] + tile.bias[target];
         }
     }
     return RB_OK;
@@ -132,25 +132,21 @@ static void classify(struct evaluate *e, size_t sequence, const float *logits, s
     e->losses[sequence] = log(sum) + (double)logits[best] - (double)logits[(uint32_t)label];
 }
 
-/* The classifier over one chunk of sequences of the slab, in the item that pooled it. */
+/* The classifier over one chunk of sequences of the slab, in the item that made its rows. */
 static enum rb_status classify_item(struct evaluate *e, size_t item, struct rb_scratch *scratch,
                                     struct rb_error *err)
 {
-    size_t d = e->config->hidden_size, labels = e->config->num_labels, first = item * ROWS;
+    size_t d = e->width, labels = rb_head_outputs(e->model), first = item * ROWS;
     size_t n = e->row_count - first < ROWS ? e->row_count - first : ROWS;
-    float *weight = rb_scratch_alloc(scratch, labels * d, sizeof(float));
-    float *bias = rb_scratch_alloc(scratch, labels, sizeof(float));
+    struct rb_head_tile tile;
     float *logits = rb_scratch_alloc(scratch, n * labels, sizeof(float));
-    if (weight == NULL || bias == NULL || logits == NULL)
+    if (logits == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the classifier");
-    enum rb_status s =
-        rb_blend_rows(&e->blend, RB_CLASSIFIER_WEIGHT, 0, 0, labels, weight, scratch, err);
-    if (s == RB_OK)
-        s = rb_blend_rows(&e->blend, RB_CLASSIFIER_BIAS, 0, 0, labels, bias, scratch, err);
+    enum rb_status s = rb_head_read_tile(&e->blend, 0, labels, &tile, scratch, err);
     if (s != RB_OK)
         return s;
-    rb_linear(e->rows + first * d, n, d, weight, labels, logits);
-    rb_kernels()->add_bias(logits, bias, n, labels);
+    rb_linear(e->rows + first * d, n, d, tile.weight, labels, logits);
+    rb_kernels()->add_bias(logits, tile.bias, n, labels);
     for (size_t i = 0; i < n; i++)
         classify(e, e->from + first + i, logits + i * labels, labels);
     return RB_OK;
@@ -162,12 +158,12 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     struct evaluate *e = (struct evaluate *)p;
     if (rb_worker_stopped(w))
         return rb_error_set(err, RB_ECANCELED, "canceled");
-    if (e->stage == STAGE_TRUNK)
-        return rb_trunk_item(&e->trunk, item, &w->scratch, err);
+    if (e->stage == STAGE_WALK)
+        return rb_walker_item(&e->walker, item, &w->scratch, err);
     if (e->stage == STAGE_TILES)
         return tile_item(e, item, &w->scratch, err);
     enum rb_status s = rows_item(e, item, &w->scratch, err);
-    return s == RB_OK && !is_mlm(e) ? classify_item(e, item, &w->scratch, err) : s;
+    return s == RB_OK && !predicts_tokens(e) ? classify_item(e, item, &w->scratch, err) : s;
 }
 
 /* ---- rounds ---- */
@@ -189,14 +185,14 @@ static void finish_rows(struct evaluate *e)
 
 static enum rb_status reserve_rows(struct evaluate *e, struct rb_error *err)
 {
-    e->row_count = rb_trunk_rows(&e->trunk);
+    e->row_count = rb_walker_rows(&e->walker);
     if (e->row_count > e->row_capacity) {
         free(e->rows);
         free(e->targets);
         free(e->parts);
         free(e->target_logits);
         size_t n = e->row_capacity = e->row_count;
-        e->rows = rb_malloc_aligned(n * e->config->hidden_size, sizeof(float));
+        e->rows = rb_malloc_aligned(n * e->width, sizeof(float));
         e->targets = calloc(n, sizeof *e->targets);
         e->parts = calloc(n * e->tile_count, sizeof *e->parts);
         e->target_logits = calloc(n, sizeof *e->target_logits);
@@ -206,7 +202,7 @@ static enum rb_status reserve_rows(struct evaluate *e, struct rb_error *err)
         }
     }
     const struct rb_sequences *s = e->sequences;
-    for (size_t t = s->starts[e->from], n = 0; is_mlm(e) && t < s->starts[e->to]; t++)
+    for (size_t t = s->starts[e->from], n = 0; predicts_tokens(e) && t < s->starts[e->to]; t++)
         if (s->targets[t] >= 0)
             e->targets[n++] = s->targets[t];
     return RB_OK;
@@ -217,8 +213,8 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
     struct evaluate *e = (struct evaluate *)p;
     enum rb_status s;
     switch (e->stage) {
-    case STAGE_TRUNK:
-        s = rb_trunk_next(&e->trunk, ret_items, err);
+    case STAGE_WALK:
+        s = rb_walker_next(&e->walker, ret_items, err);
         if (s != RB_OK || *ret_items > 0)
             return s;
         s = reserve_rows(e, err);
@@ -230,7 +226,7 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
             return RB_OK;
         break; /* a slab in which nothing is predicted */
     case STAGE_ROWS:
-        if (is_mlm(e)) {
+        if (predicts_tokens(e)) {
             e->stage = STAGE_TILES;
             *ret_items = e->tile_count;
             return RB_OK;
@@ -248,25 +244,25 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
         return RB_OK;
     }
     e->to = rb_slab_end(e->sequences, e->from, e->slab_tokens);
-    e->stage = STAGE_TRUNK;
-    return rb_trunk_begin(&e->trunk, e->from, e->to, ret_items, err);
+    e->stage = STAGE_WALK;
+    return rb_walker_begin(&e->walker, e->from, e->to, ret_items, err);
 }
 
 static double item_cost(const struct rb_program *p, size_t item)
 {
     const struct evaluate *e = (const struct evaluate *)p;
-    double d = e->config->hidden_size, rows = (double)e->row_count;
-    if (e->stage == STAGE_TRUNK)
-        return rb_trunk_item_cost(&e->trunk, item);
+    double rows = (double)e->row_count;
+    if (e->stage == STAGE_WALK)
+        return rb_walker_item_cost(&e->walker, item);
     if (e->stage == STAGE_TILES)
-        return 2 * rows * d * e->config->vocab_size / (double)e->tile_count;
-    return 2 * rows * d * d / (double)((e->row_count + ROWS - 1) / ROWS);
+        return rows * rb_head_logits_cost(e->model) / (double)e->tile_count;
+    return rows * rb_head_hidden_cost(e->model) / (double)((e->row_count + ROWS - 1) / ROWS);
 }
 
 static void evaluate_free(struct rb_program *p)
 {
     struct evaluate *e = (struct evaluate *)p;
-    rb_trunk_deinit(&e->trunk);
+    rb_walker_deinit(&e->walker);
     free(e->rows);
     free(e->targets);
     free(e->parts);
@@ -294,28 +290,23 @@ static size_t tile_size(const struct rb_config *c)
     return n < TILE_MIN ? TILE_MIN : n > TILE_MAX ? TILE_MAX : n;
 }
 
-static double head_cost(const struct rb_config *c, enum rb_task task, double rows)
-{
-    double d = c->hidden_size;
-    return 2 * rows * d * d + (task == RB_TASK_MLM ? 2 * rows * d * c->vocab_size : 0);
-}
-
-void rb_evaluate_estimate(const struct rb_config *c, const struct rb_evaluate_options *o,
+void rb_evaluate_estimate(const struct rb_model *m, const struct rb_evaluate_options *o,
                           uint64_t tokens, uint64_t predicted, uint64_t *ret_buffer_bytes,
                           double *ret_cost)
 {
-    double d = c->hidden_size, inner = c->intermediate_size, n = (double)tokens;
+    const struct rb_config *c = &m->config;
+    double n = (double)tokens, rows = (double)predicted;
     uint64_t slab = tokens < slab_size(c) ? tokens : slab_size(c);
-    uint64_t rows = tokens > 0 ? predicted * slab / tokens + 1 : 1;
+    uint64_t slab_rows = tokens > 0 ? predicted * slab / tokens + 1 : 1;
     uint64_t tiles = (c->vocab_size + tile_size(c) - 1) / tile_size(c);
     double length = o->task == RB_TASK_MLM ? o->block_size : o->max_length;
-    double layer = n * (8 * d * d + 4 * d * inner) + 4 * d * n * length;
-    double last = n * 4 * d * d + (double)predicted * (4 * d * d + 4 * d * inner + 4 * d * length);
-    *ret_cost =
-        layer * (c->num_hidden_layers - 1) + last + head_cost(c, o->task, (double)predicted);
-    *ret_buffer_bytes = slab * c->hidden_size * sizeof(float) +
-                        2 * rb_weights_layer_floats(c) * sizeof(float) +
-                        rows * (c->hidden_size * sizeof(float) + tiles * sizeof(struct tile_row));
+    double layer = rb_layer_cost(c, n, n, n * length);
+    double last = rb_layer_cost(c, n, rows, rows * length);
+    *ret_cost = layer * (c->num_hidden_layers - 1) + last +
+                rows * (rb_head_hidden_cost(m) + rb_head_logits_cost(m));
+    *ret_buffer_bytes =
+        slab * c->hidden_size * sizeof(float) + 2 * rb_weights_layer_floats(c) * sizeof(float) +
+        slab_rows * (c->hidden_size * sizeof(float) + tiles * sizeof(struct tile_row));
 }
 
 enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_evaluate_options *o,
@@ -329,25 +320,31 @@ enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_eva
     e->blend = *blend;
     e->options = *o;
     e->sequences = s;
-    e->config = &rb_blend_model(blend)->config;
-    e->slab_tokens = slab_size(e->config);
-    e->tile = tile_size(e->config);
-    e->tile_count = is_mlm(e) ? (e->config->vocab_size + e->tile - 1) / e->tile : 0;
-    e->loss_count = is_mlm(e) ? s->target_count : s->count;
+    e->model = rb_blend_model(blend);
+    const struct rb_config *c = &e->model->config;
+    e->width = rb_head_width(e->model);
+    e->slab_tokens = slab_size(c);
+    e->tile = tile_size(c);
+    e->tile_count = predicts_tokens(e) ? (c->vocab_size + e->tile - 1) / e->tile : 0;
+    e->loss_count = predicts_tokens(e) ? s->target_count : s->count;
     e->losses = calloc(e->loss_count + 1, sizeof *e->losses);
     e->predicted = calloc(s->count + 1, sizeof *e->predicted);
     e->truth = calloc(s->count + 1, sizeof *e->truth);
     e->outputs = calloc(s->count + 1, sizeof *e->outputs);
-    if (!e->losses || !e->predicted || !e->truth || !e->outputs) {
+    const struct rb_walker_options walk = {
+        .reads = rb_head_reads(e->model), .with_head = true, .ahead = true};
+    enum rb_status status = RB_OK;
+    if (!e->losses || !e->predicted || !e->truth || !e->outputs)
+        status = rb_error_set(err, RB_ENOMEM, "no memory for %zu losses", e->loss_count);
+    if (status == RB_OK)
+        status = rb_walker_init(&e->walker, &e->blend, 1, s, &walk, err);
+    if (status != RB_OK) {
         evaluate_free(&e->program);
-        return rb_error_set(err, RB_ENOMEM, "no memory for %zu losses", e->loss_count);
+        return status;
     }
-    enum rb_reads reads = is_mlm(e) ? RB_READ_TARGETS : RB_READ_FIRST;
-    rb_trunk_init(&e->trunk, &e->blend, s, reads,
-                  is_mlm(e) ? RB_TRANSFORM_WEIGHT : RB_POOLER_WEIGHT,
-                  is_mlm(e) ? RB_TRANSFORM_LN_BIAS : RB_POOLER_BIAS);
-    e->program.total_cost = rb_trunk_flops(e->config, s, reads, 0, s->count) +
-                            head_cost(e->config, o->task, (double)e->loss_count);
+    e->program.total_cost =
+        rb_walker_flops(c, s, walk.reads, 0, s->count) +
+        (double)e->loss_count * (rb_head_hidden_cost(e->model) + rb_head_logits_cost(e->model));
     *ret = &e->program;
     return RB_OK;
 }
@@ -369,7 +366,7 @@ unsigned rb_task_metrics(enum rb_task task, uint32_t num_labels)
 static void fill_metrics(const struct evaluate *e, struct rb_point *p)
 {
     size_t n = e->sequences->count;
-    uint32_t labels = e->config->num_labels;
+    uint32_t labels = e->model->config.num_labels;
     for (size_t m = 0; m < RB_METRIC_COUNT; m++)
         p->metrics[m] = (double)NAN;
     switch (e->options.task) {
@@ -412,25 +409,35 @@ enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *r
     return RB_OK;
 }
 
-static const char *const head_words[] = {"no head", "an MLM head", "a classifier"};
+static const char *const head_words[RB_HEAD_COUNT] = {"no head", "an MLM head", "a classifier",
+                                                      "a causal head", "a discriminator"};
+
+/* " (classifier.weight)": what a checkpoint of this family with that head holds. */
+static void name_head(const struct rb_family *f, enum rb_head kind, char *buffer, size_t size)
+{
+    buffer[0] = '\0';
+    for (const struct rb_head_shape *h = f->heads; h->kind != RB_HEAD_NONE; h++)
+        if (h->kind == kind)
+            (void)snprintf(buffer, size, " (%s)", h->stored_as);
+}
 
 static enum rb_status check_head(const struct rb_model *m, enum rb_task task, struct rb_error *err)
 {
     uint32_t labels = m->config.num_labels;
-    if (task == RB_TASK_MLM && m->head != RB_HEAD_MLM)
-        return rb_error_at(err, RB_EHEAD, "task",
-                           "task 'mlm' needs an MLM head (cls.predictions), the model has %s",
-                           head_words[m->head]);
-    if (task == RB_TASK_CLM)
-        return rb_error_at(err, RB_EHEAD, "task",
-                           "task 'clm' needs a model that reads from left to right, the model has "
-                           "%s",
-                           head_words[m->head]);
-    if (task != RB_TASK_MLM && m->head != RB_HEAD_CLASSIFIER)
-        return rb_error_at(err, RB_EHEAD, "task",
-                           "task '%s' needs a classification head (classifier.weight), the model "
-                           "has %s",
-                           rb_task_names[task], head_words[m->head]);
+    static const struct {
+        enum rb_head head;
+        const char *words;
+    } wanted[] = {
+        [RB_TASK_MLM] = {RB_HEAD_MLM, "an MLM head"},
+        [RB_TASK_CLM] = {RB_HEAD_CAUSAL, "a model that reads from left to right"},
+        [RB_TASK_CLASSIFICATION] = {RB_HEAD_CLASSIFIER, "a classification head"},
+        [RB_TASK_REGRESSION] = {RB_HEAD_CLASSIFIER, "a classification head"},
+    };
+    char stored_as[96];
+    name_head(m->family, wanted[task].head, stored_as, sizeof stored_as);
+    if (m->head != wanted[task].head)
+        return rb_error_at(err, RB_EHEAD, "task", "task '%s' needs %s%s, the model has %s",
+                           rb_task_names[task], wanted[task].words, stored_as, head_words[m->head]);
     if (task == RB_TASK_REGRESSION && labels != 1)
         return rb_error_at(err, RB_EHEAD, "task",
                            "task 'regression' needs a head with 1 label, the model's has %u",
@@ -463,7 +470,7 @@ enum rb_status rb_evaluate_check(const struct rb_model *m, const struct rb_evalu
 {
     enum rb_status status = check_head(m, o->task, err);
     if (status == RB_OK && s != NULL)
-        status = rb_forward_check(&m->config, s, err);
+        status = rb_sequences_check(&m->config, s, err);
     for (size_t i = 0; status == RB_OK && s != NULL && i < s->count; i++)
         status = check_label(s, i, o->task, m->config.num_labels, err);
     return status;

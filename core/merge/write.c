@@ -12,20 +12,15 @@ const char *const rb_output_dtype_names[] = {"source", "f32", "f16", "bf16", NUL
 
 enum { PIECE_FLOATS = 1 << 20 };
 
-static const char DECODER[] = "cls.predictions.decoder.weight";
-static const char DECODER_BIAS[] = "cls.predictions.decoder.bias";
-
 struct output {                     /* one tensor of the file */
     const struct rb_tensor *source; /* A's; its name and shape */
     const char *name;
-    bool raw; /* copied byte for byte */
-    enum rb_role role;
-    uint32_t layer;
+    struct rb_held held; /* count 0: a buffer, copied byte for byte */
     enum rb_dtype dtype;
 };
 
-struct piece {
-    uint32_t output;
+struct piece { /* rows of one of the slots that a tensor holds */
+    uint32_t output, part;
     size_t first, rows;
 };
 
@@ -34,6 +29,7 @@ enum stage { STAGE_START, STAGE_PIECES, STAGE_COMMIT, STAGE_DONE };
 struct write {
     struct rb_program program;
     struct rb_blend blend;
+    char decoder[RB_TENSOR_NAME_MAX]; /* how A would call an unembedding of its own */
     struct output *outputs;
     size_t output_count;
     struct piece *pieces;
@@ -57,114 +53,170 @@ static bool decoder_untied(const struct rb_blend *blend)
     return false;
 }
 
-static bool stored_by_all(const struct rb_blend *blend, enum rb_role role, uint32_t layer)
+/* Do all models have all that A's tensor holds? */
+static bool stored_by_all(const struct rb_blend *blend, const struct rb_held *held)
 {
     for (size_t i = 0; i < blend->count; i++)
-        if (rb_model_tensor(blend->terms[i].model, role, layer) == NULL)
-            return false;
+        for (size_t k = 0; k < held->count; k++)
+            if (rb_model_tensor(blend->terms[i].model, held->slots[k], held->layer) == NULL)
+                return false;
     return true;
 }
 
-/* Where A's tensor stands in the table; false for a buffer. A tied decoder's stored copy follows
- * the decoder. */
-static bool locate(const struct rb_model *a, const struct rb_tensor *t, struct output *ret)
-{
-    if (strcmp(t->name, DECODER) == 0 && a->head == RB_HEAD_MLM) {
-        ret->role = RB_DECODER_WEIGHT;
-        return true;
-    }
-    if (strcmp(t->name, DECODER_BIAS) == 0 && a->head == RB_HEAD_MLM) {
-        ret->role = RB_DECODER_BIAS;
-        return true;
-    }
-    for (enum rb_role r = 0; r < RB_ROLE_COUNT; r++)
-        for (uint32_t l = 0; l < (a->arch->rows[r].per_layer ? a->config.num_hidden_layers : 1);
-             l++)
-            if (rb_model_tensor(a, r, l) == t && (r != RB_DECODER_WEIGHT || a->decoder_stored)) {
-                ret->role = r;
-                ret->layer = l;
-                return true;
-            }
-    return false;
-}
-
 /* The tensors of the file; ret has room for all of A's and one more. A tensor that only one of the
- * two models has is left out. */
+ * two models has is left out. decoder: room for a name, which the last one may borrow. */
 static size_t list_outputs(const struct rb_blend *blend, enum rb_output_dtype dtype,
-                           struct output *ret)
+                           struct output *ret, char *decoder)
 {
     const struct rb_model *a = rb_blend_model(blend);
     size_t n = 0;
-    bool has_decoder = false;
+    bool has_decoder = false, wants_decoder = decoder_untied(blend);
+    if (wants_decoder)
+        (void)rb_model_name(a, RB_UNEMBEDDING_WEIGHT, 0, decoder);
     for (size_t i = 0; i < a->checkpoint.tensor_count; i++) {
         const struct rb_tensor *t = a->checkpoint.tensors[i];
-        struct output o = {.source = t, .name = t->name, .dtype = t->dtype};
-        o.raw = !locate(a, t, &o);
-        if (!o.raw && !stored_by_all(blend, o.role, o.layer))
+        struct output o = {
+            .source = t, .name = t->name, .held = rb_model_held(a, t), .dtype = t->dtype};
+        if (!stored_by_all(blend, &o.held))
             continue;
-        if (!o.raw)
+        if (o.held.count > 0)
             o.dtype = dtype_of(dtype, t->dtype);
-        has_decoder = has_decoder || strcmp(t->name, DECODER) == 0;
+        has_decoder = has_decoder || (wants_decoder && strcmp(t->name, decoder) == 0);
         ret[n++] = o;
     }
-    if (decoder_untied(blend) && !has_decoder) {
-        const struct rb_tensor *t = rb_model_tensor(a, RB_DECODER_WEIGHT, 0);
+    if (wants_decoder && !has_decoder) {
+        const struct rb_tensor *t = rb_model_tensor(a, RB_UNEMBEDDING_WEIGHT, 0);
         ret[n++] = (struct output){.source = t,
-                                   .name = DECODER,
-                                   .role = RB_DECODER_WEIGHT,
+                                   .name = decoder,
+                                   .held = {.slots = {RB_UNEMBEDDING_WEIGHT}, .count = 1},
                                    .dtype = dtype_of(dtype, t->dtype)};
     }
     return n;
 }
 
-static size_t columns_of(const struct output *o)
+static bool is_transposed(const struct rb_model *m, enum rb_slot slot)
 {
-    return o->source->rank == 2 ? (size_t)o->source->shape[1] : 1;
+    const struct rb_tensor_row *row = rb_model_row(m, slot);
+    return row->view.layout == RB_LAYOUT_TRANSPOSED && row->columns != RB_DIM_NONE;
 }
 
-static size_t rows_of(const struct output *o)
+/* Rows of a slot that make one piece: some million numbers; a transposed one in few pieces, since
+ * each of its rows is a column of the file. */
+static size_t piece_rows(const struct rb_model *m, enum rb_slot slot, size_t columns)
 {
-    return o->source->rank > 0 ? (size_t)o->source->shape[0] : 1;
+    return (is_transposed(m, slot) ? 4 : 1) * ((size_t)PIECE_FLOATS / columns + 1);
+}
+
+/* Pieces of one output, counted; written down where ret is not NULL. */
+static size_t cut_output(const struct write *w, uint32_t output, struct piece *ret)
+{
+    const struct output *o = &w->outputs[output];
+    size_t n = 0;
+    if (o->held.count == 0) {
+        if (ret != NULL)
+            ret[0] = (struct piece){.output = output};
+        return 1;
+    }
+    for (uint32_t part = 0; part < o->held.count; part++) {
+        size_t rows, columns;
+        rb_model_size(rb_blend_model(&w->blend), o->held.slots[part], &rows, &columns);
+        size_t step = piece_rows(rb_blend_model(&w->blend), o->held.slots[part], columns);
+        for (size_t first = 0; first < rows; first += step, n++)
+            if (ret != NULL)
+                ret[n] =
+                    (struct piece){output, part, first, rows - first < step ? rows - first : step};
+    }
+    return n;
 }
 
 static enum rb_status list_pieces(struct write *w, struct rb_error *err)
 {
-    for (int pass = 0; pass < 2; pass++) {
-        size_t n = 0;
-        for (uint32_t i = 0; i < w->output_count; i++) {
-            const struct output *o = &w->outputs[i];
-            size_t rows = o->raw ? 1 : rows_of(o);
-            size_t step = o->raw ? 1 : PIECE_FLOATS / columns_of(o) + 1;
-            for (size_t first = 0; first < rows; first += step, n++)
-                if (pass == 1)
-                    w->pieces[n] =
-                        (struct piece){i, first, rows - first < step ? rows - first : step};
-        }
-        w->piece_count = n;
-        if (pass == 0 && (w->pieces = calloc(n + 1, sizeof *w->pieces)) == NULL)
-            return rb_error_set(err, RB_ENOMEM, "no memory to write a checkpoint");
+    for (uint32_t i = 0; i < w->output_count; i++)
+        w->piece_count += cut_output(w, i, NULL);
+    w->pieces = calloc(w->piece_count + 1, sizeof *w->pieces);
+    if (w->pieces == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write a checkpoint");
+    size_t n = 0;
+    for (uint32_t i = 0; i < w->output_count; i++)
+        n += cut_output(w, i, w->pieces + n);
+    return RB_OK;
+}
+
+struct placed { /* rows of a slot in F32, and where they go */
+    const struct output *output;
+    const struct piece *piece;
+    const struct rb_tensor_row *row;
+    size_t columns;
+    const float *values; /* (piece rows, columns) */
+    void *encoded;       /* room for as many in the output's dtype */
+};
+
+/* Runs of rows that lie side by side in the stored tensor, too. */
+static enum rb_status write_rows(const struct write *w, const struct placed *p,
+                                 struct rb_error *err)
+{
+    const struct rb_config *c = &rb_blend_model(&w->blend)->config;
+    size_t bytes = p->columns * rb_dtype_bytes(p->output->dtype), first = p->piece->first;
+    rb_dtype_from_f32(p->output->dtype, p->values, p->encoded, p->piece->rows * p->columns);
+    for (size_t done = 0; done < p->piece->rows;) {
+        size_t at = rb_tensor_stored_row(c, p->row, first + done), n = 1;
+        while (done + n < p->piece->rows &&
+               rb_tensor_stored_row(c, p->row, first + done + n) == at + n)
+            n++;
+        enum rb_status s =
+            rb_st_writer_write(w->writer, p->piece->output, at * bytes,
+                               (const char *)p->encoded + done * bytes, n * bytes, err);
+        if (s != RB_OK)
+            return s;
+        done += n;
     }
     return RB_OK;
 }
 
-static enum rb_status write_piece(struct write *w, const struct piece *p,
+/* The slot's rows are columns of the stored tensor. */
+static enum rb_status write_columns(const struct write *w, const struct placed *p,
+                                    struct rb_scratch *scratch, struct rb_error *err)
+{
+    size_t size = rb_dtype_bytes(p->output->dtype), n = p->piece->rows;
+    size_t width = (size_t)p->output->source->shape[1];
+    size_t at = rb_tensor_stored_row(&rb_blend_model(&w->blend)->config, p->row, p->piece->first);
+    float *line = rb_scratch_alloc(scratch, n, sizeof(float));
+    if (line == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write tensor '%s'", p->output->name);
+    for (size_t j = 0; j < p->columns; j++) {
+        for (size_t i = 0; i < n; i++)
+            line[i] = p->values[i * p->columns + j];
+        rb_dtype_from_f32(p->output->dtype, line, p->encoded, n);
+        enum rb_status s = rb_st_writer_write(w->writer, p->piece->output, (j * width + at) * size,
+                                              p->encoded, n * size, err);
+        if (s != RB_OK)
+            return s;
+    }
+    return RB_OK;
+}
+
+static enum rb_status write_piece(struct write *w, const struct piece *piece,
                                   struct rb_scratch *scratch, struct rb_error *err)
 {
-    const struct output *o = &w->outputs[p->output];
-    if (o->raw)
-        return rb_st_writer_write(w->writer, p->output, 0, o->source->data, o->source->bytes, err);
-    size_t columns = columns_of(o), n = p->rows * columns, size = rb_dtype_bytes(o->dtype);
+    const struct output *o = &w->outputs[piece->output];
+    if (o->held.count == 0)
+        return rb_st_writer_write(w->writer, piece->output, 0, o->source->data, o->source->bytes,
+                                  err);
+    const struct rb_model *a = rb_blend_model(&w->blend);
+    enum rb_slot slot = o->held.slots[piece->part];
+    size_t rows, columns;
+    rb_model_size(a, slot, &rows, &columns);
+    size_t n = piece->rows * columns;
     float *values = rb_scratch_alloc(scratch, n, sizeof(float));
-    void *encoded = rb_scratch_alloc(scratch, n, size);
+    void *encoded = rb_scratch_alloc(scratch, n, rb_dtype_bytes(o->dtype));
     if (values == NULL || encoded == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write tensor '%s'", o->name);
-    enum rb_status s =
-        rb_blend_rows(&w->blend, o->role, o->layer, p->first, p->rows, values, scratch, err);
+    enum rb_status s = rb_blend_rows(&w->blend, slot, o->held.layer, piece->first, piece->rows,
+                                     values, scratch, err);
     if (s != RB_OK)
         return s;
-    rb_dtype_from_f32(o->dtype, values, encoded, n);
-    return rb_st_writer_write(w->writer, p->output, p->first * columns * size, encoded, n * size,
-                              err);
+    const struct placed p = {o, piece, rb_model_row(a, slot), columns, values, encoded};
+    return is_transposed(a, slot) ? write_columns(w, &p, scratch, err) : write_rows(w, &p, err);
 }
 
 static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *worker,
@@ -195,7 +247,12 @@ static double item_cost(const struct rb_program *p, size_t item)
     const struct write *w = (const struct write *)p;
     if (w->stage != STAGE_PIECES)
         return 0;
-    return 50.0 * (double)(w->pieces[item].rows * columns_of(&w->outputs[w->pieces[item].output]));
+    const struct output *o = &w->outputs[w->pieces[item].output];
+    size_t rows, columns;
+    if (o->held.count == 0)
+        return 0;
+    rb_model_size(rb_blend_model(&w->blend), o->held.slots[w->pieces[item].part], &rows, &columns);
+    return 50.0 * (double)(w->pieces[item].rows * columns);
 }
 
 static void write_free(struct rb_program *p)
@@ -249,7 +306,7 @@ enum rb_status rb_write_new(const struct rb_blend *blend, enum rb_output_dtype d
     if (w->outputs == NULL)
         s = rb_error_set(err, RB_ENOMEM, "no memory to write a checkpoint");
     if (s == RB_OK) {
-        w->output_count = list_outputs(blend, dtype, w->outputs);
+        w->output_count = list_outputs(blend, dtype, w->outputs, w->decoder);
         s = list_pieces(w, err);
     }
     if (s == RB_OK)
@@ -287,7 +344,8 @@ uint64_t rb_write_bytes(const struct rb_blend *blend, enum rb_output_dtype dtype
     const struct rb_model *a = rb_blend_model(blend);
     struct output *outputs = calloc(a->checkpoint.tensor_count + 1, sizeof *outputs);
     uint64_t bytes = 4096; /* header, about */
-    size_t n = outputs != NULL ? list_outputs(blend, dtype, outputs) : 0;
+    char decoder[RB_TENSOR_NAME_MAX];
+    size_t n = outputs != NULL ? list_outputs(blend, dtype, outputs, decoder) : 0;
     for (size_t i = 0; i < n; i++) {
         const struct rb_tensor *t = outputs[i].source;
         bytes += 128 + t->bytes / rb_dtype_bytes(t->dtype) * rb_dtype_bytes(outputs[i].dtype);

@@ -55,12 +55,23 @@ const struct rb_model *rb_blend_model(const struct rb_blend *blend)
 
 /* One tensor of one term: where its rows come from, and how both of its axes move. */
 struct source {
-    const struct rb_tensor *tensor;
+    const struct rb_model *model;
+    enum rb_slot slot;
+    uint32_t layer;
     size_t rows, columns;
     const struct rb_map *row_map, *column_map; /* NULL: the identity */
     bool gains;                                /* a norm's: moves by squares (map.h) */
-    float *room;                               /* (columns), where columns get an order */
+    float *room;                               /* (strip, columns), where columns get an order */
 };
+
+/* Rows that are worked on in several steps are taken a few at a time, to be still in the cache. */
+enum { STRIP_FLOATS = 1 << 14 };
+
+static size_t strip_of(const struct source *s, size_t done, size_t count)
+{
+    size_t strip = s->columns >= STRIP_FLOATS ? 1 : STRIP_FLOATS / s->columns;
+    return count - done < strip ? count - done : strip;
+}
 
 static const struct rb_map *map_of(const struct rb_blend_term *term, enum rb_axis axis,
                                    uint32_t layer)
@@ -71,24 +82,27 @@ static const struct rb_map *map_of(const struct rb_blend_term *term, enum rb_axi
     return rb_map_is_identity(m) ? NULL : m;
 }
 
-static bool is_gain(enum rb_role role)
+static bool is_gain(enum rb_slot slot)
 {
-    return role == RB_EMBEDDINGS_LN_WEIGHT || role == RB_ATTENTION_LN_WEIGHT ||
-           role == RB_OUTPUT_LN_WEIGHT || role == RB_TRANSFORM_LN_WEIGHT;
+    return slot == RB_EMBEDDINGS_NORM_WEIGHT || slot == RB_ATTENTION_NORM_WEIGHT ||
+           slot == RB_MLP_NORM_WEIGHT || slot == RB_FINAL_NORM_WEIGHT ||
+           slot == RB_TRANSFORM_NORM_WEIGHT;
 }
 
-static struct source source_of(const struct rb_blend_term *term, enum rb_role role, uint32_t layer)
+static struct source source_of(const struct rb_blend_term *term, enum rb_slot slot, uint32_t layer)
 {
     const struct rb_model *m = term->model;
-    const struct rb_tensor_row *row = &m->arch->rows[role];
-    return (struct source){
-        .tensor = rb_model_tensor(m, role, layer),
-        .rows = (size_t)rb_config_dim(&m->config, row->rows),
-        .columns = (size_t)rb_config_dim(&m->config, row->columns),
+    const struct rb_tensor_row *row = rb_family_row(m->family, slot);
+    struct source s = {
+        .model = m,
+        .slot = slot,
+        .layer = layer,
         .row_map = map_of(term, row->row_axis, layer),
         .column_map = map_of(term, row->column_axis, layer),
-        .gains = is_gain(role),
+        .gains = is_gain(slot),
     };
+    rb_model_size(m, slot, &s.rows, &s.columns);
+    return s;
 }
 
 static bool moves(const struct source *s)
@@ -96,11 +110,11 @@ static bool moves(const struct source *s)
     return s->row_map != NULL || s->column_map != NULL;
 }
 
-static void convert_row(const struct source *s, size_t row, float *dst)
+static enum rb_status read_plain(const struct source *s, const uint32_t *rows, size_t count,
+                                 float *dst, struct rb_scratch *scratch, struct rb_error *err)
 {
-    size_t bytes = rb_dtype_bytes(s->tensor->dtype) * s->columns;
-    rb_dtype_to_f32(s->tensor->dtype, (const unsigned char *)s->tensor->data + row * bytes, dst,
-                    s->columns);
+    const struct rb_rows list = {.count = count, .list = rows};
+    return rb_tensor_read(s->model, s->slot, s->layer, &list, dst, scratch, err);
 }
 
 /* An rb_map_reader: old rows, their columns in the new order. */
@@ -108,15 +122,17 @@ static enum rb_status read_rows(const void *source, const uint32_t *rows, size_t
                                 struct rb_scratch *scratch, struct rb_error *err)
 {
     const struct source *s = source;
-    (void)scratch;
-    (void)err;
-    for (size_t i = 0; i < count; i++)
-        if (s->room == NULL) {
-            convert_row(s, rows[i], dst + i * s->columns);
-        } else {
-            convert_row(s, rows[i], s->room);
-            rb_map_order_columns(s->column_map, s->room, dst + i * s->columns);
-        }
+    if (s->room == NULL)
+        return read_plain(s, rows, count, dst, scratch, err);
+    for (size_t done = 0, n; done < count; done += n) {
+        n = strip_of(s, done, count);
+        enum rb_status st = read_plain(s, rows + done, n, s->room, scratch, err);
+        if (st != RB_OK)
+            return st;
+        for (size_t i = 0; i < n; i++)
+            rb_map_order_columns(s->column_map, s->room + i * s->columns,
+                                 dst + (done + i) * s->columns);
+    }
     return RB_OK;
 }
 
@@ -128,8 +144,10 @@ static enum rb_status gain_rows(const struct source *s, const uint32_t *rows, si
     float *new = rb_scratch_alloc(scratch, s->rows, sizeof(float));
     if (old == NULL || new == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to move a norm's weights");
-    for (size_t i = 0; i < s->rows; i++)
-        convert_row(s, i, old + i);
+    const struct rb_rows all = {.count = s->rows};
+    enum rb_status st = rb_tensor_read(s->model, s->slot, s->layer, &all, old, scratch, err);
+    if (st != RB_OK)
+        return st;
     rb_map_gains(s->row_map, old, new);
     for (size_t i = 0; i < count; i++)
         dst[i] = new[rows[i]];
@@ -143,7 +161,7 @@ static enum rb_status moved_rows(const struct source *source, const uint32_t *ro
     if (s.gains && s.row_map != NULL)
         return gain_rows(&s, rows, count, dst, scratch, err);
     if (s.column_map != NULL && (s.column_map->index != NULL || s.column_map->signs != NULL)) {
-        s.room = rb_scratch_alloc(scratch, s.columns, sizeof(float));
+        s.room = rb_scratch_alloc(scratch, strip_of(&s, 0, count) * s.columns, sizeof(float));
         if (s.room == NULL)
             return rb_error_set(err, RB_ENOMEM, "no memory to order a row");
     }
@@ -161,14 +179,14 @@ struct sum {
     size_t count, base;
 };
 
-static void make_sum(const struct rb_blend *blend, enum rb_role role, uint32_t layer,
+static void make_sum(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer,
                      struct sum *ret)
 {
     ret->count = 0;
     for (size_t i = 0; i < blend->count; i++)
         if (blend->terms[i].weight > 0 || blend->terms[i].weight < 0) {
             ret->weights[ret->count] = (float)blend->terms[i].weight;
-            ret->sources[ret->count++] = source_of(&blend->terms[i], role, layer);
+            ret->sources[ret->count++] = source_of(&blend->terms[i], slot, layer);
         }
     assert(ret->count > 0);
     ret->base = ret->count;
@@ -194,7 +212,8 @@ static enum rb_status add_term(const struct sum *sum, size_t term, float weight,
 {
     const struct source *s = &sum->sources[term];
     bool whole = moves(s);
-    float *x = rb_scratch_alloc(scratch, (whole ? count : 1) * s->columns, sizeof(float));
+    size_t room = whole ? count : strip_of(s, 0, count);
+    float *x = rb_scratch_alloc(scratch, room * s->columns, sizeof(float));
     if (x == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to sum rows of %zu numbers", s->columns);
     enum rb_status st = whole ? moved_rows(s, rows, count, x, scratch, err) : RB_OK;
@@ -204,19 +223,21 @@ static enum rb_status add_term(const struct sum *sum, size_t term, float weight,
         add_row(sum, term, dst, weight, x, count * s->columns);
         return RB_OK;
     }
-    for (size_t i = 0; i < count; i++) {
-        convert_row(s, rows[i], x);
-        add_row(sum, term, dst + i * s->columns, weight, x, s->columns);
+    for (size_t done = 0, n; done < count && st == RB_OK; done += n) {
+        n = strip_of(s, done, count);
+        st = read_plain(s, rows + done, n, x, scratch, err);
+        if (st == RB_OK)
+            add_row(sum, term, dst + done * s->columns, weight, x, n * s->columns);
     }
-    return RB_OK;
+    return st;
 }
 
-static enum rb_status sum_rows(const struct rb_blend *blend, enum rb_role role, uint32_t layer,
+static enum rb_status sum_rows(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer,
                                const uint32_t *rows, size_t count, float *dst,
                                struct rb_scratch *scratch, struct rb_error *err)
 {
     struct sum sum;
-    make_sum(blend, role, layer, &sum);
+    make_sum(blend, slot, layer, &sum);
     enum rb_status s = moved_rows(&sum.sources[sum.base], rows, count, dst, scratch, err);
     float weight = sum.weights[sum.base];
     for (size_t i = 0; i < sum.count && s == RB_OK; i++) {
@@ -228,7 +249,7 @@ static enum rb_status sum_rows(const struct rb_blend *blend, enum rb_role role, 
     return s;
 }
 
-enum rb_status rb_blend_rows(const struct rb_blend *blend, enum rb_role role, uint32_t layer,
+enum rb_status rb_blend_rows(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer,
                              size_t first, size_t rows, float *dst, struct rb_scratch *scratch,
                              struct rb_error *err)
 {
@@ -237,10 +258,10 @@ enum rb_status rb_blend_rows(const struct rb_blend *blend, enum rb_role role, ui
         return rb_error_set(err, RB_ENOMEM, "no memory for a list of %zu rows", rows);
     for (size_t i = 0; i < rows; i++)
         list[i] = (uint32_t)(first + i);
-    return sum_rows(blend, role, layer, list, rows, dst, scratch, err);
+    return sum_rows(blend, slot, layer, list, rows, dst, scratch, err);
 }
 
-enum rb_status rb_blend_gather(const struct rb_blend *blend, enum rb_role role, const int32_t *ids,
+enum rb_status rb_blend_gather(const struct rb_blend *blend, enum rb_slot slot, const int32_t *ids,
                                size_t count, float *dst, struct rb_scratch *scratch,
                                struct rb_error *err)
 {
@@ -249,23 +270,22 @@ enum rb_status rb_blend_gather(const struct rb_blend *blend, enum rb_role role, 
         return rb_error_set(err, RB_ENOMEM, "no memory for a list of %zu rows", count);
     for (size_t i = 0; i < count; i++)
         list[i] = (uint32_t)ids[i];
-    return sum_rows(blend, role, 0, list, count, dst, scratch, err);
+    return sum_rows(blend, slot, 0, list, count, dst, scratch, err);
 }
 
-const float *rb_blend_direct(const struct rb_blend *blend, enum rb_role role, uint32_t layer)
+const float *rb_blend_direct(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer)
 {
     struct sum sum;
-    make_sum(blend, role, layer, &sum);
-    const struct rb_tensor *t = sum.sources[0].tensor;
+    make_sum(blend, slot, layer, &sum);
     bool alone = sum.count == 1 && !moves(&sum.sources[0]);
-    return alone && t->dtype == RB_F32 && (uintptr_t)t->data % sizeof(float) == 0 ? t->data : NULL;
+    return alone ? rb_tensor_direct(sum.sources[0].model, slot, layer) : NULL;
 }
 
-size_t rb_blend_step(const struct rb_blend *blend, enum rb_role role, uint32_t layer)
+size_t rb_blend_step(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer)
 {
     struct sum sum;
     size_t step = 1;
-    make_sum(blend, role, layer, &sum);
+    make_sum(blend, slot, layer, &sum);
     for (size_t i = 0; i < sum.count; i++) {
         size_t block = rb_map_block(sum.sources[i].row_map);
         step = block > step ? block : step;

@@ -6,9 +6,8 @@
 #ifndef RB_CORE_MODEL_BLEND_H
 #define RB_CORE_MODEL_BLEND_H
 
-#include "core/memory.h"
 #include "core/model/map.h"
-#include "core/model/model.h"
+#include "core/model/tensors.h"
 
 enum { RB_BLEND_MOST = 16 }; /* models in one sum */
 
@@ -52,22 +51,22 @@ const struct rb_model *rb_blend_model(const struct rb_blend *blend);
 
 /* Rows [first, first + rows) of a tensor in F32, dst (rows, columns) row-major. A vector has one
  * column, i.e. its elements are rows. RB_ENOMEM only. */
-enum rb_status rb_blend_rows(const struct rb_blend *blend, enum rb_role role, uint32_t layer,
+enum rb_status rb_blend_rows(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer,
                              size_t first, size_t rows, float *dst, struct rb_scratch *scratch,
                              struct rb_error *err) RB_MUST_CHECK;
 
 /* Rows ids[0 … count) of a table, in that order; dst (count, columns). ids must lie inside the
  * table. RB_ENOMEM only. */
-enum rb_status rb_blend_gather(const struct rb_blend *blend, enum rb_role role, const int32_t *ids,
+enum rb_status rb_blend_gather(const struct rb_blend *blend, enum rb_slot slot, const int32_t *ids,
                                size_t count, float *dst, struct rb_scratch *scratch,
                                struct rb_error *err) RB_MUST_CHECK;
 
 /* The whole tensor without copying when it already lies in memory as F32, aligned, unmoved and
  * alone; else NULL. */
-const float *rb_blend_direct(const struct rb_blend *blend, enum rb_role role, uint32_t layer);
+const float *rb_blend_direct(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer);
 
 /* Rows that are best asked for together: as many as a map of this tensor mixes, 1 where none
  * does. Any other number is answered too, but a block that is asked for twice is mixed twice. */
-size_t rb_blend_step(const struct rb_blend *blend, enum rb_role role, uint32_t layer);
+size_t rb_blend_step(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer);
 
 #endif

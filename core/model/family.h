@@ -238,6 +238,8 @@ struct rb_head_shape {
     enum rb_slot dense;  /* its weight, the bias after it; RB_SLOT_NONE: none */
     enum rb_slot norm;   /* its weight, the bias after it; RB_SLOT_NONE: none */
     enum rb_slot output; /* its weight, the bias after it where the table has one */
+    const char
+        *stored_as; /* "cls.predictions": what a checkpoint with this head holds, for errors */
     enum rb_activation activation; /* after the dense; RB_ACTIVATION_NONE: head_activation */
     bool last_token; /* a classifier reads the last token that is not padding; else the first */
 };
@@ -259,5 +261,15 @@ struct rb_family {
     const struct rb_config_key *keys;  /* members that are called otherwise; ends with NULL */
     const char *const *ignored; /* name suffixes of buffers that are not weights; NULL-terminated */
 };
+
+/* One row per family file; nothing else tells them apart. */
+extern const struct rb_family rb_family_bert;
+
+/* NULL if no family has that model_type. */
+const struct rb_family *rb_family_find(const char *model_type);
+/* All of them, for documentation and error messages; NULL-terminated. */
+const struct rb_family *const *rb_families(void);
+/* The family's row for a slot; NULL where it has no such tensor. */
+const struct rb_tensor_row *rb_family_row(const struct rb_family *f, enum rb_slot slot);
 
 #endif

@@ -106,7 +106,7 @@ static enum rb_status check_tensor(const struct rb_tensor *t, size_t elements, s
 
 static bool is_bound(const struct rb_model *m, const struct rb_tensor *t)
 {
-    size_t n = (size_t)RB_ROLE_COUNT * m->config.num_hidden_layers;
+    size_t n = (size_t)RB_SLOT_COUNT * m->config.num_hidden_layers;
     for (size_t i = 0; i < n; i++)
         if (m->tensors[i] == t)
             return true;

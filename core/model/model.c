@@ -4,33 +4,53 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 160 };
+/* ---- names ---- */
 
-static void row_name(const struct rb_model *m, const struct rb_tensor_row *row,
-                     const char *template, uint32_t layer, char *buffer)
+static void spell(const struct rb_model *m, const struct rb_tensor_row *row, const char *template,
+                  uint32_t layer, char *buffer)
 {
-    const char *prefix = row->outside || m->bare ? "" : m->arch->prefix;
-    int n = snprintf(buffer, NAME_MAX_BYTES, "%s", prefix);
+    const char *prefix = row->outside || m->bare ? "" : m->family->prefix;
+    int n = snprintf(buffer, RB_TENSOR_NAME_MAX, "%s", prefix);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* templates are the table's own */
-    (void)snprintf(buffer + n, NAME_MAX_BYTES - (size_t)n, template, layer);
+    (void)snprintf(buffer + n, RB_TENSOR_NAME_MAX - (size_t)n, template, layer);
 #pragma GCC diagnostic pop
+}
+
+const char *rb_model_name(const struct rb_model *m, enum rb_slot slot, uint32_t layer, char *buffer)
+{
+    const struct rb_tensor_row *row = rb_family_row(m->family, slot);
+    spell(m, row, row->name, layer, buffer);
+    return buffer;
 }
 
 static const struct rb_tensor *find_row(const struct rb_model *m, const struct rb_tensor_row *row,
                                         uint32_t layer)
 {
-    char name[NAME_MAX_BYTES];
-    row_name(m, row, row->name, layer, name);
+    char name[RB_TENSOR_NAME_MAX];
+    spell(m, row, row->name, layer, name);
     const struct rb_tensor *t = rb_checkpoint_find(&m->checkpoint, name);
     if (t == NULL && row->alias != NULL) {
-        row_name(m, row, row->alias, layer, name);
+        spell(m, row, row->alias, layer, name);
         t = rb_checkpoint_find(&m->checkpoint, name);
     }
     return t;
 }
 
-static bool needed(const struct rb_model *m, const struct rb_tensor_row *row)
+static bool is_stored(const struct rb_model *m, enum rb_slot slot)
+{
+    const struct rb_tensor_row *row = rb_family_row(m->family, slot);
+    return row != NULL && find_row(m, row, 0) != NULL;
+}
+
+/* ---- binding ---- */
+
+static bool projects(const struct rb_model *m)
+{
+    return m->config.embedding_size != m->config.hidden_size;
+}
+
+static bool is_needed(const struct rb_model *m, const struct rb_tensor_row *row)
 {
     switch (row->need) {
     case RB_ALWAYS:
@@ -39,18 +59,52 @@ static bool needed(const struct rb_model *m, const struct rb_tensor_row *row)
         return m->head == RB_HEAD_MLM;
     case RB_WITH_CLASSIFIER:
         return m->head == RB_HEAD_CLASSIFIER;
+    case RB_WITH_CAUSAL:
+        return m->head == RB_HEAD_CAUSAL;
+    case RB_WITH_DISCRIMINATOR:
+        return m->head == RB_HEAD_DISCRIMINATOR;
+    case RB_WITH_PROJECTION:
+        return projects(m);
+    case RB_WITH_ATTENTION_BIAS:
+        return m->config.attention_bias;
+    case RB_WITH_ATTENTION_OUTPUT_BIAS:
+        return m->config.attention_output_bias;
+    case RB_WITH_MLP_BIAS:
+        return m->config.mlp_bias;
     case RB_IF_PRESENT:
         return false;
     }
     return false;
 }
 
+/* Some rows are strangers where the description says that there is no such thing: a projection of
+ * embeddings that are as wide as the stream, a bias that no linear map adds. */
+static bool is_possible(const struct rb_model *m, const struct rb_tensor_row *row)
+{
+    switch (row->need) {
+    case RB_WITH_PROJECTION:
+    case RB_WITH_ATTENTION_BIAS:
+    case RB_WITH_ATTENTION_OUTPUT_BIAS:
+    case RB_WITH_MLP_BIAS:
+        return is_needed(m, row);
+    default:
+        return true;
+    }
+}
+
+static uint32_t parts_of(const struct rb_tensor_row *row)
+{
+    return row->view.parts > 1 ? row->view.parts : 1;
+}
+
 static enum rb_status check_tensor(const struct rb_model *m, const struct rb_tensor_row *row,
                                    const struct rb_tensor *t, struct rb_error *err)
 {
-    uint64_t expected[2] = {rb_config_dim(&m->config, row->rows),
-                            rb_config_dim(&m->config, row->columns)};
+    uint64_t rows = rb_config_dim(&m->config, row->rows) * parts_of(row);
+    uint64_t columns = rb_config_dim(&m->config, row->columns);
     uint32_t rank = row->columns == RB_DIM_NONE ? 1 : 2;
+    bool transposed = row->view.layout == RB_LAYOUT_TRANSPOSED && rank == 2;
+    uint64_t expected[2] = {transposed ? columns : rows, transposed ? rows : columns};
     if (!rb_dtype_is_float(t->dtype))
         return rb_error_set(err, RB_ETENSOR,
                             "%s: tensor '%s': expected F64, F32, F16 or BF16, "
@@ -67,28 +121,32 @@ static enum rb_status check_tensor(const struct rb_model *m, const struct rb_ten
                         rb_shape_text(t->shape, t->rank, found, sizeof found));
 }
 
-static enum rb_status bind_row(struct rb_model *m, const struct rb_tensor_row *row, uint32_t layer,
-                               struct rb_error *err)
+/* Does the model take the unembedding from the word embeddings? */
+static bool is_tied(const struct rb_model *m, enum rb_slot slot)
 {
-    const struct rb_tensor **slot =
-        &m->tensors[(size_t)row->role * m->config.num_hidden_layers + layer];
-    const struct rb_tensor *t = find_row(m, row, layer);
-    if (row->role == RB_DECODER_WEIGHT && m->head == RB_HEAD_MLM && !m->decoder_stored)
-        t = rb_model_tensor(m, RB_WORD_EMBEDDINGS,
-                            0); /* tied: transformers ignores a stored copy */
+    return slot == RB_UNEMBEDDING_WEIGHT && !m->unembedding_stored && m->head_shape != NULL &&
+           m->head_shape->output == RB_UNEMBEDDING_WEIGHT;
+}
+
+static enum rb_status bind_slot(struct rb_model *m, enum rb_slot slot, uint32_t layer,
+                                struct rb_error *err)
+{
+    const struct rb_tensor_row *row = rb_family_row(m->family, slot);
+    bool tied = is_tied(m, slot); /* a stored copy is not read: transformers ignores it too */
+    const struct rb_tensor *t =
+        tied ? rb_model_tensor(m, RB_WORD_EMBEDDINGS, 0) : find_row(m, row, layer);
     if (t == NULL) {
-        if (!needed(m, row))
+        if (!is_needed(m, row))
             return RB_OK;
-        char name[NAME_MAX_BYTES];
-        row_name(m, row, row->name, layer, name);
+        char name[RB_TENSOR_NAME_MAX];
         return rb_error_set(err, RB_ETENSOR, "%s: tensor '%s' is missing", m->checkpoint.path,
-                            name);
+                            rb_model_name(m, slot, layer, name));
     }
-    enum rb_status s = check_tensor(m, row, t, err);
+    enum rb_status s = check_tensor(m, tied ? rb_model_row(m, slot) : row, t, err);
     if (s != RB_OK)
         return s;
-    *slot = t;
-    if (row->role != RB_DECODER_WEIGHT || m->decoder_stored)
+    m->tensors[(size_t)slot * m->config.num_hidden_layers + layer] = t;
+    if (!tied && row->view.part == 0) /* a fused tensor counts once */
         m->parameters += t->bytes / rb_dtype_bytes(t->dtype);
     return RB_OK;
 }
@@ -99,22 +157,43 @@ static bool ends_with(const char *name, const char *suffix)
     return n >= k && strcmp(name + n - k, suffix) == 0;
 }
 
-/* A tensor that binds to nothing: a buffer, a tied decoder's stored copy (which nobody reads, but
- * which core/merge/write.c writes: it must be what it is called), or a stranger. */
+/* Files often hold the unembedding twice: a tied one beside the word embeddings, its bias under two
+ * names. Nobody reads the copy, but it is written again (core/merge/write.c): it must be what it is
+ * called. RB_SLOT_NONE: not a copy. */
+static enum rb_slot copied_slot(const struct rb_model *m, const struct rb_tensor *t)
+{
+    static const enum rb_slot slots[] = {RB_UNEMBEDDING_WEIGHT, RB_UNEMBEDDING_BIAS};
+    if (m->head_shape == NULL || m->head_shape->output != RB_UNEMBEDDING_WEIGHT)
+        return RB_SLOT_NONE;
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+        const struct rb_tensor_row *row = rb_family_row(m->family, slots[i]);
+        const char *templates[] = {row != NULL ? row->name : NULL, row != NULL ? row->alias : NULL};
+        for (size_t k = 0; k < 2; k++) {
+            char name[RB_TENSOR_NAME_MAX];
+            if (templates[k] == NULL)
+                continue;
+            spell(m, row, templates[k], 0, name);
+            if (strcmp(t->name, name) == 0)
+                return slots[i];
+        }
+    }
+    return RB_SLOT_NONE;
+}
+
+/* A tensor that binds to nothing: a buffer, a copy, or a stranger. */
 static enum rb_status check_extra(const struct rb_model *m, const struct rb_tensor *t,
                                   struct rb_error *err)
 {
-    for (size_t i = 0; m->arch->ignored[i] != NULL; i++)
-        if (ends_with(t->name, m->arch->ignored[i]))
+    for (size_t i = 0; m->family->ignored[i] != NULL; i++)
+        if (ends_with(t->name, m->family->ignored[i]))
             return RB_OK;
-    if (m->head == RB_HEAD_MLM && strcmp(t->name, "cls.predictions.decoder.weight") == 0)
-        return check_tensor(m, &m->arch->rows[RB_DECODER_WEIGHT], t, err);
-    if (m->head == RB_HEAD_MLM && strcmp(t->name, "cls.predictions.decoder.bias") == 0)
-        return check_tensor(m, &m->arch->rows[RB_DECODER_BIAS], t, err);
+    enum rb_slot copy = copied_slot(m, t);
+    if (copy != RB_SLOT_NONE)
+        return check_tensor(m, rb_family_row(m->family, copy), t, err);
     return rb_error_set(err, RB_ETENSOR,
                         "%s: tensor '%s' does not belong to architecture '%s' with %u layers: it "
                         "could not be moved",
-                        m->checkpoint.path, t->name, m->arch->model_type,
+                        m->checkpoint.path, t->name, m->family->model_type,
                         m->config.num_hidden_layers);
 }
 
@@ -126,7 +205,7 @@ static int compare_pointers(const void *x, const void *y)
 
 static enum rb_status check_extras(const struct rb_model *m, struct rb_error *err)
 {
-    size_t slots = m->arch->row_count * m->config.num_hidden_layers;
+    size_t slots = (size_t)RB_SLOT_COUNT * m->config.num_hidden_layers;
     const struct rb_tensor **bound = malloc(slots * sizeof bound[0]);
     if (bound == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory for the tensor table",
@@ -143,31 +222,43 @@ static enum rb_status check_extras(const struct rb_model *m, struct rb_error *er
     return s;
 }
 
+static void find_head(struct rb_model *m)
+{
+    for (const struct rb_head_shape *h = m->family->heads; h->kind != RB_HEAD_NONE; h++)
+        if (is_stored(m, h->marker)) {
+            m->head = h->kind;
+            m->head_shape = h;
+            return;
+        }
+}
+
 static enum rb_status bind(struct rb_model *m, struct rb_error *err)
 {
     char label[512];
     (void)snprintf(label, sizeof label, "%s/config.json", m->checkpoint.path);
-    enum rb_status s = rb_config_parse(label, m->checkpoint.config, &m->arch, &m->config, err);
+    enum rb_status s = rb_config_parse(label, m->checkpoint.config, &m->family, &m->config, err);
     if (s != RB_OK)
         return s;
-    m->tensors = calloc(m->arch->row_count * m->config.num_hidden_layers, sizeof m->tensors[0]);
+    m->tensors = calloc((size_t)RB_SLOT_COUNT * m->config.num_hidden_layers, sizeof m->tensors[0]);
     if (m->tensors == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory for the tensor table", label);
-    const struct rb_tensor_row *rows = m->arch->rows;
-    m->bare = find_row(m, &rows[RB_WORD_EMBEDDINGS], 0) == NULL;
-    if (find_row(m, &rows[RB_TRANSFORM_WEIGHT], 0) != NULL)
-        m->head = RB_HEAD_MLM;
-    else if (find_row(m, &rows[RB_CLASSIFIER_WEIGHT], 0) != NULL)
-        m->head = RB_HEAD_CLASSIFIER;
-    if (m->bare && find_row(m, &rows[RB_WORD_EMBEDDINGS], 0) == NULL)
+    m->bare = !is_stored(m, RB_WORD_EMBEDDINGS);
+    find_head(m);
+    if (m->bare && !is_stored(m, RB_WORD_EMBEDDINGS))
         m->bare = false; /* name what is missing as most checkpoints would */
-    m->decoder_stored = m->head == RB_HEAD_MLM && !m->config.tie_word_embeddings;
-    for (size_t r = 0; r < m->arch->row_count; r++)
-        for (uint32_t l = 0; l < (rows[r].per_layer ? m->config.num_hidden_layers : 1); l++) {
-            s = bind_row(m, &rows[r], l, err);
+    m->unembedding_stored = m->head_shape != NULL &&
+                            m->head_shape->output == RB_UNEMBEDDING_WEIGHT &&
+                            !m->config.tie_word_embeddings;
+    for (enum rb_slot slot = 0; slot < RB_SLOT_COUNT; slot++) {
+        const struct rb_tensor_row *row = rb_family_row(m->family, slot);
+        if (row == NULL || !is_possible(m, row))
+            continue;
+        for (uint32_t l = 0; l < (row->per_layer ? m->config.num_hidden_layers : 1); l++) {
+            s = bind_slot(m, slot, l, err);
             if (s != RB_OK)
                 return s;
         }
+    }
     return check_extras(m, err);
 }
 
@@ -193,46 +284,79 @@ void rb_model_deinit(struct rb_model *m)
     *m = (struct rb_model){0};
 }
 
-const struct rb_tensor *rb_model_tensor(const struct rb_model *m, enum rb_role role, uint32_t layer)
+/* ---- reading ---- */
+
+const struct rb_tensor *rb_model_tensor(const struct rb_model *m, enum rb_slot slot, uint32_t layer)
 {
-    return m->tensors[(size_t)role * m->config.num_hidden_layers + layer];
+    return m->tensors[(size_t)slot * m->config.num_hidden_layers + layer];
 }
 
-static const char *const head_names[] = {"no head", "an MLM head", "a classification head"};
+const struct rb_tensor_row *rb_model_row(const struct rb_model *m, enum rb_slot slot)
+{
+    return rb_family_row(m->family, is_tied(m, slot) ? RB_WORD_EMBEDDINGS : slot);
+}
+
+void rb_model_size(const struct rb_model *m, enum rb_slot slot, size_t *ret_rows,
+                   size_t *ret_columns)
+{
+    const struct rb_tensor_row *row = rb_model_row(m, slot);
+    *ret_rows = (size_t)rb_config_dim(&m->config, row->rows);
+    *ret_columns = (size_t)rb_config_dim(&m->config, row->columns);
+}
+
+struct rb_held rb_model_held(const struct rb_model *m, const struct rb_tensor *t)
+{
+    struct rb_held held = {0};
+    uint32_t layers = m->config.num_hidden_layers;
+    for (enum rb_slot slot = 0; slot < RB_SLOT_COUNT; slot++) {
+        const struct rb_tensor_row *row = rb_family_row(m->family, slot);
+        if (row == NULL || is_tied(m, slot))
+            continue;
+        for (uint32_t l = 0; l < (row->per_layer ? layers : 1); l++)
+            if (rb_model_tensor(m, slot, l) == t && held.count < RB_PARTS_MAX) {
+                held.slots[held.count++] = slot;
+                held.layer = l;
+            }
+    }
+    enum rb_slot copy = held.count == 0 ? copied_slot(m, t) : RB_SLOT_NONE;
+    if (copy != RB_SLOT_NONE)
+        held.slots[held.count++] = copy;
+    return held;
+}
+
+void rb_model_forget(const struct rb_model *m, bool per_layer, uint32_t layer)
+{
+    for (enum rb_slot slot = 0; slot < RB_SLOT_COUNT; slot++) {
+        const struct rb_tensor_row *row = rb_family_row(m->family, slot);
+        const struct rb_tensor *t =
+            row != NULL && row->per_layer == per_layer ? rb_model_tensor(m, slot, layer) : NULL;
+        if (t != NULL)
+            rb_checkpoint_forget(&m->checkpoint, t);
+    }
+}
+
+/* ---- comparing ---- */
+
+static const char *const head_names[RB_HEAD_COUNT] = {
+    "no head", "an MLM head", "a classification head", "a causal head", "a discriminator"};
 
 enum rb_status rb_models_equal(const struct rb_model *a, const struct rb_model *b,
                                struct rb_error *err)
 {
-    if (a->arch != b->arch)
+    if (a->family != b->family)
         return rb_error_at(err, RB_EMODELS, "model_type", "model_type: '%s' in a, '%s' in b",
-                           a->arch->model_type, b->arch->model_type);
+                           a->family->model_type, b->family->model_type);
     if (a->head != b->head)
         return rb_error_set(err, RB_EMODELS, "a has %s, b has %s", head_names[a->head],
                             head_names[b->head]);
-    const struct {
-        const char *name;
-        uint32_t a, b;
-    } rows[] = {
-#define SAME(member) {#member, a->config.member, b->config.member}
-        SAME(vocab_size),          SAME(hidden_size),       SAME(num_hidden_layers),
-        SAME(num_attention_heads), SAME(intermediate_size), SAME(max_position_embeddings),
-        SAME(type_vocab_size),
-#undef SAME
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (rows[i].a != rows[i].b)
-            return rb_error_at(err, RB_EMODELS, rows[i].name, "%s: %u in a, %u in b", rows[i].name,
-                               rows[i].a, rows[i].b);
-    if (a->head == RB_HEAD_CLASSIFIER && a->config.num_labels != b->config.num_labels)
-        return rb_error_at(err, RB_EMODELS, "num_labels", "num_labels: %u in a, %u in b",
-                           a->config.num_labels, b->config.num_labels);
-    if (memcmp(&a->config.layer_norm_eps, &b->config.layer_norm_eps, sizeof(float)) != 0)
-        return rb_error_at(err, RB_EMODELS, "layer_norm_eps", "layer_norm_eps: %g in a, %g in b",
-                           (double)a->config.layer_norm_eps, (double)b->config.layer_norm_eps);
-    if (a->decoder_stored != b->decoder_stored)
+    enum rb_status s =
+        rb_configs_equal(a->family, &a->config, &b->config, a->head == RB_HEAD_CLASSIFIER, err);
+    if (s != RB_OK)
+        return s;
+    if (a->unembedding_stored != b->unembedding_stored)
         return rb_error_at(
             err, RB_EMODELS, "tie_word_embeddings", "tie_word_embeddings: %s in a, %s in b",
-            a->decoder_stored ? "false" : "true", b->decoder_stored ? "false" : "true");
+            a->unembedding_stored ? "false" : "true", b->unembedding_stored ? "false" : "true");
     return RB_OK;
 }
 

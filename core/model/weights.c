@@ -1,23 +1,15 @@
-/* Bringing the tensors of one layer or head to F32, in parts that a pool can share. */
-#include "core/model/forward.h"
+#include "core/model/weights.h"
 
 #include <stdlib.h>
 
 struct rb_weights_item {
-    enum rb_role role;
+    enum rb_slot slot;
     uint32_t layer;
     size_t first, rows;
     float *dst;
 };
 
 enum { ITEM_FLOATS = 1 << 20, LINE_FLOATS = RB_ALIGNMENT / sizeof(float) };
-
-static size_t tensor_floats(const struct rb_model *m, enum rb_role role)
-{
-    const struct rb_tensor_row *row = &m->arch->rows[role];
-    return (size_t)rb_config_dim(&m->config, row->rows) *
-           (size_t)rb_config_dim(&m->config, row->columns);
-}
 
 static size_t padded(size_t floats)
 {
@@ -38,35 +30,41 @@ static bool add_item(struct rb_weights *w, struct rb_weights_item item)
     return true;
 }
 
-static bool add_tensor(struct rb_weights *w, const struct rb_blend *blend, enum rb_role role,
+static bool add_tensor(struct rb_weights *w, const struct rb_blend *blend, enum rb_slot slot,
                        uint32_t layer, float *dst)
 {
-    const struct rb_model *m = rb_blend_model(blend);
-    const struct rb_tensor_row *row = &m->arch->rows[role];
-    size_t rows = (size_t)rb_config_dim(&m->config, row->rows);
-    size_t columns = (size_t)rb_config_dim(&m->config, row->columns);
+    size_t rows, columns, block = rb_blend_step(blend, slot, layer);
+    rb_model_size(rb_blend_model(blend), slot, &rows, &columns);
     size_t step = columns >= ITEM_FLOATS ? 1 : ITEM_FLOATS / columns;
-    size_t block = rb_blend_step(blend, role, layer);
     if (block < rows) /* whole blocks, so that none is read twice; a dense map's rows are cut */
         step = step / block > 0 ? step / block * block : block;
     for (size_t first = 0; first < rows; first += step) {
         size_t n = rows - first < step ? rows - first : step;
-        if (!add_item(w, (struct rb_weights_item){role, layer, first, n, dst + first * columns}))
+        if (!add_item(w, (struct rb_weights_item){slot, layer, first, n, dst + first * columns}))
             return false;
     }
     return true;
 }
 
 enum rb_status rb_weights_begin(struct rb_weights *w, const struct rb_blend *blend,
-                                enum rb_role first, enum rb_role last, uint32_t layer,
+                                const enum rb_slot *slots, size_t count, uint32_t layer,
                                 struct rb_error *err)
 {
     const struct rb_model *m = rb_blend_model(blend);
-    size_t floats = 0;
-    for (enum rb_role r = first; r <= last; r++) {
-        w->w[r] = rb_blend_direct(blend, r, layer);
-        if (w->w[r] == NULL)
-            floats += padded(tensor_floats(m, r));
+    size_t floats = 0, offset[RB_SLOT_COUNT];
+    for (size_t i = 0; i < count; i++) {
+        enum rb_slot slot = slots[i];
+        size_t rows, columns;
+        w->w[slot] = NULL;
+        offset[i] = SIZE_MAX;
+        if (rb_model_tensor(m, slot, layer) == NULL)
+            continue;
+        w->w[slot] = rb_blend_direct(blend, slot, layer);
+        if (w->w[slot] != NULL)
+            continue;
+        rb_model_size(m, slot, &rows, &columns);
+        offset[i] = floats;
+        floats += padded(rows * columns);
     }
     if (floats > w->buffer_floats) {
         free(w->buffer);
@@ -77,23 +75,36 @@ enum rb_status rb_weights_begin(struct rb_weights *w, const struct rb_blend *ble
                                 floats * sizeof(float) / 1000000);
     }
     w->item_count = 0;
-    size_t used = 0;
-    for (enum rb_role r = first; r <= last; r++) {
-        if (w->w[r] != NULL)
+    for (size_t i = 0; i < count; i++) {
+        if (offset[i] == SIZE_MAX)
             continue;
-        if (!add_tensor(w, blend, r, layer, w->buffer + used))
+        float *dst = w->buffer + offset[i];
+        if (!add_tensor(w, blend, slots[i], layer, dst))
             return rb_error_set(err, RB_ENOMEM, "no memory for a list of weights");
-        w->w[r] = w->buffer + used;
-        used += padded(tensor_floats(m, r));
+        w->w[slots[i]] = dst;
     }
     return RB_OK;
+}
+
+enum rb_status rb_weights_begin_layer(struct rb_weights *w, const struct rb_blend *blend,
+                                      uint32_t layer, struct rb_error *err)
+{
+    const struct rb_family *f = rb_blend_model(blend)->family;
+    enum rb_slot slots[RB_SLOT_COUNT];
+    size_t n = 0;
+    for (enum rb_slot slot = 0; slot < RB_SLOT_COUNT; slot++) {
+        const struct rb_tensor_row *row = rb_family_row(f, slot);
+        if (row != NULL && row->per_layer)
+            slots[n++] = slot;
+    }
+    return rb_weights_begin(w, blend, slots, n, layer, err);
 }
 
 enum rb_status rb_weights_fill(const struct rb_weights *w, const struct rb_blend *blend,
                                size_t item, struct rb_scratch *scratch, struct rb_error *err)
 {
     const struct rb_weights_item *i = &w->items[item];
-    return rb_blend_rows(blend, i->role, i->layer, i->first, i->rows, i->dst, scratch, err);
+    return rb_blend_rows(blend, i->slot, i->layer, i->first, i->rows, i->dst, scratch, err);
 }
 
 void rb_weights_deinit(struct rb_weights *w)
@@ -105,6 +116,9 @@ void rb_weights_deinit(struct rb_weights *w)
 
 uint64_t rb_weights_layer_floats(const struct rb_config *c)
 {
-    uint64_t d = c->hidden_size, i = c->intermediate_size;
-    return 4 * d * d + 2 * d * i + 9 * d + i + 16 * (uint64_t)LINE_FLOATS;
+    uint64_t d = c->hidden_size, inner = c->mlp.inner_size;
+    uint64_t q = rb_config_dim(c, RB_DIM_QUERY), kv = rb_config_dim(c, RB_DIM_KEY);
+    uint64_t matrices = 2 * q * d + 2 * kv * d + (c->mlp.gated ? 3 : 2) * inner * d;
+    uint64_t vectors = q + 2 * kv + 6 * d + inner;
+    return matrices + vectors + 16 * (uint64_t)LINE_FLOATS;
 }

@@ -85,15 +85,15 @@ static void strip_folder(struct rb_error *err, const char *folder)
         memmove(err->detail, err->detail + n + 1, strlen(err->detail + n));
 }
 
-static void take_config(struct rb_model_resource *m, const struct rb_architecture *arch,
+static void take_config(struct rb_model_resource *m, const struct rb_family *family,
                         const struct rb_config *c)
 {
     (void)snprintf(m->architecture, sizeof m->architecture, "%s",
-                   c->class_name[0] != '\0' ? c->class_name : arch->model_type);
+                   c->class_name[0] != '\0' ? c->class_name : family->model_type);
     m->hidden_size = c->hidden_size;
     m->num_layers = c->num_hidden_layers;
-    m->num_heads = c->num_attention_heads;
-    m->intermediate_size = c->intermediate_size;
+    m->num_heads = c->attention.heads;
+    m->intermediate_size = c->mlp.inner_size;
     m->vocab_size = c->vocab_size;
     m->max_position_embeddings = c->max_position_embeddings;
 }
@@ -101,7 +101,7 @@ static void take_config(struct rb_model_resource *m, const struct rb_architectur
 /* What a folder without usable weights still says of itself. */
 static void read_config_alone(struct rb_inspection *i)
 {
-    const struct rb_architecture *arch;
+    const struct rb_family *family;
     struct rb_config config;
     char *text = NULL;
     size_t bytes = 0;
@@ -111,8 +111,8 @@ static void read_config_alone(struct rb_inspection *i)
     if (rb_file_get(fd, "config.json", (size_t)4 << 20, &text, &bytes, NULL) == RB_OK) {
         json_t *json = NULL;
         if (rb_body_parse(text, bytes, (size_t)4 << 20, &json, NULL) == RB_OK &&
-            rb_config_parse("config.json", json, &arch, &config, NULL) == RB_OK)
-            take_config(&i->model, arch, &config);
+            rb_config_parse("config.json", json, &family, &config, NULL) == RB_OK)
+            take_config(&i->model, family, &config);
         json_decref(json);
     }
     free(text);
@@ -125,7 +125,7 @@ static enum rb_status examine_weights(struct rb_inspection *i, struct rb_error *
     enum rb_status status = rb_model_open(i->path, &model, err);
     if (status != RB_OK)
         return status;
-    take_config(&i->model, model.arch, &model.config);
+    take_config(&i->model, model.family, &model.config);
     i->model.parameters = model.parameters;
     (void)snprintf(i->model.dtype, sizeof i->model.dtype, "%s",
                    rb_dtype_name(rb_model_dtype(&model)));

@@ -2,7 +2,7 @@
 #include "core/align/alignment.h"
 #include "core/align/assignment.h"
 #include "core/merge/curve.h"
-#include "core/model/forward.h"
+#include "core/model/layer.h"
 
 #include <math.h>
 
@@ -65,9 +65,9 @@ static double solve_cost(const struct rb_config *c, const struct rb_align_option
 {
     double cost = 0, layers = c->num_hidden_layers, d = c->hidden_size;
     if (o->components & RB_COMPONENT_FF)
-        cost += layers * assignment_cost(c->intermediate_size);
+        cost += layers * assignment_cost(c->mlp.inner_size);
     if (o->components & RB_COMPONENT_MHA) {
-        double heads = c->num_attention_heads;
+        double heads = c->attention.heads;
         cost += layers * (o->heads == RB_HEADS_IGNORE ? assignment_cost(d)
                                                       : heads * heads * assignment_cost(d / heads));
         cost += o->separate_qk || o->rotate_heads ? layers * assignment_cost(d) : 0;
@@ -120,7 +120,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     if (align->from_job != NULL || align->options.components != 0)
         p.cost[RB_PHASE_CERTIFYING] = certify_cost(c);
     if (spec->has_evaluate) {
-        rb_evaluate_estimate(c, &spec->evaluate.options, sizes->evaluate_tokens, sizes->predicted,
+        rb_evaluate_estimate(&s->model[0], &spec->evaluate.options, sizes->evaluate_tokens, sizes->predicted,
                              &buffers, &cost);
         p.cost[RB_PHASE_EVALUATING] = cost * p.evaluations;
         working = at_least(working, LAMBDAS_IN_FLIGHT * buffers);

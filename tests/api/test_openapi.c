@@ -412,7 +412,7 @@ static void test_results_fit_their_schema(void **state)
     float matrix[4] = {0}, rotation[2] = {1, 1};
     struct rb_group group = {
         .name = "layer.0.mha",
-        .axis = RB_AXIS_MHA,
+        .axis = RB_AXIS_V,
         .size = 2,
         .index = index,
         .head_count = 2,

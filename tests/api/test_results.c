@@ -162,7 +162,7 @@ static struct rb_group ff_group(void)
 static struct rb_group mha_group(void)
 {
     struct rb_group g = {.name = "layer.0.mha",
-                         .axis = RB_AXIS_MHA,
+                         .axis = RB_AXIS_V,
                          .size = 4,
                          .index = mha_index,
                          .head_count = 2,

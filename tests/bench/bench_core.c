@@ -57,8 +57,8 @@ void bench_models(struct bench *b)
     }
     const struct rb_config *c = &b->model[0].config;
     b->shape =
-        (struct synth_shape){c->num_hidden_layers, c->hidden_size, c->num_attention_heads,
-                             c->intermediate_size, c->vocab_size,  c->max_position_embeddings};
+        (struct synth_shape){c->num_hidden_layers, c->hidden_size, c->attention.heads,
+                             c->mlp.inner_size,    c->vocab_size,  c->max_position_embeddings};
     b->opened = true;
 }
 

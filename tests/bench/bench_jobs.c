@@ -38,19 +38,16 @@ static double apply(struct bench *b, const struct rb_motion *motion)
     struct rb_scratch scratch;
     double start = runner_now();
     rb_scratch_init(&scratch);
-    for (size_t r = 0; r < m->arch->row_count; r++)
-        for (uint32_t l = 0; l < (m->arch->rows[r].per_layer ? m->config.num_hidden_layers : 1);
-             l++) {
-            const struct rb_tensor *t = rb_model_tensor(m, (enum rb_role)r, l);
+    for (enum rb_slot r = 0; r < RB_SLOT_COUNT; r++)
+        for (uint32_t l = 0; l < m->config.num_hidden_layers; l++) {
+            const struct rb_tensor *t = rb_model_tensor(m, r, l);
             if (t == NULL)
                 continue;
             rb_scratch_reset(&scratch);
             float *dst = rb_scratch_alloc(&scratch, elements(t), sizeof(float));
             if (dst == NULL)
                 exit(1);
-            must(rb_blend_rows(&blend, (enum rb_role)r, l, 0, (size_t)t->shape[0], dst, &scratch,
-                               &err),
-                 &err);
+            must(rb_blend_rows(&blend, r, l, 0, (size_t)t->shape[0], dst, &scratch, &err), &err);
         }
     rb_scratch_deinit(&scratch);
     return runner_now() - start;

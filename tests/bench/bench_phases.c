@@ -123,8 +123,10 @@ void row_evaluate(struct bench *b, unsigned threads)
     for (uint32_t l = 0; l < b->shape.layers; l++) {
         *rb_motion_map(&motion, RB_AXIS_FF, l) =
             (struct rb_map){.size = b->shape.inner, .index = ff};
-        *rb_motion_map(&motion, RB_AXIS_MHA, l) = *rb_motion_map(&motion, RB_AXIS_QK, l) =
-            (struct rb_map){.size = b->shape.hidden, .index = mha};
+        static const enum rb_axis axes[] = {RB_AXIS_Q, RB_AXIS_K, RB_AXIS_V, RB_AXIS_O};
+        for (size_t i = 0; i < sizeof axes / sizeof axes[0]; i++)
+            *rb_motion_map(&motion, axes[i], l) =
+                (struct rb_map){.size = b->shape.hidden, .index = mha};
     }
     const struct rb_blend blend = rb_blend_pair(&b->model[0], &b->model[1], &motion, 0.5);
     (void)bench_evaluate(b, &blend, &s, threads, &r);

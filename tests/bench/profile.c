@@ -1,7 +1,9 @@
 #include "tests/bench/profile.h"
 #include "core/align/assignment.h"
-#include "core/model/forward.h"
+#include "core/model/embed.h"
+#include "core/model/head.h"
 #include "core/model/kernels.h"
+#include "core/model/layer.h"
 
 #include <cblas.h>
 #include <string.h>
@@ -88,22 +90,22 @@ void profile_add(struct profile *to, const struct profile *from, double scale)
         return result;                                                                             \
     }
 
-TIMED(PROFILE_EMBED, enum rb_status, rb_forward_embed,
+TIMED(PROFILE_EMBED, enum rb_status, rb_embed,
       (const struct rb_blend *blend, const struct rb_sequences *s, const struct rb_span *span,
-       float *x, struct rb_scratch *scratch, struct rb_error *err),
-      (blend, s, span, x, scratch, err))
-TIMED(PROFILE_LAYER, enum rb_status, rb_forward_layer,
+       float *x, float *ret_basis, struct rb_scratch *scratch, struct rb_error *err),
+      (blend, s, span, x, ret_basis, scratch, err))
+TIMED(PROFILE_LAYER, enum rb_status, rb_layer_forward,
       (const struct rb_layer_call *call, float *x, struct rb_scratch *scratch,
        struct rb_error *err),
       (call, x, scratch, err))
-TIMED(PROFILE_TRANSFORM, enum rb_status, rb_forward_transform,
-      (const struct rb_config *c, const struct rb_weights *w, float *x, size_t rows,
+TIMED(PROFILE_TRANSFORM, enum rb_status, rb_head_apply,
+      (const struct rb_model *m, const struct rb_weights *w, const float *x, size_t rows, float *y,
        struct rb_scratch *scratch, struct rb_error *err),
-      (c, w, x, rows, scratch, err))
+      (m, w, x, rows, y, scratch, err))
 TIMED(PROFILE_WEIGHTS, enum rb_status, rb_blend_rows,
-      (const struct rb_blend *blend, enum rb_role role, uint32_t layer, size_t first, size_t rows,
+      (const struct rb_blend *blend, enum rb_slot slot, uint32_t layer, size_t first, size_t rows,
        float *dst, struct rb_scratch *scratch, struct rb_error *err),
-      (blend, role, layer, first, rows, dst, scratch, err))
+      (blend, slot, layer, first, rows, dst, scratch, err))
 TIMED(PROFILE_ASSIGNMENT, enum rb_status, rb_assignment_solve,
       (const float *similarity, size_t n, size_t stride, uint32_t *ret_index, double *ret_score,
        struct rb_worker *w, struct rb_error *err),

@@ -44,18 +44,18 @@ struct plan {
     const struct synth_shape *shape;
     struct rb_st_spec *specs;
     char (*names)[NAME_BYTES];
-    enum rb_role *roles;
+    enum rb_slot *slots;
     size_t count;
 };
 
-static const enum rb_role left_out[] = {
-    RB_POOLER_WEIGHT,   RB_POOLER_BIAS,          RB_DECODER_WEIGHT,    RB_CLASSIFIER_WEIGHT,
+static const enum rb_slot left_out[] = {
+    RB_POOLER_WEIGHT,   RB_POOLER_BIAS,          RB_UNEMBEDDING_WEIGHT, RB_CLASSIFIER_WEIGHT,
     RB_CLASSIFIER_BIAS, RB_NEXT_SENTENCE_WEIGHT, RB_NEXT_SENTENCE_BIAS};
 
-static bool is_stored(enum rb_role role)
+static bool is_stored(enum rb_slot slot)
 {
     for (size_t i = 0; i < sizeof left_out / sizeof left_out[0]; i++)
-        if (left_out[i] == role)
+        if (left_out[i] == slot)
             return false;
     return true;
 }
@@ -66,8 +66,8 @@ static uint64_t size_of(const struct synth_shape *s, enum rb_dim dim)
         .vocab_size = s->vocab,
         .hidden_size = s->hidden,
         .num_hidden_layers = s->layers,
-        .num_attention_heads = s->heads,
-        .intermediate_size = s->inner,
+        .attention = {.heads = s->heads, .kv_heads = s->heads, .head_dim = s->hidden / s->heads},
+        .mlp.inner_size = s->inner,
         .max_position_embeddings = s->positions,
         .type_vocab_size = 2,
         .num_labels = 2,
@@ -75,12 +75,14 @@ static uint64_t size_of(const struct synth_shape *s, enum rb_dim dim)
     return rb_config_dim(&c, dim);
 }
 
-static void plan_tensor(struct plan *p, const struct rb_tensor_row *row, uint32_t layer)
+static void plan_tensor(struct plan *p, const struct rb_family *family, enum rb_slot slot,
+                        uint32_t layer)
 {
+    const struct rb_tensor_row *row = rb_family_row(family, slot);
     char *name = p->names[p->count];
     int n = snprintf(name, NAME_BYTES, "%s", row->outside ? "" : "bert.");
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the architecture's own table */
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the family's own table */
     (void)snprintf(name + n, NAME_BYTES - (size_t)n, row->name, layer);
 #pragma GCC diagnostic pop
     struct rb_st_spec *spec = &p->specs[p->count];
@@ -90,32 +92,34 @@ static void plan_tensor(struct plan *p, const struct rb_tensor_row *row, uint32_
         spec->rank = 2;
         spec->shape[1] = size_of(p->shape, row->columns);
     }
-    p->roles[p->count++] = row->role;
+    p->slots[p->count++] = slot;
 }
 
 static void plan_free(struct plan *p)
 {
     free(p->specs);
     free(p->names);
-    free(p->roles);
+    free(p->slots);
 }
 
 static enum rb_status plan_init(struct plan *p, const struct synth_shape *s, struct rb_error *err)
 {
-    const struct rb_architecture *arch = rb_architecture_find("bert");
-    size_t most = arch->row_count * s->layers;
+    const struct rb_family *family = rb_family_find("bert");
+    size_t most = (size_t)RB_SLOT_COUNT * s->layers;
     *p = (struct plan){.shape = s};
     p->specs = calloc(most, sizeof *p->specs);
     p->names = calloc(most, sizeof *p->names);
-    p->roles = calloc(most, sizeof *p->roles);
-    if (p->specs == NULL || p->names == NULL || p->roles == NULL) {
+    p->slots = calloc(most, sizeof *p->slots);
+    if (p->specs == NULL || p->names == NULL || p->slots == NULL) {
         plan_free(p);
         return rb_error_set(err, RB_ENOMEM, "no memory for a list of tensors");
     }
-    for (size_t r = 0; r < arch->row_count; r++)
-        for (uint32_t l = 0; l < (arch->rows[r].per_layer ? s->layers : 1); l++)
-            if (is_stored(arch->rows[r].role))
-                plan_tensor(p, &arch->rows[r], l);
+    for (enum rb_slot slot = 0; slot < RB_SLOT_COUNT; slot++) {
+        const struct rb_tensor_row *row = rb_family_row(family, slot);
+        for (uint32_t l = 0; row != NULL && l < (row->per_layer ? s->layers : 1); l++)
+            if (is_stored(slot))
+                plan_tensor(p, family, slot, l);
+    }
     return RB_OK;
 }
 
@@ -136,10 +140,10 @@ uint64_t synth_parameters(const struct synth_shape *s)
     return n;
 }
 
-static bool is_norm_weight(enum rb_role role)
+static bool is_norm_weight(enum rb_slot slot)
 {
-    return role == RB_EMBEDDINGS_LN_WEIGHT || role == RB_ATTENTION_LN_WEIGHT ||
-           role == RB_OUTPUT_LN_WEIGHT || role == RB_TRANSFORM_LN_WEIGHT;
+    return slot == RB_EMBEDDINGS_NORM_WEIGHT || slot == RB_ATTENTION_NORM_WEIGHT ||
+           slot == RB_MLP_NORM_WEIGHT || slot == RB_TRANSFORM_NORM_WEIGHT;
 }
 
 static enum rb_status write_tensor(struct rb_st_writer *w, const struct plan *p, size_t i,
@@ -147,7 +151,7 @@ static enum rb_status write_tensor(struct rb_st_writer *w, const struct plan *p,
                                    struct rb_error *err)
 {
     uint64_t left = elements(&p->specs[i]), offset = 0;
-    float centre = is_norm_weight(p->roles[i]) ? 1.0f : 0.0f;
+    float centre = is_norm_weight(p->slots[i]) ? 1.0f : 0.0f;
     while (left > 0) {
         size_t n = left < capacity ? (size_t)left : capacity;
         for (size_t k = 0; k < n; k++)

@@ -4,7 +4,7 @@
 #ifndef TESTS_BENCH_SYNTH_H
 #define TESTS_BENCH_SYNTH_H
 
-#include "core/model/arch.h"
+#include "core/model/config.h"
 #include "core/sequences.h"
 
 struct synth_shape {

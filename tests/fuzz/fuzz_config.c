@@ -2,7 +2,7 @@
  * code that a daemon reads it with. The first byte chooses which: config.json,
  * tokenizer_config.json, or the index of a sharded checkpoint. What is refused must be told in
  * UTF-8. */
-#include "core/model/arch.h"
+#include "core/model/config.h"
 #include "core/tensor/checkpoint.h"
 #include "core/json_bounded.h"
 #include "core/text/tokenizer.h"
@@ -87,22 +87,22 @@ static void require_told(const struct rb_error *err)
 
 static void try_config(struct rb_error *err)
 {
-    const struct rb_architecture *arch;
+    const struct rb_family *family;
     struct rb_config c;
     json_t *json;
     enum rb_status status =
         rb_json_file(file_path(0, "config.json"), limits, RB_ECONFIG, &json, err);
     if (status == RB_OK) {
-        status = rb_config_parse("config.json", json, &arch, &c, err);
+        status = rb_config_parse("config.json", json, &family, &c, err);
         json_decref(json);
     }
     if (status != RB_OK) {
         require_told(err);
         return;
     }
-    require(c.vocab_size > 0 && c.num_hidden_layers > 0 && c.intermediate_size > 0);
-    require(c.num_labels > 0 && c.hidden_size % c.num_attention_heads == 0);
-    require(c.layer_norm_eps >= 0 && c.layer_norm_eps <= 1);
+    require(c.vocab_size > 0 && c.num_hidden_layers > 0 && c.mlp.inner_size > 0);
+    require(c.num_labels > 0 && c.attention.heads % c.attention.kv_heads == 0);
+    require(c.norm_eps >= 0 && c.norm_eps <= 1);
     require(memchr(c.class_name, '\0', sizeof c.class_name) != NULL);
 }
 

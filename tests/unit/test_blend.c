@@ -66,8 +66,8 @@ static void setup(struct fixture *f)
     MUST(rb_motion_init(&f->motion, shape.layers, &f->err), &f->err);
     f->values = turns(&seed, shape.heads, shape.hidden / shape.heads);
     f->keys = turns(&seed, shape.heads, shape.hidden / shape.heads);
-    turn(f, RB_AXIS_MHA, 1, f->values);
-    turn(f, RB_AXIS_QK, 1, f->keys);
+    turn(f, RB_AXIS_V, 1, f->values);
+    turn(f, RB_AXIS_Q, 1, f->keys);
 }
 
 static void teardown(struct fixture *f)
@@ -96,10 +96,10 @@ static double *turned(const double *w, const float *r, bool columns)
     return y;
 }
 
-static double *stored(const struct fixture *f, enum rb_role role)
+static double *stored(const struct fixture *f, enum rb_slot slot)
 {
     size_t n = shape.hidden;
-    const struct rb_tensor *t = rb_model_tensor(&f->model, role, 1);
+    const struct rb_tensor *t = rb_model_tensor(&f->model, slot, 1);
     double *w = must_alloc(n * n, sizeof *w);
     for (size_t i = 0; i < n * n; i++)
         w[i] = (double)((const float *)t->data)[i];
@@ -122,12 +122,12 @@ static void test_rows_and_columns_turn(void **state)
     struct fixture f;
     setup(&f);
     /* queries whose columns are a head's: no family has that, a table may say it */
-    struct rb_architecture arch = *f.model.arch;
-    struct rb_tensor_row rows[RB_ROLE_COUNT];
-    memcpy(rows, arch.rows, sizeof rows);
-    rows[RB_QUERY_WEIGHT].column_axis = RB_AXIS_MHA;
-    arch.rows = rows;
-    f.model.arch = &arch;
+    struct rb_family family = *f.model.family;
+    struct rb_tensor_row rows[RB_SLOT_COUNT];
+    memcpy(rows, family.rows, sizeof rows);
+    rows[RB_QUERY_WEIGHT].column_axis = RB_AXIS_V;
+    family.rows = rows;
+    f.model.family = &family;
     const struct rb_blend blend = rb_blend_single(&f.model, &f.motion);
     size_t n = shape.hidden;
     float *w = must_alloc(n * n, sizeof *w);
@@ -149,7 +149,7 @@ static void test_a_gather_list_turns(void **state)
     struct fixture f;
     setup(&f);
     /* one tensor per model can be gathered: the value weight of layer 0 */
-    turn(&f, RB_AXIS_MHA, 0, f.values);
+    turn(&f, RB_AXIS_V, 0, f.values);
     const struct rb_blend blend = rb_blend_single(&f.model, &f.motion);
     float *w = must_alloc(COUNT(ids) * shape.hidden, sizeof *w);
     MUST(rb_blend_gather(&blend, RB_VALUE_WEIGHT, ids, COUNT(ids), w, &f.scratch, &f.err), &f.err);

@@ -8,7 +8,9 @@
 #include "unit/odd_shapes.h"
 
 #include "core/merge/curve.h"
-#include "core/model/trunk.h"
+#include "core/model/embed.h"
+#include "core/model/linear.h"
+#include "core/model/walker.h"
 
 #include <cblas.h>
 
@@ -68,10 +70,8 @@ struct taps {
     float *ff, *mha, *q, *k, *middle, *x;
 };
 
-static void fill_weights(struct fixture *f, struct rb_weights *w, enum rb_role first,
-                         enum rb_role last, uint32_t layer)
+static void fill_weights(struct fixture *f, struct rb_weights *w)
 {
-    MUST(rb_weights_begin(w, &f->blend, first, last, layer, &f->err), &f->err);
     for (size_t i = 0; i < w->item_count; i++) {
         rb_scratch_reset(&f->worker.scratch);
         MUST(rb_weights_fill(w, &f->blend, i, &f->worker.scratch, &f->err), &f->err);
@@ -124,19 +124,21 @@ static void check_taps(struct fixture *f, const struct naive *naive)
     struct taps t = taps_new(f->shape, n);
     struct rb_weights w = {0};
     rb_scratch_reset(&f->worker.scratch);
-    MUST(rb_forward_embed(&f->blend, &f->sequences, &span, t.x, &f->worker.scratch, &f->err),
+    MUST(rb_embed(&f->blend, &f->sequences, &span, t.x, NULL, &f->worker.scratch, &f->err),
          &f->err);
     for (size_t s = 0; s < SEQUENCES; s++)
         close_to(f, "embeddings", t.x + f->sequences.starts[s] * d, naive[s].residual[0],
                  naive[s].n * d, TAPS);
     for (uint32_t l = 0; l < f->shape->layers; l++) {
-        fill_weights(f, &w, RB_QUERY_WEIGHT, RB_OUTPUT_LN_BIAS, l);
-        const struct rb_layer_call call = {.config = &f->model.config,
-                                           .weights = &w,
-                                           .span = span,
-                                           .taps = {t.q, t.k, t.mha, t.middle, t.ff}};
+        MUST(rb_weights_begin_layer(&w, &f->blend, l, &f->err), &f->err);
+        fill_weights(f, &w);
+        const struct rb_layer_call call = {
+            .config = &f->model.config,
+            .weights = &w,
+            .span = span,
+            .taps = {.q = t.q, .k = t.k, .mha = t.mha, .middle = t.middle, .ff = t.ff}};
         rb_scratch_reset(&f->worker.scratch);
-        MUST(rb_forward_layer(&call, t.x, &f->worker.scratch, &f->err), &f->err);
+        MUST(rb_layer_forward(&call, t.x, &f->worker.scratch, &f->err), &f->err);
         compare_layer(f, &t, naive, l);
     }
     rb_weights_deinit(&w);
@@ -145,38 +147,27 @@ static void check_taps(struct fixture *f, const struct naive *naive)
 
 /* ---- heads ---- */
 
-/* hidden (rows, d) through the head, in place. */
+/* hidden (rows, d) through the head's hidden layer, in place. */
 static void apply_head(struct fixture *f, float *hidden, size_t rows)
 {
     struct rb_weights w = {0};
-    bool mlm = f->shape->head == RB_HEAD_MLM;
-    fill_weights(f, &w, mlm ? RB_TRANSFORM_WEIGHT : RB_POOLER_WEIGHT,
-                 mlm ? RB_TRANSFORM_LN_BIAS : RB_POOLER_BIAS, 0);
+    MUST(rb_head_begin(&w, &f->blend, &f->err), &f->err);
+    fill_weights(f, &w);
     rb_scratch_reset(&f->worker.scratch);
-    enum rb_status s =
-        mlm ? rb_forward_transform(&f->model.config, &w, hidden, rows, &f->worker.scratch, &f->err)
-            : rb_forward_pooler(&f->model.config, &w, hidden, rows, &f->worker.scratch, &f->err);
-    MUST(s, &f->err);
+    MUST(rb_head_apply(&f->model, &w, hidden, rows, hidden, &f->worker.scratch, &f->err), &f->err);
     rb_weights_deinit(&w);
 }
 
 static float *logits_of(struct fixture *f, const float *hidden, size_t rows, size_t outputs)
 {
-    bool mlm = f->shape->head == RB_HEAD_MLM;
-    float *w = must_alloc(outputs * f->shape->hidden, sizeof *w);
-    float *b = must_alloc(outputs, sizeof *b), *y = must_alloc(rows * outputs, sizeof *y);
+    struct rb_head_tile tile;
+    float *y = must_alloc(rows * outputs, sizeof *y);
     rb_scratch_reset(&f->worker.scratch);
-    MUST(rb_blend_rows(&f->blend, mlm ? RB_DECODER_WEIGHT : RB_CLASSIFIER_WEIGHT, 0, 0, outputs, w,
-                       &f->worker.scratch, &f->err),
-         &f->err);
-    MUST(rb_blend_rows(&f->blend, mlm ? RB_DECODER_BIAS : RB_CLASSIFIER_BIAS, 0, 0, outputs, b,
-                       &f->worker.scratch, &f->err),
-         &f->err);
-    rb_linear(hidden, rows, f->shape->hidden, w, outputs, y);
+    assert_int_equal(rb_head_outputs(&f->model), outputs);
+    MUST(rb_head_read_tile(&f->blend, 0, outputs, &tile, &f->worker.scratch, &f->err), &f->err);
+    rb_linear(hidden, rows, f->shape->hidden, tile.weight, outputs, y);
     for (size_t i = 0; i < rows * outputs; i++)
-        y[i] += b[i % outputs];
-    free(w);
-    free(b);
+        y[i] += tile.bias[i % outputs];
     return y;
 }
 
@@ -200,29 +191,30 @@ static void check_head(struct fixture *f, const struct naive *naive)
     }
 }
 
-/* ---- the trunk ---- */
+/* ---- the walker ---- */
 
 /* All rows of sequences [from, to), in order. */
-static float *trunk_rows(struct fixture *f, enum rb_reads reads, size_t from, size_t to,
-                         size_t *ret_rows)
+static float *walker_rows(struct fixture *f, enum rb_reads reads, size_t from, size_t to,
+                          size_t *ret_rows)
 {
-    struct rb_trunk t = {0};
+    struct rb_walker t = {0};
+    const struct rb_walker_options o = {.reads = reads, .ahead = true};
     size_t items, d = f->shape->hidden;
-    rb_trunk_init(&t, &f->blend, &f->sequences, reads, 1, 0);
-    MUST(rb_trunk_begin(&t, from, to, &items, &f->err), &f->err);
+    MUST(rb_walker_init(&t, &f->blend, 1, &f->sequences, &o, &f->err), &f->err);
+    MUST(rb_walker_begin(&t, from, to, &items, &f->err), &f->err);
     while (items > 0) {
         for (size_t i = 0; i < items; i++) {
             rb_scratch_reset(&f->worker.scratch);
-            MUST(rb_trunk_item(&t, i, &f->worker.scratch, &f->err), &f->err);
+            MUST(rb_walker_item(&t, i, &f->worker.scratch, &f->err), &f->err);
         }
-        MUST(rb_trunk_next(&t, &items, &f->err), &f->err);
+        MUST(rb_walker_next(&t, &items, &f->err), &f->err);
     }
-    float *out = must_alloc(rb_trunk_rows(&t) * d, sizeof *out);
+    float *out = must_alloc(rb_walker_rows(&t) * d, sizeof *out);
     for (size_t span = 0; span < t.span_count; span++)
         for (size_t i = t.first_row[span]; i < t.first_row[span + 1]; i++)
-            memcpy(out + i * d, rb_trunk_row(&t, span, i), d * sizeof *out);
-    *ret_rows = rb_trunk_rows(&t);
-    rb_trunk_deinit(&t);
+            memcpy(out + i * d, rb_walker_row(&t, 0, span, i), d * sizeof *out);
+    *ret_rows = rb_walker_rows(&t);
+    rb_walker_deinit(&t);
     return out;
 }
 
@@ -249,7 +241,7 @@ static void check_reads(struct fixture *f, const float *all)
     size_t d = f->shape->hidden;
     for (size_t r = 0; r < COUNT(some); r++) {
         size_t rows, row = 0;
-        float *x = trunk_rows(f, some[r], 0, SEQUENCES, &rows);
+        float *x = walker_rows(f, some[r], 0, SEQUENCES, &rows);
         for (size_t s = 0; s < SEQUENCES; s++)
             for (size_t t = f->sequences.starts[s]; t < f->sequences.starts[s + 1]; t++)
                 if (is_read(f, some[r], s, t))
@@ -259,15 +251,15 @@ static void check_reads(struct fixture *f, const float *all)
     }
 }
 
-static void check_trunk(struct fixture *f, const struct naive *naive)
+static void check_walker(struct fixture *f, const struct naive *naive)
 {
     size_t rows, d = f->shape->hidden;
-    float *all = trunk_rows(f, RB_READ_ALL, 0, SEQUENCES, &rows);
+    float *all = walker_rows(f, RB_READ_ALL, 0, SEQUENCES, &rows);
     assert_int_equal(rows, f->sequences.starts[SEQUENCES]);
     for (size_t s = 0; s < SEQUENCES; s++) {
-        close_to(f, "trunk", all + f->sequences.starts[s] * d,
+        close_to(f, "walker", all + f->sequences.starts[s] * d,
                  naive[s].residual[2 * f->shape->layers], naive[s].n * d, TAPS);
-        float *alone = trunk_rows(f, RB_READ_ALL, s, s + 1, &rows);
+        float *alone = walker_rows(f, RB_READ_ALL, s, s + 1, &rows);
         assert_int_equal(rows, naive[s].n);
         same_rows(f, "alone", alone, all + f->sequences.starts[s] * d, rows * d);
         free(alone);
@@ -307,7 +299,7 @@ static void run(const struct random_shape *shape)
         naive_init(&naive[s], &f.random, &f.sequences, s);
     check_taps(&f, naive);
     check_head(&f, naive);
-    check_trunk(&f, naive);
+    check_walker(&f, naive);
     check_loss(&f);
     print_message("  %-24s worst error is %.2f of the tolerance\n", shape->name, f.worst);
     for (size_t s = 0; s < SEQUENCES; s++)

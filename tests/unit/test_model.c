@@ -15,7 +15,7 @@ static void parse(const char *base, const char *patch, enum rb_status expected,
                   struct rb_config *ret, struct rb_error *err)
 {
     json_t *json = json_loads(base, 0, NULL), *more = json_loads(patch, 0, NULL);
-    const struct rb_architecture *arch = NULL;
+    const struct rb_family *family = NULL;
     assert_non_null(json);
     assert_non_null(more);
     const char *key;
@@ -27,11 +27,11 @@ static void parse(const char *base, const char *patch, enum rb_status expected,
         else
             json_object_set(json, key, value);
     }
-    enum rb_status s = rb_config_parse("m/config.json", json, &arch, ret, err);
+    enum rb_status s = rb_config_parse("m/config.json", json, &family, ret, err);
     if (s != expected)
         fail_msg("%s: status %s: %s", patch, rb_status_code(s), err->detail);
     if (s == RB_OK)
-        assert_string_equal(arch->model_type, "bert");
+        assert_string_equal(family->model_type, "bert");
     json_decref(json);
     json_decref(more);
 }
@@ -99,13 +99,13 @@ static void test_good_configs(void **state)
     assert_int_equal(c.vocab_size, 30);
     assert_int_equal(c.hidden_size, 12);
     assert_int_equal(c.num_hidden_layers, 2);
-    assert_int_equal(c.num_attention_heads, 3);
-    assert_int_equal(c.intermediate_size, 20);
+    assert_int_equal(c.attention.heads, 3);
+    assert_int_equal(c.mlp.inner_size, 20);
     assert_int_equal(c.max_position_embeddings, 512);
     assert_int_equal(c.type_vocab_size, 2);
     assert_int_equal(c.num_labels, 2);
     assert_true(c.tie_word_embeddings);
-    assert_float_equal(c.layer_norm_eps, 1e-12F, 0);
+    assert_float_equal(c.norm_eps, 1e-12F, 0);
     assert_string_equal(c.class_name, "");
     parse(BASE, "{\"id2label\":{\"0\":\"a\",\"1\":\"b\",\"2\":\"c\"}}", RB_OK, &c, &err);
     assert_int_equal(c.num_labels, 3);
@@ -118,7 +118,7 @@ static void test_good_configs(void **state)
           "\"architectures\":[\"BertForMaskedLM\",\"x\"]}",
           RB_OK, &c, &err);
     assert_false(c.tie_word_embeddings);
-    assert_float_equal(c.layer_norm_eps, 1e-5F, 0);
+    assert_float_equal(c.norm_eps, 1e-5F, 0);
     assert_string_equal(c.class_name, "BertForMaskedLM");
     assert_int_equal(rb_config_dim(&c, RB_DIM_TYPES), 1);
     assert_int_equal(rb_config_dim(&c, RB_DIM_POSITIONS), 7);
@@ -363,13 +363,13 @@ static void test_bound(void **state)
         random_model_open(&m, &dir, "m", &opened);
         assert_int_equal(opened.head, s->head);
         assert_int_equal(opened.bare, s->bare);
-        assert_int_equal(opened.decoder_stored,
+        assert_int_equal(opened.unembedding_stored,
                          s->head == RB_HEAD_MLM && s->decoder == DECODER_UNTIED);
         assert_int_equal(opened.parameters, parameters_of(&m));
         assert_int_equal(rb_model_dtype(&opened), s->dtype);
         assert_int_equal(opened.config.num_labels, s->labels);
         const struct rb_tensor *words = rb_model_tensor(&opened, RB_WORD_EMBEDDINGS, 0);
-        const struct rb_tensor *decoder = rb_model_tensor(&opened, RB_DECODER_WEIGHT, 0);
+        const struct rb_tensor *decoder = rb_model_tensor(&opened, RB_UNEMBEDDING_WEIGHT, 0);
         if (s->head == RB_HEAD_MLM)
             assert_int_equal(decoder == words, s->decoder != DECODER_UNTIED);
         assert_int_equal(rb_model_tensor(&opened, RB_POOLER_WEIGHT, 0) != NULL,
@@ -488,7 +488,7 @@ static void test_models_equal(void **state)
         for (size_t k = 0; k < 2 && pairs[i].words[k] != NULL; k++)
             assert_text_has(err.detail, pairs[i].words[k]);
         assert_string_equal(err.pointer, pairs[i].pointer);
-        a.config.layer_norm_eps = 1e-5F;
+        a.config.norm_eps = 1e-5F;
         if (s == RB_OK) {
             assert_int_equal(rb_models_equal(&a, &b, &err), RB_EMODELS);
             assert_text_has(err.detail, "layer_norm_eps");

@@ -318,7 +318,7 @@ static void test_unfit(void **state)
                      RB_EMODELS);
     assert_text_has(f.pair.err.detail, "layer.0.mha");
     struct rb_config wider = f.pair.a.config, deeper = f.pair.a.config;
-    wider.intermediate_size++;
+    wider.mlp.inner_size++;
     deeper.num_hidden_layers++;
     assert_int_equal(rb_solve_new(&wider, f.pair.a.head, f.moments, &all, &p, &f.pair.err),
                      RB_EMODELS);

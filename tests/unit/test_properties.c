@@ -102,19 +102,19 @@ static void assert_moved_is_a(struct pair *p, const struct rb_motion *motion)
 {
     const struct rb_blend a = rb_blend_single(&p->a, NULL),
                           b = rb_blend_pair(&p->a, &p->b, motion, 1);
-    for (enum rb_role r = 0; r < RB_ROLE_COUNT; r++)
+    for (enum rb_slot r = 0; r < RB_SLOT_COUNT; r++)
         for (uint32_t l = 0; l < p->shape.layers; l++) {
-            const struct rb_tensor_row *row = &p->a.arch->rows[r];
-            size_t rows = (size_t)rb_config_dim(&p->a.config, row->rows);
-            size_t columns = (size_t)rb_config_dim(&p->a.config, row->columns);
+            size_t rows, columns;
             if (rb_model_tensor(&p->a, r, l) == NULL)
                 continue;
+            rb_model_size(&p->a, r, &rows, &columns);
             float *x = must_alloc(rows * columns, sizeof *x), *y = must_alloc(rows * columns, 4);
             rb_scratch_reset(&p->worker.scratch);
             MUST(rb_blend_rows(&a, r, l, 0, rows, x, &p->worker.scratch, &p->err), &p->err);
             MUST(rb_blend_rows(&b, r, l, 0, rows, y, &p->worker.scratch, &p->err), &p->err);
             if (memcmp(x, y, rows * columns * sizeof *x) != 0)
-                fail_msg("%s: %s of layer %u is not A's", p->shape.name, row->name, l);
+                fail_msg("%s: %s of layer %u is not A's", p->shape.name, p->a.family->rows[r].name,
+                         l);
             free(x);
             free(y);
         }

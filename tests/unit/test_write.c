@@ -65,15 +65,15 @@ static void write_and_open(struct merge *m, enum rb_output_dtype dtype)
     assert_string_equal(rb_safetensors_metadata(st, "from"), "a and b");
 }
 
-static float *rows_of(struct merge *m, const struct rb_blend *blend, enum rb_role role, uint32_t l,
+static float *rows_of(struct merge *m, const struct rb_blend *blend, enum rb_slot slot, uint32_t l,
                       size_t *ret_floats)
 {
-    const struct rb_tensor_row *row = &m->pair.a.arch->rows[role];
-    size_t rows = (size_t)rb_config_dim(&m->pair.a.config, row->rows);
-    *ret_floats = rows * (size_t)rb_config_dim(&m->pair.a.config, row->columns);
+    size_t rows, columns;
+    rb_model_size(&m->pair.a, slot, &rows, &columns);
+    *ret_floats = rows * columns;
     float *x = must_alloc(*ret_floats, sizeof *x);
     rb_scratch_reset(&m->pair.worker.scratch);
-    MUST(rb_blend_rows(blend, role, l, 0, rows, x, &m->pair.worker.scratch, &m->pair.err),
+    MUST(rb_blend_rows(blend, slot, l, 0, rows, x, &m->pair.worker.scratch, &m->pair.err),
          &m->pair.err);
     return x;
 }
@@ -87,7 +87,7 @@ static void set_lambda(struct merge *m, double lambda)
 static void assert_weights(struct merge *m, enum rb_dtype dtype)
 {
     const struct rb_blend merged = rb_blend_single(&m->merged, NULL);
-    for (enum rb_role r = 0; r < RB_ROLE_COUNT; r++)
+    for (enum rb_slot r = 0; r < RB_SLOT_COUNT; r++)
         for (uint32_t l = 0; l < m->pair.shape.layers; l++) {
             size_t n;
             if (rb_model_tensor(&m->pair.a, r, l) == NULL)
@@ -98,7 +98,7 @@ static void assert_weights(struct merge *m, enum rb_dtype dtype)
                 expected[i] = (float)random_rounded(dtype, (double)expected[i]);
             if (memcmp(found, expected, n * sizeof *found) != 0)
                 fail_msg("%s, lambda %g: %s of layer %u", m->pair.shape.name, m->blend.lambda,
-                         m->pair.a.arch->rows[r].name, l);
+                         m->pair.a.family->rows[r].name, l);
             assert_int_equal(rb_model_tensor(&m->merged, r, l)->dtype, dtype);
             free(found);
             free(expected);
@@ -139,7 +139,7 @@ static void assert_config(const struct merge *m, const char *torch_dtype, bool u
     assert_string_equal(json_string_value(json_object_get(c, "torch_dtype")), torch_dtype);
     if (untied)
         assert_true(json_is_false(json_object_get(c, "tie_word_embeddings")));
-    assert_int_equal(m->merged.decoder_stored, untied);
+    assert_int_equal(m->merged.unembedding_stored, untied);
     assert_string_equal(m->merged.config.class_name, m->pair.a.config.class_name);
 }
 

@@ -1,0 +1,23 @@
+#include "core/model/family.h"
+
+#include <string.h>
+
+static const struct rb_family *const families[] = {&rb_family_bert, NULL};
+
+const struct rb_family *const *rb_families(void)
+{
+    return families;
+}
+
+const struct rb_family *rb_family_find(const char *model_type)
+{
+    for (size_t i = 0; families[i] != NULL; i++)
+        if (strcmp(families[i]->model_type, model_type) == 0)
+            return families[i];
+    return NULL;
+}
+
+const struct rb_tensor_row *rb_family_row(const struct rb_family *f, enum rb_slot slot)
+{
+    return slot < RB_SLOT_COUNT && f->rows[slot].name != NULL ? &f->rows[slot] : NULL;
+}
