@@ -142,6 +142,26 @@ def rule_headers():
                 yield header, line, f"{match.group(1)} is defined in {path}"
 
 
+# ---- names: core/model/families/ owns the names of tensors
+
+TENSOR = re.compile(r"\.(?:weight|bias|gamma|beta)$")
+
+
+def rule_names():
+    known = set()
+    for path, text in sources("core/model/families"):
+        for _, content in strings(text):
+            if TENSOR.search(content):
+                known.update(part for part in content.split(".") if "_" in part or part[:1].isupper())
+    for floor in FLOORS:
+        for path, text in sources(floor):
+            if path.parts[:3] == ("core", "model", "families"):
+                continue
+            for line, content in strings(text):
+                if TENSOR.search(content) or "." in content and known & set(content.split(".")):
+                    yield path, line, f'"{content}" is a tensor\'s name: a family\'s table has it'
+
+
 def main():
     rules = {name[5:]: f for name, f in globals().items() if name.startswith("rule_")}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

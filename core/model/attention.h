@@ -2,7 +2,7 @@
 #ifndef RB_CORE_MODEL_ATTENTION_H
 #define RB_CORE_MODEL_ATTENTION_H
 
-#include "core/model/layer.h"
+#include "core/model/layer_call.h"
 
 /* in: (tokens, hidden_size), what queries, keys and values read. y: (rows, hidden_size) = the
  * output projection of the heads, without its bias. Where the call names rows, those of `in` are

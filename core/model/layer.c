@@ -5,16 +5,6 @@
 
 #include <string.h>
 
-size_t rb_layer_rows(const struct rb_layer_call *call)
-{
-    return call->rows != NULL ? call->row_count : rb_span_tokens(&call->span);
-}
-
-float *rb_layer_place(float *tap, size_t floats, struct rb_scratch *scratch)
-{
-    return tap != NULL ? tap : rb_scratch_alloc(scratch, floats, sizeof(float));
-}
-
 static void keep(float *tap, const float *from, size_t floats)
 {
     if (tap != NULL)

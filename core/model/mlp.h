@@ -2,7 +2,7 @@
 #ifndef RB_CORE_MODEL_MLP_H
 #define RB_CORE_MODEL_MLP_H
 
-#include "core/model/layer.h"
+#include "core/model/layer_call.h"
 
 /* in: (rows, hidden_size). y: (rows, hidden_size) = the down projection, without its bias; left
  * alone with stop_after_ff. Leaves the tap ff. RB_ENOMEM only. */

@@ -67,6 +67,7 @@ static void setup(struct fixture *f)
     f->values = turns(&seed, shape.heads, shape.hidden / shape.heads);
     f->keys = turns(&seed, shape.heads, shape.hidden / shape.heads);
     turn(f, RB_AXIS_V, 1, f->values);
+    turn(f, RB_AXIS_O, 1, f->values);
     turn(f, RB_AXIS_Q, 1, f->keys);
 }
 
