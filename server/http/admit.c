@@ -1,8 +1,10 @@
 /* What a request's headers must be before its handler sees it. */
+#include "server/http/admit.h"
 #include "server/http/auth.h"
 #include "server/http/headers.h"
 #include "server/http/internal.h"
 #include "server/http/reply.h"
+#include "server/http/router.h"
 #include "server/http/text.h"
 
 #include "server/store/tokens.h"

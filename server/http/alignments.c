@@ -8,6 +8,7 @@
 #include "api/correlations.h"
 #include "api/permutations.h"
 #include "server/base/layout.h"
+#include "server/http/router.h"
 #include "server/store/jobs_read.h"
 #include "server/store/results.h"
 #include "server/work/pool.h"

@@ -1,7 +1,6 @@
 #include "server/http/cache.h"
 
 #include "server/http/internal.h"
-#include "server/http/reply.h"
 
 #include "server/store/store.h"
 #include "server/work/work.h"
@@ -15,7 +14,7 @@
 enum { KEY_MAX_BYTES = 700, HEADERS_MAX = 8 };
 
 /* A body, and how many hold it: its slot, and each response under way. */
-struct body {
+struct rb_cache_body {
     unsigned holders;
     size_t bytes;
     char *text;
@@ -24,7 +23,7 @@ struct body {
 struct rb_cache_slot {
     char *key; /* NULL: empty */
     uint64_t store_changes, pool_items;
-    struct body *body;
+    struct rb_cache_body *body;
     struct rb_header headers[HEADERS_MAX];
     size_t header_count;
 };
@@ -33,7 +32,7 @@ struct rb_cache_slot {
 
 static void body_drop(void *data)
 {
-    struct body *b = data;
+    struct rb_cache_body *b = data;
     if (--b->holders > 0)
         return;
     free(b->text);
@@ -41,18 +40,18 @@ static void body_drop(void *data)
 }
 
 /* Takes text. */
-static struct body *body_new(char *text, size_t bytes)
+static struct rb_cache_body *body_new(char *text, size_t bytes)
 {
-    struct body *b = malloc(sizeof *b);
+    struct rb_cache_body *b = malloc(sizeof *b);
     if (b == NULL) {
         free(text);
         return NULL;
     }
-    *b = (struct body){.holders = 1, .bytes = bytes, .text = text};
+    *b = (struct rb_cache_body){.holders = 1, .bytes = bytes, .text = text};
     return b;
 }
 
-static struct MHD_Response *respond(struct body *b)
+static struct MHD_Response *respond(struct rb_cache_body *b)
 {
     struct MHD_Response *response =
         MHD_create_response_from_buffer_with_free_callback_cls(b->bytes, b->text, body_drop, b);
@@ -74,17 +73,16 @@ static void empty(struct rb_cache_slot *slot)
     *slot = (struct rb_cache_slot){.key = NULL};
 }
 
-void rb_cache_init(struct rb_cache *c)
+struct rb_cache_slot *rb_cache_new(void)
 {
-    c->slots = calloc(RB_CACHE_SLOTS, sizeof *c->slots);
+    return calloc(RB_CACHE_SLOTS, sizeof(struct rb_cache_slot));
 }
 
-void rb_cache_deinit(struct rb_cache *c)
+void rb_cache_free(struct rb_cache_slot *slots)
 {
-    for (size_t i = 0; c->slots != NULL && i < RB_CACHE_SLOTS; i++)
-        empty(&c->slots[i]);
-    free(c->slots);
-    c->slots = NULL;
+    for (size_t i = 0; slots != NULL && i < RB_CACHE_SLOTS; i++)
+        empty(&slots[i]);
+    free(slots);
 }
 
 static bool write_key(const struct rb_request *r, char key[KEY_MAX_BYTES])
@@ -96,40 +94,36 @@ static bool write_key(const struct rb_request *r, char key[KEY_MAX_BYTES])
            n < KEY_MAX_BYTES;
 }
 
-static struct rb_cache_slot *slot_of(struct rb_cache *c, const char *key)
+static struct rb_cache_slot *slot_of(struct rb_cache_slot *slots, const char *key)
 {
     static const unsigned char no_secret[crypto_shorthash_KEYBYTES];
     unsigned char hash[crypto_shorthash_BYTES];
     crypto_shorthash(hash, (const unsigned char *)key, strlen(key), no_secret);
-    return &c->slots[hash[0] % RB_CACHE_SLOTS];
+    return &slots[hash[0] % RB_CACHE_SLOTS];
 }
 
 static bool is_cached(const struct rb_request *r)
 {
-    return r->route->cached && r->http->cache.slots != NULL &&
-           rb_request_header(r, "Prefer") == NULL;
+    return r->route->cached && r->http->cache != NULL && rb_request_header(r, "Prefer") == NULL;
 }
 
-bool rb_cache_reply(struct rb_request *r)
+bool rb_cache_find(const struct rb_request *r, struct rb_cached *ret)
 {
     char key[KEY_MAX_BYTES];
     if (!is_cached(r) || !write_key(r, key))
         return false;
-    const struct rb_cache_slot *slot = slot_of(&r->http->cache, key);
+    const struct rb_cache_slot *slot = slot_of(r->http->cache, key);
     if (slot->key == NULL || strcmp(slot->key, key) != 0 ||
         slot->store_changes != rb_store_generation(r->http->server->store) ||
         slot->pool_items != rb_pool_items(r->http->work->pool))
         return false;
-    for (size_t i = 0; i < slot->header_count; i++) {
-        const struct rb_header *h = &slot->headers[i];
-        if (strcmp(h->name, MHD_HTTP_HEADER_ETAG) == 0)
-            rb_reply_etag(r, "%s", h->value);
-        else
-            rb_reply_header(r, h->name, "%s", h->value);
-    }
-    if (!rb_reply_not_modified(r))
-        rb_reply_response(r, MHD_HTTP_OK, respond(slot->body), slot->body->bytes);
+    *ret = (struct rb_cached){slot->headers, slot->header_count, slot->body->bytes, slot->body};
     return true;
+}
+
+struct MHD_Response *rb_cache_response(const struct rb_cached *c)
+{
+    return respond(c->body_);
 }
 
 static bool copy_headers(struct rb_cache_slot *slot, const struct rb_request *r)
@@ -146,9 +140,9 @@ static bool copy_headers(struct rb_cache_slot *slot, const struct rb_request *r)
     return true;
 }
 
-static void keep(struct rb_request *r, const char *key, struct body *b)
+static void keep(struct rb_request *r, const char *key, struct rb_cache_body *b)
 {
-    struct rb_cache_slot *slot = slot_of(&r->http->cache, key);
+    struct rb_cache_slot *slot = slot_of(r->http->cache, key);
     empty(slot);
     slot->key = strdup(key);
     if (slot->key == NULL)
@@ -164,7 +158,7 @@ static void keep(struct rb_request *r, const char *key, struct body *b)
 struct MHD_Response *rb_cache_keep(struct rb_request *r, char *text, size_t bytes)
 {
     char key[KEY_MAX_BYTES];
-    struct body *b = body_new(text, bytes);
+    struct rb_cache_body *b = body_new(text, bytes);
     if (b == NULL)
         return NULL;
     if (is_cached(r) && bytes <= RB_CACHE_BODY_BYTES && write_key(r, key))

@@ -14,6 +14,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct rb_cache_body;
+struct rb_cache_slot;
+struct rb_header;
 struct rb_request;
 struct MHD_Response;
 
@@ -22,15 +25,21 @@ enum {
     RB_CACHE_BODY_BYTES = 64 * 1024, /* larger answers are not kept */
 };
 
-struct rb_cache {
-    struct rb_cache_slot *slots; /* NULL: out of memory at the start, nothing is kept */
+/* The table, empty; NULL: out of memory, and nothing is kept. The caller owns it. */
+struct rb_cache_slot *rb_cache_new(void);
+void rb_cache_free(struct rb_cache_slot *slots); /* may be NULL */
+
+/* An answer that is still true; valid until the next request. */
+struct rb_cached {
+    const struct rb_header *headers;
+    size_t header_count, bytes;
+    struct rb_cache_body *body_;
 };
+/* The answer to r, if there is one. */
+bool rb_cache_find(const struct rb_request *r, struct rb_cached *ret);
+/* New; NULL: out of memory. */
+struct MHD_Response *rb_cache_response(const struct rb_cached *c);
 
-void rb_cache_init(struct rb_cache *c);
-void rb_cache_deinit(struct rb_cache *c);
-
-/* Replies from the cache if it can. */
-bool rb_cache_reply(struct rb_request *r);
 /* For reply.c: keeps the 200 that is about to be sent with the headers set so far, if its route is
  * cached, and makes the response. Takes text, on failure too; NULL: out of memory. */
 struct MHD_Response *rb_cache_keep(struct rb_request *r, char *text, size_t bytes);

@@ -43,7 +43,7 @@ struct rb_client {
     bool refused;                      /* over a limit: its request is answered 429 */
     bool ended;                        /* shut down; libmicrohttpd will notice */
     bool lingering;                    /* has been answered; its bytes are thrown away */
-    struct rb_request *request;        /* under way on it (request.c); NULL: none */
+    struct rb_request *request;        /* under way on it (exchange.c); NULL: none */
     struct rb_client *next, *previous; /* by state: those in HEADERS, oldest first; others */
     struct rb_clients *clients;
 };

@@ -3,6 +3,9 @@
 
 #include "server/base/clock.h"
 #include "server/base/log.h"
+#include "server/http/cache.h"
+#include "server/http/exchange.h"
+#include "server/http/http.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -114,7 +117,7 @@ static void on_connection(void *data, struct MHD_Connection *connection, void **
 {
     struct rb_http *http = data;
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        rb_request_forget(*context);
+        rb_exchange_forget(*context);
         rb_client_leave(*context);
         *context = NULL;
     } else {
@@ -135,7 +138,7 @@ static void on_head_begun(void *data, void *context)
 
 static bool on_refuse(void *data, void *context, const struct rb_gate *gate)
 {
-    return rb_request_refuse(data, context, gate);
+    return rb_exchange_refuse(data, context, gate);
 }
 
 static void on_pump_log(void *data, bool grave, const char *line)
@@ -152,7 +155,7 @@ static void on_tick(uv_timer_t *timer)
     struct rb_http *http = timer->data;
     uint64_t now_ns = rb_clock_monotonic_ns();
     rb_clients_tick(&http->clients, now_ns);
-    rb_requests_tick(http, now_ns);
+    rb_exchanges_tick(http, now_ns);
 }
 
 /* ---- life ---- */
@@ -191,9 +194,9 @@ static enum rb_status open_pump(struct rb_http *http, struct rb_error *err)
         .idle_seconds = (unsigned)(settings->body_timeout_ms / 1000) + IDLE_GRACE_SECONDS,
         .data = http,
         .connection = on_connection,
-        .request_line = rb_request_new,
-        .request = rb_request_step,
-        .completed = rb_request_completed,
+        .request_line = rb_exchange_new,
+        .request = rb_exchange_step,
+        .completed = rb_exchange_completed,
         .head_begun = on_head_begun,
         .refuse = on_refuse,
         .log = on_pump_log,
@@ -219,7 +222,7 @@ enum rb_status rb_http_open(struct rb_server *server, struct rb_work *work, stru
                         settings->header_timeout_ms, settings->body_timeout_ms, err);
     if (s != RB_OK)
         goto err_after_alloc;
-    rb_cache_init(&http->cache);
+    http->cache = rb_cache_new();
     server->http = http;
     s = open_pump(http, err);
     if (s != RB_OK)
@@ -232,7 +235,7 @@ enum rb_status rb_http_open(struct rb_server *server, struct rb_work *work, stru
 
 err_after_clients:
     server->http = NULL;
-    rb_cache_deinit(&http->cache);
+    rb_cache_free(http->cache);
     rb_clients_deinit(&http->clients);
 err_after_alloc:
     free(http->prefix_text);
@@ -248,7 +251,7 @@ const char *rb_http_url(const struct rb_http *http)
 void rb_http_drain(struct rb_http *http)
 {
     http->draining = true;
-    rb_requests_stop(http, false);
+    rb_exchanges_stop(http, false);
 }
 
 unsigned rb_http_active(const struct rb_http *http)
@@ -267,10 +270,10 @@ void rb_http_close(struct rb_http *http)
 {
     if (http == NULL)
         return;
-    rb_requests_stop(http, true);
+    rb_exchanges_stop(http, true);
     rb_pump_close(http->pump);
     http->pump = NULL;
     rb_clients_deinit(&http->clients);
-    rb_cache_deinit(&http->cache);
+    rb_cache_free(http->cache);
     uv_close((uv_handle_t *)&http->tick, on_tick_closed);
 }

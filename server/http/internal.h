@@ -1,12 +1,12 @@
-/* server/http/internal.h: the struct behind http.h; for server/http only. */
+/* server/http/internal.h: the struct behind http.h; for server/http only. A header of types: what
+ * is done with them stands in the files' own headers. */
 #ifndef RB_SERVER_HTTP_INTERNAL_H
 #define RB_SERVER_HTTP_INTERNAL_H
 
-#include "server/http/cache.h"
 #include "server/http/clients.h"
-#include "server/http/http.h"
 #include "server/http/pump.h"
 #include "server/http/request.h"
+#include "server/http/router.h"
 #include "server/server.h"
 
 enum { RB_HTTP_TICK_MS = 250 };
@@ -19,7 +19,7 @@ struct rb_http {
     struct rb_work *work;     /* borrowed */
     struct rb_pump *pump;
     struct rb_clients clients;
-    struct rb_cache cache;
+    struct rb_cache_slot *cache; /* cache.h; NULL: nothing is kept */
     uv_timer_t tick;
     struct rb_request requests; /* sentinel of the ring of all requests */
     unsigned request_count;
@@ -30,7 +30,7 @@ struct rb_http {
     struct rb_prefix prefix;
     char url[256];
     bool draining;
-    /* Idempotency keys whose first request is under way: a ring (jobs_submit.c). */
+    /* Idempotency keys whose first request is under way: a ring (submissions.c). */
     struct rb_flight *flights;
 };
 

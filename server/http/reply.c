@@ -149,8 +149,12 @@ static bool prepare_body(struct rb_request *r, int status, const char *media_typ
 void rb_reply_text(struct rb_request *r, int status, const char *media_type, char *text,
                    size_t bytes)
 {
-    if ((bytes > SMALL_REPLY_BYTES && !rb_request_takes(r, bytes)) ||
-        !prepare_body(r, status, media_type, text, bytes)) {
+    if (bytes > SMALL_REPLY_BYTES && !rb_request_takes(r, bytes)) {
+        free(text);
+        rb_reply_no_room(r);
+        return;
+    }
+    if (!prepare_body(r, status, media_type, text, bytes)) {
         free(text);
         return;
     }
@@ -249,6 +253,30 @@ void rb_reply_fail(struct rb_request *r, enum rb_status status, const char *form
     (void)vsnprintf(err.detail, sizeof err.detail, format, args);
     va_end(args);
     rb_reply_error(r, &err, NULL);
+}
+
+void rb_reply_no_room(struct rb_request *r)
+{
+    rb_reply_fail(r, RB_ENOMEM, "other requests fill the memory set aside for them");
+}
+
+/* ---- from the cache ---- */
+
+bool rb_reply_cached(struct rb_request *r)
+{
+    struct rb_cached c;
+    if (!rb_cache_find(r, &c))
+        return false;
+    for (size_t i = 0; i < c.header_count; i++) {
+        const struct rb_header *h = &c.headers[i];
+        if (strcmp(h->name, MHD_HTTP_HEADER_ETAG) == 0)
+            rb_reply_etag(r, "%s", h->value);
+        else
+            rb_reply_header(r, h->name, "%s", h->value);
+    }
+    if (!rb_reply_not_modified(r))
+        rb_reply_response(r, MHD_HTTP_OK, rb_cache_response(&c), c.bytes);
+    return true;
 }
 
 /* ---- files ---- */

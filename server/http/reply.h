@@ -40,7 +40,7 @@ void rb_reply_text(struct rb_request *r, int status, const char *media_type, cha
 /* Bytes that outlive the reply. */
 void rb_reply_static(struct rb_request *r, int status, const char *media_type, const void *bytes,
                      size_t count);
-/* A response made elsewhere (cache.c), with `bytes` of body; taken. NULL: out of memory. */
+/* A response made elsewhere, with `bytes` of body; taken. NULL: out of memory. */
 struct MHD_Response;
 void rb_reply_response(struct rb_request *r, int status, struct MHD_Response *response,
                        uint64_t bytes);
@@ -53,6 +53,11 @@ void rb_reply_error(struct rb_request *r, const struct rb_error *err,
 /* The same from words. */
 void rb_reply_fail(struct rb_request *r, enum rb_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* 503: rb_request_takes found no memory left. */
+void rb_reply_no_room(struct rb_request *r);
+/* Replies from the cache if it can (cache.h). */
+bool rb_reply_cached(struct rb_request *r);
 
 /* A whole file, or the part that Range asks for: 200, 206 or 416. Takes fd, also on failure.
  * sha256: 32 bytes, for Repr-Digest and the ETag. */

@@ -1,31 +1,15 @@
-/* server/http/request.h: one request, from its first line to its last byte.
- *
- * DESIGN. A request goes through these states, all on the loop thread:
- *
- *     line    the request line has come (rb_request_new); headers are still arriving
- *     admit   headers are complete: target, host, route, token, media type, sizes and query are
- *             held against the route's row (admit.c). A refusal is a reply like any other
- *     body    JSON gathers in memory, a stream goes to the row's rb_body_stream
- *     handle  the row's handler runs. It replies before it returns, or starts something (a pool
- *             job, a listener) and returns; the request then waits, suspended, and the reply made
- *             later resumes it
- *     reply   libmicrohttpd sends; then `completed` logs one line and frees
- *
- * libmicrohttpd 0.9.75 takes a reply only on two occasions: when headers are complete (and then it
- * drops the connection afterwards), and when the whole body has arrived. So a reply made in between
- * is kept (`response`), what is left of the body is swallowed up to a bound, and the reply goes
- * out in the end, keeping the connection; beyond the bound, or if the body is announced to be
- * longer, it is written past libmicrohttpd and the connection lingers (clients.h). A client that
- * waits for "100 Continue" is refused at once. Nothing is ever queued for a suspended connection.
+/* server/http/request.h: one request, as its handler sees it. How it gets there, and how its reply
+ * leaves, stands in exchange.h; the replies are in reply.h.
  *
  * Whoever makes a request wait must be able to let go: `gone` is called when the client has left,
  * the daemon stops, or somebody else has replied (413 in the middle of an upload), once, before the
  * request is freed; what still runs for the request must then forget it. Who replies himself clears
- * it first. */
+ * it first. Loop thread only. */
 #ifndef RB_SERVER_HTTP_REQUEST_H
 #define RB_SERVER_HTTP_REQUEST_H
 
 #include "server/http/route.h"
+#include "server/http/router.h"
 
 #include <jansson.h>
 #include <microhttpd.h>
@@ -42,6 +26,14 @@ enum {
     RB_REQUEST_HEADERS_MAX = 24,            /* headers that a handler may add to its reply */
     RB_REQUEST_SWALLOW_BYTES = 1024 * 1024, /* of a refused body */
     RB_REQUEST_LINE_LOGGED = 512            /* bytes of the target */
+};
+
+/* Drawn in exchange.h. */
+enum rb_exchange_state {
+    RB_EXCHANGE_LINE,
+    RB_EXCHANGE_BODY,
+    RB_EXCHANGE_HANDLED,
+    RB_EXCHANGE_QUEUED
 };
 
 struct rb_header {
@@ -96,8 +88,8 @@ struct rb_request {
     void (*due)(struct rb_request *r);
     bool watch_client; /* a client that hangs up while the request waits is noticed */
 
-    /* private to request.c, admit.c and reply.c */
-    enum { RB_REQUEST_LINE, RB_REQUEST_BODY, RB_REQUEST_HANDLED, RB_REQUEST_QUEUED } state;
+    /* private to exchange.c, admit.c and reply.c */
+    enum rb_exchange_state state;
     char *line;            /* the target as sent, for the log */
     struct rb_error error; /* of the request line, or of the refusal */
     bool refuse_at_once;   /* the reply must not wait for the body */
@@ -121,7 +113,7 @@ const char *rb_request_header(const struct rb_request *r, const char *name);
 const char *rb_request_query(const struct rb_request *r, const char *name);
 
 /* Counts memory that the request holds until it ends against RB_HTTP_MEMORY_BYTES. False: there is
- * none left, and 503 has been replied. */
+ * none left (rb_reply_no_room). */
 bool rb_request_takes(struct rb_request *r, size_t bytes);
 
 /* Suspends the request until a reply is made or rb_request_release: for streams that must wait
@@ -132,29 +124,7 @@ void rb_request_release(struct rb_request *r);
 /* Ends the request and its connection without a reply; for a reply that was begun and cannot be
  * finished. */
 void rb_request_drop(struct rb_request *r);
-
-/* ---- for http.c: what libmicrohttpd calls ---- */
-
-void *rb_request_new(void *http, const char *target, struct MHD_Connection *connection);
-enum MHD_Result rb_request_step(void *http, struct MHD_Connection *connection, const char *url,
-                                const char *method, const char *version, const char *upload_data,
-                                size_t *upload_bytes, void **request);
-void rb_request_completed(void *http, struct MHD_Connection *connection, void **request,
-                          enum MHD_RequestTerminationCode code);
-
-/* The connection's gate is shut (pump.h): refuses what came past the sound requests, or the body of
- * the one under way. False: that one must be answered first. */
-bool rb_request_refuse(struct rb_http *http, struct rb_client *client, const struct rb_gate *gate);
-/* The connection has gone: ends a request for which libmicrohttpd did not call `completed` (as when
- * it refuses by itself). client may be NULL. */
-void rb_request_forget(struct rb_client *client);
-
-/* Calls `due` of those whose deadline has passed and drops those whose client hung up. */
-void rb_requests_tick(struct rb_http *http, uint64_t now_ns);
-/* Makes every long poll due and ends every stream. With `all`, drops whatever else waits too. */
-void rb_requests_stop(struct rb_http *http, bool all);
-
-/* Holds the headers against the table; replies if the request is refused (admit.c). */
-void rb_request_admit(struct rb_request *r);
+/* Calls `gone`: what runs for the request forgets it. For those who end one. */
+void rb_request_let_go(struct rb_request *r);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * A row says everything about an operation that is known before its handler runs: method, path,
  * who may call it, what body it takes and how large, which query parameters there are. router.c
- * and request.c enforce it, so a handler sees only requests that fit its row. The table is held
+ * and exchange.c enforce it, so a handler sees only requests that fit its row. The table is held
  * against openapi.yaml, both ways, by tests/e2e.
  *
  * Each GET answers HEAD too. */
@@ -75,31 +75,5 @@ struct rb_route {
 
 extern const struct rb_route rb_routes[];
 extern const size_t rb_route_count;
-
-enum { RB_ROUTE_PARAMS_MAX = 2, RB_ALLOW_BYTES = 64 };
-
-/* The row for method and path; params: the segments that stand for {…}, in order. prefix: the
- * segments of --route-prefix, which may or may not stand in front. RB_ENOTFOUND; RB_EMETHOD, and
- * then allow holds the value of the Allow header. Pure. */
-struct rb_prefix {
-    const char *segments[RB_TARGET_MAX_SEGMENTS];
-    size_t count;
-};
-enum rb_status rb_route_find(const struct rb_prefix *prefix, unsigned method,
-                             const struct rb_target *target, const struct rb_route **ret,
-                             const char *params[RB_ROUTE_PARAMS_MAX], char allow[RB_ALLOW_BYTES],
-                             struct rb_error *err) RB_MUST_CHECK;
-/* Is the target the prefix itself without its slash ("/merge")? Then relative links of the page
- * there would miss, and it has to be redirected to "/merge/". */
-bool rb_route_is_bare_prefix(const struct rb_prefix *prefix, const struct rb_target *target);
-
-/* Holds the query against the row. RB_EQUERY naming the parameter, what was found and expected. */
-enum rb_status rb_query_check(const struct rb_query_rule *rules, const struct rb_target *target,
-                              struct rb_error *err) RB_MUST_CHECK;
-/* "true", "" -> true; absent, "false" -> false. For parameters that were checked. */
-bool rb_query_flag(const struct rb_target *target, const char *name);
-
-/* 0 if the text is no method that some row knows. */
-unsigned rb_method_parse(const char *text);
 
 #endif

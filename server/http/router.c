@@ -1,8 +1,8 @@
-#include "server/http/route.h"
 
 #include "api/decode.h"
 #include "api/names.h"
 #include "api/time.h"
+#include "server/http/router.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -9,6 +9,7 @@
 #include "api/service.h"
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
+#include "server/http/router.h"
 #include "server/store/caches.h"
 #include "server/store/datasets.h"
 #include "server/store/jobs.h"

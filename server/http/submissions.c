@@ -13,6 +13,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/hash.h"
+#include "server/http/router.h"
 #include "server/store/idempotency.h"
 #include "server/store/jobs_read.h"
 #include "server/work/submit.h"

@@ -224,8 +224,10 @@ struct rb_upload *rb_upload_begin(struct rb_request *r, const char *path,
                                   const struct rb_upload_ops *ops)
 {
     struct rb_error err;
-    if (!rb_request_takes(r, 2 * (size_t)BUFFER_CAPACITY))
+    if (!rb_request_takes(r, 2 * (size_t)BUFFER_CAPACITY)) {
+        rb_reply_no_room(r);
         return NULL;
+    }
     struct rb_upload *u = calloc(1, sizeof *u);
     if (u != NULL) {
         u->buffers[0] = malloc(BUFFER_CAPACITY);

@@ -2,6 +2,7 @@
  * target or a header's value. What parses must keep its promises. */
 #include "server/http/headers.h"
 #include "server/http/route.h"
+#include "server/http/router.h"
 #include "server/http/text.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 // LINK: server_http
 #include "server/http/route.h"
+#include "server/http/router.h"
 #include "server/http/target.h"
 #include "server/http/text.h"
 
