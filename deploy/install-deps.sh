@@ -9,12 +9,12 @@
 set -eu
 
 # build:   gcc cmake ninja-build pkg-config git; nodejs npm (pack the dashboard); python3-yaml (openapi.json)
-# links:   libmicrohttpd jansson SQLite libuv OpenBLAS (pthread build) utf8proc libsodium zlib
+# links:   libmicrohttpd jansson SQLite libuv OpenBLAS (pthread build) utf8proc libsodium zlib OpenSSL's libcrypto
 # demo:    curl jq mawk
 BUILD="
     gcc libc6-dev cmake ninja-build pkg-config git ca-certificates nodejs npm python3-yaml
     libmicrohttpd-dev libjansson-dev libsqlite3-dev libuv1-dev libopenblas-pthread-dev
-    libutf8proc-dev libsodium-dev zlib1g-dev
+    libutf8proc-dev libsodium-dev zlib1g-dev libssl-dev
     curl jq mawk
 "
 # unit:    cmocka        end to end: python3, python3-yaml (openapi.yaml)

@@ -1,6 +1,10 @@
 #include "server/base/hash.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +30,58 @@ void rb_sha256_of(const void *bytes, size_t count, unsigned char ret[RB_SHA256_B
     (void)crypto_hash_sha256(ret, bytes, count);
 }
 
+struct rb_hasher {
+    EVP_MD_CTX *context;
+};
+
+static EVP_MD *sha256;
+
+/* No configuration file, which the sandbox would hide, and nothing taken apart at exit, while pool
+ * threads may still hash. */
+static void fetch(void)
+{
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
+struct rb_hasher *rb_hasher_new(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, fetch);
+    struct rb_hasher *h = sha256 != NULL ? calloc(1, sizeof *h) : NULL;
+    if (h != NULL)
+        h->context = EVP_MD_CTX_new();
+    if (h != NULL && h->context != NULL && EVP_DigestInit_ex2(h->context, sha256, NULL) == 1)
+        return h;
+    rb_hasher_free(h);
+    return NULL;
+}
+
+/* Adding and ending fail only on a context that was never begun, or has ended. */
+void rb_hasher_add(struct rb_hasher *h, const void *bytes, size_t count)
+{
+    int done = EVP_DigestUpdate(h->context, bytes, count);
+    assert(done == 1);
+    (void)done;
+}
+
+void rb_hasher_end(struct rb_hasher *h, unsigned char ret[RB_SHA256_BYTES])
+{
+    int done = EVP_DigestFinal_ex(h->context, ret, NULL);
+    assert(done == 1);
+    (void)done;
+}
+
+void rb_hasher_free(struct rb_hasher *h)
+{
+    if (h == NULL)
+        return;
+    EVP_MD_CTX_free(h->context);
+    free(h);
+}
+
 static enum rb_status hash_blocks(int fd, const char *label, const atomic_bool *stop,
-                                  unsigned char *block, size_t block_bytes, struct rb_sha256 *h,
+                                  unsigned char *block, size_t block_bytes, struct rb_hasher *h,
                                   struct rb_error *err)
 {
     for (off_t offset = 0;;) {
@@ -40,7 +94,7 @@ static enum rb_status hash_blocks(int fd, const char *label, const atomic_bool *
             return rb_error_errno(err, errno, label);
         if (n == 0)
             return RB_OK;
-        rb_sha256_add(h, block, (size_t)n);
+        rb_hasher_add(h, block, (size_t)n);
         offset += n;
     }
 }
@@ -50,13 +104,13 @@ enum rb_status rb_sha256_fd(int fd, const char *label, const atomic_bool *stop,
 {
     enum { BLOCK_BYTES = 1 << 20 };
     unsigned char *block = malloc(BLOCK_BYTES);
-    if (block == NULL)
-        return rb_error_set(err, RB_ENOMEM, "%s: no memory to hash it", label);
-    struct rb_sha256 h;
-    rb_sha256_init(&h);
-    enum rb_status status = hash_blocks(fd, label, stop, block, BLOCK_BYTES, &h, err);
+    struct rb_hasher *h = rb_hasher_new();
+    enum rb_status status = block != NULL && h != NULL
+                                ? hash_blocks(fd, label, stop, block, BLOCK_BYTES, h, err)
+                                : rb_error_set(err, RB_ENOMEM, "%s: no memory to hash it", label);
     if (status == RB_OK)
-        rb_sha256_end(&h, ret);
+        rb_hasher_end(h, ret);
+    rb_hasher_free(h);
     free(block);
     return status;
 }

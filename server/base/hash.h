@@ -1,4 +1,7 @@
-/* server/base/hash.h: SHA-256 of what streams by, and its text forms. Any thread. */
+/* server/base/hash.h: SHA-256 and its text forms. Any thread.
+ *
+ * Short texts go through libsodium, which cannot fail; the bytes of files through OpenSSL, which
+ * uses the processor's instructions for it: four times as fast and more. Both say the same. */
 #ifndef RB_SERVER_BASE_HASH_H
 #define RB_SERVER_BASE_HASH_H
 
@@ -22,6 +25,14 @@ void rb_sha256_init(struct rb_sha256 *h);
 void rb_sha256_add(struct rb_sha256 *h, const void *bytes, size_t count);
 void rb_sha256_end(struct rb_sha256 *h, unsigned char ret[RB_SHA256_BYTES]);
 void rb_sha256_of(const void *bytes, size_t count, unsigned char ret[RB_SHA256_BYTES]);
+
+/* For the bytes of files. NULL when out of memory. */
+struct rb_hasher;
+struct rb_hasher *rb_hasher_new(void);
+void rb_hasher_add(struct rb_hasher *h, const void *bytes, size_t count);
+/* Once. */
+void rb_hasher_end(struct rb_hasher *h, unsigned char ret[RB_SHA256_BYTES]);
+void rb_hasher_free(struct rb_hasher *h); /* h may be NULL */
 
 /* The whole file behind fd (borrowed) from offset 0 by pread, in blocks of 1 MiB. Blocks: never on
  * the loop thread. stop may be NULL. RB_EIO naming label, RB_ECANCELED when stopped, RB_ENOMEM. */

@@ -1,7 +1,7 @@
 /* rebasind run: one job on the daemon's own engine, without HTTP.
  *
  * A store and a data folder of its own are made in a temporary folder and removed at the end. The
- * models and texts are imported into it one after the other, the job is submitted, and the loop
+ * models and texts are imported into it side by side, the job is submitted, and the loop
  * runs until the hub says that it has ended. */
 #include "server/cli/commands.h"
 #include "server/cli/environment.h"
@@ -68,7 +68,14 @@ struct runner {
     struct rb_listener listener;
     struct rb_submission *submission;
     uv_signal_t interrupt, terminate;
-    size_t next_input;
+    struct import {
+        struct runner *r;
+        enum rb_status status;
+        struct rb_error error;
+    } imports[RB_RUN_INPUTS];  /* of spec.inputs; side by side */
+    size_t importing;          /* that have not ended */
+    uint64_t begun_ns;         /* the imports */
+    double before_job_seconds; /* from there until the job was submitted: loading too */
     char data_dir[4096];
     int data_fd;
     FILE *out;
@@ -159,6 +166,7 @@ static void checked(void *data, struct rb_submission *s, enum rb_status status,
     }
     memcpy(r->id, rb_submission_item(s, 0)->id, sizeof r->id);
     rb_hub_listen(&r->work.hub, &r->listener);
+    r->before_job_seconds = (double)(rb_clock_monotonic_ns() - r->begun_ns) * 1e-9;
     rb_submission_committed(s);
 }
 
@@ -174,43 +182,56 @@ static enum rb_status check(struct runner *r, struct rb_error *err)
 
 /* ---- its inputs ---- */
 
-static void import_next(struct runner *r);
+/* All have ended: the first that failed is told. */
+static void all_imported(struct runner *r)
+{
+    struct rb_error err;
+    enum rb_status status = RB_OK;
+    size_t i = 0;
+    while (i < r->spec.input_count && r->imports[i].status == RB_OK)
+        i++;
+    if (i == r->spec.input_count) {
+        status = check(r, &err);
+    } else {
+        status = r->imports[i].status;
+        err = r->imports[i].error;
+        (void)snprintf(err.pointer, sizeof err.pointer, "%s", r->spec.inputs[i].pointer);
+    }
+    if (status != RB_OK)
+        end(r, status, &err);
+}
 
 static void imported(void *data, enum rb_status status, const struct rb_error *err)
 {
-    struct runner *r = data;
-    struct rb_error error;
-    if (r->ended)
-        return;
-    if (status == RB_OK) {
-        r->next_input++;
-        import_next(r);
-        return;
-    }
-    error = *err;
-    (void)snprintf(error.pointer, sizeof error.pointer, "%s",
-                   r->spec.inputs[r->next_input].pointer);
-    end(r, status, &error);
+    struct import *import = data;
+    struct runner *r = import->r;
+    import->status = status;
+    if (status != RB_OK)
+        import->error = *err;
+    if (--r->importing == 0 && !r->ended)
+        all_imported(r);
 }
 
-static void import_next(struct runner *r)
+static void import_all(struct runner *r)
 {
     struct rb_error err;
-    if (r->next_input == r->spec.input_count) {
-        enum rb_status status = check(r, &err);
-        if (status != RB_OK)
-            end(r, status, &err);
-        return;
-    }
-    const struct rb_run_input *in = &r->spec.inputs[r->next_input];
-    const struct rb_fields fields = {in->dataset.text, in->dataset.text_pair, in->dataset.label};
-    const struct rb_inspection *i =
-        in->is_model ? rb_model_import(&r->work, in->name, in->path, NULL, imported, r)
-                     : rb_dataset_import(&r->work, in->name, in->path, in->dataset.format, &fields,
-                                         imported, r);
-    if (i == NULL) {
-        (void)rb_error_set(&err, RB_ENOMEM, "no memory to read %s", in->path);
-        end(r, RB_ENOMEM, &err);
+    r->begun_ns = rb_clock_monotonic_ns();
+    r->importing = r->spec.input_count;
+    for (size_t k = 0; k < r->spec.input_count; k++) {
+        const struct rb_run_input *in = &r->spec.inputs[k];
+        const struct rb_fields fields = {in->dataset.text, in->dataset.text_pair,
+                                         in->dataset.label};
+        r->imports[k].r = r;
+        const struct rb_inspection *i =
+            in->is_model
+                ? rb_model_import(&r->work, in->name, in->path, NULL, imported, &r->imports[k])
+                : rb_dataset_import(&r->work, in->name, in->path, in->dataset.format, &fields,
+                                    imported, &r->imports[k]);
+        if (i == NULL) {
+            (void)rb_error_set(&err, RB_ENOMEM, "no memory to read %s", in->path);
+            end(r, RB_ENOMEM, &err);
+            return;
+        }
     }
 }
 
@@ -386,7 +407,7 @@ static enum rb_status run(struct runner *r, struct rb_error *err)
     if (status != RB_OK)
         end(r, status, err);
     else
-        import_next(r);
+        import_all(r);
     (void)uv_run(&r->loop, UV_RUN_DEFAULT);
     if (r->bar)
         rb_report_progress_end(stderr);
@@ -404,6 +425,7 @@ static int conclude(struct runner *r, struct rb_error *err)
         return EXIT_FAILED;
     }
     enum rb_status status = RB_OK;
+    row.job.timings[RB_PHASE_LOADING] += r->before_job_seconds;
     if (r->output != NULL)
         status = keep_artifacts(r, &row.job, err);
     if (status == RB_OK)

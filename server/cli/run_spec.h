@@ -19,10 +19,12 @@ struct rb_run_input {
     struct rb_dataset_ref dataset; /* how it is read; borrowed from as_given */
 };
 
+enum { RB_RUN_INPUTS = 4 }; /* two models, two texts */
+
 struct rb_run_spec {
     struct rb_job_spec as_given; /* with paths, for the report */
     struct rb_job_spec job;      /* with names, for the engine */
-    struct rb_run_input inputs[4];
+    struct rb_run_input inputs[RB_RUN_INPUTS];
     size_t input_count;
 };
 

@@ -6,11 +6,12 @@
 #include <cblas.h>
 #include <jansson.h>
 #include <microhttpd.h>
+#include <openssl/crypto.h>
 #include <sodium.h>
 #include <utf8proc.h>
 #include <uv.h>
 
-enum { LIBRARY_COUNT = 7 };
+enum { LIBRARY_COUNT = 8 };
 
 struct rb_blas_view rb_blas_view_here(void)
 {
@@ -35,8 +36,9 @@ const struct rb_library_version *rb_libraries(size_t *ret_count)
         rows[2] = (struct rb_library_version){"libsodium", sodium_version_string()};
         rows[3] = (struct rb_library_version){"libuv", uv_version_string()};
         rows[4] = (struct rb_library_version){"openblas", openblas_get_config()};
-        rows[5] = (struct rb_library_version){"sqlite", rb_store_library_version()};
-        rows[6] = (struct rb_library_version){"utf8proc", utf8proc_version()};
+        rows[5] = (struct rb_library_version){"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)};
+        rows[6] = (struct rb_library_version){"sqlite", rb_store_library_version()};
+        rows[7] = (struct rb_library_version){"utf8proc", utf8proc_version()};
     }
     *ret_count = LIBRARY_COUNT;
     return rows;

@@ -29,6 +29,7 @@ static void free_upload(struct rb_upload *u)
         rb_file_abort(&u->writer);
     free(u->buffers[0]);
     free(u->buffers[1]);
+    rb_hasher_free(u->hash);
     free(u);
 }
 
@@ -63,7 +64,7 @@ static void on_gone(struct rb_request *r)
 
 static void write_buffer(struct rb_upload *u)
 {
-    rb_sha256_add(&u->hash, u->buffers[1], u->flushing);
+    rb_hasher_add(u->hash, u->buffers[1], u->flushing);
     u->status = rb_file_write(&u->writer, u->buffers[1], u->flushing, &u->error);
 }
 
@@ -75,7 +76,7 @@ static void on_write(struct rb_async *async)
 static enum rb_status verify(struct rb_upload *u)
 {
     char found[RB_SHA256_HEX], wanted[RB_SHA256_HEX];
-    rb_sha256_end(&u->hash, u->digest);
+    rb_hasher_end(u->hash, u->digest);
     if (u->has_expected && memcmp(u->digest, u->expected, sizeof u->digest) != 0) {
         rb_sha256_hex(u->digest, found);
         rb_sha256_hex(u->expected, wanted);
@@ -100,11 +101,7 @@ static void describe_committed(struct rb_upload *u)
     if (fstatat(u->writer.root_fd, u->writer.path, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
         (uint64_t)st.st_size != u->bytes)
         return;
-    u->committed = (struct rb_file_id){
-        .bytes = u->bytes,
-        .inode = st.st_ino,
-        .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-    };
+    u->committed = rb_file_id_of(NULL, &st);
 }
 
 static void on_commit(struct rb_async *async)
@@ -232,14 +229,14 @@ struct rb_upload *rb_upload_begin(struct rb_request *r, const char *path,
     if (u != NULL) {
         u->buffers[0] = malloc(BUFFER_CAPACITY);
         u->buffers[1] = malloc(BUFFER_CAPACITY);
+        u->hash = rb_hasher_new();
     }
-    if (u == NULL || u->buffers[0] == NULL || u->buffers[1] == NULL) {
+    if (u == NULL || u->buffers[0] == NULL || u->buffers[1] == NULL || u->hash == NULL) {
         rb_reply_fail(r, RB_ENOMEM, "no memory for the buffers of an upload");
         goto err_after_alloc;
     }
     u->r = r;
     u->ops = ops;
-    rb_sha256_init(&u->hash);
     if (!read_digest(r, u))
         goto err_after_alloc;
     if (rb_file_begin(rb_request_server(r)->data_fd, path, &u->writer, &err) != RB_OK) {

@@ -39,7 +39,7 @@ struct rb_upload {
     struct rb_async async;
     struct rb_file_writer writer;
     bool writer_open;
-    struct rb_sha256 hash;
+    struct rb_hasher *hash;
     unsigned char digest[RB_SHA256_BYTES]; /* of what arrived, once it all has */
     unsigned char expected[RB_SHA256_BYTES];
     bool has_expected;

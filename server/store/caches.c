@@ -6,6 +6,34 @@
 
 /* ---- digests ---- */
 
+static int64_t nanoseconds(const struct timespec *t)
+{
+    return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+struct rb_file_id rb_file_id_of(const char *path, const struct stat *st)
+{
+    return (struct rb_file_id){
+        .path = path,
+        .bytes = (uint64_t)st->st_size,
+        .device = st->st_dev,
+        .inode = st->st_ino,
+        .mtime_ns = nanoseconds(&st->st_mtim),
+        .ctime_ns = nanoseconds(&st->st_ctim),
+    };
+}
+
+/* In the order of the statements below: all 64 bits of the two numbers may be in use. */
+static void bind_file(struct rb_query *q, const struct rb_file_id *file)
+{
+    rb_bind_text(q, file->path);
+    rb_bind_uint(q, file->bytes);
+    rb_bind_int(q, (int64_t)file->device);
+    rb_bind_int(q, (int64_t)file->inode);
+    rb_bind_int(q, file->mtime_ns);
+    rb_bind_int(q, file->ctime_ns);
+}
+
 enum rb_status rb_hash_get(struct rb_store *s, const struct rb_file_id *file, bool *ret_found,
                            unsigned char ret[RB_SHA256_BYTES], struct rb_error *err)
 {
@@ -13,15 +41,12 @@ enum rb_status rb_hash_get(struct rb_store *s, const struct rb_file_id *file, bo
     bool found = false;
     enum rb_status status =
         rb_query_begin(s,
-                       "SELECT sha256 FROM hashes WHERE path = ? AND bytes = ? AND inode = ? "
-                       "AND mtime_ns = ?",
+                       "SELECT sha256 FROM hashes WHERE path = ? AND bytes = ? AND device = ? "
+                       "AND inode = ? AND mtime_ns = ? AND ctime_ns = ?",
                        &q, err);
     if (status != RB_OK)
         return status;
-    rb_bind_text(&q, file->path);
-    rb_bind_uint(&q, file->bytes);
-    rb_bind_int(&q, (int64_t)file->inode); /* all 64 bits may be in use */
-    rb_bind_int(&q, file->mtime_ns);
+    bind_file(&q, file);
     status = rb_query_step(&q, &found, err);
     if (status == RB_OK && found)
         found = rb_column_digest(&q, 0, ret);
@@ -37,13 +62,13 @@ static enum rb_status put_hash(struct rb_store *s, const struct rb_file_id *file
 {
     struct rb_query q;
     enum rb_status status =
-        rb_query_begin(s, "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, ?)", &q, err);
+        rb_query_begin(s,
+                       "INSERT OR REPLACE INTO hashes (path, bytes, device, inode, mtime_ns, "
+                       "ctime_ns, sha256, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                       &q, err);
     if (status != RB_OK)
         return status;
-    rb_bind_text(&q, file->path);
-    rb_bind_uint(&q, file->bytes);
-    rb_bind_int(&q, (int64_t)file->inode);
-    rb_bind_int(&q, file->mtime_ns);
+    bind_file(&q, file);
     rb_bind_digest(&q, sha256);
     rb_bind_int(&q, now_ms);
     return rb_query_run(&q, err);

@@ -6,13 +6,19 @@
 #include "server/base/hash.h"
 #include "server/store/store.h"
 
+#include <sys/stat.h>
+
 /* ---- digests of files that have not changed ---- */
 
+/* A file that is written in place, exchanged, or touched changes one of these; its time of change
+ * (ctime) cannot be set back by who owns it. */
 struct rb_file_id {
     const char *path; /* absolute */
-    uint64_t bytes, inode;
-    int64_t mtime_ns;
+    uint64_t bytes, device, inode;
+    int64_t mtime_ns, ctime_ns;
 };
+/* path is borrowed. */
+struct rb_file_id rb_file_id_of(const char *path, const struct stat *st);
 /* *ret_found false if the file is unknown or anything of its id is another. */
 enum rb_status rb_hash_get(struct rb_store *s, const struct rb_file_id *file, bool *ret_found,
                            unsigned char ret[RB_SHA256_BYTES], struct rb_error *err) RB_MUST_CHECK;

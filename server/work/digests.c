@@ -18,11 +18,6 @@
 /* A file written just now may be written again within the clock's grain, unseen. */
 static const int64_t SETTLED_NS = 2000000000;
 
-static int64_t mtime_of(const struct stat *st)
-{
-    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
 /* ---- which files ---- */
 
 static enum rb_status append(struct rb_digests *d, const char *name, const char *path, bool member,
@@ -41,11 +36,9 @@ static enum rb_status append(struct rb_digests *d, const char *name, const char 
     *f = (struct rb_digest_file){
         .name = strdup(name),
         .path = strdup(path),
-        .bytes = (uint64_t)st.st_size,
-        .inode = st.st_ino,
-        .mtime_ns = mtime_of(&st),
         .member = member,
     };
+    f->id = rb_file_id_of(f->path, &st);
     d->count++;
     if (f->name == NULL || f->path == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory to list it", path);
@@ -134,19 +127,12 @@ enum rb_status rb_digests_scan_file(const char *path, struct rb_digests *ret, st
 
 /* ---- digests ---- */
 
-static struct rb_file_id id_of(const struct rb_digest_file *f)
-{
-    return (struct rb_file_id){
-        .path = f->path, .bytes = f->bytes, .inode = f->inode, .mtime_ns = f->mtime_ns};
-}
-
 void rb_digests_recall(struct rb_digests *d, struct rb_store *store)
 {
     for (size_t i = 0; i < d->count; i++) {
         struct rb_digest_file *f = &d->files[i];
-        struct rb_file_id id = id_of(f);
         bool found = false;
-        if (rb_hash_get(store, &id, &found, f->sha256, NULL) == RB_OK && found)
+        if (rb_hash_get(store, &f->id, &found, f->sha256, NULL) == RB_OK && found)
             f->known = f->remembered = true;
     }
 }
@@ -167,6 +153,20 @@ static enum rb_status check(const struct rb_digest_file *f, int fd, const atomic
     return format->check(fd, f->path, stop != NULL ? is_stopped : NULL, (void *)stop, err);
 }
 
+/* A new link or mode changes the time of change alone; the next look then hashes again. */
+static bool same_content(const struct rb_file_id *id, const struct stat *st)
+{
+    struct rb_file_id now = rb_file_id_of(id->path, st);
+    return now.bytes == id->bytes && now.device == id->device && now.inode == id->inode &&
+           now.mtime_ns == id->mtime_ns;
+}
+
+static bool settled(const struct rb_file_id *id, int64_t now_ms)
+{
+    int64_t last_ns = id->mtime_ns > id->ctime_ns ? id->mtime_ns : id->ctime_ns;
+    return last_ns + SETTLED_NS < now_ms * 1000000;
+}
+
 static enum rb_status compute(struct rb_digest_file *f, const atomic_bool *stop,
                               struct rb_error *err)
 {
@@ -178,8 +178,7 @@ static enum rb_status compute(struct rb_digest_file *f, const atomic_bool *stop,
     status = rb_sha256_fd(fd, f->path, stop, f->sha256, err);
     if (status == RB_OK)
         status = check(f, fd, stop, err);
-    if (status == RB_OK &&
-        (fstat(fd, &st) != 0 || (uint64_t)st.st_size != f->bytes || mtime_of(&st) != f->mtime_ns))
+    if (status == RB_OK && (fstat(fd, &st) != 0 || !same_content(&f->id, &st)))
         status = rb_error_set(err, RB_EIO, "%s: changed while it was read", f->path);
     close(fd);
     f->known = status == RB_OK;
@@ -204,9 +203,8 @@ void rb_digests_remember(struct rb_digests *d, struct rb_store *store)
     enum rb_status status = RB_OK;
     for (size_t i = 0; status == RB_OK && i < d->count; i++) {
         struct rb_digest_file *f = &d->files[i];
-        struct rb_file_id id = id_of(f);
-        if (f->known && !f->remembered && f->mtime_ns + SETTLED_NS < now_ms * 1000000)
-            status = rb_hash_put(store, &id, f->sha256, now_ms, NULL);
+        if (f->known && !f->remembered && settled(&f->id, now_ms))
+            status = rb_hash_put(store, &f->id, f->sha256, now_ms, NULL);
     }
     /* Not remembering costs time, nothing else. */
     status = rb_store_end(store, status, NULL);
@@ -227,7 +225,7 @@ uint64_t rb_digests_bytes(const struct rb_digests *d)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < d->count; i++)
-        bytes += d->files[i].member ? d->files[i].bytes : 0;
+        bytes += d->files[i].member ? d->files[i].id.bytes : 0;
     return bytes;
 }
 

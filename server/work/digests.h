@@ -13,15 +13,14 @@
 
 #include "server/base/config.h"
 #include "server/base/hash.h"
-#include "server/store/store.h"
+#include "server/store/caches.h"
 
 struct rb_digest_file {
     char *name; /* below the folder; of a single file its path */
     char *path;
-    uint64_t bytes, inode;
-    int64_t mtime_ns;
-    bool member;  /* a part of the checkpoint, not just a file that lies beside it */
-    bool weights; /* such a part, and so perhaps a file of tensors */
+    struct rb_file_id id; /* with that path, as it was listed */
+    bool member;          /* a part of the checkpoint, not just a file that lies beside it */
+    bool weights;         /* such a part, and so perhaps a file of tensors */
     bool known, remembered;
     unsigned char sha256[RB_SHA256_BYTES];
 };

@@ -165,7 +165,7 @@ static void list_files(struct rb_inspection *i)
         const struct rb_digest_file *f = &i->digests.files[k];
         struct rb_model_file *to = &m->files[m->file_count++];
         (void)snprintf(to->name, sizeof to->name, "%.63s", f->name);
-        to->bytes = f->bytes;
+        to->bytes = f->id.bytes;
         rb_sha256_hex(f->sha256, to->sha256);
     }
     m->bytes = rb_digests_bytes(&i->digests);

@@ -1,8 +1,9 @@
 /* The loading stage: finds what is on disk from before a restart, checks that the inputs are still
  * those of the submission, opens models and texts, plans the work.
  *
- * Its steps by thread: look up (loop), list the inputs' files (pool), recall digests (loop), hash,
- * open, read and plan (pool), take over (loop). */
+ * Its steps by thread: look up (loop), list the inputs' files (pool), recall digests (loop), hash
+ * what is not known, each input by itself, and beside that open, read and plan (pool), take over
+ * (loop). What is opened from a file that turns out to be another is thrown away. */
 #include "server/work/digests.h"
 #include "server/work/imports.h"
 #include "server/work/run_state.h"
@@ -17,8 +18,18 @@
 
 enum { INPUTS = 4 }; /* model_a, model_b, align_dataset, evaluate_dataset */
 
+struct hashing {
+    struct rb_async async;
+    struct load *load;
+    int input;
+    enum rb_status status;
+    struct rb_error error;
+};
+
 struct load {
     struct rb_async async;
+    struct hashing hashing[INPUTS];
+    unsigned under_way; /* asyncs of the last step but one */
     struct rb_run *run; /* the pool thread reads: places, spec, row, work->options */
     struct rb_digests digests[INPUTS];
     struct rb_subject subject;
@@ -125,17 +136,19 @@ static enum rb_status find_alignment(struct load *l, struct rb_error *err)
     return status;
 }
 
+static void hash(struct rb_async *a)
+{
+    struct hashing *h = a->data;
+    struct load *l = h->load;
+    h->status = rb_digests_compute(&l->digests[h->input], &l->run->stop, &h->error);
+    if (h->status == RB_OK)
+        h->status = compare(l, h->input, &h->error);
+}
+
 static void open_all(struct rb_async *a)
 {
     struct load *l = a->data;
     struct rb_run *run = l->run;
-    for (int i = 0; i < INPUTS && l->status == RB_OK; i++) {
-        if (path_of(&run->places, i) == NULL)
-            continue;
-        l->status = rb_digests_compute(&l->digests[i], &run->stop, &l->error);
-        if (l->status == RB_OK)
-            l->status = compare(l, i, &l->error);
-    }
     if (l->status == RB_OK)
         l->status = rb_subject_open_models(&l->subject, &run->places, &l->error);
     if (l->status == RB_OK)
@@ -197,12 +210,17 @@ static enum rb_status take_over(struct rb_run *run, struct load *l, struct rb_er
     return status;
 }
 
-static void opened(struct rb_async *a)
+/* Once nothing is under way. A changed input explains whatever else went wrong. */
+static void loaded(struct load *l)
 {
-    struct load *l = a->data;
     struct rb_run *run = l->run;
-    for (int i = 0; i < INPUTS; i++)
+    for (int i = INPUTS - 1; i >= 0; i--) {
         rb_digests_remember(&l->digests[i], run->work->store);
+        if (l->hashing[i].status != RB_OK) {
+            l->status = l->hashing[i].status;
+            l->error = l->hashing[i].error;
+        }
+    }
     if (l->status == RB_OK)
         l->status = take_over(run, l, &l->error);
     enum rb_status status = l->status;
@@ -210,14 +228,39 @@ static void opened(struct rb_async *a)
     rb_run_stage_done(run, status, &err);
 }
 
+static void opened(struct rb_async *a)
+{
+    struct load *l = a->data;
+    if (--l->under_way == 0)
+        loaded(l);
+}
+
+static void hashed(struct rb_async *a)
+{
+    const struct hashing *h = a->data;
+    if (--h->load->under_way == 0)
+        loaded(h->load);
+}
+
 static void scanned(struct rb_async *a)
 {
     struct load *l = a->data;
-    for (int i = 0; i < INPUTS; i++)
-        rb_digests_recall(&l->digests[i], l->run->work->store);
+    struct rb_pool *pool = l->run->work->pool;
+    bool listed = l->status == RB_OK;
+    l->under_way = 1;
     l->async.work = open_all;
     l->async.done = opened;
-    rb_async_start(l->run->work->pool, &l->async);
+    rb_async_start(pool, &l->async);
+    for (int i = 0; i < INPUTS && listed; i++) {
+        struct hashing *h = &l->hashing[i];
+        if (path_of(&l->run->places, i) == NULL)
+            continue;
+        rb_digests_recall(&l->digests[i], l->run->work->store);
+        *h = (struct hashing){.load = l, .input = i, .status = RB_OK};
+        h->async = (struct rb_async){.work = hash, .done = hashed, .data = h};
+        l->under_way++;
+        rb_async_start(pool, &h->async);
+    }
 }
 
 /* ---- what an earlier process left ---- */

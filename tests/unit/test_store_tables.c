@@ -213,20 +213,26 @@ static void test_hashes(void **state)
 {
     (void)state;
     unsigned char digest[RB_SHA256_BYTES], read[RB_SHA256_BYTES];
-    struct rb_file_id file = {
-        .path = "/f", .bytes = 10, .inode = UINT64_MAX, .mtime_ns = 1234567890123456789};
+    struct rb_file_id file = {.path = "/f",
+                              .bytes = 10,
+                              .device = UINT64_MAX - 1,
+                              .inode = UINT64_MAX,
+                              .mtime_ns = 1234567890123456789,
+                              .ctime_ns = 1234567890123456790};
     bool found;
     memset(digest, 3, sizeof digest);
     assert_ok(rb_hash_put(store, &file, digest, 1, &err));
     assert_ok(rb_hash_get(store, &file, &found, read, &err));
     assert_true(found);
     assert_memory_equal(digest, read, sizeof digest);
-    for (int i = 0; i < 4; i++) { /* anything else is another file */
+    for (int i = 0; i < 6; i++) { /* anything else is another file */
         struct rb_file_id other = file;
         other.bytes += i == 0;
         other.inode -= i == 1;
         other.mtime_ns += i == 2;
         other.path = i == 3 ? "/g" : "/f";
+        other.device -= i == 4;
+        other.ctime_ns += i == 5;
         assert_ok(rb_hash_get(store, &other, &found, read, &err));
         assert_false(found);
     }
