@@ -53,6 +53,11 @@ static enum rb_status parse(const char *text, size_t n, const char *label,
                             struct rb_json_limits limits, enum rb_status status, json_t **ret,
                             struct rb_error *err)
 {
+    static const char bom[] = "\xEF\xBB\xBF";
+    if (n >= 3 && memcmp(text, bom, 3) == 0)
+        return rb_error_set(err, status,
+                            "%s: begins with a byte order mark: save it as UTF-8 without one",
+                            label);
     size_t start = space_span(text, n);
     if (start == n || text[start] != '{')
         return rb_error_set(err, status, "%s: not a JSON object", label);

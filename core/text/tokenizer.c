@@ -18,6 +18,7 @@ void rb_tokenizer_free(struct rb_tokenizer *t)
     if (t == NULL)
         return;
     rb_vocabulary_deinit(&t->vocabulary);
+    rb_added_deinit(&t->added);
     t->ops->free(t);
 }
 
@@ -36,11 +37,84 @@ bool rb_ids_reserve(struct rb_ids *ids, size_t more)
     return true;
 }
 
+/* ---- encoding ---- */
+
+struct encoder {
+    const struct rb_tokenizer *t;
+    struct rb_ids *ids;
+};
+
+static enum rb_status add_id(struct encoder *e, int32_t id, struct rb_error *err)
+{
+    if (!rb_ids_reserve(e->ids, 1))
+        return rb_error_set(err, RB_ENOMEM, "out of memory for the tokens of a text");
+    e->ids->ids[e->ids->count++] = id;
+    return RB_OK;
+}
+
+/* Part of a normalised text: an added token, or what lies between. */
+static enum rb_status encode_part(void *data, const char *text, size_t bytes, int32_t id,
+                                  struct rb_error *err)
+{
+    struct encoder *e = data;
+    if (id >= 0)
+        return add_id(e, id, err);
+    return e->t->ops->encode(e->t, text, bytes, e->ids, err);
+}
+
+/* Part of a raw text. */
+static enum rb_status normalize_part(void *data, const char *text, size_t bytes, int32_t id,
+                                     struct rb_error *err)
+{
+    struct encoder *e = data;
+    if (id >= 0)
+        return add_id(e, id, err);
+    char *owned = NULL;
+    enum rb_status status = e->t->ops->normalize(e->t, &text, &bytes, &owned, err);
+    if (status == RB_OK)
+        status = rb_added_split(&e->t->added.normalized, text, bytes, encode_part, e, err);
+    free(owned);
+    return status;
+}
+
+/* The text with every byte that is not UTF-8 as U+FFFD; NULL when out of memory. */
+static char *replace_invalid(const char *text, size_t bytes, size_t *ret_bytes)
+{
+    static const char replacement[] = "\xEF\xBF\xBD";
+    char *out = malloc(3 * bytes + 1);
+    size_t used = 0;
+    for (size_t i = 0; out != NULL && i < bytes;) {
+        size_t valid = rb_utf8_valid_prefix(text + i, bytes - i);
+        memcpy(out + used, text + i, valid);
+        used += valid;
+        i += valid;
+        if (i < bytes) {
+            memcpy(out + used, replacement, 3);
+            used += 3;
+            i++;
+        }
+    }
+    *ret_bytes = used;
+    return out;
+}
+
 enum rb_status rb_tokenizer_encode(const struct rb_tokenizer *t, const char *text, size_t bytes,
                                    struct rb_ids *ids, struct rb_error *err)
 {
     size_t before = ids->count;
-    enum rb_status status = t->ops->encode(t, text, bytes, ids, err);
+    char *replaced = NULL;
+    if (bytes > RB_TEXT_BYTES)
+        return rb_error_set(err, RB_EDATASET, "a text of %zu bytes, at most %d are allowed", bytes,
+                            RB_TEXT_BYTES);
+    if (rb_utf8_valid_prefix(text, bytes) < bytes) {
+        replaced = replace_invalid(text, bytes, &bytes);
+        if (replaced == NULL)
+            return rb_error_set(err, RB_ENOMEM, "out of memory for a text of %zu bytes", bytes);
+        text = replaced;
+    }
+    struct encoder e = {t, ids};
+    enum rb_status status = rb_added_split(&t->added.raw, text, bytes, normalize_part, &e, err);
+    free(replaced);
     if (status != RB_OK)
         ids->count = before;
     return status;
@@ -55,15 +129,28 @@ const char *rb_tokenizer_kind(const struct rb_tokenizer *t)
 
 size_t rb_tokenizer_vocab_size(const struct rb_tokenizer *t)
 {
-    return t->vocabulary.count;
+    size_t size = t->vocabulary.count;
+    for (size_t i = 0; i < t->added.count; i++)
+        if ((size_t)t->added.tokens[i].id >= size)
+            size = (size_t)t->added.tokens[i].id + 1;
+    return size;
 }
 
 const char *rb_tokenizer_token(const struct rb_tokenizer *t, int32_t id)
 {
-    if (id < 0 || (size_t)id >= t->vocabulary.count)
+    if (id < 0)
         return NULL;
     size_t bytes;
-    return rb_vocabulary_token(&t->vocabulary, (size_t)id, &bytes);
+    if ((size_t)id < t->vocabulary.count && rb_vocabulary_has(&t->vocabulary, (size_t)id))
+        return rb_vocabulary_token(&t->vocabulary, (size_t)id, &bytes);
+    const struct rb_added_token *added = rb_added_with_id(&t->added, id);
+    return added != NULL ? added->content : NULL;
+}
+
+int32_t rb_tokenizer_find(const struct rb_tokenizer *t, const char *token)
+{
+    const struct rb_added_token *added = rb_added_find(&t->added, token);
+    return added != NULL ? added->id : rb_vocabulary_find(&t->vocabulary, token, strlen(token));
 }
 
 int32_t rb_tokenizer_special(const struct rb_tokenizer *t, enum rb_special part)
@@ -104,8 +191,12 @@ static enum rb_status vocabularies_equal(const struct rb_tokenizer *a, const str
     for (size_t id = 0; id < common; id++) {
         const char *ta = rb_tokenizer_token(a, (int32_t)id);
         const char *tb = rb_tokenizer_token(b, (int32_t)id);
-        if (strcmp(ta, tb) != 0) {
+        if (ta == NULL && tb == NULL)
+            continue;
+        if (ta == NULL || tb == NULL || strcmp(ta, tb) != 0) {
             char sa[64], sb[64];
+            ta = ta != NULL ? ta : "";
+            tb = tb != NULL ? tb : "";
             return rb_error_set(
                 err, RB_EMODELS, "the vocabularies differ from %s %zu on: '%s' in A, '%s' in B",
                 place, id + a->ops->first_place, rb_utf8_excerpt(sa, sizeof sa, ta, strlen(ta)),
@@ -161,9 +252,9 @@ enum rb_status rb_tokenizer_equal(const struct rb_tokenizer *a, const struct rb_
         return rb_tokenizer_differ(err, "their kind", a->ops->kind, b->ops->kind);
     enum rb_status status = vocabularies_equal(a, b, err);
     if (status == RB_OK)
-        status = a->ops->equal(a, b, err);
-    if (status == RB_OK)
         status = specials_equal(a, b, err);
+    if (status == RB_OK)
+        status = a->ops->equal(a, b, err);
     if (status == RB_OK)
         status = templates_equal(&a->single, &b->single, "a text", err);
     if (status == RB_OK)

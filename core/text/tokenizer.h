@@ -1,5 +1,6 @@
 /* core/text/tokenizer.h: text -> token ids, id for id what Hugging Face's fast tokenizers give. The
- * kinds stand behind operations (tokenizer_ops.h): WordPiece (wordpiece.h). */
+ * kinds stand behind operations (tokenizer_ops.h): WordPiece (wordpiece.h), byte-level BPE (bpe.h).
+ */
 #ifndef RB_CORE_TEXT_TOKENIZER_H
 #define RB_CORE_TEXT_TOKENIZER_H
 
@@ -19,7 +20,7 @@ void rb_tokenizer_free(struct rb_tokenizer *t); /* t may be NULL */
  * them or not; NULL at the end. Who copies a checkpoint takes those that are there. */
 extern const char *const rb_tokenizer_files[];
 
-/* "wordpiece" */
+/* "wordpiece", "bpe" */
 const char *rb_tokenizer_kind(const struct rb_tokenizer *t);
 /* One more than the largest id. */
 size_t rb_tokenizer_vocab_size(const struct rb_tokenizer *t);
@@ -35,8 +36,12 @@ struct rb_ids {
 /* Room for `more` ids behind those that are there; false when out of memory. */
 bool rb_ids_reserve(struct rb_ids *ids, size_t more);
 
+/* A text's bytes, at most. */
+enum { RB_TEXT_BYTES = 1 << 30 };
+
 /* Appends the ids of text (UTF-8; invalid bytes count as U+FFFD), without what a sequence is
- * wrapped in. On failure (RB_ENOMEM) ids are as they were. */
+ * wrapped in. On failure (RB_ENOMEM; RB_EDATASET for a text that is too long) ids are as they were.
+ */
 enum rb_status rb_tokenizer_encode(const struct rb_tokenizer *t, const char *text, size_t bytes,
                                    struct rb_ids *ids, struct rb_error *err) RB_MUST_CHECK;
 

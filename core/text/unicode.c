@@ -1,6 +1,7 @@
 #include "core/text/unicode.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -65,6 +66,40 @@ bool rb_char_is_cjk(int32_t code)
     return false;
 }
 
+bool rb_char_is_space(int32_t code)
+{
+    return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xA0 ||
+           code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
+           code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
+}
+
+bool rb_char_is_letter(int32_t code)
+{
+    if (code < 128)
+        return (code >= 'a' && code <= 'z') || (code >= 'A' && code <= 'Z');
+    utf8proc_category_t c = utf8proc_category(code);
+    return c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_LO;
+}
+
+bool rb_char_is_number(int32_t code)
+{
+    if (code < 128)
+        return code >= '0' && code <= '9';
+    utf8proc_category_t c = utf8proc_category(code);
+    return c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO;
+}
+
+bool rb_char_is_word(int32_t code)
+{
+    utf8proc_category_t c = utf8proc_category(code);
+    bool joiner = code == 0x200C || code == 0x200D;
+    /* Other_Alphabetic beyond marks and numbers: letters in circles and squares. */
+    bool enclosed = (code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) ||
+                    (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189);
+    return (c >= UTF8PROC_CATEGORY_LU && c <= UTF8PROC_CATEGORY_NL) || c == UTF8PROC_CATEGORY_PC ||
+           joiner || enclosed;
+}
+
 static size_t decompose_without_marks(int32_t code, int32_t out[RB_NORMAL_CHARS])
 {
     int32_t parts[RB_NORMAL_CHARS];
@@ -96,6 +131,140 @@ size_t rb_char_normalize(int32_t code, bool strip, bool lower, int32_t out[RB_NO
     for (size_t i = 0; i < n; i++)
         out[i] = utf8proc_tolower(out[i]);
     return n;
+}
+
+/* ---- canonical composition ---- */
+
+/* Characters below this begin a new piece: none of them composes with what stands before it. */
+enum { FIRST_MARK = 0x300, CLASSES = 256 };
+
+/* Codes, and room to sort them in. */
+struct codes {
+    int32_t *codes;
+    size_t count, capacity;
+    int32_t *sorted;
+};
+
+static bool codes_reserve(struct codes *c, size_t more)
+{
+    if (c->capacity - c->count >= more)
+        return true;
+    size_t capacity = c->capacity + c->capacity / 2 + more + 64;
+    int32_t *grown = reallocarray(c->codes, capacity, sizeof *grown);
+    if (grown == NULL)
+        return false;
+    c->codes = grown;
+    grown = reallocarray(c->sorted, capacity, sizeof *grown);
+    if (grown == NULL)
+        return false;
+    c->sorted = grown;
+    c->capacity = capacity;
+    return true;
+}
+
+static unsigned combining_class(int32_t code)
+{
+    return (unsigned)utf8proc_get_property(code)->combining_class;
+}
+
+/* A run of marks in the order of their classes; those of one class keep theirs. By counting: a text
+ * may pile up millions. */
+static void sort_marks(int32_t *marks, int32_t *room, size_t count)
+{
+    size_t begins[CLASSES + 1] = {0};
+    for (size_t i = 0; i < count; i++)
+        begins[combining_class(marks[i]) + 1]++;
+    for (size_t c = 1; c <= CLASSES; c++)
+        begins[c] += begins[c - 1];
+    for (size_t i = 0; i < count; i++)
+        room[begins[combining_class(marks[i])]++] = marks[i];
+    memcpy(marks, room, count * sizeof *marks);
+}
+
+static void order_marks(struct codes *c)
+{
+    for (size_t i = 0; i < c->count;) {
+        size_t end = i;
+        while (end < c->count && combining_class(c->codes[end]) != 0)
+            end++;
+        if (end - i > 1)
+            sort_marks(c->codes + i, c->sorted, end - i);
+        i = end + 1;
+    }
+}
+
+/* Appends the composed piece to out, which has room: it never grows beyond 3 times its bytes. */
+static bool compose_piece(struct codes *c, const char *text, size_t bytes, char *out, size_t *used)
+{
+    c->count = 0;
+    for (size_t i = 0; i < bytes;) {
+        int32_t code;
+        int boundary = 0;
+        size_t n = rb_utf8_decode(text + i, bytes - i, &code);
+        if (n == 0 || !codes_reserve(c, RB_NORMAL_CHARS))
+            return false;
+        utf8proc_ssize_t made = utf8proc_decompose_char(code, c->codes + c->count, RB_NORMAL_CHARS,
+                                                        UTF8PROC_DECOMPOSE, &boundary);
+        assert(made > 0 && made <= RB_NORMAL_CHARS);
+        c->count += (size_t)made;
+        i += n;
+    }
+    order_marks(c);
+    utf8proc_ssize_t left = utf8proc_normalize_utf32(c->codes, (utf8proc_ssize_t)c->count,
+                                                     UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    for (utf8proc_ssize_t i = 0; i < left; i++)
+        *used += (size_t)utf8proc_encode_char(c->codes[i], (utf8proc_uint8_t *)out + *used);
+    return left >= 0;
+}
+
+static bool compose_all(const char *text, size_t bytes, struct codes *c, char *out, size_t *used)
+{
+    for (size_t i = 0; i < bytes;) {
+        /* One character, and what follows that could change it. */
+        int32_t code;
+        size_t end = i + rb_utf8_decode(text + i, bytes - i, &code);
+        bool plain = code < FIRST_MARK;
+        while (end < bytes) {
+            size_t n = rb_utf8_decode(text + end, bytes - end, &code);
+            if (n == 0 || code < FIRST_MARK)
+                break;
+            plain = false;
+            end += n;
+        }
+        if (end == i) /* the caller has checked that it is UTF-8 */
+            return false;
+        if (plain) {
+            memcpy(out + *used, text + i, end - i);
+            *used += end - i;
+        } else if (!compose_piece(c, text + i, end - i, out, used)) {
+            return false;
+        }
+        i = end;
+    }
+    return true;
+}
+
+bool rb_utf8_compose(const char **text, size_t *bytes, char **ret_owned)
+{
+    bool plain = true;
+    for (size_t i = 0; i < *bytes && plain; i++)
+        plain = (unsigned char)(*text)[i] < 0xCC; /* what U+0300 and all behind it begin with */
+    if (plain)
+        return true;
+    struct codes c = {0};
+    char *out = malloc(*bytes * 3 + 1);
+    size_t used = 0;
+    bool made = out != NULL && compose_all(*text, *bytes, &c, out, &used);
+    free(c.codes);
+    free(c.sorted);
+    if (!made) {
+        free(out);
+        return false;
+    }
+    *ret_owned = out;
+    *text = out;
+    *bytes = used;
+    return true;
 }
 
 size_t rb_utf8_decode(const char *text, size_t bytes, int32_t *ret_code)

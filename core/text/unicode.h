@@ -21,6 +21,13 @@ enum rb_char_class rb_char_class(int32_t code);
 /* In the ranges that BERT calls Chinese and sets apart with spaces. */
 bool rb_char_is_cjk(int32_t code);
 
+/* White space, letters, numbers and word characters as Unicode has them (White_Space, L, N, and
+ * \w of UTS 18), whatever BERT thinks of them. */
+bool rb_char_is_space(int32_t code);
+bool rb_char_is_letter(int32_t code);
+bool rb_char_is_number(int32_t code);
+bool rb_char_is_word(int32_t code);
+
 /* One character becomes at most this many. */
 enum { RB_NORMAL_CHARS = 8 };
 
@@ -28,6 +35,11 @@ enum { RB_NORMAL_CHARS = 8 };
  * without context, after that. Writes the characters to out and returns how many, which may be 0.
  * Canonical order between marks is the caller's to keep (rb_word_push). */
 size_t rb_char_normalize(int32_t code, bool strip, bool lower, int32_t out[RB_NORMAL_CHARS]);
+
+/* Canonical composition (NFC) of valid UTF-8. *text and *bytes stay as they are if they are it
+ * already, else they point into *ret_owned, which the caller frees. Takes time in proportion to the
+ * text, however many marks are piled up. False when out of memory. */
+bool rb_utf8_compose(const char **text, size_t *bytes, char **ret_owned);
 
 /* Decodes the character at text[0]; returns its length in bytes, or 0 if the bytes there are not
  * UTF-8. bytes > 0. */

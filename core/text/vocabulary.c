@@ -94,6 +94,8 @@ static enum rb_status fill_table(struct rb_vocabulary *v, const char *label, str
 {
     for (size_t id = 0; id < v->count; id++) {
         size_t bytes;
+        if (!rb_vocabulary_has(v, id))
+            continue;
         const char *token = rb_vocabulary_token(v, id, &bytes);
         struct key key = whole_key(token, bytes);
         struct rb_vocabulary_slot *slot = find_slot(v, &key);
@@ -113,24 +115,28 @@ static enum rb_status fill_table(struct rb_vocabulary *v, const char *label, str
     return RB_OK;
 }
 
-static bool allocate(struct rb_vocabulary *v, const char *vocab, size_t vocab_bytes)
+static bool allocate(struct rb_vocabulary *v, size_t tokens, size_t text_bytes)
 {
-    size_t lines = 1;
-    for (const char *p = vocab; (p = memchr(p, '\n', (size_t)(vocab + vocab_bytes - p))) != NULL;
-         p++)
-        lines++;
     size_t slots = 16;
-    while (slots < 2 * lines)
+    while (slots < 2 * tokens)
         slots *= 2;
     *v = (struct rb_vocabulary){.slot_mask = slots - 1};
-    v->text = malloc(vocab_bytes + 1); /* a last line without a newline */
-    v->starts = malloc((lines + 1) * sizeof *v->starts);
+    v->text = malloc(text_bytes + 1); /* a last line without a newline */
+    v->starts = malloc((tokens + 1) * sizeof *v->starts);
     v->slots = malloc(slots * sizeof *v->slots);
     if (v->text == NULL || v->starts == NULL || v->slots == NULL)
         return false;
     for (size_t i = 0; i < slots; i++)
         v->slots[i] = (struct rb_vocabulary_slot){.id = -1};
     return true;
+}
+
+static size_t count_lines(const char *text, size_t bytes)
+{
+    size_t lines = 1;
+    for (const char *p = text; (p = memchr(p, '\n', (size_t)(text + bytes - p))) != NULL; p++)
+        lines++;
+    return lines;
 }
 
 enum rb_status rb_vocabulary_init(struct rb_vocabulary *v, const char *label, const char *vocab,
@@ -141,12 +147,68 @@ enum rb_status rb_vocabulary_init(struct rb_vocabulary *v, const char *label, co
     if (vocab_bytes > MAX_BYTES)
         return rb_error_set(err, RB_EVOCAB, "%s: the vocabulary is larger than %d MB", label,
                             MAX_BYTES >> 20);
+    static const char bom[] = "\xEF\xBB\xBF";
+    if (vocab_bytes >= sizeof bom - 1 && memcmp(vocab, bom, sizeof bom - 1) == 0)
+        return rb_error_set(err, RB_EVOCAB,
+                            "%s: begins with a byte order mark, which would become part of its "
+                            "first token: save it as UTF-8 without one",
+                            label);
     enum rb_status status;
-    if (!allocate(v, vocab, vocab_bytes)) {
+    if (!allocate(v, count_lines(vocab, vocab_bytes), vocab_bytes)) {
         status = rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);
         goto err_after_init;
     }
     status = read_tokens(v, label, vocab, vocab_bytes, err);
+    if (status != RB_OK)
+        goto err_after_init;
+    status = fill_table(v, label, err);
+    if (status != RB_OK)
+        goto err_after_init;
+    return RB_OK;
+
+err_after_init:
+    rb_vocabulary_deinit(v);
+    return status;
+}
+
+/* Lays the tokens out in the order of their ids. */
+static enum rb_status place_tokens(struct rb_vocabulary *v, const char *label,
+                                   const char *const *tokens, size_t count, struct rb_error *err)
+{
+    char *out = v->text;
+    for (size_t id = 0; id < count; id++) {
+        v->starts[id] = (uint32_t)(out - v->text);
+        if (tokens[id] == NULL)
+            continue;
+        size_t bytes = strlen(tokens[id]);
+        if (bytes > MAX_LINE_BYTES)
+            return rb_error_set(err, RB_EVOCAB, "%s: the token with id %zu is longer than %d bytes",
+                                label, id, MAX_LINE_BYTES);
+        memcpy(out, tokens[id], bytes + 1);
+        out += bytes + 1;
+        if (bytes > v->longest_bytes)
+            v->longest_bytes = bytes;
+    }
+    v->count = count;
+    v->starts[count] = (uint32_t)(out - v->text);
+    return RB_OK;
+}
+
+enum rb_status rb_vocabulary_init_ids(struct rb_vocabulary *v, const char *label,
+                                      const char *const *tokens, size_t count, struct rb_error *err)
+{
+    size_t bytes = 0;
+    for (size_t id = 0; id < count; id++)
+        bytes += tokens[id] != NULL ? strlen(tokens[id]) + 1 : 0;
+    if (bytes > MAX_BYTES)
+        return rb_error_set(err, RB_EVOCAB, "%s: the vocabulary is larger than %d MB", label,
+                            MAX_BYTES >> 20);
+    enum rb_status status;
+    if (!allocate(v, count, bytes)) {
+        status = rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);
+        goto err_after_init;
+    }
+    status = place_tokens(v, label, tokens, count, err);
     if (status != RB_OK)
         goto err_after_init;
     status = fill_table(v, label, err);

@@ -1,14 +1,18 @@
-/* core/text/vocabulary.h: the tokens of a vocab.txt and a hash table over them. */
+/* core/text/vocabulary.h: tokens by id and a hash table over them. */
 #ifndef RB_CORE_TEXT_VOCABULARY_H
 #define RB_CORE_TEXT_VOCABULARY_H
 
 #include "core/status.h"
 #include "core/text/word.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
+/* Ids are below this. */
+enum { RB_VOCABULARY_IDS = 1 << 22 };
+
 struct rb_vocabulary {
-    size_t count;
+    size_t count;     /* one more than the largest id; ids without a token have no bytes of text */
     char *text;       /* all tokens, each with a NUL behind it */
     uint32_t *starts; /* (count + 1): token id begins at text + starts[id] */
     struct rb_vocabulary_slot {
@@ -19,13 +23,25 @@ struct rb_vocabulary {
     size_t longest_bytes;
 };
 
-/* vocab: one token a line, line number - 1 = id; borrowed for the call only. RB_EVOCAB (empty, not
- * UTF-8, a NUL byte, a line over 1 kB, more than 64 MB, a token twice, tokens made to collide),
- * RB_ENOMEM. */
+/* vocab: one token a line, line number - 1 = id; borrowed for the call only. RB_EVOCAB (empty, a
+ * byte order mark, not UTF-8, a NUL byte, a line over 1 kB, more than 64 MB, a token twice, tokens
+ * made to collide), RB_ENOMEM. */
 enum rb_status rb_vocabulary_init(struct rb_vocabulary *v, const char *label, const char *vocab,
                                   size_t vocab_bytes, struct rb_error *err) RB_MUST_CHECK;
+/* tokens[id], each UTF-8 and no two alike, NULL where an id has none; borrowed for the call only.
+ * RB_EVOCAB (a token over 1 kB, more than 64 MB, tokens made to collide), RB_ENOMEM. */
+enum rb_status rb_vocabulary_init_ids(struct rb_vocabulary *v, const char *label,
+                                      const char *const *tokens, size_t count,
+                                      struct rb_error *err) RB_MUST_CHECK;
 void rb_vocabulary_deinit(struct rb_vocabulary *v);
 
+/* Does a token have this id? id < count. */
+static inline bool rb_vocabulary_has(const struct rb_vocabulary *v, size_t id)
+{
+    return v->starts[id + 1] > v->starts[id];
+}
+
+/* Of an id that has a token. */
 static inline const char *rb_vocabulary_token(const struct rb_vocabulary *v, size_t id,
                                               size_t *ret_bytes)
 {

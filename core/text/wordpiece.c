@@ -1,16 +1,20 @@
-/* DESIGN. One pass over the raw bytes. Special tokens are looked for in the raw text, before
- * anything is normalised. Every other character is classified, normalised and pushed onto the word
- * under construction (a fixed buffer); a space, a punctuation mark, a Chinese character or a
- * special token ends the word, which is then cut into pieces and appended to the ids. Nothing is
- * allocated but the ids, and no text, however hostile, costs more than a constant per byte. */
+/* DESIGN. One pass over the text between special tokens. Every character is classified, normalised
+ * and pushed onto the word under construction (a fixed buffer); a space, a punctuation mark or a
+ * Chinese character ends the word, which is then cut into pieces and appended to the ids. Nothing
+ * is allocated but the ids, and no text, however hostile, costs more than a constant per byte. Only
+ * a vocabulary with added tokens that are looked for in the normalised text makes us write that
+ * down.
+ */
 #include "core/text/wordpiece.h"
 
 #include "core/text/tokenizer_ops.h"
 #include "core/text/unicode.h"
 #include "core/text/word.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 /* The parts that BERT's tokens play; the others are nobody's. */
 enum { PART_COUNT = RB_SPECIAL_MASK + 1 };
@@ -18,9 +22,6 @@ enum { PART_COUNT = RB_SPECIAL_MASK + 1 };
 struct wordpiece {
     struct rb_tokenizer base;
     bool lower, strip, split_cjk;
-    /* The special tokens as they may stand in a text, the longest first. */
-    int32_t literals[PART_COUNT];
-    bool literal_begins_with[256];
 };
 
 static const struct rb_tokenizer_ops ops;
@@ -39,41 +40,136 @@ void rb_wordpiece_options_default(struct rb_wordpiece_options *o)
     };
 }
 
-static size_t token_bytes(const struct rb_tokenizer *t, int32_t id)
+/* ---- the normalised text ---- */
+
+/* Room for one more character, whatever becomes of it. */
+static bool reserve_char(char **out, size_t used, size_t *capacity)
 {
-    size_t bytes;
-    rb_vocabulary_token(&t->vocabulary, (size_t)id, &bytes);
-    return bytes;
+    if (*capacity - used >= 4 * RB_NORMAL_CHARS + 2)
+        return true;
+    size_t wanted = *capacity + *capacity / 2 + 256;
+    char *grown = realloc(*out, wanted);
+    if (grown == NULL)
+        return false;
+    *out = grown;
+    *capacity = wanted;
+    return true;
 }
 
-static enum rb_status find_specials(struct wordpiece *w, const char *label,
-                                    const struct rb_wordpiece_options *o, struct rb_error *err)
+static size_t put_normalized(const struct wordpiece *w, int32_t code, char *out)
+{
+    enum rb_char_class class = rb_char_class(code);
+    size_t used = 0;
+    if (class == RB_CHAR_DROP)
+        return 0;
+    if (class == RB_CHAR_SPACE) {
+        out[0] = ' ';
+        return 1;
+    }
+    bool cjk = w->split_cjk && rb_char_is_cjk(code);
+    int32_t chars[RB_NORMAL_CHARS];
+    size_t n = rb_char_normalize(code, w->strip, w->lower, chars);
+    if (cjk)
+        out[used++] = ' ';
+    for (size_t i = 0; i < n; i++)
+        used += (size_t)utf8proc_encode_char(chars[i], (utf8proc_uint8_t *)out + used);
+    if (cjk)
+        out[used++] = ' ';
+    return used;
+}
+
+/* What BertNormalizer makes of a text. Only added tokens need it written down. */
+static enum rb_status normalize_text(const void *data, const char **text, size_t *bytes,
+                                     char **ret_owned, struct rb_error *err)
+{
+    const struct wordpiece *w = data;
+    char *out = NULL;
+    size_t used = 0, capacity = 0;
+    for (size_t i = 0; i < *bytes;) {
+        int32_t code;
+        size_t n = rb_utf8_decode(*text + i, *bytes - i, &code);
+        assert(n > 0);
+        if (!reserve_char(&out, used, &capacity)) {
+            free(out);
+            return rb_error_set(err, RB_ENOMEM, "out of memory for a text of %zu bytes", *bytes);
+        }
+        used += put_normalized(w, code, out + used);
+        i += n;
+    }
+    *ret_owned = out;
+    *text = out;
+    *bytes = used;
+    return RB_OK;
+}
+
+/* Without such tokens `encode` does all in one pass. */
+static enum rb_status normalize(const void *data, const char **text, size_t *bytes,
+                                char **ret_owned, struct rb_error *err)
+{
+    const struct wordpiece *w = data;
+    if (w->base.added.normalized.count == 0 || *bytes == 0)
+        return RB_OK;
+    return normalize_text(data, text, bytes, ret_owned, err);
+}
+
+/* ---- making ---- */
+
+static const char *part_of(const struct rb_wordpiece_options *o, int part)
 {
     const char *const tokens[PART_COUNT] = {
         [RB_SPECIAL_UNK] = o->unk_token,   [RB_SPECIAL_SEP] = o->sep_token,
         [RB_SPECIAL_PAD] = o->pad_token,   [RB_SPECIAL_CLS] = o->cls_token,
         [RB_SPECIAL_MASK] = o->mask_token,
     };
-    struct rb_tokenizer *t = &w->base;
+    return tokens[part];
+}
+
+static enum rb_status find_specials(struct rb_tokenizer *t, const char *label,
+                                    const struct rb_wordpiece_options *o, struct rb_error *err)
+{
     for (int i = 0; i < RB_SPECIAL_COUNT; i++)
         t->special[i] = -1;
     for (int i = 0; i < PART_COUNT; i++) {
-        size_t bytes = strlen(tokens[i]);
-        int32_t id = bytes > 0 ? rb_vocabulary_find(&t->vocabulary, tokens[i], bytes) : -1;
-        if (id < 0) {
+        const char *token = part_of(o, i);
+        t->special[i] = token[0] != '\0' ? rb_tokenizer_find(t, token) : -1;
+        if (t->special[i] < 0) {
             char shown[64];
-            const char *name = rb_special_names[i];
-            return rb_error_at(err, RB_EVOCAB, name, "%s: the %s '%s' is not in the vocabulary",
-                               label, name, rb_utf8_excerpt(shown, sizeof shown, tokens[i], bytes));
+            return rb_error_set(err, RB_EVOCAB, "%s: the %s '%s' is not in the vocabulary", label,
+                                rb_special_names[i],
+                                rb_utf8_excerpt(shown, sizeof shown, token, strlen(token)));
         }
-        t->special[i] = id;
-        w->literal_begins_with[(unsigned char)tokens[i][0]] = true;
-        int at = i;
-        for (; at > 0 && token_bytes(t, w->literals[at - 1]) < bytes; at--)
-            w->literals[at] = w->literals[at - 1];
-        w->literals[at] = id;
     }
     return RB_OK;
+}
+
+static bool among(const struct rb_added_token *tokens, size_t count, const char *content)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(tokens[i].content, content) == 0)
+            return true;
+    return false;
+}
+
+/* The tokens that o adds, and the special ones among the model's, which are always looked for. */
+static enum rb_status init_added(struct wordpiece *w, const char *label,
+                                 const struct rb_wordpiece_options *o, struct rb_error *err)
+{
+    struct rb_added_token *all = calloc(o->added_count + PART_COUNT, sizeof *all);
+    if (all == NULL)
+        return rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);
+    size_t count = o->added_count;
+    if (count > 0)
+        memcpy(all, o->added, count * sizeof *all);
+    for (int i = 0; i < PART_COUNT; i++) {
+        const char *token = part_of(o, i);
+        if (!among(all, count, token) &&
+            rb_vocabulary_find(&w->base.vocabulary, token, strlen(token)) >= 0)
+            all[count++] = (struct rb_added_token){.content = token};
+    }
+    enum rb_status status = rb_added_init(&w->base.added, label, &w->base.vocabulary, all, count,
+                                          normalize_text, w, err);
+    free(all);
+    return status;
 }
 
 /* [CLS] a [SEP], and [CLS] a [SEP] b [SEP] with types 0 and 1. */
@@ -86,32 +182,40 @@ static void set_templates(struct rb_tokenizer *t)
         .prefix = begin, .between = end, .suffix = {1, {sep}, {1}}, .types = {0, 1}};
 }
 
+enum rb_status rb_wordpiece_new_from(const char *label, struct rb_vocabulary *vocabulary,
+                                     const struct rb_wordpiece_options *options,
+                                     struct rb_tokenizer **ret, struct rb_error *err)
+{
+    struct wordpiece *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        rb_vocabulary_deinit(vocabulary);
+        return rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);
+    }
+    w->base.ops = &ops;
+    w->base.vocabulary = *vocabulary;
+    *vocabulary = (struct rb_vocabulary){0};
+    w->lower = options->do_lower_case;
+    w->strip = options->strip_accents < 0 ? options->do_lower_case : options->strip_accents != 0;
+    w->split_cjk = options->tokenize_chinese_chars;
+    enum rb_status status = init_added(w, label, options, err);
+    if (status == RB_OK)
+        status = find_specials(&w->base, label, options, err);
+    if (status != RB_OK) {
+        rb_tokenizer_free(&w->base);
+        return status;
+    }
+    set_templates(&w->base);
+    *ret = &w->base;
+    return RB_OK;
+}
+
 enum rb_status rb_wordpiece_new(const char *label, const char *vocab, size_t vocab_bytes,
                                 const struct rb_wordpiece_options *options,
                                 struct rb_tokenizer **ret, struct rb_error *err)
 {
-    struct wordpiece *w = calloc(1, sizeof *w);
-    if (w == NULL)
-        return rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);
-    w->base.ops = &ops;
-    w->lower = options->do_lower_case;
-    w->strip = options->strip_accents < 0 ? options->do_lower_case : options->strip_accents != 0;
-    w->split_cjk = options->tokenize_chinese_chars;
-    enum rb_status status = rb_vocabulary_init(&w->base.vocabulary, label, vocab, vocab_bytes, err);
-    if (status != RB_OK)
-        goto err_after_alloc;
-    status = find_specials(w, label, options, err);
-    if (status != RB_OK)
-        goto err_after_vocabulary;
-    set_templates(&w->base);
-    *ret = &w->base;
-    return RB_OK;
-
-err_after_vocabulary:
-    rb_vocabulary_deinit(&w->base.vocabulary);
-err_after_alloc:
-    free(w);
-    return status;
+    struct rb_vocabulary v;
+    enum rb_status status = rb_vocabulary_init(&v, label, vocab, vocab_bytes, err);
+    return status == RB_OK ? rb_wordpiece_new_from(label, &v, options, ret, err) : status;
 }
 
 /* ---- encoding ---- */
@@ -154,25 +258,6 @@ static void end_word(struct encoder *e)
         }
     }
     rb_word_clear(&e->word);
-}
-
-static void add_special(struct encoder *e, int32_t id)
-{
-    end_word(e);
-    if (reserve(e))
-        e->ids->ids[e->ids->count++] = id;
-}
-
-/* The special token written out at text; -1 if none. */
-static int32_t literal_at(const struct wordpiece *w, const char *text, size_t bytes)
-{
-    for (int i = 0; i < PART_COUNT; i++) {
-        size_t n;
-        const char *token = rb_vocabulary_token(&w->base.vocabulary, (size_t)w->literals[i], &n);
-        if (n <= bytes && memcmp(text, token, n) == 0)
-            return w->literals[i];
-    }
-    return -1;
 }
 
 static void add_ascii(struct encoder *e, char c)
@@ -220,25 +305,19 @@ static void add_char(struct encoder *e, int32_t code)
 static enum rb_status encode(const struct rb_tokenizer *t, const char *text, size_t bytes,
                              struct rb_ids *ids, struct rb_error *err)
 {
-    const struct wordpiece *w = (const struct wordpiece *)t;
-    struct encoder e = {.w = w, .ids = ids};
+    struct encoder e = {.w = (const struct wordpiece *)t, .ids = ids};
     rb_word_clear(&e.word);
     for (size_t i = 0; i < bytes && !e.out_of_memory;) {
-        unsigned char c = (unsigned char)text[i];
-        int32_t special = w->literal_begins_with[c] ? literal_at(w, text + i, bytes - i) : -1;
-        if (special >= 0) {
-            add_special(&e, special);
-            i += token_bytes(t, special);
-        } else if (c < 128) {
-            add_ascii(&e, (char)c);
+        int32_t code;
+        if ((unsigned char)text[i] < 128) {
+            add_ascii(&e, text[i]);
             i++;
-        } else {
-            int32_t code;
-            size_t n = rb_utf8_decode(text + i, bytes - i, &code);
-            if (n > 0)
-                add_char(&e, code);
-            i += n > 0 ? n : 1; /* invalid: as U+FFFD, which is dropped */
+            continue;
         }
+        size_t n = rb_utf8_decode(text + i, bytes - i, &code);
+        assert(n > 0);
+        add_char(&e, code);
+        i += n;
     }
     end_word(&e);
     if (e.out_of_memory)
@@ -265,7 +344,7 @@ static enum rb_status equal(const struct rb_tokenizer *a, const struct rb_tokeni
         if (switches[i].a != switches[i].b)
             return rb_tokenizer_differ(err, switches[i].name, switches[i].a ? "true" : "false",
                                        switches[i].b ? "true" : "false");
-    return RB_OK;
+    return rb_added_equal(&a->added, &b->added, true, err);
 }
 
 static void wordpiece_free(struct rb_tokenizer *t)
@@ -277,6 +356,7 @@ static const struct rb_tokenizer_ops ops = {
     .kind = "wordpiece",
     .place = "line",
     .first_place = 1,
+    .normalize = normalize,
     .encode = encode,
     .equal = equal,
     .free = wordpiece_free,

@@ -9,6 +9,7 @@
 #ifndef RB_CORE_TEXT_WORDPIECE_H
 #define RB_CORE_TEXT_WORDPIECE_H
 
+#include "core/text/added.h"
 #include "core/text/tokenizer.h"
 
 struct rb_wordpiece_options {
@@ -16,6 +17,8 @@ struct rb_wordpiece_options {
     int strip_accents;           /* -1: as do_lower_case (null in tokenizer_config.json), 0, 1 */
     bool tokenize_chinese_chars; /* default true */
     const char *unk_token, *sep_token, *pad_token, *cls_token, *mask_token; /* "[UNK]" … */
+    const struct rb_added_token *added; /* beside those five, or one of them with its flags */
+    size_t added_count;
 };
 
 void rb_wordpiece_options_default(struct rb_wordpiece_options *o);
@@ -26,5 +29,10 @@ void rb_wordpiece_options_default(struct rb_wordpiece_options *o);
 enum rb_status rb_wordpiece_new(const char *label, const char *vocab, size_t vocab_bytes,
                                 const struct rb_wordpiece_options *options,
                                 struct rb_tokenizer **ret, struct rb_error *err) RB_MUST_CHECK;
+
+/* The same from a vocabulary, which is taken (and released on failure too). */
+enum rb_status rb_wordpiece_new_from(const char *label, struct rb_vocabulary *vocabulary,
+                                     const struct rb_wordpiece_options *options,
+                                     struct rb_tokenizer **ret, struct rb_error *err) RB_MUST_CHECK;
 
 #endif
