@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const struct rb_family *const families[] = {&rb_family_bert, NULL};
+static const struct rb_family *const families[] = {&rb_family_bert, &rb_family_distilbert, NULL};
 
 const struct rb_family *const *rb_families(void)
 {

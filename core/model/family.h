@@ -263,7 +263,7 @@ struct rb_family {
 };
 
 /* One row per family file; nothing else tells them apart. */
-extern const struct rb_family rb_family_bert;
+extern const struct rb_family rb_family_bert, rb_family_distilbert;
 
 /* NULL if no family has that model_type. */
 const struct rb_family *rb_family_find(const char *model_type);
