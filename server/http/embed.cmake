@@ -15,6 +15,7 @@ add_custom_command(
           ${contract_json}
   DEPENDS ${contract} ${PROJECT_SOURCE_DIR}/cmake/yaml_to_json.py
   VERBATIM)
+add_custom_target(openapi_json DEPENDS ${contract_json}) # for the tests, too
 set(entries "openapi.yaml=${contract}" "openapi.json=${contract_json}")
 set(inputs ${contract} ${contract_json})
 foreach(entry ${dashboard_entries})
@@ -30,6 +31,7 @@ add_custom_command(
   DEPENDS ${inputs} ${PROJECT_SOURCE_DIR}/cmake/embed_files.cmake
   VERBATIM)
 target_sources(server_http PRIVATE ${embedded})
+add_dependencies(server_http openapi_json)
 
 # Which commit this is; looked up with each build, compiled anew only when it has changed.
 set(commit ${CMAKE_CURRENT_BINARY_DIR}/commit.c)

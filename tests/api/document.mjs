@@ -10,6 +10,9 @@ import { Daemon, root } from './daemon.mjs';
 
 export const contract = parse(readFileSync(join(root, 'openapi.yaml'), 'utf8'));
 
+/** The same as it is written: `contract` is closed below. */
+export const written = structuredClone(contract);
+
 const escape = (token) => token.replaceAll('~', '~0').replaceAll('/', '~1');
 export const resolve = (node) =>
   node?.$ref ? resolve(node.$ref.slice(2).split('/').reduce((at, key) => at[key], contract)) : node;

@@ -1,9 +1,10 @@
 // A daemon as its clients use it: every operation, with success, and what each refuses by itself.
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fixtures, sleep } from './daemon.mjs';
-import { faults } from './document.mjs';
+import { faults, written } from './document.mjs';
 
 export const file = (name) => readFileSync(join(fixtures, name));
 export const unknownJob = 'job_019a2c9e-7c1d-7b3e-8f00-1234567890ab';
@@ -44,6 +45,8 @@ async function service(d) {
   for (const path of ['/livez', '/readyz', '/readyz?verbose=true', '/version', '/metrics', '/v1/stats',
     '/openapi.yaml', '/openapi.json'])
     await d.call('GET', path, 200);
+  // The build translates with PyYAML; document.mjs reads openapi.yaml with another parser.
+  assert.deepEqual((await d.call('GET', '/openapi.json', 200)).json, written);
   const { text } = await d.call('GET', '/', 200);
   const [, asset] = /(?:src|href)="(?:\.\/)?(dashboard\/[^"]+)"/.exec(text);
   const { reply } = await d.call('GET', '/' + asset, 200);
