@@ -567,6 +567,10 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
                               const struct rb_align_options *o, struct rb_program **ret,
                               struct rb_error *err)
 {
+    if (a->config.attention.causal)
+        return rb_error_at(err, RB_EMODELS, "model_type",
+                           "models of type '%s' are compared as they are, not aligned",
+                           a->family->model_type);
     enum rb_status s = rb_sequences_check(&a->config, sequences, err);
     if (s != RB_OK)
         return s;

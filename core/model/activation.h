@@ -6,7 +6,12 @@
 
 #include <stddef.h>
 
-/* x = act(x + bias) per row of (rows, n). */
+/* x = act(x + bias) per row of (rows, n); bias may be NULL. */
 void rb_activate(enum rb_activation act, float *x, const float *bias, size_t rows, size_t n);
+
+/* y = act(gate + gate_bias) * (y + up_bias), all (rows, n); biases may be NULL. Any but
+ * RB_ACTIVATION_NONE. */
+void rb_activate_gated(enum rb_activation act, float *y, const float *gate, const float *gate_bias,
+                       const float *up_bias, size_t rows, size_t n);
 
 #endif

@@ -88,7 +88,7 @@ uint64_t rb_config_dim(const struct rb_config *c, enum rb_dim dim)
 
 /* ---- equality ---- */
 
-enum kind { KIND_SIZE, KIND_FLAG, KIND_FLOAT, KIND_DOUBLE, KIND_ACTIVATION };
+enum kind { KIND_SIZE, KIND_FLAG, KIND_FLAG_NOT, KIND_FLOAT, KIND_DOUBLE, KIND_ACTIVATION };
 
 /* In the order in which differences are told. */
 static const struct member {
@@ -115,6 +115,7 @@ static const struct member {
     MEMBER("layer_norm_eps", norm_eps, KIND_FLOAT),
     MEMBER("hidden_act", mlp.activation, KIND_ACTIVATION),
     MEMBER("use_parallel_residual", parallel_residual, KIND_FLAG),
+    MEMBER("scale_attn_weights", attention.unscaled, KIND_FLAG_NOT),
     MEMBER("scale_attn_by_inverse_layer_idx", attention.scale_by_layer, KIND_FLAG),
     MEMBER("rotary_dims", attention.rope.dims, KIND_SIZE),
     MEMBER("rope_theta", attention.rope.theta, KIND_DOUBLE),
@@ -146,6 +147,9 @@ static void value_text(const struct rb_config *c, const struct member *m, char *
     case KIND_FLAG:
         (void)snprintf(ret, size, "%s", *(const bool *)p ? "true" : "false");
         break;
+    case KIND_FLAG_NOT:
+        (void)snprintf(ret, size, "%s", *(const bool *)p ? "false" : "true");
+        break;
     case KIND_FLOAT:
         (void)snprintf(ret, size, "%g", (double)*(const float *)p);
         break;
@@ -161,11 +165,9 @@ static void value_text(const struct rb_config *c, const struct member *m, char *
 static bool same(const struct rb_config *a, const struct rb_config *b, const struct member *m)
 {
     static const size_t bytes[] = {
-        [KIND_SIZE] = sizeof(uint32_t),
-        [KIND_FLAG] = sizeof(bool),
-        [KIND_FLOAT] = sizeof(float),
-        [KIND_DOUBLE] = sizeof(double),
-        [KIND_ACTIVATION] = sizeof(enum rb_activation),
+        [KIND_SIZE] = sizeof(uint32_t), [KIND_FLAG] = sizeof(bool),
+        [KIND_FLAG_NOT] = sizeof(bool), [KIND_FLOAT] = sizeof(float),
+        [KIND_DOUBLE] = sizeof(double), [KIND_ACTIVATION] = sizeof(enum rb_activation),
     };
     return memcmp(at(a, m), at(b, m), bytes[m->kind]) == 0;
 }

@@ -2,7 +2,11 @@
 
 #include <string.h>
 
-static const struct rb_family *const families[] = {&rb_family_bert, &rb_family_distilbert, NULL};
+/* By name; one a line. */
+static const struct rb_family *const families[] = {
+    &rb_family_bert,  &rb_family_distilbert, &rb_family_gpt2,  &rb_family_gpt_neox,
+    &rb_family_llama, &rb_family_olmo2,      &rb_family_qwen2, NULL,
+};
 
 const struct rb_family *const *rb_families(void)
 {

@@ -54,6 +54,7 @@ struct rb_rope {
 struct rb_attention {
     uint32_t heads, kv_heads, head_dim; /* heads is a multiple of kv_heads */
     bool causal;
+    bool unscaled;       /* scores not divided by sqrt(head_dim): GPT-2's option */
     bool scale_by_layer; /* scores divided by the layer's number (from 1) too: GPT-2's option */
     bool query_key_norm; /* RMS over the whole query and key rows, with gains: OLMo-2 */
     struct rb_rope rope;
@@ -163,6 +164,7 @@ enum rb_slot {
     RB_UP_WEIGHT,
     RB_UP_BIAS,
     RB_GATE_WEIGHT,
+    RB_GATE_BIAS,
     RB_DOWN_WEIGHT,
     RB_DOWN_BIAS,
     RB_MLP_NORM_WEIGHT,
@@ -263,7 +265,13 @@ struct rb_family {
 };
 
 /* One row per family file; nothing else tells them apart. */
-extern const struct rb_family rb_family_bert, rb_family_distilbert;
+extern const struct rb_family rb_family_bert;
+extern const struct rb_family rb_family_distilbert;
+extern const struct rb_family rb_family_gpt2;
+extern const struct rb_family rb_family_gpt_neox;
+extern const struct rb_family rb_family_llama;
+extern const struct rb_family rb_family_olmo2;
+extern const struct rb_family rb_family_qwen2;
 
 /* NULL if no family has that model_type. */
 const struct rb_family *rb_family_find(const char *model_type);

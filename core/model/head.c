@@ -3,6 +3,7 @@
 #include "core/model/linear.h"
 #include "core/model/norm.h"
 
+#include <assert.h>
 #include <string.h>
 
 uint32_t rb_head_width(const struct rb_model *m)
@@ -37,11 +38,11 @@ enum rb_status rb_head_begin(struct rb_weights *w, const struct rb_blend *blend,
                              struct rb_error *err)
 {
     const struct rb_head_shape *h = rb_blend_model(blend)->head_shape;
-    enum rb_slot slots[4];
+    enum rb_slot slots[6];
     size_t n = 0;
     const enum rb_slot weights[] = {h != NULL ? h->dense : RB_SLOT_NONE,
-                                    h != NULL ? h->norm : RB_SLOT_NONE};
-    for (size_t i = 0; i < 2; i++)
+                                    h != NULL ? h->norm : RB_SLOT_NONE, RB_FINAL_NORM_WEIGHT};
+    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++)
         if (weights[i] != RB_SLOT_NONE) {
             slots[n++] = weights[i];
             slots[n++] = weights[i] + 1;
@@ -56,9 +57,14 @@ enum rb_status rb_head_apply(const struct rb_model *m, const struct rb_weights *
     const struct rb_head_shape *h = m->head_shape;
     size_t d = m->config.hidden_size, width = rb_head_width(m);
     if (h == NULL || h->dense == RB_SLOT_NONE) {
-        memmove(y, x, rows * d * sizeof(float));
+        if (m->config.final_norm)
+            rb_norm(&m->config, y, x, NULL, NULL, w->w[RB_FINAL_NORM_WEIGHT],
+                    w->w[RB_FINAL_NORM_BIAS], rows, d);
+        else
+            memmove(y, x, rows * d * sizeof(float));
         return RB_OK;
     }
+    assert(!m->config.final_norm); /* no family has both */
     float *hidden = rb_scratch_alloc(scratch, rows * width, sizeof(float));
     if (hidden == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the head of %zu rows", rows);

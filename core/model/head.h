@@ -1,6 +1,7 @@
 /* core/model/head.h: what stands on the last layer, as the family's rb_head_shape describes it:
- * some rows, a hidden layer with activation and norm as far as the head has them, then the rows of
- * the output weight, read tile by tile so that the logits of a vocabulary are never all in memory.
+ * some rows, the final norm of a model that has one, a hidden layer with activation and norm as far
+ * as the head has them, then the rows of the output weight, read tile by tile so that the logits of
+ * a vocabulary are never all in memory.
  */
 #ifndef RB_CORE_MODEL_HEAD_H
 #define RB_CORE_MODEL_HEAD_H
@@ -22,7 +23,8 @@ bool rb_head_per_sequence(const struct rb_model *m);
 enum rb_status rb_head_begin(struct rb_weights *w, const struct rb_blend *blend,
                              struct rb_error *err) RB_MUST_CHECK;
 
-/* x (rows, hidden_size) -> y (rows, width) through the hidden layer; a copy without one. RB_ENOMEM.
+/* x (rows, hidden_size) -> y (rows, width) through final norm and hidden layer; a copy without
+ * either. RB_ENOMEM.
  */
 enum rb_status rb_head_apply(const struct rb_model *m, const struct rb_weights *w, const float *x,
                              size_t rows, float *y, struct rb_scratch *scratch,

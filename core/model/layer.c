@@ -1,5 +1,6 @@
 #include "core/model/layer.h"
 #include "core/model/attention.h"
+#include "core/model/kernels.h"
 #include "core/model/mlp.h"
 #include "core/model/norm.h"
 
@@ -30,6 +31,70 @@ static enum rb_status norm_after_addition(const struct rb_layer_call *call, floa
     return s;
 }
 
+/* x += y + bias, all (rows, hidden_size); bias may be NULL. */
+static void add(float *x, float *y, const float *bias, size_t rows, size_t d)
+{
+    const struct rb_kernels *k = rb_kernels();
+    if (bias != NULL)
+        k->add_bias(y, bias, rows, d);
+    k->blend(x, x, 1, y, 1, rows * d);
+}
+
+/* x = x + attention(norm1 x), then x = x + mlp(norm2 x); with a parallel residual both read the
+ * same x. */
+static enum rb_status norm_before(const struct rb_layer_call *call, float *x, float *y,
+                                  struct rb_scratch *scratch, struct rb_error *err)
+{
+    const struct rb_config *c = call->config;
+    const float *const *w = call->weights->w;
+    size_t d = c->hidden_size, rows = rb_layer_rows(call), n = rb_span_tokens(&call->span);
+    float *normed = rb_scratch_alloc(scratch, n * d, sizeof(float));
+    float *more = c->parallel_residual ? rb_scratch_alloc(scratch, rows * d, sizeof(float)) : y;
+    if (normed == NULL || more == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the norms of %zu tokens", n);
+    rb_norm(c, normed, x, NULL, NULL, w[RB_ATTENTION_NORM_WEIGHT], w[RB_ATTENTION_NORM_BIAS], n, d);
+    enum rb_status s = rb_attention_forward(call, normed, y, scratch, err);
+    if (s != RB_OK)
+        return s;
+    rb_attention_keep_rows(call, x, d);
+    if (!c->parallel_residual) {
+        add(x, y, w[RB_ATTENTION_OUTPUT_BIAS], rows, d);
+        keep(call->taps.middle, x, rows * d);
+    }
+    rb_norm(c, normed, x, NULL, NULL, w[RB_MLP_NORM_WEIGHT], w[RB_MLP_NORM_BIAS], rows, d);
+    s = rb_mlp_forward(call, normed, rows, more, scratch, err);
+    if (s != RB_OK || call->stop_after_ff)
+        return s;
+    if (c->parallel_residual)
+        add(x, y, w[RB_ATTENTION_OUTPUT_BIAS], rows, d);
+    add(x, more, w[RB_DOWN_BIAS], rows, d);
+    return RB_OK;
+}
+
+/* x = x + norm(attention(x)), then x = x + norm(mlp(x)). */
+static enum rb_status norm_after_sublayer(const struct rb_layer_call *call, float *x, float *y,
+                                          struct rb_scratch *scratch, struct rb_error *err)
+{
+    const struct rb_config *c = call->config;
+    const float *const *w = call->weights->w;
+    const struct rb_kernels *k = rb_kernels();
+    size_t d = c->hidden_size, rows = rb_layer_rows(call);
+    enum rb_status s = rb_attention_forward(call, x, y, scratch, err);
+    if (s != RB_OK)
+        return s;
+    k->add_bias(y, w[RB_ATTENTION_OUTPUT_BIAS], rows, d);
+    rb_norm(c, y, y, NULL, NULL, w[RB_ATTENTION_NORM_WEIGHT], w[RB_ATTENTION_NORM_BIAS], rows, d);
+    add(x, y, NULL, rows, d);
+    keep(call->taps.middle, x, rows * d);
+    s = rb_mlp_forward(call, x, rows, y, scratch, err);
+    if (s != RB_OK || call->stop_after_ff)
+        return s;
+    k->add_bias(y, w[RB_DOWN_BIAS], rows, d);
+    rb_norm(c, y, y, NULL, NULL, w[RB_MLP_NORM_WEIGHT], w[RB_MLP_NORM_BIAS], rows, d);
+    add(x, y, NULL, rows, d);
+    return RB_OK;
+}
+
 enum rb_status rb_layer_forward(const struct rb_layer_call *call, float *x,
                                 struct rb_scratch *scratch, struct rb_error *err)
 {
@@ -38,7 +103,15 @@ enum rb_status rb_layer_forward(const struct rb_layer_call *call, float *x,
     if (y == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a layer over %zu tokens",
                             rb_span_tokens(&call->span));
-    return norm_after_addition(call, x, y, scratch, err);
+    switch (call->config->norm_place) {
+    case RB_NORM_AFTER_ADDITION:
+        return norm_after_addition(call, x, y, scratch, err);
+    case RB_NORM_BEFORE:
+        return norm_before(call, x, y, scratch, err);
+    case RB_NORM_AFTER_SUBLAYER:
+        break;
+    }
+    return norm_after_sublayer(call, x, y, scratch, err);
 }
 
 double rb_layer_cost(const struct rb_config *c, double tokens, double rows, double pairs)
@@ -49,13 +122,18 @@ double rb_layer_cost(const struct rb_config *c, double tokens, double rows, doub
            4 * q * pairs;
 }
 
-double rb_layer_flops(const struct rb_config *c, const size_t *starts, size_t count)
+double rb_layer_pairs(const struct rb_config *c, const size_t *starts, size_t count)
 {
     double pairs = 0;
     for (size_t s = 0; s < count; s++) {
         double n = (double)(starts[s + 1] - starts[s]);
-        pairs += n * n;
+        pairs += c->attention.causal ? n * (n + 1) / 2 : n * n;
     }
+    return pairs;
+}
+
+double rb_layer_flops(const struct rb_config *c, const size_t *starts, size_t count)
+{
     double tokens = (double)(starts[count] - starts[0]);
-    return rb_layer_cost(c, tokens, tokens, pairs);
+    return rb_layer_cost(c, tokens, tokens, rb_layer_pairs(c, starts, count));
 }

@@ -19,9 +19,11 @@ enum rb_status rb_layer_forward(const struct rb_layer_call *call, float *x,
 /* ---- what it costs ---- */
 
 /* Useful floating-point operations of a layer: products only, multiply and add counted as two,
- * nothing for padding. tokens pass keys and values, rows pass the rest, and attention sees `pairs`
- * of (row, token). */
+ * nothing for padding or what a mask hides. tokens pass keys and values, rows pass the rest, and
+ * attention sees `pairs` of (row, token). */
 double rb_layer_cost(const struct rb_config *c, double tokens, double rows, double pairs);
+/* Pairs that attention sees: of all rows of sequences of the given lengths. */
+double rb_layer_pairs(const struct rb_config *c, const size_t *starts, size_t count);
 /* All rows of sequences of the given lengths. */
 double rb_layer_flops(const struct rb_config *c, const size_t *starts, size_t count);
 

@@ -2,6 +2,7 @@
 #ifndef RB_CORE_MODEL_LAYER_CALL_H
 #define RB_CORE_MODEL_LAYER_CALL_H
 
+#include "core/model/rotary.h"
 #include "core/model/spans.h"
 #include "core/model/weights.h"
 
@@ -21,6 +22,8 @@ struct rb_layer_taps {
 struct rb_layer_call {
     const struct rb_config *config;
     const struct rb_weights *weights;
+    const struct rb_rotary *rotary; /* of the longest sequence at least; not read without rotary */
+    uint32_t layer;
     struct rb_span span;
     const uint32_t *rows;
     size_t row_count;

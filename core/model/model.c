@@ -225,7 +225,8 @@ static enum rb_status check_extras(const struct rb_model *m, struct rb_error *er
 static void find_head(struct rb_model *m)
 {
     for (const struct rb_head_shape *h = m->family->heads; h->kind != RB_HEAD_NONE; h++)
-        if (is_stored(m, h->marker)) {
+        if (is_stored(m, h->marker) ||
+            (h->kind == RB_HEAD_CAUSAL && m->config.tie_word_embeddings)) {
             m->head = h->kind;
             m->head_shape = h;
             return;

@@ -19,7 +19,14 @@ enum rb_status rb_walker_init(struct rb_walker *w, const struct rb_blend *blends
         .sequences = sequences,
         .options = *o,
     };
-    return RB_OK;
+    const struct rb_span all = {sequences->starts, sequences->count};
+    if (w->config->attention.rope.dims == 0 || sequences->count == 0)
+        return RB_OK;
+    enum rb_status s =
+        rb_rotary_init(&w->config->attention.rope, rb_span_longest(&all), &w->rotary, err);
+    if (s != RB_OK)
+        rb_walker_deinit(w);
+    return s;
 }
 
 void rb_walker_deinit(struct rb_walker *w)
@@ -32,6 +39,7 @@ void rb_walker_deinit(struct rb_walker *w)
         free(s->x);
         free(s->basis);
     }
+    rb_rotary_deinit(&w->rotary);
     free(w->sides);
     free(w->spans);
     free(w->rows);
@@ -277,6 +285,8 @@ static enum rb_status layer_item(struct rb_walker *w, const struct rb_visit *at,
     struct rb_layer_call call = {
         .config = w->config,
         .weights = weights_of(w, at->side, at->layer),
+        .rotary = &w->rotary,
+        .layer = at->layer,
         .span = rb_walker_span(w, at->span),
         .rows = some ? w->rows + w->first_row[at->span] : NULL,
         .row_count = w->first_row[at->span + 1] - w->first_row[at->span],
@@ -311,10 +321,13 @@ static double last_layer_flops(const struct rb_config *c, const struct rb_sequen
 {
     double flops = 0;
     for (size_t q = from; q < to; q++) {
-        double n = (double)(s->starts[q + 1] - s->starts[q]), m = 0;
+        double n = (double)(s->starts[q + 1] - s->starts[q]), m = 0, pairs = 0;
         for (size_t k = s->starts[q]; k < s->starts[q + 1]; k++)
-            m += reads(s, what, q, k);
-        flops += rb_layer_cost(c, n, m, n * m);
+            if (reads(s, what, q, k)) {
+                m++;
+                pairs += c->attention.causal ? (double)(k - s->starts[q] + 1) : n;
+            }
+        flops += rb_layer_cost(c, n, m, pairs);
     }
     return flops;
 }

@@ -55,6 +55,7 @@ struct rb_walker {
     size_t side_count;
     const struct rb_config *config; /* of all sides */
     const struct rb_sequences *sequences;
+    struct rb_rotary rotary; /* tables as far as the longest sequence reaches */
     struct rb_walker_options options;
 
     size_t from, to; /* sequences of the slab */

@@ -41,7 +41,7 @@ static const struct {
 } bad_configs[] = {
     {"{\"model_type\":null}", {"\"model_type\"", "found nothing"}},
     {"{\"model_type\":7}", {"\"model_type\"", "an integer"}},
-    {"{\"model_type\":\"gpt2\"}", {"expected \"bert\"", "\"gpt2\""}},
+    {"{\"model_type\":\"gpt9\"}", {"expected \"bert\"", "\"gpt9\""}},
     {"{\"vocab_size\":null}", {"\"vocab_size\"", "found nothing"}},
     {"{\"vocab_size\":\"30\"}", {"\"vocab_size\"", "a string"}},
     {"{\"vocab_size\":30.0}", {"\"vocab_size\"", "a real number"}},
