@@ -69,9 +69,8 @@ void rb_job_spec_deinit(struct rb_job_spec *s)
     *s = (struct rb_job_spec){0};
 }
 
-enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
-                               uint32_t max_position_embeddings, struct rb_problems *problems,
-                               struct rb_error *err)
+enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at, uint32_t longest,
+                               struct rb_problems *problems, struct rb_error *err)
 {
     struct rb_problems own = {0};
     struct rb_spec_draft d = {.at = at, .problems = problems != NULL ? problems : &own};
@@ -89,14 +88,14 @@ enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
          &s->evaluate.options.max_length, "/evaluate/max_length"},
     };
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
-        if (!lengths[i].used || *lengths[i].length <= max_position_embeddings)
+        if (!lengths[i].used || *lengths[i].length <= longest)
             continue;
         if (lengths[i].given)
             rb_draft_fault(&d, lengths[i].pointer,
-                           "expected at most the models' max_position_embeddings, %u, found %u",
-                           max_position_embeddings, *lengths[i].length);
+                           "expected at most what the models take of a sequence, %u, found %u",
+                           longest, *lengths[i].length);
         else
-            *lengths[i].length = max_position_embeddings;
+            *lengths[i].length = longest;
     }
     return rb_problems_status(d.problems, err);
 }

@@ -121,11 +121,10 @@ enum rb_status rb_job_spec_decode(const json_t *json, const char *at, unsigned f
 void rb_job_spec_deinit(struct rb_job_spec *s);
 
 /* Holds the lengths against the model (METHOD 7): max_length and block_size that were not given
- * are capped at max_position_embeddings; one that was given and is longer is an error. Call it
- * once the models are known, before encoding. RB_EINPUT. */
-enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at,
-                               uint32_t max_position_embeddings, struct rb_problems *problems,
-                               struct rb_error *err) RB_MUST_CHECK;
+ * are capped at `longest`, the tokens that one sequence of the models may have; one that was given
+ * and is longer is an error. Call it once the models are known, before encoding. RB_EINPUT. */
+enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at, uint32_t longest,
+                               struct rb_problems *problems, struct rb_error *err) RB_MUST_CHECK;
 
 /* The spec from that text. RB_EJSON, RB_EINPUT, RB_ENOMEM. The caller owns *ret:
  * rb_job_spec_deinit; untouched on failure. */

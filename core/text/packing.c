@@ -176,10 +176,11 @@ enum rb_status rb_sequences_from_rows(const struct rb_tokenizer *t,
     return status;
 }
 
-/* ---- masked blocks ---- */
+/* ---- blocks ---- */
 
 /* Tokens end to end, and which of them the encoder added. */
 struct runs {
+    struct rb_template_part end; /* what follows each row beside its template */
     struct rb_ids ids;
     uint8_t *special;
     size_t special_capacity;
@@ -194,24 +195,23 @@ static bool add_part(struct runs *r, const struct rb_template_part *p)
     return true;
 }
 
-/* One row, wrapped. */
+/* One row, wrapped, and what ends it. */
 static enum rb_status add_run(struct runs *r, const struct rb_tokenizer *t,
                               const struct rb_template *wrap, const struct rb_row *row,
                               const struct rb_dataset_view *data, struct rb_error *err)
 {
-    size_t first = r->ids.count;
+    size_t first = r->ids.count, behind = wrap->suffix.count + r->end.count;
     if (!add_part(r, &wrap->prefix))
         return no_memory(data, err);
     enum rb_status status = rb_tokenizer_encode(t, row->text, row->text_bytes, &r->ids, err);
     if (status != RB_OK)
         return status;
-    if (!add_part(r, &wrap->suffix) ||
+    if (!add_part(r, &wrap->suffix) || !add_part(r, &r->end) ||
         !grow(&r->special, &r->special_capacity, r->ids.count + 1, sizeof *r->special))
         return no_memory(data, err);
-    size_t last = r->ids.count - wrap->suffix.count;
+    memset(r->special + first, 0, r->ids.count - first);
     memset(r->special + first, 1, wrap->prefix.count);
-    memset(r->special + first + wrap->prefix.count, 0, last - first - wrap->prefix.count);
-    memset(r->special + last, 1, wrap->suffix.count);
+    memset(r->special + r->ids.count - behind, 1, behind);
     return RB_OK;
 }
 
@@ -288,22 +288,16 @@ static bool cut_blocks(struct runs *r, size_t blocks, size_t block_size, struct 
     return true;
 }
 
-enum rb_status rb_sequences_mlm(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
-                                size_t block_size, size_t max_blocks, double mask_probability,
-                                uint64_t seed, struct rb_sequences *ret, struct rb_error *err)
+/* The blocks of a dataset's rows, without targets yet. */
+static enum rb_status read_blocks(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
+                                  const struct rb_template_part *end, size_t block_size,
+                                  size_t max_blocks, struct rb_sequences *ret, struct rb_error *err)
 {
     size_t enough;
     if (block_size == 0 || !rb_mul_size(block_size, max_blocks, &enough))
         return rb_error_at(err, RB_EINPUT, "block_size", "%zu blocks of %zu tokens cannot be made",
                            max_blocks, block_size);
-    if (!(mask_probability > 0 && mask_probability <= 1))
-        return rb_error_at(err, RB_EINPUT, "mask_probability",
-                           "mask_probability %g lies outside (0, 1]", mask_probability);
-    if (rb_tokenizer_special(t, RB_SPECIAL_MASK) < 0)
-        return rb_error_set(err, RB_EHEAD,
-                            "the tokenizer has no mask token, and without one no token can be "
-                            "masked");
-    struct runs r = {0};
+    struct runs r = {.end = *end};
     enum rb_status status = read_runs(t, data, enough, &r, err);
     if (status != RB_OK)
         goto err_after_runs;
@@ -315,22 +309,69 @@ enum rb_status rb_sequences_mlm(const struct rb_tokenizer *t, const struct rb_da
                               data->label, r.ids.count, block_size);
         goto err_after_runs;
     }
-    struct rb_sequences s;
-    if (!cut_blocks(&r, blocks, block_size, &s))
-        return no_memory(data, err);
-    mask(&s, t, block_size, mask_probability, seed);
-    if (s.target_count == 0) {
-        rb_sequences_deinit(&s);
-        return rb_error_set(err, RB_EDATASET,
-                            "%s: no position is predicted: with mask_probability %g none of the "
-                            "%zu tokens was drawn",
-                            data->label, mask_probability, blocks * block_size);
-    }
-    *ret = s;
-    return RB_OK;
+    return cut_blocks(&r, blocks, block_size, ret) ? RB_OK : no_memory(data, err);
 
 err_after_runs:
     free(r.ids.ids);
     free(r.special);
     return status;
+}
+
+enum rb_status rb_sequences_mlm(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
+                                size_t block_size, size_t max_blocks, double mask_probability,
+                                uint64_t seed, struct rb_sequences *ret, struct rb_error *err)
+{
+    if (!(mask_probability > 0 && mask_probability <= 1))
+        return rb_error_at(err, RB_EINPUT, "mask_probability",
+                           "mask_probability %g lies outside (0, 1]", mask_probability);
+    if (rb_tokenizer_special(t, RB_SPECIAL_MASK) < 0)
+        return rb_error_set(err, RB_EHEAD,
+                            "the tokenizer has no mask token, and without one no token can be "
+                            "masked");
+    struct rb_sequences s;
+    const struct rb_template_part nothing = {0};
+    enum rb_status status = read_blocks(t, data, &nothing, block_size, max_blocks, &s, err);
+    if (status != RB_OK)
+        return status;
+    mask(&s, t, block_size, mask_probability, seed);
+    if (s.target_count == 0) {
+        size_t tokens = rb_sequences_tokens(&s), maskable = 0;
+        for (size_t i = 0; i < tokens; i++)
+            maskable += !rb_tokenizer_is_special(t, s.ids[i]);
+        rb_sequences_deinit(&s);
+        if (maskable == 0)
+            return rb_error_set(err, RB_EDATASET,
+                                "%s: no position is predicted: its %zu tokens are special tokens "
+                                "or unknown, which are never masked",
+                                data->label, tokens);
+        return rb_error_set(err, RB_EDATASET,
+                            "%s: no position is predicted: with mask_probability %g none of the "
+                            "%zu tokens was drawn that may be masked",
+                            data->label, mask_probability, maskable);
+    }
+    *ret = s;
+    return RB_OK;
+}
+
+enum rb_status rb_sequences_clm(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
+                                size_t block_size, size_t max_blocks, struct rb_sequences *ret,
+                                struct rb_error *err)
+{
+    if (block_size < 2)
+        return rb_error_at(err, RB_EINPUT, "block_size",
+                           "a block of %zu tokens has no next token: at least 2", block_size);
+    struct rb_sequences s;
+    int32_t eos = rb_tokenizer_special(t, RB_SPECIAL_EOS);
+    const struct rb_template_part end = {.count = eos >= 0, .ids = {eos}};
+    enum rb_status status = read_blocks(t, data, &end, block_size, max_blocks, &s, err);
+    if (status != RB_OK)
+        return status;
+    for (size_t b = 0; b < s.count; b++) {
+        size_t first = s.starts[b], last = s.starts[b + 1] - 1;
+        memcpy(s.targets + first, s.ids + first + 1, (last - first) * sizeof *s.targets);
+        s.targets[last] = -1;
+    }
+    s.target_count = s.count * (block_size - 1);
+    *ret = s;
+    return RB_OK;
 }

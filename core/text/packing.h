@@ -32,10 +32,20 @@ enum rb_status rb_sequences_from_rows(const struct rb_tokenizer *t,
  * blocks of block_size, the remainder dropped, at most max_blocks (0: all); masked as METHOD 7 says
  * with seed and mask_probability in (0, 1]. Only data's fields.text is read; all types are 0.
  * RB_EDATASET when not one block is filled, or when no position is predicted; RB_EINPUT for a
- * block_size of 0 or a probability out of range; reading stops as soon as max_blocks are full. */
+ * block_size of 0 or a probability out of range; RB_EHEAD for a tokenizer without a mask token;
+ * reading stops as soon as max_blocks are full. */
 enum rb_status rb_sequences_mlm(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
                                 size_t block_size, size_t max_blocks, double mask_probability,
                                 uint64_t seed, struct rb_sequences *ret,
+                                struct rb_error *err) RB_MUST_CHECK;
+
+/* Causal language modelling, METHOD 9: each row wrapped, then the tokenizer's EOS if it has one,
+ * all end to end, cut into blocks of block_size (at least 2), the remainder dropped, at most
+ * max_blocks (0: all). targets[t] is the token behind t in its block, -1 at the block's last. Only
+ * data's fields.text is read; all types are 0. RB_EDATASET when not one block is filled, RB_EINPUT
+ * for a block_size out of range, RB_ENOMEM. */
+enum rb_status rb_sequences_clm(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
+                                size_t block_size, size_t max_blocks, struct rb_sequences *ret,
                                 struct rb_error *err) RB_MUST_CHECK;
 
 #endif

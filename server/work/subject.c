@@ -36,6 +36,16 @@ void rb_subject_deinit(struct rb_subject *s)
     *s = (struct rb_subject){0};
 }
 
+/* The same of a text: what core said begins with the text's name already. */
+static enum rb_status blame_text(struct rb_error *err, const char *pointer, const char *name)
+{
+    size_t bytes = strlen(name);
+    assert(err != NULL);
+    if (strncmp(err->detail, name, bytes) == 0 && strncmp(err->detail + bytes, ": ", 2) == 0)
+        memmove(err->detail, err->detail + bytes + 2, strlen(err->detail + bytes + 2) + 1);
+    return blame(err, pointer, "dataset", name);
+}
+
 /* ---- models ---- */
 
 static enum rb_status check_vocabulary(const struct rb_subject *s, const struct rb_places *p,
@@ -164,7 +174,8 @@ static enum rb_status read_evaluate(struct rb_subject *s, const struct rb_text_p
                                     enum rb_subject_extent extent, struct rb_error *err)
 {
     struct text_map m;
-    enum rb_status status = text_open(t, o->task != RB_TASK_MLM, &m, err);
+    bool labels = o->task == RB_TASK_CLASSIFICATION || o->task == RB_TASK_REGRESSION;
+    enum rb_status status = text_open(t, labels, &m, err);
     if (status != RB_OK)
         return status;
     /* A sample of one block is masked throughout, or it might happen to predict nothing. */
@@ -172,6 +183,9 @@ static enum rb_status read_evaluate(struct rb_subject *s, const struct rb_text_p
     if (o->task == RB_TASK_MLM)
         status = rb_sequences_mlm(s->tokenizer, &m.view, o->block_size, whole ? o->max_blocks : 1,
                                   whole ? o->mask_probability : 1, o->seed, &s->evaluate, err);
+    else if (o->task == RB_TASK_CLM)
+        status = rb_sequences_clm(s->tokenizer, &m.view, o->block_size, whole ? o->max_blocks : 1,
+                                  &s->evaluate, err);
     else
         status = rb_sequences_from_rows(s->tokenizer, &m.view, at_most(o->max_examples, extent),
                                         o->max_length, &s->evaluate, err);
@@ -186,7 +200,7 @@ enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_place
     if (p->align.path != NULL) {
         status = read_align(s, &p->align, &spec->align, extent, err);
         if (status != RB_OK)
-            return blame(err, "/align/dataset", "dataset", p->align.name);
+            return blame_text(err, "/align/dataset", p->align.name);
     }
     if (p->evaluate.path != NULL) {
         const struct rb_evaluate_options *o = &spec->evaluate.options;
@@ -198,7 +212,7 @@ enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_place
         if (status == RB_EHEAD)
             (void)snprintf(err->pointer, sizeof err->pointer, "/evaluate/task");
         else if (status != RB_OK)
-            return blame(err, "/evaluate/dataset", "dataset", p->evaluate.name);
+            return blame_text(err, "/evaluate/dataset", p->evaluate.name);
         return status;
     }
     return RB_OK;

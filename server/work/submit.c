@@ -123,8 +123,7 @@ static enum rb_status check_item(struct rb_submission *s, struct item *it,
     if (!subject->opened[1])
         status = rb_subject_open_models(subject, &it->places, err);
     if (status == RB_OK)
-        status =
-            rb_job_spec_fit(spec, "", subject->model[0].config.max_position_embeddings, NULL, err);
+        status = rb_job_spec_fit(spec, "", subject->model[0].config.max_length, NULL, err);
     if (status == RB_OK)
         status = rb_subject_read_texts(subject, &it->places, spec, RB_SUBJECT_SAMPLE, err);
     if (status == RB_OK && it->places.alignment != NULL)

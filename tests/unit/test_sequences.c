@@ -409,6 +409,162 @@ static void test_mlm_errors(void **state)
     rb_tokenizer_free(t);
 }
 
+/* ---- causal blocks, and what decoders and RoBERTa put around a text ---- */
+
+static struct rb_tokenizer *open_bpe(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/tokenizers/%s", RB_FIXTURES, name);
+    struct rb_tokenizer *t;
+    struct rb_error err;
+    if (rb_tokenizer_open(path, &t, &err) != RB_OK)
+        fail_msg("%s", err.detail);
+    return t;
+}
+
+/* METHOD 9: BOS as the post-processor says, EOS behind each line; next tokens within a block. */
+static void test_clm(void **state)
+{
+    (void)state;
+    enum { BOS = 510, EOS = 511, LINES = 3 };
+    struct rb_tokenizer *t = open_bpe("llama-a");
+    struct rb_dataset_view v = view_of(RB_TEXT, "a b\n\nthe end\nagain");
+    static const char *const lines[LINES] = {"a b", "the end", "again"};
+    struct rb_ids all = {0};
+    for (int i = 0; i < LINES; i++) {
+        assert_true(rb_ids_reserve(&all, 2));
+        all.ids[all.count++] = BOS;
+        assert_int_equal(rb_tokenizer_encode(t, lines[i], strlen(lines[i]), &all, NULL), RB_OK);
+        assert_true(rb_ids_reserve(&all, 1));
+        all.ids[all.count++] = EOS;
+    }
+    enum { BLOCK = 4 };
+    struct rb_sequences s;
+    assert_int_equal(rb_sequences_clm(t, &v, BLOCK, 0, &s, NULL), RB_OK);
+    assert_int_equal(s.count, all.count / BLOCK);
+    assert_true(s.count >= 3);
+    assert_int_equal(s.target_count, s.count * (BLOCK - 1));
+    for (size_t i = 0; i < s.count * BLOCK; i++) {
+        assert_int_equal(s.ids[i], all.ids[i]);
+        assert_int_equal(s.targets[i], i % BLOCK == BLOCK - 1 ? -1 : all.ids[i + 1]);
+        assert_int_equal(s.special[i], all.ids[i] >= BOS);
+        assert_int_equal(s.types[i], 0);
+    }
+    assert_null(s.labels);
+    rb_sequences_deinit(&s);
+    assert_int_equal(rb_sequences_clm(t, &v, BLOCK, 2, &s, NULL), RB_OK);
+    assert_int_equal(s.count, 2);
+    rb_sequences_deinit(&s);
+    struct rb_error err;
+    assert_int_equal(rb_sequences_clm(t, &v, 1, 0, &s, &err), RB_EINPUT);
+    assert_contains(err.detail, "at least 2");
+    assert_int_equal(rb_sequences_clm(t, &v, 1000, 0, &s, &err), RB_EDATASET);
+    assert_contains(err.detail, "do not fill one block of 1000");
+    free(all.ids);
+    rb_tokenizer_free(t);
+}
+
+/* The clm goldens were computed on these blocks: their unigram loss, add-one smoothed counts of
+ * align.txt's tokens over the targets of the first 32 blocks of eval.txt, tells the stream apart
+ * from all others (without BOS, without EOS, cut elsewhere). */
+static void test_clm_is_the_reference_stream(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model;
+        double unigram_loss;
+    } cases[] = {{"gpt2-a", 5.309637804720658},
+                 {"neox-a", 5.297630470158883},
+                 {"llama-a", 5.298436005221499}};
+    struct rb_dataset_view align = fixture_view("align.txt", RB_TEXT);
+    struct rb_dataset_view eval = fixture_view("eval.txt", RB_TEXT);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        enum { IDS = 512 };
+        struct rb_tokenizer *t = open_bpe(cases[i].model);
+        struct rb_sequences s;
+        double counts[IDS], total = IDS, loss = 0;
+        for (int id = 0; id < IDS; id++)
+            counts[id] = 1;
+        /* blocks of 2, so that no more than one token is dropped */
+        assert_int_equal(rb_sequences_clm(t, &align, 2, 0, &s, NULL), RB_OK);
+        size_t tokens = rb_sequences_tokens(&s);
+        for (size_t k = 0; k < tokens; k++)
+            counts[s.ids[k]]++;
+        total += (double)tokens;
+        rb_sequences_deinit(&s);
+        assert_int_equal(rb_sequences_clm(t, &eval, 128, 32, &s, NULL), RB_OK);
+        assert_int_equal(s.target_count, 4064);
+        for (size_t k = 0; k < rb_sequences_tokens(&s); k++)
+            if (s.targets[k] >= 0)
+                loss -= log(counts[s.targets[k]] / total) / (double)s.target_count;
+        assert_true(fabs(loss - cases[i].unigram_loss) < 5e-6);
+        rb_sequences_deinit(&s);
+        rb_tokenizer_free(t);
+    }
+    free((char *)align.data);
+    free((char *)eval.data);
+}
+
+/* The numbers of tokens that the goldens give for 500 lines, cut at 128. */
+static void test_decoders_align(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model;
+        size_t tokens;
+    } cases[] = {{"gpt2-a", 31031}, {"neox-a", 31141}, {"llama-a", 31530}};
+    struct rb_dataset_view v = fixture_view("align.txt", RB_TEXT);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct rb_tokenizer *t = open_bpe(cases[i].model);
+        struct rb_sequences s = from_rows(t, &v, 500, 128);
+        assert_int_equal(rb_sequences_tokens(&s), cases[i].tokens);
+        rb_sequences_deinit(&s);
+        rb_tokenizer_free(t);
+    }
+    free((char *)v.data);
+}
+
+static void test_roberta_pairs(void **state)
+{
+    (void)state;
+    struct rb_tokenizer *t = open_bpe("roberta-a");
+    struct rb_dataset_view v = view_of(RB_JSONL, "{\"a\":\"a b\",\"b\":\"c d\"}");
+    v.fields = (struct rb_fields){.text = "a", .text_pair = "b"};
+    struct rb_sequences s = from_rows(t, &v, 0, 128);
+    static const uint8_t zeros[8];
+    assert_int_equal(s.count, 1);
+    assert_sequence(&s, 0, (int32_t[]){0, 68, 274, 2, 2, 70, 295, 2}, zeros, 8);
+    assert_memory_equal(s.special, ((uint8_t[]){1, 0, 0, 1, 1, 0, 0, 1}), 8);
+    rb_sequences_deinit(&s);
+    s = from_rows(t, &v, 0, 6); /* one token each is left */
+    assert_sequence(&s, 0, (int32_t[]){0, 68, 2, 2, 70, 2}, zeros, 6);
+    rb_sequences_deinit(&s);
+    struct rb_error err;
+    assert_int_equal(rb_sequences_from_rows(t, &v, 0, 3, &s, &err), RB_EINPUT);
+    assert_contains(err.detail, "at least 4");
+    rb_tokenizer_free(t);
+}
+
+/* METHOD 9: <s>, </s>, <pad> are never predicted; the reference has 1774 targets. */
+static void test_roberta_mlm(void **state)
+{
+    (void)state;
+    struct rb_tokenizer *t = open_bpe("roberta-a");
+    struct rb_dataset_view v = fixture_view("eval.txt", RB_TEXT);
+    struct rb_sequences s;
+    assert_int_equal(rb_sequences_mlm(t, &v, 48, 256, 0.15, 0, &s, NULL), RB_OK);
+    assert_int_equal(s.count, 256);
+    assert_int_equal(s.target_count, 1774);
+    rb_sequences_deinit(&s);
+    rb_tokenizer_free(t);
+    t = open_bpe("gpt2-a");
+    struct rb_error err;
+    assert_int_equal(rb_sequences_mlm(t, &v, 48, 256, 0.15, 0, &s, &err), RB_EHEAD);
+    assert_contains(err.detail, "no mask token");
+    rb_tokenizer_free(t);
+    free((char *)v.data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +581,11 @@ int main(void)
         cmocka_unit_test(test_masks_follow_the_method),
         cmocka_unit_test(test_mlm_reads_the_text_only),
         cmocka_unit_test(test_mlm_errors),
+        cmocka_unit_test(test_clm),
+        cmocka_unit_test(test_clm_is_the_reference_stream),
+        cmocka_unit_test(test_decoders_align),
+        cmocka_unit_test(test_roberta_pairs),
+        cmocka_unit_test(test_roberta_mlm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
