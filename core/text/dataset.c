@@ -104,7 +104,11 @@ enum rb_status rb_dataset_next_line(struct rb_dataset_reader *r, const char **re
 {
     while (r->next < r->end) {
         const char *line = r->next;
-        const char *newline = memchr(line, '\n', (size_t)(r->end - line));
+        size_t left = (size_t)(r->end - line), most = MAX_LINE_BYTES + 2;
+        if (r->stop != NULL && atomic_load_explicit(r->stop, memory_order_relaxed))
+            return rb_error_set(err, RB_ECANCELED, "%s: reading it was stopped", r->label);
+        /* No further than an end is allowed to be: the rest may be gigabytes without one. */
+        const char *newline = memchr(line, '\n', left < most ? left : most);
         size_t bytes = (size_t)((newline != NULL ? newline : r->end) - line);
         r->next = newline != NULL ? newline + 1 : r->end;
         r->line++;
@@ -214,12 +218,14 @@ enum rb_status rb_dataset_reader_next(struct rb_dataset_reader *r, struct rb_row
 
 enum rb_status rb_dataset_check(const char *label, enum rb_format format,
                                 const struct rb_fields *fields, const char *data, size_t bytes,
-                                struct rb_dataset_summary *ret, struct rb_error *err)
+                                const atomic_bool *stop, struct rb_dataset_summary *ret,
+                                struct rb_error *err)
 {
     struct rb_dataset_reader r;
     enum rb_status status = reader_init(&r, label, format, fields, data, bytes, err);
     if (status != RB_OK)
         return status;
+    r.stop = stop;
     struct rb_dataset_summary summary = {0};
     for (;;) {
         struct rb_row row;

@@ -5,6 +5,7 @@
 
 #include "core/status.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 enum rb_format { RB_TEXT, RB_JSONL, RB_TSV };
@@ -52,10 +53,12 @@ struct rb_dataset_summary {
 };
 
 /* Reads the whole file once and counts its rows; checks every row. Empty: RB_EDATASET ("no usable
- * line"). When fields.text is NULL for JSONL/TSV, only the shape is checked and fields reported. */
+ * line"). When fields.text is NULL for JSONL/TSV, only the shape is checked and fields reported.
+ * RB_ECANCELED once *stop is set (stop may be NULL). */
 enum rb_status rb_dataset_check(const char *label, enum rb_format format,
                                 const struct rb_fields *fields, const char *data, size_t bytes,
-                                struct rb_dataset_summary *ret, struct rb_error *err) RB_MUST_CHECK;
+                                const atomic_bool *stop, struct rb_dataset_summary *ret,
+                                struct rb_error *err) RB_MUST_CHECK;
 void rb_dataset_summary_deinit(struct rb_dataset_summary *s);
 
 #endif

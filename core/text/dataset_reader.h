@@ -10,6 +10,7 @@
 #define RB_NO_COLUMN SIZE_MAX
 
 struct rb_dataset_reader {
+    const atomic_bool *stop; /* may be NULL */
     const char *label;
     const struct rb_format_ops *ops;
     struct rb_fields fields;

@@ -80,38 +80,54 @@ void rb_hasher_free(struct rb_hasher *h)
     free(h);
 }
 
-static enum rb_status hash_blocks(int fd, const char *label, const atomic_bool *stop,
-                                  unsigned char *block, size_t block_bytes, struct rb_hasher *h,
-                                  struct rb_error *err)
+enum { BLOCK_BYTES = 1 << 20 };
+
+static enum rb_status hash_blocks(struct rb_hasher *h, int fd, const char *label, uint64_t offset,
+                                  uint64_t most, const atomic_bool *stop, unsigned char *block,
+                                  uint64_t *ret_bytes, struct rb_error *err)
 {
-    for (off_t offset = 0;;) {
+    uint64_t bytes = 0;
+    while (bytes < most) {
         if (stop != NULL && atomic_load_explicit(stop, memory_order_relaxed))
             return rb_error_set(err, RB_ECANCELED, "%s: hashing was stopped", label);
-        ssize_t n = pread(fd, block, block_bytes, offset);
+        size_t wanted = most - bytes < BLOCK_BYTES ? (size_t)(most - bytes) : BLOCK_BYTES;
+        ssize_t n = pread(fd, block, wanted, (off_t)(offset + bytes));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return rb_error_errno(err, errno, label);
         if (n == 0)
-            return RB_OK;
+            break;
         rb_hasher_add(h, block, (size_t)n);
-        offset += n;
+        bytes += (uint64_t)n;
     }
+    *ret_bytes = bytes;
+    return RB_OK;
+}
+
+enum rb_status rb_hasher_add_fd(struct rb_hasher *h, int fd, const char *label, uint64_t offset,
+                                uint64_t most, const atomic_bool *stop, uint64_t *ret_bytes,
+                                struct rb_error *err)
+{
+    unsigned char *block = malloc(BLOCK_BYTES);
+    if (block == NULL)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory to hash it", label);
+    enum rb_status status = hash_blocks(h, fd, label, offset, most, stop, block, ret_bytes, err);
+    free(block);
+    return status;
 }
 
 enum rb_status rb_sha256_fd(int fd, const char *label, const atomic_bool *stop,
                             unsigned char ret[RB_SHA256_BYTES], struct rb_error *err)
 {
-    enum { BLOCK_BYTES = 1 << 20 };
-    unsigned char *block = malloc(BLOCK_BYTES);
     struct rb_hasher *h = rb_hasher_new();
-    enum rb_status status = block != NULL && h != NULL
-                                ? hash_blocks(fd, label, stop, block, BLOCK_BYTES, h, err)
-                                : rb_error_set(err, RB_ENOMEM, "%s: no memory to hash it", label);
+    uint64_t bytes;
+    if (h == NULL)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory to hash it", label);
+    enum rb_status status = rb_hasher_add_fd(h, fd, label, 0, INT64_MAX, stop, &bytes, err);
     if (status == RB_OK)
         rb_hasher_end(h, ret);
     rb_hasher_free(h);
-    free(block);
     return status;
 }
 

@@ -39,6 +39,12 @@ void rb_hasher_free(struct rb_hasher *h); /* h may be NULL */
 enum rb_status rb_sha256_fd(int fd, const char *label, const atomic_bool *stop,
                             unsigned char ret[RB_SHA256_BYTES], struct rb_error *err) RB_MUST_CHECK;
 
+/* The same for one piece: adds what lies at offset, at most `most` bytes; *ret_bytes is less only
+ * at the file's end. */
+enum rb_status rb_hasher_add_fd(struct rb_hasher *h, int fd, const char *label, uint64_t offset,
+                                uint64_t most, const atomic_bool *stop, uint64_t *ret_bytes,
+                                struct rb_error *err) RB_MUST_CHECK;
+
 void rb_sha256_hex(const unsigned char digest[RB_SHA256_BYTES], char ret[RB_SHA256_HEX]);
 void rb_sha256_base64(const unsigned char digest[RB_SHA256_BYTES], char ret[RB_SHA256_BASE64]);
 /* 64 hex digits in either case; false otherwise. */

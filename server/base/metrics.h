@@ -57,6 +57,10 @@
       "* Work items running now")                                                                  \
     X(POOL_WORKERS, GAUGE, "pool_workers", "", "", NONE,                                           \
       "* Work items that may run at once")                                                         \
+    X(LANE_BUSY, GAUGE, "lane_busy", "lane", "", NONE,                                             \
+      "* Plain jobs running now, by lane: quick ones, and those that read files whole")            \
+    X(LANE_WAITS, GAUGE, "lane_waiting", "lane", "", NONE,                                         \
+      "* Plain jobs that wait for their lane")                                                     \
     X(POOL_ITEMS, COUNTER, "pool_items_total", "", "", NONE,                                       \
       "Work items finished")                                                                       \
     X(POOL_SECONDS, COUNTER, "pool_busy_seconds_total", "", "", NONE,                              \

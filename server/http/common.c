@@ -6,6 +6,7 @@
 #include "server/http/internal.h"
 #include "server/http/reply.h"
 #include "server/store/jobs_read.h"
+#include "server/work/inspect.h"
 #include "server/work/work.h"
 
 #include <errno.h>
@@ -113,7 +114,7 @@ enum rb_status rb_registered_check(const char *noun, const char *name, bool impo
     return RB_OK;
 }
 
-void rb_registered_delete(struct rb_request *r,
+void rb_registered_delete(struct rb_request *r, bool models,
                           char *(*place)(const char *name, const char *file,
                                          char buffer[RB_PATH_SIZE]),
                           enum rb_status (*remove)(struct rb_store *store, const char *name,
@@ -122,7 +123,12 @@ void rb_registered_delete(struct rb_request *r,
     struct rb_server *server = rb_request_server(r);
     struct rb_error err;
     char folder[RB_PATH_SIZE];
-    if (remove(server->store, r->params[0], &err) != RB_OK) {
+    enum rb_status s = remove(server->store, r->params[0], &err);
+    if (s == RB_ENOTFOUND && rb_inspections_delete(server->work, models, r->params[0])) {
+        rb_reply_empty(r, MHD_HTTP_NO_CONTENT); /* it was being imported: nothing is there yet */
+        return;
+    }
+    if (s != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }

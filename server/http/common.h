@@ -48,7 +48,7 @@ enum rb_status rb_registered_check(const char *noun, const char *name, bool impo
                                    struct rb_error *err) RB_MUST_CHECK;
 /* Replies a DELETE of {name}: its row goes, then its folder, which `place` names
  * (rb_layout_model). */
-void rb_registered_delete(struct rb_request *r,
+void rb_registered_delete(struct rb_request *r, bool models,
                           char *(*place)(const char *name, const char *file,
                                          char buffer[RB_PATH_SIZE]),
                           enum rb_status (*remove)(struct rb_store *store, const char *name,

@@ -81,9 +81,11 @@ void rb_handle_dataset_import(struct rb_request *r)
     };
     struct rb_inspection_wait *w =
         rb_inspection_wait_begin(r, "datasets", post.name, MHD_HTTP_CREATED, reply_dataset);
-    if (w != NULL)
+    if (w != NULL) {
+        r->watch_client = true;
         w->inspection = rb_dataset_import(rb_request_work(r), post.name, post.path, post.format,
                                           &fields, rb_inspection_waited, r);
+    }
     rb_dataset_post_deinit(&post);
 }
 
@@ -185,5 +187,5 @@ const struct rb_body_stream rb_dataset_stream = {.begin = begin, .data = rb_uplo
 
 void rb_handle_dataset_delete(struct rb_request *r)
 {
-    rb_registered_delete(r, rb_layout_dataset, rb_dataset_delete);
+    rb_registered_delete(r, false, rb_layout_dataset, rb_dataset_delete);
 }

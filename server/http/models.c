@@ -79,9 +79,11 @@ void rb_handle_model_import(struct rb_request *r)
     }
     struct rb_inspection_wait *w =
         rb_inspection_wait_begin(r, "models", post.name, MHD_HTTP_CREATED, reply_model);
-    if (w != NULL)
+    if (w != NULL) {
+        r->watch_client = true;
         w->inspection = rb_model_import(rb_request_work(r), post.name, post.path, post.hf,
                                         rb_inspection_waited, r);
+    }
     rb_model_post_deinit(&post);
 }
 
@@ -182,5 +184,5 @@ const struct rb_body_stream rb_model_file_stream = {
 
 void rb_handle_model_delete(struct rb_request *r)
 {
-    rb_registered_delete(r, rb_layout_model, rb_model_delete);
+    rb_registered_delete(r, true, rb_layout_model, rb_model_delete);
 }

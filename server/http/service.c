@@ -64,12 +64,12 @@ void rb_handle_version(struct rb_request *r)
 
 /* ---- readiness ---- */
 
-enum { CHECK_COUNT = 6 };
+enum { CHECK_COUNT = 7 };
 
 struct readiness {
     struct rb_ready_check checks[CHECK_COUNT];
     enum rb_status failure; /* of the first check that failed */
-    char store[512], disk[160], workers[80], blas[160];
+    char store[512], disk[160], workers[80], blas[160], lanes[160];
 };
 
 static void add_check(struct readiness *ready, size_t i, const char *name, enum rb_status failure,
@@ -79,6 +79,19 @@ static void add_check(struct readiness *ready, size_t i, const char *name, enum 
         (struct rb_ready_check){.name = name, .ok = failure == RB_OK, .detail = detail};
     if (ready->failure == RB_OK)
         ready->failure = failure;
+}
+
+/* "quick: 0 of 2 busy, 0 wait; read: …" */
+static void say_lanes(const struct rb_pool *pool, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < RB_LANE_COUNT && used < size; i++) {
+        struct rb_lane_load l = rb_pool_lane(pool, (enum rb_lane)i);
+        used +=
+            (size_t)snprintf(text + used, size - used, "%s%s: %u of %u busy, %u wait",
+                             i > 0 ? "; " : "", rb_lane_names[i], l.running, l.limit, l.waiting);
+    }
 }
 
 static void check_ready(const struct rb_server *server, struct readiness *ready)
@@ -108,6 +121,8 @@ static void check_ready(const struct rb_server *server, struct readiness *ready)
                    blas.instruction_set != NULL ? blas.instruction_set : "", blas.rate * 1e-9,
                    blas.limit * 1e-9, blas.rate < blas.limit / 2 ? ": slow" : "");
     add_check(ready, 5, "blas", RB_OK, ready->blas);
+    say_lanes(server->work->pool, ready->lanes, sizeof ready->lanes);
+    add_check(ready, 6, "lanes", RB_OK, ready->lanes);
 }
 
 void rb_handle_readyz(struct rb_request *r)
@@ -189,6 +204,11 @@ static void set_gauges(const struct rb_server *server, const struct rb_stats_vie
                    isnan(s->oldest_queued_seconds) ? 0 : s->oldest_queued_seconds, NULL, NULL);
     rb_metrics_set(m, RB_METER_POOL_BUSY, s->workers_busy, NULL, NULL);
     rb_metrics_set(m, RB_METER_POOL_WORKERS, s->workers, NULL, NULL);
+    for (int i = 0; i < RB_LANE_COUNT; i++) {
+        struct rb_lane_load l = rb_pool_lane(server->work->pool, (enum rb_lane)i);
+        rb_metrics_set(m, RB_METER_LANE_BUSY, l.running, rb_lane_names[i], NULL);
+        rb_metrics_set(m, RB_METER_LANE_WAITS, l.waiting, rb_lane_names[i], NULL);
+    }
     rb_metrics_set(m, RB_METER_STORE_BYTES, (double)s->store_bytes, NULL, NULL);
     rb_metrics_set(m, RB_METER_DISK_FREE, (double)s->free_bytes, NULL, NULL);
     rb_metrics_set(m, RB_METER_POOL_ITEMS, (double)rb_pool_items(server->work->pool), NULL, NULL);

@@ -167,32 +167,83 @@ static bool settled(const struct rb_file_id *id, int64_t now_ms)
     return last_ns + SETTLED_NS < now_ms * 1000000;
 }
 
-static enum rb_status compute(struct rb_digest_file *f, const atomic_bool *stop,
-                              struct rb_error *err)
+static void close_present(struct rb_digests *d)
 {
-    int fd;
-    struct stat st;
-    enum rb_status status = rb_input_open(f->path, 0, &fd, err);
-    if (status != RB_OK)
+    if (d->present.hasher != NULL)
+        close(d->present.fd);
+    rb_hasher_free(d->present.hasher);
+    d->present.hasher = NULL;
+}
+
+static enum rb_status open_present(struct rb_digests *d, const struct rb_digest_file *f,
+                                   struct rb_error *err)
+{
+    struct rb_hasher *hasher = rb_hasher_new();
+    if (hasher == NULL)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory to hash it", f->path);
+    enum rb_status status = rb_input_open(f->path, 0, &d->present.fd, err);
+    if (status != RB_OK) {
+        rb_hasher_free(hasher);
         return status;
-    status = rb_sha256_fd(fd, f->path, stop, f->sha256, err);
-    if (status == RB_OK)
-        status = check(f, fd, stop, err);
-    if (status == RB_OK && (fstat(fd, &st) != 0 || !same_content(&f->id, &st)))
+    }
+    d->present.hasher = hasher;
+    d->present.offset = 0;
+    return RB_OK;
+}
+
+/* The whole file has been added. */
+static enum rb_status end_present(struct rb_digests *d, struct rb_digest_file *f,
+                                  const atomic_bool *stop, struct rb_error *err)
+{
+    struct stat st;
+    enum rb_status status = check(f, d->present.fd, stop, err);
+    bool same = fstat(d->present.fd, &st) == 0 && same_content(&f->id, &st) &&
+                d->present.offset == f->id.bytes;
+    rb_hasher_end(d->present.hasher, f->sha256);
+    close_present(d);
+    if (status == RB_OK && !same)
         status = rb_error_set(err, RB_EIO, "%s: changed while it was read", f->path);
-    close(fd);
     f->known = status == RB_OK;
     return status;
 }
 
-enum rb_status rb_digests_compute(struct rb_digests *d, const atomic_bool *stop,
-                                  struct rb_error *err)
+static enum rb_status hash_some(struct rb_digests *d, struct rb_digest_file *f, uint64_t *left,
+                                const atomic_bool *stop, struct rb_error *err)
 {
-    enum rb_status status = RB_OK;
-    for (size_t i = 0; status == RB_OK && i < d->count; i++)
-        if (!d->files[i].known)
-            status = compute(&d->files[i], stop, err);
-    return status;
+    uint64_t bytes;
+    enum rb_status status = d->present.hasher != NULL ? RB_OK : open_present(d, f, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_hasher_add_fd(d->present.hasher, d->present.fd, f->path, d->present.offset, *left,
+                              stop, &bytes, err);
+    if (status != RB_OK) {
+        close_present(d);
+        return status;
+    }
+    d->present.offset += bytes;
+    bool ended = bytes < *left;
+    *left -= bytes;
+    return ended ? end_present(d, f, stop, err) : RB_OK;
+}
+
+enum rb_status rb_digests_step(struct rb_digests *d, const atomic_bool *stop, bool *ret_more,
+                               struct rb_error *err)
+{
+    uint64_t left = RB_DIGESTS_PIECE_BYTES;
+    size_t i = 0;
+    while (i < d->count && left > 0) {
+        if (d->files[i].known) {
+            i++;
+            continue;
+        }
+        enum rb_status status = hash_some(d, &d->files[i], &left, stop, err);
+        if (status != RB_OK)
+            return status;
+    }
+    while (i < d->count && d->files[i].known)
+        i++;
+    *ret_more = i < d->count;
+    return RB_OK;
 }
 
 void rb_digests_remember(struct rb_digests *d, struct rb_store *store)
@@ -213,6 +264,7 @@ void rb_digests_remember(struct rb_digests *d, struct rb_store *store)
 
 void rb_digests_deinit(struct rb_digests *d)
 {
+    close_present(d);
     for (size_t i = 0; i < d->count; i++) {
         free(d->files[i].name);
         free(d->files[i].path);

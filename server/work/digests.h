@@ -5,7 +5,8 @@
  *
  *     rb_digests_scan_…   pool thread   which files, their sizes and times
  *     rb_digests_recall   loop thread   what the store remembers of them
- *     rb_digests_compute  pool thread   hashes the others
+ *     rb_digests_step     pool thread   hashes a piece of the others, time and again, so that
+ *                                       another's turn comes in between
  *     rb_digests_remember loop thread   for next time
  */
 #ifndef RB_SERVER_WORK_DIGESTS_H
@@ -29,7 +30,14 @@ struct rb_digest_file {
 struct rb_digests {
     struct rb_digest_file *files; /* sorted by name */
     size_t count;
+    struct {                      /* of the file that is being hashed */
+        struct rb_hasher *hasher; /* NULL: none is */
+        int fd;
+        uint64_t offset;
+    } present;
 };
+
+enum { RB_DIGESTS_PIECE_BYTES = 32 << 20 }; /* a tenth of a second */
 
 /* The files of a checkpoint (rb_checkpoint_files, and its errors). With `everything` all plain
  * files of the folder, whether or not they make a checkpoint. roots: each file must lie below one,
@@ -41,10 +49,11 @@ enum rb_status rb_digests_scan_file(const char *path, struct rb_digests *ret,
                                     struct rb_error *err) RB_MUST_CHECK;
 /* A store that fails remembers nothing. */
 void rb_digests_recall(struct rb_digests *d, struct rb_store *store);
-/* Weights are also held against the checksums that their format has (core/tensor/container.h). stop
- * may be NULL. RB_ECANCELED, RB_EIO (also when a file changed meanwhile), RB_ENOMEM, RB_ETORCH. */
-enum rb_status rb_digests_compute(struct rb_digests *d, const atomic_bool *stop,
-                                  struct rb_error *err) RB_MUST_CHECK;
+/* Hashes up to RB_DIGESTS_PIECE_BYTES; *ret_more: there is more to do. Weights are
+ * also held against the checksums that their format has (core/tensor/container.h). stop may be
+ * NULL. RB_ECANCELED, RB_EIO (also when a file changed meanwhile), RB_ENOMEM, RB_ETORCH. */
+enum rb_status rb_digests_step(struct rb_digests *d, const atomic_bool *stop, bool *ret_more,
+                               struct rb_error *err) RB_MUST_CHECK;
 void rb_digests_remember(struct rb_digests *d, struct rb_store *store);
 void rb_digests_deinit(struct rb_digests *d);
 

@@ -1,6 +1,8 @@
-/* DESIGN. Four steps: find the files (pool), recall their digests (loop), hash and examine (pool),
- * write the row (loop). Two uploads into one model may be looked at at the same time, and the
- * older look may end last; it is then out of date and writes nothing. */
+/* DESIGN. Five steps: find the files and look at their beginnings (pool), recall their digests
+ * (loop), hash them in pieces and read a text whole (pool, in the lane of what reads files whole),
+ * write the row (loop). What a header or a first line can tell is told before anything is read
+ * whole. Two uploads into one model may be looked at at the same time, and the older look may end
+ * last; it is then out of date and writes nothing. */
 #include "server/work/inspect.h"
 #include "api/body.h"
 #include "core/input.h"
@@ -22,10 +24,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum inspection_end { GOES_ON, LEFT, DELETED, DRAINED };
 
 struct rb_inspection {
     struct rb_work *w;
@@ -35,6 +40,8 @@ struct rb_inspection {
     void *data;
 
     bool is_model, uploaded;
+    atomic_bool stop; /* for the pool: it is of no use any more */
+    enum inspection_end why;
     bool superseded; /* a later look at the same thing has been written */
     uint64_t order;
     char *name;
@@ -171,12 +178,12 @@ static void list_files(struct rb_inspection *i)
     m->bytes = rb_digests_bytes(&i->digests);
 }
 
+/* What the headers say; reads no weights. */
 static void examine_model(struct rb_inspection *i)
 {
     enum rb_status (*const examinations[])(struct rb_inspection *, struct rb_error *) = {
         examine_weights, examine_vocabulary};
     bool missing = false, wrong = false;
-    list_files(i);
     for (size_t k = 0; k < 2 && i->status == RB_OK; k++) {
         struct rb_error problem = {.status = RB_OK};
         enum rb_status status = examinations[k](i, &problem);
@@ -190,8 +197,6 @@ static void examine_model(struct rb_inspection *i)
     i->model.status = wrong ? RB_MODEL_INVALID : missing ? RB_MODEL_INCOMPLETE : RB_MODEL_READY;
     if (i->model.hidden_size == 0)
         read_config_alone(i);
-    if (i->model.status == RB_MODEL_READY)
-        rb_digests_model_hex(&i->digests, i->model.sha256);
     if (!i->uploaded && i->model.problem_count > 0 && i->status == RB_OK)
         i->status = rb_error_set(
             &i->error,
@@ -199,8 +204,44 @@ static void examine_model(struct rb_inspection *i)
             "%s: %s", i->path, i->model.problems[0].detail);
 }
 
+static void describe_model(struct rb_inspection *i)
+{
+    list_files(i);
+    if (i->model.status == RB_MODEL_READY)
+        rb_digests_model_hex(&i->digests, i->model.sha256);
+}
+
 /* ---- facts about a dataset ---- */
 
+/* What may be read to find the first row; cut after a line, so that no row is. */
+static size_t beginning(const char *data, size_t bytes)
+{
+    enum { MOST = 32 << 20 }; /* more than a line may have */
+    if (bytes <= MOST)
+        return bytes;
+    const char *newline = memrchr(data, '\n', MOST);
+    return newline != NULL ? (size_t)(newline + 1 - data) : MOST;
+}
+
+/* The first row alone: a file of the wrong kind shows there. */
+static enum rb_status read_first_row(const char *label, const struct rb_dataset_resource *d,
+                                     const struct rb_fields *fields, const struct rb_map *map,
+                                     struct rb_error *err)
+{
+    const char *data = (const char *)rb_map_data(map);
+    struct rb_dataset_reader *reader;
+    struct rb_row row;
+    bool more;
+    enum rb_status status = rb_dataset_reader_new(
+        label, d->format, fields, data, beginning(data, (size_t)rb_map_bytes(map)), &reader, err);
+    if (status != RB_OK)
+        return status;
+    status = rb_dataset_reader_next(reader, &row, &more, err);
+    rb_dataset_reader_free(reader);
+    return status;
+}
+
+/* summary NULL: only its beginning. */
 static enum rb_status read_dataset(struct rb_inspection *i, struct rb_dataset_summary *summary,
                                    struct rb_error *err)
 {
@@ -225,9 +266,11 @@ static enum rb_status read_dataset(struct rb_inspection *i, struct rb_dataset_su
     close(fd);
     if (status != RB_OK)
         return status;
-    status =
-        rb_dataset_check(i->uploaded ? i->name : i->path, d->format, &fields,
-                         (const char *)rb_map_data(map), (size_t)rb_map_bytes(map), summary, err);
+    const char *label = i->uploaded ? i->name : i->path;
+    status = summary == NULL
+                 ? read_first_row(label, d, &fields, map, err)
+                 : rb_dataset_check(label, d->format, &fields, (const char *)rb_map_data(map),
+                                    (size_t)rb_map_bytes(map), &i->stop, summary, err);
     if (rb_map_damaged(map))
         status = rb_error_set(err, RB_EIO, "%s: was shortened while it was read", i->path);
     rb_map_close(map);
@@ -256,7 +299,7 @@ static enum rb_status store_dataset(struct rb_inspection *i, struct rb_error *er
     return rb_sync_beneath(data_fd, i->stored, err);
 }
 
-static void examine_dataset(struct rb_inspection *i)
+static void describe_dataset(struct rb_inspection *i)
 {
     struct rb_dataset_summary summary = {0};
     i->status = read_dataset(i, &summary, &i->error);
@@ -310,15 +353,24 @@ static void find(struct rb_async *a)
                     : rb_digests_scan_file(i->path, &i->digests, &i->error);
     if (i->status == RB_ENOTFOUND) /* of a folder that is there: some file of a checkpoint */
         i->status = i->error.status = RB_EINPUT;
+    if (i->status != RB_OK)
+        return;
+    if (i->is_model)
+        examine_model(i);
+    else
+        i->status = read_dataset(i, NULL, &i->error);
 }
 
-static void examine(struct rb_async *a)
+static void read_whole(struct rb_async *a)
 {
     struct rb_inspection *i = a->data;
     if (i->status == RB_OK)
-        i->status = rb_digests_compute(&i->digests, NULL, &i->error);
+        i->status = rb_digests_step(&i->digests, &i->stop, &a->again, &i->error);
+    if (a->again && i->status == RB_OK)
+        return;
+    a->again = false;
     if (i->status == RB_OK)
-        (i->is_model ? examine_model : examine_dataset)(i);
+        (i->is_model ? describe_model : describe_dataset)(i);
     if (i->status != RB_OK && !i->is_model && i->uploaded)
         (void)unlink(i->path);
 }
@@ -410,9 +462,24 @@ static void unlist(struct rb_inspection *i)
     *at = i->next;
 }
 
+/* In the words of whoever ended it. */
+static void say_why(struct rb_inspection *i)
+{
+    if (i->why == DRAINED)
+        i->status = rb_error_set(&i->error, RB_EDRAINING,
+                                 "the daemon is shutting down and reads no more; try again soon");
+    else if (i->why == DELETED)
+        i->status = rb_error_at(&i->error, RB_ECONFLICT, "/name",
+                                "'%s' was deleted while it was imported", i->name);
+}
+
 static void examined(struct rb_async *a)
 {
     struct rb_inspection *i = a->data;
+    if (i->status == RB_OK && i->why != GOES_ON) /* at the last moment */
+        i->status = rb_error_set(&i->error, RB_ECANCELED, "the import was given up");
+    if (i->status == RB_ECANCELED)
+        say_why(i);
     if (i->status == RB_OK) {
         rb_digests_remember(&i->digests, i->w->store);
         i->status = put(i, &i->error);
@@ -433,8 +500,9 @@ static void found(struct rb_async *a)
 {
     struct rb_inspection *i = a->data;
     rb_digests_recall(&i->digests, i->w->store);
-    i->async.work = examine;
+    i->async.work = read_whole;
     i->async.done = examined;
+    i->async.lane = RB_LANE_READ;
     rb_async_start(i->w->pool, &i->async);
 }
 
@@ -544,8 +612,36 @@ struct rb_inspection *rb_dataset_uploaded(struct rb_work *w, const char *name, c
     return begin_dataset(i, format, fields);
 }
 
+/* ---- the end before the end ---- */
+
+static void give_up(struct rb_inspection *i, enum inspection_end why)
+{
+    i->why = i->why == GOES_ON ? why : i->why;
+    atomic_store(&i->stop, true);
+}
+
 void rb_inspection_forget(struct rb_inspection *i)
 {
-    if (i != NULL)
-        i->done = NULL;
+    if (i == NULL)
+        return;
+    i->done = NULL;
+    if (!i->uploaded)
+        give_up(i, LEFT);
+}
+
+bool rb_inspections_delete(struct rb_work *w, bool models, const char *name)
+{
+    bool any = false;
+    for (struct rb_inspection *i = w->inspections; i != NULL; i = i->next)
+        if (i->is_model == models && !i->uploaded && strcmp(i->name, name) == 0) {
+            give_up(i, DELETED);
+            any = true;
+        }
+    return any;
+}
+
+void rb_inspections_drain(struct rb_work *w)
+{
+    for (struct rb_inspection *i = w->inspections; i != NULL; i = i->next)
+        give_up(i, DRAINED);
 }

@@ -19,8 +19,13 @@ struct rb_inspection;
  * with which file. */
 typedef void rb_inspect_done(void *data, enum rb_status status, const struct rb_error *err);
 
-/* Before done was called: it will not be; the work itself goes on. i may be NULL. */
+/* Before done was called: it will not be. An import is given up; what was uploaded is looked at all
+ * the same, since it is in its place already. i may be NULL. */
 void rb_inspection_forget(struct rb_inspection *i);
+/* Gives up the imports under that name (RB_ECONFLICT); false if there are none. */
+bool rb_inspections_delete(struct rb_work *w, bool models, const char *name);
+/* Gives up all that are under way (RB_EDRAINING): they end within a piece of their reading. */
+void rb_inspections_drain(struct rb_work *w);
 
 /* POST /v1/models: registers a folder without copying. path must lie below an import root, links
  * followed (RB_EINPUT at /path naming the roots); or hf, else NULL, names it in a Hugging Face

@@ -26,14 +26,18 @@ struct rb_slot {
     bool busy;
 };
 
+struct lane {
+    struct rb_async *waiting, **tail;
+    unsigned running, waits, limit;
+};
+
 struct rb_pool {
     uv_loop_t *loop;
     uv_idle_t kick; /* starts items and rounds outside the caller's call */
     bool kicked;
     struct rb_pool_task *tasks; /* by rank: who is served first stands first */
     uint64_t started;
-    struct rb_async *waiting, **waiting_tail;
-    unsigned asyncs;
+    struct lane lanes[RB_LANE_COUNT];
     unsigned workers, running;
     double busy_seconds;
     uint64_t items;
@@ -271,7 +275,7 @@ void rb_pool_stopping(struct rb_pool *pool)
 
 /* ---- plain jobs ---- */
 
-static void async_next(struct rb_pool *pool);
+const char *const rb_lane_names[RB_LANE_COUNT] = {"quick", "read"};
 
 static void async_work(uv_work_t *request)
 {
@@ -280,25 +284,42 @@ static void async_work(uv_work_t *request)
     a->work(a);
 }
 
+static void lane_next(struct rb_pool *pool, struct lane *lane);
+
+static void lane_add(struct lane *lane, struct rb_async *a)
+{
+    a->private_.next = NULL;
+    *lane->tail = a;
+    lane->tail = &a->private_.next;
+    lane->waits++;
+}
+
 static void async_done(uv_work_t *request, int status)
 {
     struct rb_async *a = request->data;
     struct rb_pool *pool = a->private_.pool;
+    struct lane *lane = &pool->lanes[a->lane];
     assert(status == 0);
     (void)status;
-    pool->asyncs--;
-    async_next(pool);
-    a->done(a);
+    bool again = a->again;
+    a->again = false;
+    lane->running--;
+    if (again)
+        lane_add(lane, a);
+    lane_next(pool, lane);
+    if (!again)
+        a->done(a);
 }
 
-static void async_next(struct rb_pool *pool)
+static void lane_next(struct rb_pool *pool, struct lane *lane)
 {
-    while (pool->asyncs < RB_POOL_SPARE && pool->waiting != NULL) {
-        struct rb_async *a = pool->waiting;
-        pool->waiting = a->private_.next;
-        if (pool->waiting == NULL)
-            pool->waiting_tail = &pool->waiting;
-        pool->asyncs++;
+    while (lane->running < lane->limit && lane->waiting != NULL) {
+        struct rb_async *a = lane->waiting;
+        lane->waiting = a->private_.next;
+        if (lane->waiting == NULL)
+            lane->tail = &lane->waiting;
+        lane->waits--;
+        lane->running++;
         a->private_.request.data = a;
         int result = uv_queue_work(pool->loop, &a->private_.request, async_work, async_done);
         assert(result == 0);
@@ -308,16 +329,24 @@ static void async_next(struct rb_pool *pool)
 
 void rb_async_start(struct rb_pool *pool, struct rb_async *a)
 {
+    struct lane *lane = &pool->lanes[a->lane];
     a->private_.pool = pool;
-    a->private_.next = NULL;
-    *pool->waiting_tail = a;
-    pool->waiting_tail = &a->private_.next;
-    async_next(pool);
+    lane_add(lane, a);
+    lane_next(pool, lane);
 }
 
 bool rb_pool_has_asyncs(const struct rb_pool *pool)
 {
-    return pool->asyncs > 0 || pool->waiting != NULL;
+    for (int i = 0; i < RB_LANE_COUNT; i++)
+        if (pool->lanes[i].running > 0 || pool->lanes[i].waiting != NULL)
+            return true;
+    return false;
+}
+
+struct rb_lane_load rb_pool_lane(const struct rb_pool *pool, enum rb_lane lane)
+{
+    const struct lane *l = &pool->lanes[lane];
+    return (struct rb_lane_load){l->running, l->waits, l->limit};
 }
 
 /* ---- life ---- */
@@ -327,7 +356,7 @@ enum rb_status rb_pool_new(uv_loop_t *loop, unsigned workers, struct rb_pool **r
 {
     assert(workers >= 1);
     char threads[16];
-    (void)snprintf(threads, sizeof threads, "%u", workers + RB_POOL_SPARE);
+    (void)snprintf(threads, sizeof threads, "%u", workers + RB_POOL_SPARE + RB_POOL_READERS);
     if (setenv("UV_THREADPOOL_SIZE", threads, 1) != 0)
         return rb_error_errno(err, errno, "UV_THREADPOOL_SIZE");
     struct rb_pool *pool = calloc(1, sizeof *pool + workers * sizeof pool->slots[0]);
@@ -336,7 +365,11 @@ enum rb_status rb_pool_new(uv_loop_t *loop, unsigned workers, struct rb_pool **r
     openblas_set_num_threads(1);
     pool->loop = loop;
     pool->workers = workers;
-    pool->waiting_tail = &pool->waiting;
+    static const unsigned limits[RB_LANE_COUNT] = {RB_POOL_SPARE, RB_POOL_READERS};
+    for (int i = 0; i < RB_LANE_COUNT; i++) {
+        pool->lanes[i].tail = &pool->lanes[i].waiting;
+        pool->lanes[i].limit = limits[i];
+    }
     uv_idle_init(loop, &pool->kick);
     pool->kick.data = pool;
     for (unsigned i = 0; i < workers; i++) {
@@ -357,7 +390,7 @@ void rb_pool_close(struct rb_pool *pool)
 {
     if (pool == NULL)
         return;
-    assert(pool->tasks == NULL && pool->running == 0 && pool->asyncs == 0);
+    assert(pool->tasks == NULL && pool->running == 0 && !rb_pool_has_asyncs(pool));
     for (unsigned i = 0; i < pool->workers; i++)
         rb_worker_deinit(&pool->slots[i].worker);
     uv_close((uv_handle_t *)&pool->kick, pool_closed);

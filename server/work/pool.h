@@ -26,15 +26,16 @@
 
 struct rb_pool;
 
-/* Sizes libuv's thread pool (workers + RB_POOL_SPARE), so it must come before anything else in the
- * process has used that. workers >= 1. The caller owns *ret. RB_ENOMEM, RB_EINTERNAL. */
+/* Sizes libuv's thread pool (workers + RB_POOL_SPARE + RB_POOL_READERS), so it must come before
+ * anything else in the process has used that. workers >= 1. The caller owns *ret. RB_ENOMEM,
+ * RB_EINTERNAL. */
 enum rb_status rb_pool_new(uv_loop_t *loop, unsigned workers, struct rb_pool **ret,
                            struct rb_error *err) RB_MUST_CHECK;
 /* Nothing may be under way. Closes its handles; frees itself once the loop has run again. pool may
  * be NULL. */
 void rb_pool_close(struct rb_pool *pool);
 
-enum { RB_POOL_SPARE = 2 };
+enum { RB_POOL_SPARE = 2, RB_POOL_READERS = 2 };
 
 /* ---- programs ---- */
 
@@ -82,13 +83,23 @@ uint64_t rb_pool_items(const struct rb_pool *pool);
 
 /* ---- plain jobs ---- */
 
-/* Work that waits for disks more than it computes (hash a file, open a model, read a dataset);
- * outside the workers' gate, at most RB_POOL_SPARE at once, first come first served. The caller's
- * storage, untouched by the loop thread until done. */
+/* Plain jobs run outside the workers' gate, each in a lane with a limit of its own, so that what is
+ * short never waits for what is long. */
+enum rb_lane {
+    RB_LANE_QUICK, /* open a model, write a buffer, remove a folder: RB_POOL_SPARE at once */
+    RB_LANE_READ,  /* whatever reads files whole, in pieces: RB_POOL_READERS at once */
+    RB_LANE_COUNT
+};
+extern const char *const rb_lane_names[RB_LANE_COUNT];
+
+/* First come first served in its lane. The caller's storage, untouched by the loop thread until
+ * done. */
 struct rb_async {
     void (*work)(struct rb_async *a); /* on a pool thread */
     void (*done)(struct rb_async *a); /* on the loop thread; a may be freed inside */
     void *data;
+    enum rb_lane lane;
+    bool again; /* set by work: this was a piece. Those that wait come first, then the next one */
 
     struct rb_async_private {
         struct rb_pool *pool;
@@ -100,5 +111,10 @@ struct rb_async {
 void rb_async_start(struct rb_pool *pool, struct rb_async *a);
 /* Those that run or wait. */
 bool rb_pool_has_asyncs(const struct rb_pool *pool);
+
+struct rb_lane_load {
+    unsigned running, waiting, limit;
+};
+struct rb_lane_load rb_pool_lane(const struct rb_pool *pool, enum rb_lane lane);
 
 #endif

@@ -165,7 +165,7 @@ static void align_enter(struct rb_run *run)
         rb_run_stage_done(run, RB_ENOMEM, &err);
         return;
     }
-    s->async = (struct rb_async){.work = load, .done = loaded, .data = s};
+    s->async = (struct rb_async){.work = load, .done = loaded, .data = s, .lane = RB_LANE_READ};
     if (!run->work->options.one_shot && rb_moments_known(run->work, s->key))
         rb_async_start(run->work->pool, &s->async);
     else

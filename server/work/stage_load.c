@@ -2,8 +2,9 @@
  * those of the submission, opens models and texts, plans the work.
  *
  * Its steps by thread: look up (loop), list the inputs' files (pool), recall digests (loop), hash
- * what is not known, each input by itself, and beside that open, read and plan (pool), take over
- * (loop). What is opened from a file that turns out to be another is thrown away. */
+ * what is not known, each input by itself and in pieces, and beside that open, read and plan (pool,
+ * in the lane of what reads files whole), take over (loop). What is opened from a file that turns
+ * out to be another is thrown away. */
 #include "server/work/digests.h"
 #include "server/work/imports.h"
 #include "server/work/run_state.h"
@@ -140,7 +141,10 @@ static void hash(struct rb_async *a)
 {
     struct hashing *h = a->data;
     struct load *l = h->load;
-    h->status = rb_digests_compute(&l->digests[h->input], &l->run->stop, &h->error);
+    h->status = rb_digests_step(&l->digests[h->input], &l->run->stop, &a->again, &h->error);
+    if (a->again && h->status == RB_OK)
+        return;
+    a->again = false;
     if (h->status == RB_OK)
         h->status = compare(l, h->input, &h->error);
 }
@@ -249,6 +253,7 @@ static void scanned(struct rb_async *a)
     bool listed = l->status == RB_OK;
     l->under_way = 1;
     l->async.work = open_all;
+    l->async.lane = RB_LANE_READ;
     l->async.done = opened;
     rb_async_start(pool, &l->async);
     for (int i = 0; i < INPUTS && listed; i++) {
@@ -257,7 +262,7 @@ static void scanned(struct rb_async *a)
             continue;
         rb_digests_recall(&l->digests[i], l->run->work->store);
         *h = (struct hashing){.load = l, .input = i, .status = RB_OK};
-        h->async = (struct rb_async){.work = hash, .done = hashed, .data = h};
+        h->async = (struct rb_async){.work = hash, .done = hashed, .data = h, .lane = RB_LANE_READ};
         l->under_way++;
         rb_async_start(pool, &h->async);
     }

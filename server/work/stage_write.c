@@ -305,7 +305,8 @@ static void merged(struct rb_pool_task *task, enum rb_status status, const struc
         done(s, status, &s->error);
         return;
     }
-    s->async = (struct rb_async){.work = describe, .done = described, .data = s};
+    s->async =
+        (struct rb_async){.work = describe, .done = described, .data = s, .lane = RB_LANE_READ};
     rb_async_start(run->work->pool, &s->async);
 }
 

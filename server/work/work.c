@@ -6,6 +6,7 @@
 #include "server/base/log.h"
 #include "server/store/jobs.h"
 #include "server/store/jobs_read.h"
+#include "server/work/inspect.h"
 #include "server/work/queue.h"
 #include "server/work/run.h"
 #include "server/work/sweep.h"
@@ -115,6 +116,7 @@ void rb_work_drain(struct rb_work *w, void (*done)(void *data), void *data)
     w->drained_data = data;
     for (struct rb_run *run = w->runs; run != NULL; run = rb_run_next(run))
         rb_run_stop(run, RB_RUN_DRAIN);
+    rb_inspections_drain(w);
     uv_timer_start(&w->later, drain_look, 0, 0);
 }
 

@@ -63,7 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct rb_dataset_summary summary;
     struct rb_error err;
-    enum rb_status status = rb_dataset_check("data", format, &fields, bytes, size, &summary, &err);
+    enum rb_status status =
+        rb_dataset_check("data", format, &fields, bytes, size, NULL, &summary, &err);
     if (status == RB_OK) {
         if (summary.rows == 0 || (format == RB_TEXT) != (summary.fields == NULL))
             abort();

@@ -149,11 +149,11 @@ static void test_the_error_points_to_the_field(void **state)
     (void)state;
     struct rb_dataset_summary s;
     struct rb_error err;
-    assert_int_equal(rb_dataset_check("f", RB_TSV, &all_fields, TEXT("t\tu\n"), &s, &err),
+    assert_int_equal(rb_dataset_check("f", RB_TSV, &all_fields, TEXT("t\tu\n"), NULL, &s, &err),
                      RB_EDATASET);
     assert_string_equal(err.pointer, "y");
     assert_int_equal(
-        rb_dataset_check("f", RB_JSONL, &all_fields, TEXT("{\"t\":\"a\",\"u\":1}"), &s, &err),
+        rb_dataset_check("f", RB_JSONL, &all_fields, TEXT("{\"t\":\"a\",\"u\":1}"), NULL, &s, &err),
         RB_EDATASET);
     assert_string_equal(err.pointer, "u");
 }
@@ -190,24 +190,24 @@ static void test_check(void **state)
     (void)state;
     struct rb_dataset_summary s;
     struct rb_error err;
-    assert_int_equal(rb_dataset_check("f", RB_TEXT, NULL, TEXT("a\n\nb\n"), &s, &err), RB_OK);
+    assert_int_equal(rb_dataset_check("f", RB_TEXT, NULL, TEXT("a\n\nb\n"), NULL, &s, &err), RB_OK);
     assert_int_equal(s.rows, 2);
     assert_null(s.fields);
     assert_int_equal(s.field_count, 0);
     rb_dataset_summary_deinit(&s);
 
     /* without fields: the shape, and what there is to choose from */
-    assert_int_equal(
-        rb_dataset_check("f", RB_JSONL, NULL, TEXT("{\"z\":1,\"a\":\"x\"}\n{\"q\":1}\n"), &s, &err),
-        RB_OK);
+    assert_int_equal(rb_dataset_check("f", RB_JSONL, NULL,
+                                      TEXT("{\"z\":1,\"a\":\"x\"}\n{\"q\":1}\n"), NULL, &s, &err),
+                     RB_OK);
     assert_int_equal(s.rows, 2);
     assert_int_equal(s.field_count, 2);
     assert_string_equal(s.fields[0], "z");
     assert_string_equal(s.fields[1], "a");
     rb_dataset_summary_deinit(&s);
 
-    assert_int_equal(rb_dataset_check("f", RB_TSV, &no_fields, TEXT("a\tb c\n1\t2\n"), &s, &err),
-                     RB_OK);
+    assert_int_equal(
+        rb_dataset_check("f", RB_TSV, &no_fields, TEXT("a\tb c\n1\t2\n"), NULL, &s, &err), RB_OK);
     assert_int_equal(s.rows, 1);
     assert_int_equal(s.field_count, 2);
     assert_string_equal(s.fields[1], "b c");
@@ -215,7 +215,7 @@ static void test_check(void **state)
 
     /* a bad row far down is found too */
     assert_int_equal(
-        rb_dataset_check("f", RB_TSV, &no_fields, TEXT("a\tb\n1\t2\n1\t2\n3\n"), &s, &err),
+        rb_dataset_check("f", RB_TSV, &no_fields, TEXT("a\tb\n1\t2\n1\t2\n3\n"), NULL, &s, &err),
         RB_EDATASET);
     assert_contains(err.detail, "f: line 4");
 }
@@ -236,14 +236,14 @@ static void test_no_usable_line(void **state)
         struct rb_dataset_summary s = {.rows = 77};
         struct rb_error err;
         assert_int_equal(rb_dataset_check("f.txt", cases[i].format, NULL, cases[i].data,
-                                          cases[i].bytes, &s, &err),
+                                          cases[i].bytes, NULL, &s, &err),
                          RB_EDATASET);
         assert_string_equal(err.detail, "f.txt: no usable line");
         assert_int_equal(s.rows, 77); /* untouched on failure */
     }
     /* an empty mapping has no address */
     struct rb_dataset_summary s;
-    assert_int_equal(rb_dataset_check("f", RB_TEXT, NULL, NULL, 0, &s, NULL), RB_EDATASET);
+    assert_int_equal(rb_dataset_check("f", RB_TEXT, NULL, NULL, 0, NULL, &s, NULL), RB_EDATASET);
 }
 
 static void test_limits(void **state)
@@ -256,30 +256,34 @@ static void test_limits(void **state)
     struct rb_dataset_summary s;
     struct rb_error err;
     memcpy(data + LIMIT, "\r\na\n", 4);
-    assert_int_equal(rb_dataset_check("f", RB_TEXT, NULL, data, LIMIT + 4, &s, &err), RB_OK);
+    assert_int_equal(rb_dataset_check("f", RB_TEXT, NULL, data, LIMIT + 4, NULL, &s, &err), RB_OK);
     assert_int_equal(s.rows, 2);
     memcpy(data + LIMIT, "x\na\n", 4);
-    assert_int_equal(rb_dataset_check("f", RB_TEXT, NULL, data, LIMIT + 4, &s, &err), RB_EDATASET);
+    assert_int_equal(rb_dataset_check("f", RB_TEXT, NULL, data, LIMIT + 4, NULL, &s, &err),
+                     RB_EDATASET);
     assert_string_equal(err.detail, "f: line 1: longer than 16 MB");
 
     /* names are cut, not the message's end; many columns are refused before they cost time */
     size_t bytes = 0;
     for (int i = 0; i < 1024; i++)
         bytes += (size_t)sprintf(data + bytes, "%scolumn %d", i > 0 ? "\t" : "", i);
-    assert_int_equal(rb_dataset_check("f", RB_TSV, &text_only, data, bytes, &s, &err), RB_EDATASET);
+    assert_int_equal(rb_dataset_check("f", RB_TSV, &text_only, data, bytes, NULL, &s, &err),
+                     RB_EDATASET);
     assert_contains(err.detail, "the columns are 'column 0', 'column 1'");
     assert_contains(err.detail, ", \xE2\x80\xA6");
     strcpy(data + bytes, "\tt");
-    assert_int_equal(rb_dataset_check("f", RB_TSV, &text_only, data, bytes + 2, &s, &err),
+    assert_int_equal(rb_dataset_check("f", RB_TSV, &text_only, data, bytes + 2, NULL, &s, &err),
                      RB_EDATASET);
     assert_contains(err.detail, "more than 1024 columns");
     memset(data, '\t', LIMIT);
-    assert_int_equal(rb_dataset_check("f", RB_TSV, &text_only, data, LIMIT, &s, &err), RB_EDATASET);
+    assert_int_equal(rb_dataset_check("f", RB_TSV, &text_only, data, LIMIT, NULL, &s, &err),
+                     RB_EDATASET);
 
     /* arrays in arrays: refused by depth, not by the stack's end */
     memset(data, '[', LIMIT);
     memcpy(data, "{\"t\":", 5);
-    assert_int_equal(rb_dataset_check("f", RB_JSONL, NULL, data, LIMIT, &s, &err), RB_EDATASET);
+    assert_int_equal(rb_dataset_check("f", RB_JSONL, NULL, data, LIMIT, NULL, &s, &err),
+                     RB_EDATASET);
     assert_contains(err.detail, "line 1: not valid JSON");
     free(data);
 }
@@ -322,8 +326,8 @@ static void test_fixtures(void **state)
         char *data = read_whole(path, &bytes);
         struct rb_dataset_summary s;
         struct rb_error err;
-        if (rb_dataset_check(cases[i].file, cases[i].format, &cases[i].fields, data, bytes, &s,
-                             &err) != RB_OK)
+        if (rb_dataset_check(cases[i].file, cases[i].format, &cases[i].fields, data, bytes, NULL,
+                             &s, &err) != RB_OK)
             fail_msg("%s", err.detail);
         if (cases[i].rows > 0)
             assert_int_equal(s.rows, cases[i].rows);

@@ -371,6 +371,58 @@ static void test_asyncs(void **state)
     bed_close(&b);
 }
 
+struct pieces {
+    struct rb_async async;
+    int left; /* pieces */
+    char name;
+    char *order; /* which piece ran when */
+};
+
+static void pieces_work(struct rb_async *a)
+{
+    struct pieces *p = a->data;
+    uv_sleep(2);
+    a->again = --p->left > 0;
+}
+
+static void pieces_done(struct rb_async *a)
+{
+    struct pieces *p = a->data;
+    assert_int_equal(p->left, 0);
+    p->order[strlen(p->order)] = p->name;
+}
+
+/* Long ones come piece by piece, so that a short one that came later ends before them; and what is
+ * in the other lane does not wait at all. */
+static void test_lanes(void **state)
+{
+    (void)state;
+    struct bed b;
+    char order[8] = "";
+    struct pieces p[6];
+    bed_open(&b, 1);
+    for (int i = 0; i < 6; i++) {
+        p[i] = (struct pieces){.left = i < 4 ? 20 : 1, .name = (char)('a' + i), .order = order};
+        p[i].async = (struct rb_async){.work = pieces_work,
+                                       .done = pieces_done,
+                                       .data = &p[i],
+                                       .lane = i == 5 ? RB_LANE_QUICK : RB_LANE_READ};
+        rb_async_start(b.pool, &p[i].async);
+    }
+    struct rb_lane_load read = rb_pool_lane(b.pool, RB_LANE_READ);
+    assert_int_equal(read.running, RB_POOL_READERS);
+    assert_int_equal(read.limit, RB_POOL_READERS);
+    assert_int_equal(read.waiting, 5 - RB_POOL_READERS);
+    assert_int_equal(rb_pool_lane(b.pool, RB_LANE_QUICK).running, 1);
+    assert_true(rb_pool_has_asyncs(b.pool));
+    uv_run(&b.loop, UV_RUN_DEFAULT);
+    assert_false(rb_pool_has_asyncs(b.pool));
+    assert_int_equal(order[0], 'f');
+    assert_int_equal(order[1], 'e');
+    assert_int_equal(strlen(order), 6);
+    bed_close(&b);
+}
+
 /* ---- the hub ---- */
 
 struct ear {
@@ -433,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_interleaving),
         cmocka_unit_test(test_asyncs),
+        cmocka_unit_test(test_lanes),
         cmocka_unit_test(test_hub),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
