@@ -17,6 +17,9 @@
  *   rotate         2e-7 * (|x[i]| + |x[i + half]|)
  *   exp_sum        2e-6 relative to 1 (an entry) and to the sum
  *   max_sum_exp    2e-6 relative
+ *   slope_…        2e-6 * |d|
+ *   softmax_back   3e-6 * scale * max |d|, relative to p
+ *   …_norm_back    3e-6 * max |dy weight| / the norm's root, and 2e-6 relative for sums of rows
  * A NaN in a row shows in that row's results. Buffers need no alignment. A kernel gives the same
  * bits for a row whatever the rows around it.
  */
@@ -28,6 +31,9 @@
 
 typedef void (*rb_gated_fn)(float *y, const float *gate, const float *gate_bias, const float *up,
                             const float *up_bias, size_t rows, size_t n);
+typedef void (*rb_slope_fn)(float *d, const float *x, size_t n);
+typedef void (*rb_norm_back_fn)(float *dx, const float *x, const float *dy, const float *weight,
+                                float eps, size_t rows, size_t n, double *dweight, double *dshift);
 
 struct rb_kernels {
     const char *name; /* "avx512", "avx2", "plain" */
@@ -90,6 +96,18 @@ struct rb_kernels {
      * with base + (-similarity[j] - v[j]) < limit, ascending, into ret_columns (n); how many. */
     size_t (*below)(const float *similarity, const double *v, double base, double limit, size_t n,
                     uint32_t *ret_columns);
+
+    /* ---- the way back, for core/learn ---- */
+
+    /* d[i] *= f'(x[i]), x what went into f. */
+    rb_slope_fn slope_gelu, slope_gelu_new, slope_silu, slope_relu, slope_tanh;
+
+    /* d = scale * p * (d - sum d p): the gradient of a softmax over n entries, p its results. */
+    void (*softmax_back)(float *d, const float *p, size_t n, float scale);
+
+    /* dx = the gradient of y = norm(x) * weight + shift in x, from dy; all (rows, n); dx may be dy.
+     * dweight (n) += dy * normalised x and dshift (n) += dy, each unless NULL. */
+    rb_norm_back_fn layer_norm_back, rms_norm_back;
 };
 
 const struct rb_kernels *rb_kernels(void);

@@ -4,6 +4,7 @@
  * extension, so that the same text serves every set. */
 #include "core/model/kernels.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 typedef float vf __attribute__((vector_size(RB_LANES * 4)));
@@ -370,16 +371,16 @@ static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_
     vf m = all(-3.4e38f);
     size_t i = 0;
     FOR_VECTORS (i, n)
-        m = vmax(m, load(x + i) + load(bias + i));
+        m = vmax(m, load(x + i) + load_or_zero(bias, i, n));
     if (i < n)
-        m = vmax(m, load_part(x + i, n - i, -3.4e38f) + load_part(bias + i, n - i, 0));
+        m = vmax(m, load_part(x + i, n - i, -3.4e38f) + load_or_zero(bias, i, n));
     float top = max_lanes(m);
     vf sum = all(0);
     i = 0;
     FOR_VECTORS (i, n)
-        sum += vexp(load(x + i) + load(bias + i) - top);
+        sum += vexp(load(x + i) + load_or_zero(bias, i, n) - top);
     if (i < n)
-        sum += vexp(load_part(x + i, n - i, -3.4e38f) + load_part(bias + i, n - i, 0) - top);
+        sum += vexp(load_part(x + i, n - i, -3.4e38f) + load_or_zero(bias, i, n) - top);
     *ret_max = top;
     *ret_sum = sum_lanes(sum);
 }
@@ -391,6 +392,123 @@ static void blend(float *y, const float *x, float wa, const float *z, float wb, 
         store(y + i, wa * load(x + i) + wb * load(z + i));
     for (; i < n; i++)
         y[i] = wa * x[i] + wb * z[i];
+}
+
+/* ---- the way back (core/learn/backward.c) ---- */
+
+static inline vf slope_of_gelu(vf x)
+{
+    return 0.5f + 0.5f * verf(x * 0.70710678118654752f) +
+           x * 0.39894228040143268f * vexp(x * x * -0.5f);
+}
+
+/* gelu_new(x) = x s(u), s the logistic function, u = x (a + b x^2). */
+static inline vf slope_of_gelu_new(vf x)
+{
+    vf z = x * x, u = x * (1.59576912160573071f + 0.07135481627159814f * z);
+    vf s = vsigmoid(u);
+    return s + x * s * (1.0f - s) * (1.59576912160573071f + 0.21406444881479442f * z);
+}
+
+static inline vf slope_of_silu(vf x)
+{
+    vf s = vsigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
+static inline vf slope_of_relu(vf x)
+{
+    return pick(x > 0.0f, all(1), all(0));
+}
+
+static inline vf slope_of_tanh(vf x)
+{
+    vf t = vtanh(x);
+    return 1.0f - t * t;
+}
+
+#define DEFINE_SLOPE(name, slope)                                                                  \
+    static void name(float *d, const float *x, size_t n)                                           \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        FOR_VECTORS (i, n)                                                                         \
+            store(d + i, load(d + i) * slope(load(x + i)));                                        \
+        if (i < n)                                                                                 \
+            store_part(d + i, load_part(d + i, n - i, 0) * slope(load_part(x + i, n - i, 0)),      \
+                       n - i);                                                                     \
+    }
+
+DEFINE_SLOPE(slope_gelu, slope_of_gelu)
+DEFINE_SLOPE(slope_gelu_new, slope_of_gelu_new)
+DEFINE_SLOPE(slope_silu, slope_of_silu)
+DEFINE_SLOPE(slope_relu, slope_of_relu)
+DEFINE_SLOPE(slope_tanh, slope_of_tanh)
+
+static void softmax_back(float *d, const float *p, size_t n, float scale)
+{
+    vf sum = all(0);
+    size_t i = 0;
+    FOR_VECTORS (i, n)
+        sum += load(d + i) * load(p + i);
+    if (i < n)
+        sum += load_part(d + i, n - i, 0) * load_part(p + i, n - i, 0);
+    float dot = sum_lanes(sum);
+    i = 0;
+    FOR_VECTORS (i, n)
+        store(d + i, scale * load(p + i) * (load(d + i) - dot));
+    for (; i < n; i++)
+        d[i] = scale * p[i] * (d[i] - dot);
+}
+
+/* One row; centred: LayerNorm, else RMSNorm. */
+static inline void norm_back_row(float *dx, const float *x, const float *dy, const float *weight,
+                                 float eps, size_t n, bool centred, double *dweight, double *dshift)
+{
+    vf sum = all(0), square = all(0), pull = all(0), along = all(0);
+    float inverse_n = 1.0f / (float)n;
+    for (size_t i = 0; centred && i < n; i += RB_LANES)
+        sum += n - i >= RB_LANES ? load(x + i) : load_part(x + i, n - i, 0);
+    float mean = sum_lanes(sum) * inverse_n;
+    for (size_t i = 0; i < n; i += RB_LANES) {
+        bool whole = n - i >= RB_LANES;
+        vf v = (whole ? load(x + i) : load_part(x + i, n - i, mean)) - mean;
+        vf g = whole ? load(dy + i) * load(weight + i)
+                     : load_part(dy + i, n - i, 0) * load_part(weight + i, n - i, 0);
+        square += v * v;
+        pull += g;
+        along += g * v;
+    }
+    float inverse = 1.0f / __builtin_sqrtf(sum_lanes(square) * inverse_n + eps);
+    float shift = centred ? sum_lanes(pull) * inverse_n : 0;
+    float slope = sum_lanes(along) * inverse_n * inverse * inverse;
+    for (size_t i = 0; i < n && dweight != NULL; i++)
+        dweight[i] += (double)(dy[i] * ((x[i] - mean) * inverse));
+    for (size_t i = 0; i < n && dshift != NULL; i++)
+        dshift[i] += (double)dy[i];
+    for (size_t i = 0; i < n; i += RB_LANES) {
+        if (n - i >= RB_LANES)
+            store(dx + i, inverse * (load(dy + i) * load(weight + i) - shift -
+                                     (load(x + i) - mean) * slope));
+        else
+            store_part(dx + i,
+                       inverse * (load_part(dy + i, n - i, 0) * load_part(weight + i, n - i, 0) -
+                                  shift - (load_part(x + i, n - i, 0) - mean) * slope),
+                       n - i);
+    }
+}
+
+static void layer_norm_back(float *dx, const float *x, const float *dy, const float *weight,
+                            float eps, size_t rows, size_t n, double *dweight, double *dshift)
+{
+    for (size_t r = 0; r < rows; r++)
+        norm_back_row(dx + r * n, x + r * n, dy + r * n, weight, eps, n, true, dweight, dshift);
+}
+
+static void rms_norm_back(float *dx, const float *x, const float *dy, const float *weight,
+                          float eps, size_t rows, size_t n, double *dweight, double *dshift)
+{
+    for (size_t r = 0; r < rows; r++)
+        norm_back_row(dx + r * n, x + r * n, dy + r * n, weight, eps, n, false, dweight, dshift);
 }
 
 /* ---- F64: half as many lanes ---- */
@@ -475,4 +593,12 @@ const struct rb_kernels RB_KERNELS_SYMBOL = {
     .add_sums = add_sums,
     .fold = fold,
     .below = below,
+    .slope_gelu = slope_gelu,
+    .slope_gelu_new = slope_gelu_new,
+    .slope_silu = slope_silu,
+    .slope_relu = slope_relu,
+    .slope_tanh = slope_tanh,
+    .softmax_back = softmax_back,
+    .layer_norm_back = layer_norm_back,
+    .rms_norm_back = rms_norm_back,
 };
