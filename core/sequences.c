@@ -27,3 +27,18 @@ double rb_mask_uniform(uint64_t seed, uint64_t s, uint64_t t, uint64_t k)
     uint64_t r = rb_mix(rb_mix(rb_mix(rb_mix(seed) ^ s) ^ t) ^ k);
     return (double)(r >> 11) * 0x1p-53;
 }
+
+int32_t rb_mask_token(uint64_t seed, uint64_t s, uint64_t t, double probability, int32_t mask_id,
+                      uint32_t vocab_size, bool special, int32_t *id)
+{
+    enum { PREDICTED, KIND, RANDOM_ID }; /* METHOD 7's draws k */
+    if (special || !(rb_mask_uniform(seed, s, t, PREDICTED) < probability))
+        return -1;
+    int32_t target = *id;
+    double kind = rb_mask_uniform(seed, s, t, KIND);
+    if (kind < 0.8)
+        *id = mask_id;
+    else if (kind < 0.9)
+        *id = (int32_t)(rb_mask_uniform(seed, s, t, RANDOM_ID) * vocab_size);
+    return target;
+}

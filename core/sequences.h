@@ -4,6 +4,7 @@
 #ifndef RB_CORE_SEQUENCES_H
 #define RB_CORE_SEQUENCES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,11 @@ void rb_sequences_deinit(struct rb_sequences *s);
 
 /* METHOD 7's generator: uniform in [0, 1) for (seed, block s, position t, draw k). */
 double rb_mask_uniform(uint64_t seed, uint64_t s, uint64_t t, uint64_t k);
+/* METHOD 7's mask at (seed, block s, position t): the target there, -1 where nothing is predicted
+ * (always where `special`); *id, the token's own id, becomes what the model reads instead. */
+int32_t rb_mask_token(uint64_t seed, uint64_t s, uint64_t t, double probability, int32_t mask_id,
+                      uint32_t vocab_size, bool special, int32_t *id);
+
 /* METHOD 7's mix, for other deterministic choices. */
 uint64_t rb_mix(uint64_t x);
 

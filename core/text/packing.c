@@ -246,23 +246,14 @@ static enum rb_status read_runs(const struct rb_tokenizer *t, const struct rb_da
 static void mask(struct rb_sequences *s, const struct rb_tokenizer *t, size_t block_size,
                  double probability, uint64_t seed)
 {
-    enum { PREDICTED, KIND, RANDOM_ID }; /* METHOD 7's draws k */
-    double vocab_size = (double)rb_tokenizer_vocab_size(t);
+    uint32_t vocab_size = (uint32_t)rb_tokenizer_vocab_size(t);
     int32_t mask_id = rb_tokenizer_special(t, RB_SPECIAL_MASK);
     for (size_t b = 0; b < s->count; b++)
         for (size_t p = 0; p < block_size; p++) {
-            size_t at = b * block_size + p;
-            s->targets[at] = -1;
-            if (rb_tokenizer_is_special(t, s->ids[at]) ||
-                !(rb_mask_uniform(seed, b, p, PREDICTED) < probability))
-                continue;
-            s->targets[at] = s->ids[at];
-            s->target_count++;
-            double kind = rb_mask_uniform(seed, b, p, KIND);
-            if (kind < 0.8)
-                s->ids[at] = mask_id;
-            else if (kind < 0.9)
-                s->ids[at] = (int32_t)(rb_mask_uniform(seed, b, p, RANDOM_ID) * vocab_size);
+            int32_t *id = &s->ids[b * block_size + p], *target = &s->targets[b * block_size + p];
+            *target = rb_mask_token(seed, b, p, probability, mask_id, vocab_size,
+                                    rb_tokenizer_is_special(t, *id), id);
+            s->target_count += *target >= 0;
         }
 }
 

@@ -1,0 +1,90 @@
+#include "core/learn/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Draws of a step, beside METHOD 7's three of a position. */
+enum { DRAW_BLOCK, DRAW_LAMBDA };
+
+enum rb_status rb_learn_batch_init(struct rb_learn_batch *ret, const struct rb_learn_text *text,
+                                   size_t blocks, struct rb_error *err)
+{
+    size_t length = text->blocks->starts[1] - text->blocks->starts[0], tokens = blocks * length;
+    struct rb_learn_batch b = {.block_size = length};
+    b.s.starts = calloc(blocks + 1, sizeof *b.s.starts);
+    b.s.ids = calloc(tokens, sizeof *b.s.ids);
+    b.s.types = calloc(tokens, sizeof *b.s.types);
+    b.s.special = calloc(tokens, sizeof *b.s.special);
+    b.s.targets = calloc(tokens, sizeof *b.s.targets);
+    if (b.s.starts == NULL || b.s.ids == NULL || b.s.types == NULL || b.s.special == NULL ||
+        b.s.targets == NULL) {
+        rb_learn_batch_deinit(&b);
+        return rb_error_set(err, RB_ENOMEM, "no memory for a batch of %zu tokens", tokens);
+    }
+    for (size_t i = 0; i <= blocks; i++)
+        b.s.starts[i] = i * length;
+    *ret = b;
+    return RB_OK;
+}
+
+void rb_learn_batch_deinit(struct rb_learn_batch *b)
+{
+    rb_sequences_deinit(&b->s);
+    *b = (struct rb_learn_batch){0};
+}
+
+size_t rb_learn_train_blocks(const struct rb_learn_text *text)
+{
+    size_t held = text->blocks->count / 10;
+    if (held == 0 && text->blocks->count > 1)
+        held = 1;
+    return text->blocks->count - held;
+}
+
+/* Block `from` of the text becomes block `to` of the batch; mask_seed and number: of its masks. */
+static void take(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t from, size_t to,
+                 uint64_t mask_seed, uint64_t number)
+{
+    const struct rb_sequences *t = text->blocks;
+    size_t n = b->block_size, source = t->starts[from], at = to * n;
+    memcpy(b->s.ids + at, t->ids + source, n * sizeof *b->s.ids);
+    memcpy(b->s.special + at, t->special + source, n);
+    for (size_t i = 0; i < n; i++) {
+        int32_t *id = &b->s.ids[at + i], *target = &b->s.targets[at + i];
+        if (text->mask_id < 0)
+            *target = i + 1 < n ? t->ids[source + i + 1] : -1;
+        else
+            *target = rb_mask_token(mask_seed, number, i, text->mask_probability, text->mask_id,
+                                    text->mask_vocabulary, t->special[source + i] != 0, id);
+        b->s.target_count += *target >= 0;
+    }
+}
+
+void rb_learn_batch_draw(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t blocks,
+                         uint64_t seed, uint32_t step)
+{
+    uint64_t step_seed = rb_mix(rb_mix(seed) ^ step);
+    double train = (double)rb_learn_train_blocks(text);
+    b->s.count = blocks;
+    b->s.target_count = 0;
+    for (size_t i = 0; i < blocks; i++) {
+        double u = rb_mask_uniform(step_seed, DRAW_BLOCK, i, 0);
+        take(b, text, (size_t)(u * train), i, step_seed, i);
+    }
+}
+
+void rb_learn_batch_held(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t first,
+                         size_t count, uint64_t seed)
+{
+    size_t train = rb_learn_train_blocks(text);
+    b->s.count = count;
+    b->s.target_count = 0;
+    for (size_t i = 0; i < count; i++)
+        take(b, text, train + first + i, i, seed, first + i);
+}
+
+double rb_learn_draw_lambda(const struct rb_learn_options *o, uint32_t step)
+{
+    double u = rb_mask_uniform(rb_mix(rb_mix(o->seed) ^ step), DRAW_LAMBDA, 0, 0);
+    return o->lambda[0] + (o->lambda[1] - o->lambda[0]) * u;
+}

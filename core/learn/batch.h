@@ -1,0 +1,33 @@
+/* core/learn/batch.h: the blocks of one step, and what is to be predicted in them. A pure function
+ * of (text, seed, step). */
+#ifndef RB_CORE_LEARN_BATCH_H
+#define RB_CORE_LEARN_BATCH_H
+
+#include "core/learn/learn.h"
+
+struct rb_learn_batch {
+    struct rb_sequences s; /* owned; what its arrays hold changes from step to step */
+    size_t block_size;
+};
+
+/* Room for `blocks` blocks of the text's length. RB_ENOMEM. The caller owns *ret. */
+enum rb_status rb_learn_batch_init(struct rb_learn_batch *ret, const struct rb_learn_text *text,
+                                   size_t blocks, struct rb_error *err) RB_MUST_CHECK;
+void rb_learn_batch_deinit(struct rb_learn_batch *b);
+
+/* Blocks of the text that one may learn from: the first nine tenths, at least one. The rest is
+ * held out; none of a text of one block. */
+size_t rb_learn_train_blocks(const struct rb_learn_text *text);
+
+/* Blocks drawn for step `step` from those to learn from, masked anew (METHOD 7, with the step in
+ * the seed). */
+void rb_learn_batch_draw(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t blocks,
+                         uint64_t seed, uint32_t step);
+/* Held-out blocks [first, first + count), masked the same way at every look. */
+void rb_learn_batch_held(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t first,
+                         size_t count, uint64_t seed);
+
+/* The lambda of a step. */
+double rb_learn_draw_lambda(const struct rb_learn_options *o, uint32_t step);
+
+#endif

@@ -1,0 +1,705 @@
+#include "core/learn/adam.h"
+#include "core/learn/learn_internal.h"
+#include "core/model/embed.h"
+#include "core/model/layer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SPAN_TOKENS = 256,
+    WARMUP = 10,      /* steps */
+    HELD_BLOCKS = 64, /* at most, of a look */
+};
+
+void rb_learn_options_default(struct rb_learn_options *o)
+{
+    *o = (struct rb_learn_options){
+        .steps = 300,
+        .batch_tokens = 1024,
+        .learning_rate = 3e-3,
+        .lambda = {0.4, 0.6},
+        .patience = 8,
+        .residual = true,
+        .in_heads = true,
+    };
+}
+
+/* ---- places ---- */
+
+static struct rb_span span_of(const struct rb_learn *c, size_t i)
+{
+    return (struct rb_span){c->batch.s.starts + c->spans[i], c->spans[i + 1] - c->spans[i]};
+}
+
+static size_t row_of(const struct rb_learn *c, size_t span)
+{
+    return c->batch.s.starts[c->spans[span]];
+}
+
+static float *boundary(const struct rb_learn *c, uint32_t layer)
+{
+    return c->x + (size_t)layer * c->step_blocks * c->batch.block_size * c->config->hidden_size;
+}
+
+/* ---- a pass over the model ---- */
+
+static void cut_spans(struct rb_learn *c)
+{
+    size_t blocks = SPAN_TOKENS / c->batch.block_size;
+    blocks = blocks > 0 ? blocks : 1;
+    c->span_count = 0;
+    for (size_t b = 0; b < c->batch.s.count; b += blocks)
+        c->spans[c->span_count++] = b;
+    c->spans[c->span_count] = c->batch.s.count;
+}
+
+static void set_lambda(struct rb_learn *c, double lambda)
+{
+    c->lambda = lambda;
+    c->theta.lambda = lambda;
+    c->theta.terms[0].weight = 1 - lambda;
+    c->theta.terms[1].weight = lambda;
+}
+
+/* The blocks of a step, or the next ones of a look. False: nothing is left to look at. */
+static bool begin_pass(struct rb_learn *c)
+{
+    if (c->looking) {
+        size_t held = c->text.blocks->count - rb_learn_train_blocks(&c->text);
+        held = held < HELD_BLOCKS ? held : HELD_BLOCKS;
+        size_t left = held - c->held_first;
+        if (left == 0)
+            return false;
+        rb_learn_batch_held(&c->batch, &c->text, c->held_first,
+                            left < c->step_blocks ? left : c->step_blocks, c->options.seed);
+        c->held_first += c->batch.s.count;
+        set_lambda(c, 0.5);
+    } else {
+        rb_learn_batch_draw(&c->batch, &c->text, c->step_blocks, c->options.seed, c->step);
+        set_lambda(c, rb_learn_draw_lambda(&c->options, c->step));
+    }
+    c->tape.tokens = rb_learn_tokens(c);
+    cut_spans(c);
+    rb_learn_head_begin(&c->head, &c->batch.s);
+    return true;
+}
+
+static enum rb_status embed_item(const struct rb_learn *c, size_t item, struct rb_scratch *scratch,
+                                 struct rb_error *err)
+{
+    size_t span = item % c->span_count, d = c->config->hidden_size;
+    bool alone = item >= c->span_count;
+    struct rb_span s = span_of(c, span);
+    float *x = (alone ? c->embedded : c->x) + row_of(c, span) * d;
+    return rb_embed(alone ? &c->moved : &c->theta, &c->batch.s, &s, x, NULL, scratch, err);
+}
+
+static enum rb_status layer_item(const struct rb_learn *c, size_t span, struct rb_scratch *scratch,
+                                 struct rb_error *err)
+{
+    size_t at = row_of(c, span) * c->config->hidden_size;
+    struct rb_layer_call call = {
+        .config = c->config, .weights = &c->weights[c->layer % 2], .span = span_of(c, span)};
+    float *x = boundary(c, c->layer + 1) + at;
+    memcpy(x, boundary(c, c->layer) + at,
+           rb_span_tokens(&call.span) * c->config->hidden_size * sizeof *x);
+    return rb_layer_forward(&call, x, scratch, err);
+}
+
+static enum rb_status back_item(const struct rb_learn *c, size_t span, struct rb_scratch *scratch,
+                                struct rb_error *err)
+{
+    struct rb_span s = span_of(c, span);
+    const struct rb_tape_call call = {
+        .tape = &c->tape,
+        .weights = c->weights[c->layer % 2].w,
+        .layer = c->layer,
+        .rotary = &c->rotary,
+        .back = &c->back,
+        .starts = s.starts,
+        .count = s.count,
+        .row = row_of(c, span),
+    };
+    enum rb_status st = rb_tape_forward(&call, scratch, err);
+    if (st != RB_OK)
+        return st;
+    return rb_tape_back(&call, c->dx + call.row * c->config->hidden_size, scratch, err);
+}
+
+/* ---- looks, and the end ---- */
+
+static enum rb_status end_of_look(struct rb_learn *c, struct rb_error *err)
+{
+    if (c->look_count == c->look_capacity) {
+        size_t capacity = c->look_capacity == 0 ? 64 : 2 * c->look_capacity;
+        struct rb_learn_look *p = realloc(c->looks, capacity * sizeof *p);
+        if (p == NULL)
+            return rb_error_set(err, RB_ENOMEM, "no memory for the training curve");
+        c->looks = p;
+        c->look_capacity = capacity;
+    }
+    double held = c->held_rows > 0 ? c->held_sum / (double)c->held_rows : NAN;
+    double train = c->steps_since_look > 0 ? c->sum_since_look / c->steps_since_look : NAN;
+    c->looks[c->look_count++] = (struct rb_learn_look){c->step, train, held};
+    c->sum_since_look = 0;
+    c->steps_since_look = 0;
+    if (isnan(held) || held < c->best_held) {
+        memcpy(c->best, c->maps.x, c->maps.parameters * sizeof *c->best);
+        c->best_held = held;
+        c->best_step = c->step;
+        c->looks_since_best = 0;
+    } else {
+        c->looks_since_best++;
+    }
+    c->ended = c->step >= c->options.steps ||
+               (c->options.patience > 0 && c->looks_since_best >= c->options.patience);
+    return RB_OK;
+}
+
+static enum rb_status end_of_step(struct rb_learn *c, struct rb_error *err)
+{
+    c->last_loss = rb_learn_head_loss(&c->head);
+    if (!isfinite(c->last_loss))
+        return rb_error_set(err, RB_ENUMERIC,
+                            "the training loss of step %u is %g: lower align.learn.learning_rate",
+                            c->step + 1, c->last_loss);
+    c->sum_since_look += c->last_loss;
+    c->steps_since_look++;
+    c->step++;
+    return RB_OK;
+}
+
+static bool look_is_due(const struct rb_learn *c)
+{
+    size_t entries = c->look_count;
+    bool looked = entries > 0 && c->looks[entries - 1].step == c->step;
+    return !looked && (c->step % RB_LEARN_LOOK_EVERY == 0 || c->step == c->options.steps);
+}
+
+/* ---- rounds ---- */
+
+static enum rb_status begin_weights(struct rb_learn *c, uint32_t layer, struct rb_error *err)
+{
+    c->weights[0].item_count = c->weights[1].item_count = 0;
+    if (layer >= c->config->num_hidden_layers)
+        return RB_OK;
+    return rb_weights_begin_layer(&c->weights[layer % 2], &c->theta, layer, err);
+}
+
+static enum rb_status begin_head_weights(struct rb_learn *c, struct rb_error *err)
+{
+    enum rb_slot slots[8];
+    size_t n = rb_learn_head_slots(c->model, slots);
+    enum rb_status s = rb_weights_begin(&c->head_weights, &c->theta, slots, n, 0, err);
+    if (s == RB_OK && c->maps.residual && !c->looking)
+        s = rb_weights_begin(&c->moved_head, &c->moved, slots, n, 0, err);
+    for (size_t i = 0; s == RB_OK && i < n; i++)
+        c->head_slots[slots[i]] = c->head_weights.w[slots[i]];
+    return s;
+}
+
+static size_t weight_items(const struct rb_learn *c)
+{
+    return c->weights[0].item_count + c->weights[1].item_count + c->moved_weights.item_count +
+           c->head_weights.item_count + c->moved_head.item_count;
+}
+
+static void no_weight_items(struct rb_learn *c)
+{
+    struct rb_weights *sets[] = {&c->weights[0], &c->weights[1], &c->moved_weights,
+                                 &c->head_weights, &c->moved_head};
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        sets[i]->item_count = 0;
+}
+
+static enum rb_status weight_item(const struct rb_learn *c, size_t item, struct rb_scratch *scratch,
+                                  struct rb_error *err)
+{
+    const struct rb_weights *sets[] = {&c->weights[0], &c->weights[1], &c->moved_weights,
+                                       &c->head_weights, &c->moved_head};
+    const struct rb_blend *blends[] = {&c->theta, &c->theta, &c->moved, &c->theta, &c->moved};
+    size_t i = 0;
+    while (item >= sets[i]->item_count)
+        item -= sets[i++]->item_count;
+    return rb_weights_fill(sets[i], blends[i], item, scratch, err);
+}
+
+/* Items of the present round beside those of weights. */
+static size_t own_items(const struct rb_learn *c)
+{
+    switch (c->round) {
+    case ROUND_MAPS:
+    case ROUND_UPDATE:
+    case ROUND_PROJECT:
+        return c->maps.count;
+    case ROUND_EMBED:
+        return c->span_count * (c->maps.residual && !c->looking ? 2 : 1);
+    case ROUND_LAYER:
+    case ROUND_BACK:
+        return c->span_count;
+    case ROUND_HIDDEN:
+    case ROUND_HIDDEN_BACK:
+        return rb_learn_head_hidden_items(&c->head);
+    case ROUND_LOGITS:
+        return rb_learn_head_logits_items(&c->head);
+    case ROUND_SOFTMAX:
+        return rb_learn_head_softmax_items(&c->head);
+    case ROUND_LOGITS_BACK:
+        return rb_learn_head_back_items(&c->head);
+    case ROUND_HEAD_FOLD:
+    case ROUND_EMBED_FOLD:
+        return rb_learn_stream_items(c);
+    case ROUND_GRADIENT:
+        return rb_learn_gradient_items(c);
+    case ROUND_FOLD:
+        return rb_learn_stream_items(c) + rb_learn_head_items(c);
+    case ROUND_START:
+    case ROUND_DONE:
+        return 0;
+    }
+    return 0;
+}
+
+/* A pass has shown its loss: a step goes back, a look goes on or ends. */
+static enum rb_status after_losses(struct rb_learn *c, struct rb_error *err)
+{
+    if (!c->looking) {
+        memset(c->dx, 0, rb_learn_tokens(c) * c->config->hidden_size * sizeof *c->dx);
+        c->round = ROUND_HIDDEN_BACK;
+        return RB_OK;
+    }
+    c->held_sum += rb_learn_head_loss(&c->head) * (double)c->head.rows;
+    c->held_rows += c->head.rows;
+    if (begin_pass(c)) {
+        c->round = ROUND_EMBED;
+        return begin_weights(c, 0, err);
+    }
+    c->looking = false;
+    c->round = ROUND_START;
+    return end_of_look(c, err);
+}
+
+/* Between steps: look, learn on, or end with the best maps. */
+static enum rb_status between_steps(struct rb_learn *c, struct rb_error *err)
+{
+    (void)err;
+    c->round = ROUND_MAPS;
+    if (look_is_due(c)) {
+        c->looking = true;
+        c->held_first = c->held_rows = 0;
+        c->held_sum = 0;
+    } else if (c->ended) {
+        memcpy(c->maps.x, c->best, c->maps.parameters * sizeof *c->best);
+        c->round = ROUND_PROJECT;
+    }
+    return RB_OK;
+}
+
+static enum rb_status begin_back(struct rb_learn *c, struct rb_error *err)
+{
+    c->round = ROUND_BACK;
+    c->tape.x = boundary(c, c->layer);
+    return rb_weights_begin_layer(&c->moved_weights, &c->moved, c->layer, err);
+}
+
+/* The round after the present one. */
+static enum rb_status advance(struct rb_learn *c, struct rb_error *err)
+{
+    uint32_t layers = c->config->num_hidden_layers;
+    switch (c->round) {
+    case ROUND_START:
+        return between_steps(c, err);
+    case ROUND_MAPS:
+        if (!begin_pass(c)) { /* the text is too short to hold any of it out */
+            c->looking = false;
+            c->round = ROUND_START;
+            return end_of_look(c, err);
+        }
+        c->round = ROUND_EMBED;
+        c->layer = 0;
+        return begin_weights(c, 0, err);
+    case ROUND_EMBED:
+        c->round = ROUND_LAYER;
+        c->layer = 0;
+        return layers > 1 ? begin_weights(c, 1, err) : begin_head_weights(c, err);
+    case ROUND_LAYER:
+        if (++c->layer == layers) {
+            c->round = ROUND_HIDDEN;
+            c->layer = layers - 1;
+            return RB_OK;
+        }
+        return c->layer + 1 < layers ? begin_weights(c, c->layer + 1, err)
+                                     : begin_head_weights(c, err);
+    case ROUND_HIDDEN:
+    case ROUND_LOGITS_BACK:
+        if (!rb_learn_head_next_chunk(&c->head))
+            return after_losses(c, err);
+        c->round = ROUND_LOGITS;
+        return RB_OK;
+    case ROUND_LOGITS:
+        c->round = ROUND_SOFTMAX;
+        return RB_OK;
+    case ROUND_SOFTMAX:
+        c->round = ROUND_LOGITS_BACK;
+        if (!c->looking)
+            return RB_OK;
+        return advance(c, err); /* a look needs no gradient */
+    case ROUND_HIDDEN_BACK:
+        if (c->maps.residual) {
+            c->round = ROUND_HEAD_FOLD;
+            return RB_OK;
+        }
+        return begin_back(c, err);
+    case ROUND_HEAD_FOLD:
+        return begin_back(c, err);
+    case ROUND_BACK:
+        c->round = ROUND_GRADIENT;
+        return RB_OK;
+    case ROUND_GRADIENT:
+        c->round = ROUND_FOLD;
+        return c->layer > 0 ? begin_weights(c, c->layer - 1, err) : RB_OK;
+    case ROUND_FOLD:
+        if (c->layer > 0) {
+            c->layer--;
+            return begin_back(c, err);
+        }
+        c->round = c->maps.residual ? ROUND_EMBED_FOLD : ROUND_UPDATE;
+        return RB_OK;
+    case ROUND_EMBED_FOLD:
+        c->round = ROUND_UPDATE;
+        return RB_OK;
+    case ROUND_UPDATE:
+        c->round = ROUND_START;
+        return end_of_step(c, err);
+    case ROUND_PROJECT:
+    case ROUND_DONE:
+        c->round = ROUND_DONE;
+        return RB_OK;
+    }
+    return RB_OK;
+}
+
+static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
+{
+    struct rb_learn *c = (struct rb_learn *)p;
+    enum rb_status s = RB_OK;
+    no_weight_items(c);
+    do
+        s = advance(c, err);
+    while (s == RB_OK && c->round != ROUND_DONE && own_items(c) + weight_items(c) == 0);
+    if (s == RB_OK)
+        *ret_items = c->round == ROUND_DONE ? 0 : own_items(c) + weight_items(c);
+    return s;
+}
+
+static enum rb_status update_item(struct rb_learn *c, size_t item, struct rb_scratch *scratch,
+                                  struct rb_error *err)
+{
+    struct rb_learn_maps *m = &c->maps;
+    size_t first = m->matrices[item].first, n = m->matrices[item].f.parameters;
+    enum rb_status s = rb_learn_maps_gradient(m, item, c->lambda, scratch, err);
+    if (s == RB_OK)
+        rb_adam_step(&rb_adam_default,
+                     rb_adam_rate(c->options.learning_rate, c->step, c->options.steps, WARMUP),
+                     c->step, n, m->dx + first, m->x + first, m->m + first, m->v + first);
+    return s;
+}
+
+static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
+                               struct rb_error *err)
+{
+    struct rb_learn *c = (struct rb_learn *)p;
+    size_t others = weight_items(c); /* first, so that no long item is left for the end */
+    if (rb_worker_stopped(w))
+        return rb_error_set(err, RB_ECANCELED, "canceled");
+    if (item < others)
+        return weight_item(c, item, &w->scratch, err);
+    item -= others;
+    switch (c->round) {
+    case ROUND_MAPS:
+        return rb_learn_maps_value(&c->maps, item, err);
+    case ROUND_EMBED:
+        return embed_item(c, item, &w->scratch, err);
+    case ROUND_LAYER:
+        return layer_item(c, item, &w->scratch, err);
+    case ROUND_HIDDEN:
+        rb_learn_head_hidden(&c->head, item, boundary(c, c->config->num_hidden_layers));
+        return RB_OK;
+    case ROUND_LOGITS:
+        rb_learn_head_logits(&c->head, item);
+        return RB_OK;
+    case ROUND_SOFTMAX:
+        rb_learn_head_softmax(&c->head, item);
+        return RB_OK;
+    case ROUND_LOGITS_BACK:
+        rb_learn_head_back(&c->head, item);
+        return RB_OK;
+    case ROUND_HIDDEN_BACK:
+        return rb_learn_head_hidden_back(&c->head, item, c->dx, &w->scratch, err);
+    case ROUND_HEAD_FOLD:
+        return rb_learn_fold_output(c, item, &w->scratch, err);
+    case ROUND_BACK:
+        return back_item(c, item, &w->scratch, err);
+    case ROUND_GRADIENT:
+        rb_learn_gradient_item(c, item);
+        return RB_OK;
+    case ROUND_FOLD:
+        if (item < rb_learn_stream_items(c))
+            rb_learn_fold_stream(c, item);
+        else
+            rb_learn_fold_heads(c, item - rb_learn_stream_items(c));
+        return RB_OK;
+    case ROUND_EMBED_FOLD:
+        rb_learn_fold_embeddings(c, item);
+        return RB_OK;
+    case ROUND_UPDATE:
+        return update_item(c, item, &w->scratch, err);
+    case ROUND_PROJECT:
+        return rb_learn_maps_project(&c->maps, item, err);
+    case ROUND_START:
+    case ROUND_DONE:
+        return RB_OK;
+    }
+    return RB_OK;
+}
+
+/* ---- what it costs ---- */
+
+/* Products of one token of one layer's linear maps, multiply and add counted as two. */
+static double layer_token_flops(const struct rb_config *c)
+{
+    return rb_layer_cost(c, 1, 1, 0);
+}
+
+static double attention_flops(const struct rb_config *c, size_t tokens, size_t block_size)
+{
+    double pairs = c->attention.causal ? ((double)block_size + 1) / 2 : (double)block_size;
+    return rb_layer_cost(c, 0, 0, (double)tokens * pairs);
+}
+
+/* One F times every moved weight of a layer, once. */
+static double moving_flops(const struct rb_config *c, bool residual)
+{
+    return residual ? layer_token_flops(c) * c->hidden_size : 0;
+}
+
+static double item_cost(const struct rb_program *p, size_t item)
+{
+    const struct rb_learn *c = (const struct rb_learn *)p;
+    const struct rb_config *g = c->config;
+    size_t others = weight_items(c), own = own_items(c), tokens = rb_learn_tokens(c);
+    double layer = (double)tokens * layer_token_flops(g);
+    double scores = attention_flops(g, tokens, c->batch.block_size), n = own > 0 ? (double)own : 1;
+    double logits = (double)c->head.chunk_count * rb_head_logits_cost(c->model);
+    if (item < others)
+        return moving_flops(g, c->maps.residual) / (double)others;
+    switch (c->round) {
+    case ROUND_LAYER:
+        return (layer + scores) / n;
+    case ROUND_BACK:
+        return (2 * layer + 3.5 * scores) / n;
+    case ROUND_GRADIENT:
+        return layer / n;
+    case ROUND_FOLD:
+        return moving_flops(g, c->maps.residual) / n;
+    case ROUND_LOGITS:
+        return logits / n;
+    case ROUND_LOGITS_BACK:
+        return (c->maps.residual ? 2 : 1) * logits / n;
+    case ROUND_HEAD_FOLD:
+        return rb_head_logits_cost(c->model) * g->hidden_size / n;
+    default:
+        return 0;
+    }
+}
+
+static size_t blocks_of_step(const struct rb_learn_options *o, size_t block_size)
+{
+    size_t blocks = o->batch_tokens / block_size;
+    return blocks > 0 ? blocks : 1;
+}
+
+double rb_learn_cost(const struct rb_model *m, const struct rb_learn_options *o, size_t block_size)
+{
+    const struct rb_config *c = &m->config;
+    size_t tokens = blocks_of_step(o, block_size) * block_size;
+    double layer = (double)tokens * layer_token_flops(c);
+    double scores = attention_flops(c, tokens, block_size), layers = c->num_hidden_layers;
+    double predicted = m->head == RB_HEAD_CAUSAL ? (double)tokens : 0.15 * (double)tokens;
+    double logits = predicted * rb_head_logits_cost(m), look = layer + scores;
+    double step = layers * (4 * layer + 4.5 * scores + 4 * moving_flops(c, o->residual)) +
+                  (o->residual ? 3 : 2) * logits;
+    if (o->residual)
+        step += rb_head_logits_cost(m) * c->hidden_size;
+    double looks = o->steps / RB_LEARN_LOOK_EVERY + 1.0;
+    double held = (double)HELD_BLOCKS * (double)block_size / (double)tokens;
+    return o->steps * step + looks * held * (layers * look + logits);
+}
+
+uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options *o,
+                        size_t block_size)
+{
+    const struct rb_config *c = &m->config;
+    uint64_t tokens = blocks_of_step(o, block_size) * block_size, d = c->hidden_size;
+    uint64_t layer = rb_weights_layer_floats(c), dh = c->attention.head_dim;
+    uint64_t output = (uint64_t)rb_head_outputs(m) * rb_head_width(m);
+    uint64_t stream = o->residual ? d * d : 0;
+    uint64_t heads = o->in_heads ? 2 * c->num_hidden_layers * c->attention.kv_heads * dh * dh : 0;
+    uint64_t floats = (c->num_hidden_layers + 2) * tokens * d + 4 * layer + 2 * output;
+    if (o->residual)
+        floats += tokens * d + output;
+    /* per parameter of a map: G and F in F32, Cayley's four matrices, Adam's three and the best */
+    return floats * sizeof(float) + rb_tape_bytes(c, tokens) +
+           rb_learn_head_bytes(m, tokens, o->residual) + (stream + heads) * (2 * 4 + 10 * 8);
+}
+
+/* ---- life ---- */
+
+static void learn_free(struct rb_program *p)
+{
+    struct rb_learn *c = (struct rb_learn *)p;
+    struct rb_weights *sets[] = {&c->weights[0], &c->weights[1], &c->moved_weights,
+                                 &c->head_weights, &c->moved_head};
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        rb_weights_deinit(sets[i]);
+    rb_learn_head_deinit(&c->head);
+    rb_tape_deinit(&c->tape);
+    rb_learn_batch_deinit(&c->batch);
+    rb_learn_maps_deinit(&c->maps);
+    rb_rotary_deinit(&c->rotary);
+    rb_rotary_deinit(&c->back);
+    free(c->spans);
+    free(c->x);
+    free(c->dx);
+    free(c->embedded);
+    free(c->gradients);
+    free(c->looks);
+    free(c->best);
+    free(c);
+}
+
+static const struct rb_program_ops ops = {next_round, run_item, item_cost, learn_free};
+
+static enum rb_status check(const struct rb_learn_text *text, const struct rb_learn_options *o,
+                            struct rb_error *err)
+{
+    if (o->steps < 1 || o->steps > RB_LEARN_STEPS_MOST)
+        return rb_error_at(err, RB_EINPUT, "steps", "expected 1 to %d steps, found %u",
+                           RB_LEARN_STEPS_MOST, o->steps);
+    if (!(o->lambda[0] >= 0 && o->lambda[0] <= o->lambda[1] && o->lambda[1] <= 1))
+        return rb_error_at(err, RB_EINPUT, "lambda",
+                           "expected two numbers from 0 to 1 in ascending order, found %g and %g",
+                           o->lambda[0], o->lambda[1]);
+    if (text->blocks->count < 2)
+        return rb_error_set(err, RB_EDATASET,
+                            "learning needs text for two blocks at least, found %zu",
+                            text->blocks->count);
+    return RB_OK;
+}
+
+static enum rb_status tables(struct rb_learn *c, struct rb_error *err)
+{
+    const struct rb_rope *rope = &c->config->attention.rope;
+    if (rope->dims == 0)
+        return RB_OK;
+    enum rb_status s = rb_rotary_init(rope, c->batch.block_size, &c->rotary, err);
+    if (s == RB_OK)
+        s = rb_rotary_init(rope, c->batch.block_size, &c->back, err);
+    for (size_t i = 0; s == RB_OK && i < c->batch.block_size * (rope->dims / 2); i++)
+        c->back.sine[i] = -c->back.sine[i];
+    return s;
+}
+
+static enum rb_status allocate(struct rb_learn *c, struct rb_error *err)
+{
+    size_t d = c->config->hidden_size, layers = c->config->num_hidden_layers;
+    size_t tokens = c->step_blocks * c->batch.block_size;
+    c->spans = calloc(c->step_blocks + 1, sizeof *c->spans);
+    c->x = rb_malloc_aligned((layers + 1) * tokens * d, sizeof(float));
+    c->dx = rb_malloc_aligned(tokens * d, sizeof(float));
+    c->best = calloc(c->maps.parameters + 1, sizeof *c->best);
+    if (c->maps.residual)
+        c->embedded = rb_malloc_aligned(tokens * d, sizeof(float));
+    if (c->spans == NULL || c->x == NULL || c->dx == NULL || c->best == NULL ||
+        (c->maps.residual && c->embedded == NULL))
+        return rb_error_set(err, RB_ENOMEM, "no memory for the activations of %zu tokens", tokens);
+    return RB_OK;
+}
+
+enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *motion_a,
+                            const struct rb_model *b, struct rb_motion *motion_b,
+                            const struct rb_learn_text *text, const struct rb_learn_options *o,
+                            struct rb_program **ret, struct rb_error *err)
+{
+    enum rb_status s = check(text, o, err);
+    if (s != RB_OK)
+        return s;
+    struct rb_learn *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to learn maps");
+    c->program.ops = &ops;
+    c->options = *o;
+    c->text = *text;
+    c->model = b;
+    c->config = &b->config;
+    c->best_held = INFINITY;
+    c->last_loss = NAN;
+    c->theta = rb_blend_pair(a, b, motion_b, 0.5);
+    c->theta.terms[0].motion = motion_a;
+    c->moved = rb_blend_single(b, motion_b);
+    size_t block_size = text->blocks->starts[1] - text->blocks->starts[0];
+    c->step_blocks = blocks_of_step(o, block_size);
+    s = rb_learn_maps_init(&c->maps, c->config, motion_b, o->residual, o->in_heads, err);
+    if (s == RB_OK)
+        s = rb_learn_batch_init(&c->batch, text, c->step_blocks, err);
+    if (s == RB_OK)
+        s = tables(c, err);
+    if (s == RB_OK)
+        s = allocate(c, err);
+    if (s == RB_OK)
+        s = rb_tape_init(&c->tape, c->config, c->step_blocks * block_size, err);
+    if (s == RB_OK)
+        s = rb_learn_list_wanted(c, err);
+    if (s == RB_OK)
+        s = rb_learn_head_init(&c->head, b, c->step_blocks * block_size, o->residual, err);
+    if (s != RB_OK) {
+        learn_free(&c->program);
+        return s;
+    }
+    c->head.w = c->head_slots;
+    c->program.total_cost = rb_learn_cost(b, o, block_size);
+    *ret = &c->program;
+    return RB_OK;
+}
+
+/* ---- what others see ---- */
+
+uint32_t rb_learn_steps_done(const struct rb_program *p)
+{
+    return ((const struct rb_learn *)p)->step;
+}
+
+const struct rb_learn_look *rb_learn_curve(const struct rb_program *p, size_t *ret_count)
+{
+    const struct rb_learn *c = (const struct rb_learn *)p;
+    *ret_count = c->look_count;
+    return c->looks;
+}
+
+uint32_t rb_learn_best_step(const struct rb_program *p)
+{
+    return ((const struct rb_learn *)p)->best_step;
+}
+
+double rb_learn_last_loss(const struct rb_program *p)
+{
+    return ((const struct rb_learn *)p)->last_loss;
+}
+
+bool rb_learn_at_step(const struct rb_program *p)
+{
+    const struct rb_learn *c = (const struct rb_learn *)p;
+    return c->round == ROUND_MAPS;
+}

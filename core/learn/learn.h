@@ -1,0 +1,85 @@
+/* core/learn/learn.h: learning the maps of B (METHOD 11).
+ *
+ * DESIGN. A step draws a lambda and some blocks of text, computes the loss of theta(lambda) = (1 -
+ * lambda) A + lambda pi(B) and its gradient in the maps, and moves the maps by Adam. theta is read
+ * through the one blend that everything else uses; no second set of weights is ever held: a layer's
+ * theta, its moved B and its gradient are in memory while the way back is in that layer. Rounds of
+ * a step, each of independent items, so that the numbers do not depend on how many threads ran:
+ *
+ *     maps -> embed -> layer 0 … L-1 -> head -> layer L-1 … 0 -> embeddings -> update
+ *
+ * Every `LOOK_EVERY` steps the loss at lambda = 1/2 on the held part of the text is looked at; when
+ * it has not fallen for `patience` looks learning ends, and the best maps are kept. Everything that
+ * a step depends on is in the state (rb_learn_save): a run that continues from one gives the bits
+ * of a run that was never interrupted. */
+#ifndef RB_CORE_LEARN_LEARN_H
+#define RB_CORE_LEARN_LEARN_H
+
+#include "core/model/blend.h"
+#include "core/program.h"
+#include "core/sequences.h"
+
+struct rb_learn_options {
+    uint32_t steps;        /* 1 … RB_LEARN_STEPS_MOST */
+    uint32_t batch_tokens; /* of a step; at least one block */
+    double learning_rate;
+    double lambda[2];  /* drawn uniformly from here */
+    uint32_t patience; /* looks without a lower held loss; 0: never ends early */
+    uint64_t seed;
+    bool residual; /* an orthogonal map of the stream … */
+    bool in_heads; /* … and matrices inside heads */
+};
+enum { RB_LEARN_STEPS_MOST = 100000, RB_LEARN_LOOK_EVERY = 25 };
+
+/* 300 steps of 1,024 tokens at 3e-3, lambda from 0.4 to 0.6, patience 8, seed 0, all maps. */
+void rb_learn_options_default(struct rb_learn_options *o);
+
+/* Text to learn from: blocks of equal length, unmasked; `special` marks what is never predicted. */
+struct rb_learn_text {
+    const struct rb_sequences *blocks;
+    int32_t mask_id;          /* MLM (METHOD 7); -1: the next token is predicted */
+    uint32_t mask_vocabulary; /* random replacements are drawn below this */
+    double mask_probability;
+};
+
+/* One entry of the training curve. */
+struct rb_learn_look {
+    uint32_t step;
+    double train_loss; /* mean over the steps since the last look; NaN before the first step */
+    double held_loss;  /* at lambda = 1/2 on the held part; NaN where the text is too short */
+};
+
+/* Borrows a, b, motions and text until freed; motion_a may be NULL (A as it is). motion_b's maps
+ * are taken over: after the program has finished they are the learned ones, orthogonal to rounding,
+ * and they point into the program: rb_learn_take_motion before it is freed. RB_EINPUT when the
+ * text holds fewer than two blocks, RB_EHEAD when the models have no head that predicts tokens,
+ * RB_ENOMEM. */
+enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *motion_a,
+                            const struct rb_model *b, struct rb_motion *motion_b,
+                            const struct rb_learn_text *text, const struct rb_learn_options *o,
+                            struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
+
+/* Steps done, of options.steps. */
+uint32_t rb_learn_steps_done(const struct rb_program *p);
+/* The training curve so far; borrowed, count entries. */
+const struct rb_learn_look *rb_learn_curve(const struct rb_program *p, size_t *ret_count);
+/* The step whose maps are kept. */
+uint32_t rb_learn_best_step(const struct rb_program *p);
+/* Loss of the last step; NaN before the first. */
+double rb_learn_last_loss(const struct rb_program *p);
+
+/* Between two steps only (rb_learn_at_step): the whole state, as bytes; *ret is malloc'ed. */
+bool rb_learn_at_step(const struct rb_program *p);
+enum rb_status rb_learn_save(const struct rb_program *p, unsigned char **ret, size_t *ret_bytes,
+                             struct rb_error *err) RB_MUST_CHECK;
+/* Before the first round. RB_EINPUT when the bytes are damaged or of another run (other options,
+ * sizes or text): nothing is changed then. */
+enum rb_status rb_learn_restore(struct rb_program *p, const unsigned char *bytes, size_t count,
+                                struct rb_error *err) RB_MUST_CHECK;
+
+/* Memory beyond mapped weights, and cost of all steps in flops, for the plan. */
+uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options *o,
+                        size_t block_size);
+double rb_learn_cost(const struct rb_model *m, const struct rb_learn_options *o, size_t block_size);
+
+#endif

@@ -1,0 +1,200 @@
+#include "core/learn/learn_internal.h"
+
+#include <cblas.h>
+#include <stdlib.h>
+
+enum { GRADIENT_FLOATS = 1 << 18, FOLD_ROWS = 64 };
+
+size_t rb_learn_stream_items(const struct rb_learn *c)
+{
+    return c->maps.residual ? (c->config->hidden_size + FOLD_ROWS - 1) / FOLD_ROWS : 0;
+}
+
+size_t rb_learn_head_items(const struct rb_learn *c)
+{
+    return c->maps.in_heads ? (size_t)RB_LEARN_KINDS * c->maps.kv_heads : 0;
+}
+
+/* ---- the stream's G: rows of it are independent ---- */
+
+struct rows {
+    size_t first, count;
+};
+
+static struct rows fold_rows(const struct rb_learn *c, size_t item)
+{
+    size_t d = c->config->hidden_size, first = item * FOLD_ROWS;
+    return (struct rows){first, d - first < FOLD_ROWS ? d - first : FOLD_ROWS};
+}
+
+/* G's rows += theta^T H, theta and H (n, d): what reads the stream. */
+static void fold_reader(const struct rb_learn *c, struct rows r, const float *theta, const float *h,
+                        size_t n)
+{
+    int d = (int)c->config->hidden_size;
+    float *g = c->maps.matrices[0].g + r.first * c->config->hidden_size;
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)r.count, d, (int)n, 1.0f,
+                theta + r.first, d, h, d, 1.0f, g, d);
+}
+
+/* G's rows += theta H^T, theta and H (d, n): what writes it. */
+static void fold_writer(const struct rb_learn *c, struct rows r, const float *theta, const float *h,
+                        size_t n)
+{
+    int d = (int)c->config->hidden_size, k = (int)n;
+    float *g = c->maps.matrices[0].g + r.first * c->config->hidden_size;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)r.count, d, k, 1.0f,
+                theta + r.first * n, k, h, k, 1.0f, g, d);
+}
+
+void rb_learn_fold_stream(const struct rb_learn *c, size_t item)
+{
+    for (size_t i = 0; i < c->wanted_count; i++) {
+        const struct rb_wanted *w = &c->wanted[i];
+        const float *theta = c->moved_weights.w[w->slot];
+        if (w->reads)
+            fold_reader(c, fold_rows(c, item), theta, w->h, w->out);
+        if (w->writes)
+            fold_writer(c, fold_rows(c, item), theta, w->h, w->in);
+    }
+}
+
+/* One head matrix of the present layer: its blocks of every tensor that it moves. */
+void rb_learn_fold_heads(const struct rb_learn *c, size_t item)
+{
+    const struct rb_learn_maps *m = &c->maps;
+    enum rb_learn_kind kind = (enum rb_learn_kind)(item / m->kv_heads);
+    uint32_t kv = (uint32_t)(item % m->kv_heads);
+    int dh = (int)m->head_dim;
+    float *g = rb_learn_maps_head(m, kind, c->layer, kv)->g;
+    for (size_t i = 0; i < c->wanted_count; i++) {
+        const struct rb_wanted *w = &c->wanted[i];
+        if (w->kind != (int)kind)
+            continue;
+        size_t units = w->head_columns ? w->in : w->out, blocks = units / m->head_dim;
+        size_t copies = blocks / m->kv_heads;
+        for (size_t b = kv * copies; b < (kv + 1) * copies; b++) {
+            size_t at = b * m->head_dim * (w->head_columns ? 1 : w->in);
+            const float *theta = c->moved_weights.w[w->slot] + at, *h = w->h + at;
+            int in = (int)w->in;
+            if (w->head_columns)
+                cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, dh, dh, (int)w->out, 1.0f,
+                            theta, in, h, in, 1.0f, g, dh);
+            else
+                cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, dh, dh, in, 1.0f, theta, in, h,
+                            in, 1.0f, g, dh);
+        }
+    }
+}
+
+/* ---- which gradients are wanted ---- */
+
+static bool of_stream(enum rb_axis axis)
+{
+    return axis == RB_AXIS_RES_FIRST || axis == RB_AXIS_RES_IN || axis == RB_AXIS_RES_MID ||
+           axis == RB_AXIS_RES_OUT || axis == RB_AXIS_RES_LAST;
+}
+
+static int head_kind(enum rb_axis axis)
+{
+    return axis == RB_AXIS_Q || axis == RB_AXIS_K   ? (int)RB_LEARN_QUERY_KEY
+           : axis == RB_AXIS_V || axis == RB_AXIS_O ? (int)RB_LEARN_VALUE
+                                                    : -1;
+}
+
+static void want(struct rb_learn *c, enum rb_slot slot, size_t out, size_t in, bool vector)
+{
+    const struct rb_tensor_row *row = rb_model_row(c->model, slot);
+    struct rb_wanted w = {.slot = slot, .out = out, .in = in, .vector = vector};
+    w.reads = c->maps.residual && !vector && of_stream(row->column_axis);
+    w.writes = c->maps.residual && of_stream(row->row_axis);
+    int rows = head_kind(row->row_axis), columns = vector ? -1 : head_kind(row->column_axis);
+    w.kind = !c->maps.in_heads ? -1 : rows >= 0 ? rows : columns;
+    w.head_columns = rows < 0;
+    if (w.reads || w.writes || w.kind >= 0)
+        c->wanted[c->wanted_count++] = w;
+}
+
+enum rb_status rb_learn_list_wanted(struct rb_learn *c, struct rb_error *err)
+{
+    size_t floats = 0;
+    for (enum rb_slot s = RB_QUERY_WEIGHT; s < RB_FINAL_NORM_WEIGHT; s++) {
+        size_t out, in;
+        if (!rb_tape_linear(&c->tape, s, &out, &in))
+            continue;
+        want(c, s, out, in, false);
+        if (s != RB_GATE_WEIGHT && rb_model_tensor(c->model, s + 1, 0) != NULL)
+            want(c, s + 1, out, 1, true);
+    }
+    for (size_t i = 0; i < c->wanted_count; i++)
+        floats += c->wanted[i].out * c->wanted[i].in;
+    c->gradients = rb_malloc_aligned(floats, sizeof(float));
+    if (c->gradients == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a layer's gradients");
+    floats = 0;
+    for (size_t i = 0; i < c->wanted_count; i++) {
+        c->wanted[i].h = c->gradients + floats;
+        floats += c->wanted[i].out * c->wanted[i].in;
+    }
+    return RB_OK;
+}
+
+/* Rows of a weight's gradient that make an item; a vector is one. */
+static size_t gradient_rows(const struct rb_wanted *w)
+{
+    size_t rows = GRADIENT_FLOATS / w->in;
+    return w->vector || rows >= w->out ? w->out : rows > 0 ? rows : 1;
+}
+
+size_t rb_learn_gradient_items(const struct rb_learn *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->wanted_count; i++)
+        n += (c->wanted[i].out + gradient_rows(&c->wanted[i]) - 1) / gradient_rows(&c->wanted[i]);
+    return n;
+}
+
+void rb_learn_gradient_item(const struct rb_learn *c, size_t item)
+{
+    size_t i = 0, parts;
+    for (;; i++) {
+        parts =
+            (c->wanted[i].out + gradient_rows(&c->wanted[i]) - 1) / gradient_rows(&c->wanted[i]);
+        if (item < parts)
+            break;
+        item -= parts;
+    }
+    const struct rb_wanted *w = &c->wanted[i];
+    size_t first = item * gradient_rows(w), rows = w->out - first;
+    rows = rows < gradient_rows(w) ? rows : gradient_rows(w);
+    if (w->vector)
+        rb_tape_bias_gradient(&c->tape, w->slot - 1, w->h);
+    else
+        rb_tape_gradient(&c->tape, w->slot, first, rows, w->h + first * w->in);
+}
+
+enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
+                                    struct rb_scratch *scratch, struct rb_error *err)
+{
+    struct rows r = fold_rows(c, item);
+    enum rb_slot output = c->model->head_shape->output;
+    fold_reader(c, r, c->moved_head.w[output], c->head.doutput, c->head.outputs);
+    const float *shift = c->moved_head.w[RB_FINAL_NORM_BIAS];
+    if (!c->config->final_norm || shift == NULL)
+        return RB_OK;
+    size_t d = c->config->hidden_size;
+    double *sum = rb_scratch_alloc(scratch, d, sizeof *sum);
+    float *h = rb_scratch_alloc(scratch, d, sizeof *h);
+    if (sum == NULL || h == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for gradients of the final norm");
+    rb_learn_head_final_shift(&c->head, sum);
+    for (size_t j = 0; j < d; j++)
+        h[j] = (float)sum[j];
+    fold_writer(c, r, shift, h, 1);
+    return RB_OK;
+}
+
+void rb_learn_fold_embeddings(const struct rb_learn *c, size_t item)
+{
+    fold_reader(c, fold_rows(c, item), c->embedded, c->dx, rb_learn_tokens(c));
+}

@@ -1,0 +1,112 @@
+/* core/learn/learn_internal.h: what learn*.c share, and tests of them. */
+#ifndef RB_CORE_LEARN_LEARN_INTERNAL_H
+#define RB_CORE_LEARN_LEARN_INTERNAL_H
+
+#include "core/learn/batch.h"
+#include "core/learn/learn.h"
+#include "core/learn/learn_head.h"
+#include "core/learn/maps.h"
+#include "core/learn/tape.h"
+
+/* What a layer's slot says to the maps. */
+struct rb_wanted {
+    enum rb_slot slot;
+    bool vector;        /* a bias: its gradient is a sum over tokens */
+    bool reads, writes; /* the stream, whose map is learned */
+    int kind;           /* the matrix inside heads that moves it, -1: none */
+    bool head_columns;  /* the heads are its columns */
+    size_t out, in;     /* in 1 for a vector */
+    float *h;           /* (out, in) dL/dtheta */
+};
+enum { WANTED_MOST = 12 };
+
+enum rb_learn_round {
+    ROUND_START,
+    ROUND_MAPS,
+    ROUND_EMBED,
+    ROUND_LAYER,
+    ROUND_HIDDEN,
+    ROUND_LOGITS,
+    ROUND_SOFTMAX,
+    ROUND_LOGITS_BACK,
+    ROUND_HIDDEN_BACK,
+    ROUND_HEAD_FOLD,
+    ROUND_BACK,
+    ROUND_GRADIENT,
+    ROUND_FOLD,
+    ROUND_EMBED_FOLD,
+    ROUND_UPDATE,
+    ROUND_PROJECT,
+    ROUND_DONE
+};
+
+struct rb_learn {
+    struct rb_program program;
+    struct rb_learn_options options;
+    struct rb_learn_text text;
+    const struct rb_model *model; /* says sizes: B */
+    const struct rb_config *config;
+    struct rb_blend theta, moved; /* the path's point; B alone, moved */
+    struct rb_learn_maps maps;
+    struct rb_rotary rotary, back;
+
+    struct rb_learn_batch batch;
+    size_t step_blocks;
+    size_t *spans; /* (span_count + 1) first block of each */
+    size_t span_count;
+    double lambda;
+    size_t held_first; /* blocks of the present look that are through */
+    double held_sum;
+    size_t held_rows;
+
+    float
+        *x; /* (layers + 1, tokens, hidden_size): the input of each layer, the last one's output */
+    float *dx;       /* (tokens, hidden_size) */
+    float *embedded; /* (tokens, hidden_size): moved B's embeddings; only with a residual map */
+    struct rb_tape tape;
+    struct rb_weights weights[2], moved_weights, head_weights, moved_head;
+    const float *head_slots[RB_SLOT_COUNT];
+    struct rb_learn_head head;
+    struct rb_wanted wanted[WANTED_MOST];
+    size_t wanted_count;
+    float *gradients; /* what wanted[].h point into */
+
+    enum rb_learn_round round;
+    uint32_t layer;
+    bool looking; /* the present pass is a look at the held part */
+    bool ended;
+    /* what a run continues from */
+    uint32_t step, best_step, looks_since_best;
+    double best_held, last_loss, sum_since_look;
+    uint32_t steps_since_look;
+    struct rb_learn_look *looks;
+    size_t look_count, look_capacity;
+    double *best; /* (maps.parameters) */
+};
+
+static inline size_t rb_learn_tokens(const struct rb_learn *c)
+{
+    return c->batch.s.count * c->batch.block_size;
+}
+
+/* ---- learn_fold.c: from gradients of weights to those of maps ---- */
+
+/* Which of a layer's tensors the maps move, and room for their gradients. RB_ENOMEM. */
+enum rb_status rb_learn_list_wanted(struct rb_learn *c, struct rb_error *err) RB_MUST_CHECK;
+
+/* Parts of the present layer's gradients, from the tape. */
+size_t rb_learn_gradient_items(const struct rb_learn *c);
+void rb_learn_gradient_item(const struct rb_learn *c, size_t item);
+
+/* The stream's G in tiles of rows, and the matrices of the present layer's heads: from the
+ * gradients and the moved weights of that layer. */
+size_t rb_learn_stream_items(const struct rb_learn *c);
+size_t rb_learn_head_items(const struct rb_learn *c);
+void rb_learn_fold_stream(const struct rb_learn *c, size_t item);
+void rb_learn_fold_heads(const struct rb_learn *c, size_t item);
+/* Stream tiles: what the unembedding and the final norm's bias say, and the embeddings. */
+enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
+                                    struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
+void rb_learn_fold_embeddings(const struct rb_learn *c, size_t item);
+
+#endif

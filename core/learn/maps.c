@@ -1,0 +1,243 @@
+#include "core/learn/maps.h"
+
+#include <cblas.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which matrix is where ---- */
+
+static size_t head_index(const struct rb_learn_maps *m, enum rb_learn_kind kind, uint32_t layer,
+                         uint32_t kv_head)
+{
+    return (m->residual ? 1 : 0) + ((size_t)kind * m->layers + layer) * m->kv_heads + kv_head;
+}
+
+struct rb_learn_matrix *rb_learn_maps_head(const struct rb_learn_maps *m, enum rb_learn_kind kind,
+                                           uint32_t layer, uint32_t kv_head)
+{
+    return &m->matrices[head_index(m, kind, layer, kv_head)];
+}
+
+/* The arrays that hold matrix i: each of them `copies` blocks side by side. */
+struct targets {
+    float *at[2];
+    size_t copies[2];
+};
+
+static struct targets targets_of(const struct rb_learn_maps *m, size_t i)
+{
+    if (m->residual && i == 0)
+        return (struct targets){{m->stream, NULL}, {1, 0}};
+    i -= m->residual ? 1 : 0;
+    size_t kv = i % m->kv_heads, layer = i / m->kv_heads % m->layers;
+    size_t group = m->heads / m->kv_heads, block = (size_t)m->head_dim * m->head_dim;
+    bool value = i / m->kv_heads / m->layers == RB_LEARN_VALUE;
+    float *wide = value ? m->output[layer] : m->query[layer];
+    float *narrow = value ? m->value[layer] : m->key[layer];
+    return (struct targets){{wide + kv * group * block, narrow + kv * block}, {group, 1}};
+}
+
+/* ---- life ---- */
+
+static bool add_array(const struct rb_learn_maps *m, float **at, uint32_t heads)
+{
+    *at = rb_calloc_aligned((size_t)heads * m->head_dim * m->head_dim, sizeof(float));
+    return *at != NULL;
+}
+
+static bool allocate(struct rb_learn_maps *m, size_t hidden_size)
+{
+    size_t head_matrices = m->in_heads ? (size_t)RB_LEARN_KINDS * m->layers * m->kv_heads : 0;
+    m->count = (m->residual ? 1 : 0) + head_matrices;
+    m->matrices = calloc(m->count + 1, sizeof *m->matrices);
+    bool ok = m->matrices != NULL;
+    if (m->residual)
+        ok =
+            (m->stream = rb_calloc_aligned(hidden_size * hidden_size, sizeof(float))) != NULL && ok;
+    float ***tables[] = {&m->query, &m->key, &m->value, &m->output};
+    for (size_t i = 0; m->in_heads && i < 4; i++) {
+        *tables[i] = calloc(m->layers, sizeof **tables[i]);
+        ok = ok && *tables[i] != NULL;
+        for (uint32_t l = 0; ok && l < m->layers; l++)
+            ok = add_array(m, &(*tables[i])[l], i == 0 || i == 3 ? m->heads : m->kv_heads);
+    }
+    return ok;
+}
+
+/* F of a map's block b, or the identity. */
+static void start_of(const struct rb_map *map, size_t b, size_t n, double *ret)
+{
+    bool there = map->blocks > 0 && map->size / map->blocks == n;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++)
+            ret[i * n + j] = there ? (double)map->forward[b * n * n + i * n + j] : i == j ? 1 : 0;
+}
+
+static enum rb_status add_matrix(struct rb_learn_maps *m, size_t i, size_t n, size_t planes,
+                                 const double *base, bool centred, struct rb_error *err)
+{
+    struct rb_learn_matrix *x = &m->matrices[i];
+    x->g = rb_calloc_aligned(n * n, sizeof(float));
+    if (x->g == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the gradient of a map");
+    enum rb_status s = rb_learned_init(&x->f, n, planes, base, centred, err);
+    if (s != RB_OK)
+        return s;
+    x->first = m->parameters;
+    m->parameters += x->f.parameters;
+    return RB_OK;
+}
+
+static enum rb_status add_matrices(struct rb_learn_maps *m, const struct rb_config *c, double *base,
+                                   struct rb_error *err)
+{
+    enum rb_status s = RB_OK;
+    if (m->residual) {
+        start_of(rb_motion_map(m->motion, RB_AXIS_RES_FIRST, 0), 0, c->hidden_size, base);
+        s = add_matrix(m, 0, c->hidden_size, 0, base, c->norm_kind == RB_NORM_LAYER, err);
+    }
+    for (int kind = 0; m->in_heads && kind < RB_LEARN_KINDS; kind++)
+        for (uint32_t l = 0; l < m->layers; l++)
+            for (uint32_t g = 0; g < m->kv_heads && s == RB_OK; g++) {
+                bool keys = kind == RB_LEARN_QUERY_KEY;
+                start_of(rb_motion_map(m->motion, keys ? RB_AXIS_K : RB_AXIS_V, l), g, m->head_dim,
+                         base);
+                s = add_matrix(m, head_index(m, (enum rb_learn_kind)kind, l, g), m->head_dim,
+                               keys ? c->attention.rope.dims / 2 : 0, base, false, err);
+            }
+    return s;
+}
+
+static void point(struct rb_map *map, uint32_t size, uint32_t blocks, float *f)
+{
+    map->size = size;
+    map->blocks = blocks;
+    map->forward = map->inverse = f;
+}
+
+static void point_all(struct rb_learn_maps *m, const struct rb_config *c)
+{
+    static const enum rb_axis stream[] = {RB_AXIS_RES_FIRST, RB_AXIS_RES_IN, RB_AXIS_RES_MID,
+                                          RB_AXIS_RES_OUT, RB_AXIS_RES_LAST};
+    uint32_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
+    for (uint32_t l = 0; l < m->layers; l++) {
+        for (size_t i = 0; m->residual && i < sizeof stream / sizeof stream[0]; i++)
+            point(rb_motion_map(m->motion, stream[i], l), c->hidden_size, 1, m->stream);
+        if (!m->in_heads)
+            continue;
+        point(rb_motion_map(m->motion, RB_AXIS_Q, l), q, m->heads, m->query[l]);
+        point(rb_motion_map(m->motion, RB_AXIS_K, l), kv, m->kv_heads, m->key[l]);
+        point(rb_motion_map(m->motion, RB_AXIS_V, l), kv, m->kv_heads, m->value[l]);
+        point(rb_motion_map(m->motion, RB_AXIS_O, l), q, m->heads, m->output[l]);
+    }
+}
+
+enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_config *c,
+                                  struct rb_motion *motion, bool residual, bool in_heads,
+                                  struct rb_error *err)
+{
+    struct rb_learn_maps m = {
+        .motion = motion,
+        .layers = c->num_hidden_layers,
+        .heads = c->attention.heads,
+        .kv_heads = c->attention.kv_heads,
+        .head_dim = c->attention.head_dim,
+        .residual = residual,
+        .in_heads = in_heads,
+    };
+    size_t most = c->hidden_size > m.head_dim ? c->hidden_size : m.head_dim;
+    double *base = rb_malloc_aligned(most * most, sizeof(double));
+    enum rb_status s = RB_OK;
+    if (base == NULL || !allocate(&m, c->hidden_size))
+        s = rb_error_set(err, RB_ENOMEM, "no memory for the maps that are learned");
+    if (s == RB_OK)
+        s = add_matrices(&m, c, base, err);
+    free(base);
+    if (s == RB_OK) {
+        m.x = rb_calloc_aligned(4 * m.parameters, sizeof(double));
+        if (m.x == NULL)
+            s = rb_error_set(err, RB_ENOMEM, "no memory for the parameters of learned maps");
+    }
+    if (s != RB_OK) {
+        rb_learn_maps_deinit(&m);
+        return s;
+    }
+    m.dx = m.x + m.parameters;
+    m.m = m.dx + m.parameters;
+    m.v = m.m + m.parameters;
+    point_all(&m, c);
+    *ret = m;
+    return RB_OK;
+}
+
+void rb_learn_maps_deinit(struct rb_learn_maps *m)
+{
+    for (size_t i = 0; m->matrices != NULL && i < m->count; i++) {
+        rb_learned_deinit(&m->matrices[i].f);
+        free(m->matrices[i].g);
+    }
+    free(m->matrices);
+    free(m->stream);
+    float **tables[] = {m->query, m->key, m->value, m->output};
+    for (size_t i = 0; i < 4; i++) {
+        for (uint32_t l = 0; tables[i] != NULL && l < m->layers; l++)
+            free(tables[i][l]);
+        free(tables[i]);
+    }
+    free(m->x);
+    *m = (struct rb_learn_maps){0};
+}
+
+/* ---- values and gradients ---- */
+
+static void write_value(struct rb_learn_maps *m, size_t i, const double *value)
+{
+    struct targets t = targets_of(m, i);
+    size_t nn = m->matrices[i].f.n * m->matrices[i].f.n;
+    for (int k = 0; k < 2; k++)
+        for (size_t copy = 0; copy < t.copies[k]; copy++)
+            for (size_t j = 0; j < nn; j++)
+                t.at[k][copy * nn + j] = (float)value[j];
+}
+
+enum rb_status rb_learn_maps_value(struct rb_learn_maps *m, size_t i, struct rb_error *err)
+{
+    struct rb_learn_matrix *x = &m->matrices[i];
+    enum rb_status s = rb_learned_value(&x->f, m->x + x->first, err);
+    if (s == RB_OK)
+        write_value(m, i, x->f.value);
+    return s;
+}
+
+enum rb_status rb_learn_maps_project(struct rb_learn_maps *m, size_t i, struct rb_error *err)
+{
+    struct rb_learn_matrix *x = &m->matrices[i];
+    double *exact = rb_malloc_aligned(x->f.n * x->f.n, sizeof(double));
+    if (exact == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to project a learned map");
+    enum rb_status s = rb_learned_value(&x->f, m->x + x->first, err);
+    if (s == RB_OK)
+        s = rb_learned_project(&x->f, exact, err);
+    if (s == RB_OK)
+        write_value(m, i, exact);
+    free(exact);
+    return s;
+}
+
+enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double scale,
+                                      struct rb_scratch *scratch, struct rb_error *err)
+{
+    struct rb_learn_matrix *x = &m->matrices[i];
+    size_t n = x->f.n, nn = n * n;
+    double *g = rb_scratch_alloc(scratch, nn, sizeof(double));
+    double *df = rb_scratch_alloc(scratch, nn, sizeof(double));
+    if (g == NULL || df == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the gradient of a map");
+    for (size_t j = 0; j < nn; j++)
+        g[j] = scale * (double)x->g[j];
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)n, (int)n, 1, x->f.value,
+                (int)n, g, (int)n, 0, df, (int)n);
+    rb_learned_gradient(&x->f, df, m->dx + x->first, g);
+    memset(x->g, 0, nn * sizeof *x->g);
+    return RB_OK;
+}

@@ -1,0 +1,63 @@
+/* core/learn/maps.h: the maps of B that are learned, and what the gradient of a moved weight says
+ * about them (METHOD 11).
+ *
+ * DESIGN. The maps of an alignment keep their index vectors; what is learned is the orthogonal
+ * matrix F behind them: one for the residual stream (dense), one per layer and key-value head for
+ * queries and keys, and one for values. With theta a moved weight and H = dL/dtheta, a map that
+ * moves theta's columns has dL/dF = F theta^T H, one that moves its rows has F theta H^T: only the
+ * moved weight itself is needed, whatever was done to it before. So the way back adds up
+ * G = theta^T H + theta H^T over all tensors and layers, in F32, and F is applied to the sum once
+ * at the end of a step, in F64. */
+#ifndef RB_CORE_LEARN_MAPS_H
+#define RB_CORE_LEARN_MAPS_H
+
+#include "core/learn/learned.h"
+#include "core/model/blend.h"
+
+/* One matrix under learning. */
+struct rb_learn_matrix {
+    struct rb_learned f;
+    float *g;     /* (n, n) G of the present step */
+    size_t first; /* of its parameters in the vectors of rb_learn_maps */
+};
+
+enum rb_learn_kind { RB_LEARN_QUERY_KEY, RB_LEARN_VALUE, RB_LEARN_KINDS };
+
+struct rb_learn_maps {
+    struct rb_motion *motion; /* borrowed: B's; its maps point at the arrays here */
+    uint32_t layers, heads, kv_heads, head_dim;
+    bool residual, in_heads;
+    struct rb_learn_matrix *matrices; /* [0] the residual's if there; then kinds by layer, head */
+    size_t count;
+    float *stream;                           /* (hidden_size, hidden_size) the residual's F */
+    float **query, **key, **value, **output; /* (layers): (heads or kv_heads, d_h, d_h) */
+    size_t parameters;
+    double *x, *dx, *m, *v; /* (parameters) and Adam's moments; one block, x owns it */
+};
+
+/* What B's family leaves free is the caller's to say: `residual` for a dense map of the stream,
+ * `in_heads` for matrices inside heads. Starts at the motion's own F where it has them, else at
+ * the identity. The motion must outlive *ret, and its maps point into *ret from now on: its F are
+ * taken over (see rb_learn_maps_value). RB_ENOMEM. */
+enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_config *c,
+                                  struct rb_motion *motion, bool residual, bool in_heads,
+                                  struct rb_error *err) RB_MUST_CHECK;
+void rb_learn_maps_deinit(struct rb_learn_maps *m);
+
+/* Matrix i: F of the present parameters into the arrays that the motion reads. Any thread; one item
+ * a matrix. RB_ENUMERIC. */
+enum rb_status rb_learn_maps_value(struct rb_learn_maps *m, size_t i,
+                                   struct rb_error *err) RB_MUST_CHECK;
+/* The same, made exactly orthogonal (polar factor, rounded once): what is certified and saved. */
+enum rb_status rb_learn_maps_project(struct rb_learn_maps *m, size_t i,
+                                     struct rb_error *err) RB_MUST_CHECK;
+/* Matrix i: the gradient of its parameters from its G times `scale`, into dx; then G = 0. */
+enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double scale,
+                                      struct rb_scratch *scratch,
+                                      struct rb_error *err) RB_MUST_CHECK;
+
+/* The matrix of one head; the maps must be in heads. */
+struct rb_learn_matrix *rb_learn_maps_head(const struct rb_learn_maps *m, enum rb_learn_kind kind,
+                                           uint32_t layer, uint32_t kv_head);
+
+#endif

@@ -1,0 +1,329 @@
+// LINK: core_learn core_merge core_text
+/* Learning maps: the gradient of the loss in every map by finite differences, the same bits on any
+ * number of threads and after any interruption, and a loss that falls on real models. */
+#include "unit/pair.h"
+#include "unit/odd_shapes.h"
+#include "unit/threads.h"
+
+#include "core/learn/learn_internal.h"
+#include "core/text/packing.h"
+
+enum { BLOCKS = 12, BLOCK = 11 };
+
+/* Blocks of random ids, the first of each special. */
+static struct rb_sequences random_blocks(uint32_t vocab_size, size_t count, size_t length)
+{
+    uint64_t seed = 99;
+    struct rb_sequences s = {.count = count};
+    s.starts = calloc(count + 1, sizeof *s.starts);
+    s.ids = calloc(count * length, sizeof *s.ids);
+    s.types = calloc(count * length, 1);
+    s.special = calloc(count * length, 1);
+    assert_true(s.starts != NULL && s.ids != NULL && s.types != NULL && s.special != NULL);
+    for (size_t i = 0; i < count * length; i++) {
+        s.ids[i] = (int32_t)random_uniform(&seed, 0, (double)vocab_size - 0.001);
+        s.special[i] = i % length == 0;
+    }
+    for (size_t i = 0; i <= count; i++)
+        s.starts[i] = i * length;
+    return s;
+}
+
+static void start(struct pair *p, const struct rb_sequences *blocks,
+                  const struct rb_learn_options *o, struct rb_motion *motion,
+                  struct rb_program **ret)
+{
+    struct rb_learn_text text = {.blocks = blocks,
+                                 .mask_id = p->b.head == RB_HEAD_CAUSAL ? -1 : 1,
+                                 .mask_vocabulary = p->b.config.vocab_size,
+                                 .mask_probability = 0.4};
+    MUST(rb_motion_init(motion, p->b.config.num_hidden_layers, &p->err), &p->err);
+    MUST(rb_learn_new(&p->a, NULL, &p->b, motion, &text, o, ret, &p->err), &p->err);
+}
+
+/* The loss of one step with the parameters moved by h along `way`; its gradient into dx, if asked.
+ */
+static double step_loss(struct pair *p, const struct rb_sequences *blocks,
+                        const struct rb_learn_options *o, const double *x, const double *way,
+                        double h, double *dx)
+{
+    struct rb_motion motion;
+    struct rb_program *program;
+    start(p, blocks, o, &motion, &program);
+    struct rb_learn *c = (struct rb_learn *)program;
+    for (size_t i = 0; i < c->maps.parameters; i++)
+        c->maps.x[i] = x[i] + h * way[i];
+    MUST(rb_program_run(program, &p->worker, &p->err), &p->err);
+    if (dx != NULL)
+        memcpy(dx, c->maps.dx, c->maps.parameters * sizeof *dx);
+    double loss = rb_learn_last_loss(program);
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    return loss;
+}
+
+static void check_gradient(const struct random_shape *shape, bool residual)
+{
+    struct pair p;
+    pair_init(&p, shape, PAIR_INDEPENDENT, 5);
+    pair_open(&p);
+    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, BLOCKS,
+                                               shape->positions < BLOCK ? shape->positions : BLOCK);
+    struct rb_learn_options o;
+    rb_learn_options_default(&o);
+    o.steps = 1;
+    o.batch_tokens = 60;
+    o.learning_rate = 0;
+    o.residual = residual;
+    o.lambda[0] = o.lambda[1] = 0.7;
+    struct rb_motion motion;
+    struct rb_program *program;
+    start(&p, &blocks, &o, &motion, &program);
+    size_t n = ((struct rb_learn *)program)->maps.parameters;
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    double *x = calloc(n, sizeof *x), *way = calloc(n, sizeof *way), *dx = calloc(n, sizeof *dx);
+    assert_true(x != NULL && way != NULL && dx != NULL);
+    uint64_t seed = 7;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = random_uniform(&seed, -0.3, 0.3);
+        way[i] = random_uniform(&seed, -1, 1);
+    }
+    (void)step_loss(&p, &blocks, &o, x, way, 0, dx);
+    double slope = 0, norm = 0;
+    for (size_t i = 0; i < n; i++)
+        norm += dx[i] * dx[i];
+    norm = sqrt(norm);
+    assert_true(norm > 0);
+    for (size_t i = 0; i < n; i++) { /* mostly along the gradient: sizes that F32 can show */
+        way[i] = dx[i] / norm + 0.3 * way[i] / sqrt((double)n);
+        slope += dx[i] * way[i];
+    }
+    double h = 3e-2 / (norm > 1 ? norm : 1), found;
+    found = (8 * (step_loss(&p, &blocks, &o, x, way, h, NULL) -
+                  step_loss(&p, &blocks, &o, x, way, -h, NULL)) -
+             (step_loss(&p, &blocks, &o, x, way, 2 * h, NULL) -
+              step_loss(&p, &blocks, &o, x, way, -2 * h, NULL))) /
+            (12 * h);
+    if (!(fabs(found - slope) <= 2e-3 * fabs(slope) + 1e-6))
+        fail_msg("%s: derivative %.7g, by differences %.7g", shape->name, slope, found);
+    free(x);
+    free(way);
+    free(dx);
+    rb_sequences_deinit(&blocks);
+    pair_deinit(&p);
+}
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(odd_shapes); i++)
+        if (odd_shapes[i].head == RB_HEAD_MLM && odd_shapes[i].hidden > odd_shapes[i].heads)
+            check_gradient(&odd_shapes[i], false);
+}
+
+/* ---- the same bits, whoever runs it and however often it is interrupted ---- */
+
+static const struct random_shape *some_shape = &odd_shapes[0];
+
+static void some_options(struct rb_learn_options *o)
+{
+    rb_learn_options_default(o);
+    o->steps = 60;
+    o->batch_tokens = 70;
+    o->residual = false;
+    o->patience = 0;
+}
+
+static double *parameters_of(struct rb_program *p)
+{
+    struct rb_learn *c = (struct rb_learn *)p;
+    double *x = malloc(c->maps.parameters * sizeof *x);
+    assert_non_null(x);
+    memcpy(x, c->maps.x, c->maps.parameters * sizeof *x);
+    return x;
+}
+
+static void same_parameters(struct rb_program *p, const double *expected)
+{
+    struct rb_learn *c = (struct rb_learn *)p;
+    assert_memory_equal(c->maps.x, expected, c->maps.parameters * sizeof *expected);
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
+    pair_open(&p);
+    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, 40, BLOCK);
+    struct rb_learn_options o;
+    some_options(&o);
+    double *first = NULL;
+    for (size_t threads = 1; threads <= 5; threads += 2) {
+        struct rb_motion motion;
+        struct rb_program *program;
+        start(&p, &blocks, &o, &motion, &program);
+        run_program(program, threads, SHUFFLED, threads * 17);
+        if (first == NULL)
+            first = parameters_of(program);
+        same_parameters(program, first);
+        rb_program_free(program);
+        rb_motion_deinit(&motion);
+    }
+    free(first);
+    rb_sequences_deinit(&blocks);
+    pair_deinit(&p);
+}
+
+/* Runs until the program stands at its `stop`-th chance to be saved; false: it has finished. */
+static bool run_until(struct rb_program *p, struct rb_worker *w, size_t stop)
+{
+    size_t items, chances = 0;
+    struct rb_error err;
+    for (;;) {
+        MUST(p->ops->next_round(p, &items, &err), &err);
+        if (items == 0)
+            return false;
+        if (rb_learn_at_step(p) && chances++ == stop)
+            return true;
+        for (size_t i = 0; i < items; i++) {
+            rb_scratch_reset(&w->scratch);
+            MUST(p->ops->run_item(p, i, w, &err), &err);
+        }
+    }
+}
+
+static void test_resumes(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
+    pair_open(&p);
+    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, 40, BLOCK);
+    struct rb_learn_options o;
+    some_options(&o);
+    struct rb_motion motion;
+    struct rb_program *program;
+    start(&p, &blocks, &o, &motion, &program);
+    assert_false(run_until(program, &p.worker, SIZE_MAX));
+    double *whole = parameters_of(program);
+    size_t looks, again;
+    const struct rb_learn_look *curve = rb_learn_curve(program, &looks);
+    assert_int_equal(looks, 4); /* 0, 25, 50, 60 */
+    struct rb_learn_look kept[4];
+    memcpy(kept, curve, sizeof kept);
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    static const size_t stops[] = {0, 1, 24, 26, 27, 53, 61, 63};
+    for (size_t i = 0; i < COUNT(stops); i++) {
+        unsigned char *saved;
+        size_t bytes;
+        start(&p, &blocks, &o, &motion, &program);
+        assert_true(run_until(program, &p.worker, stops[i]));
+        MUST(rb_learn_save(program, &saved, &bytes, &p.err), &p.err);
+        rb_program_free(program);
+        rb_motion_deinit(&motion);
+        start(&p, &blocks, &o, &motion, &program);
+        MUST(rb_learn_restore(program, saved, bytes, &p.err), &p.err);
+        assert_false(run_until(program, &p.worker, SIZE_MAX));
+        same_parameters(program, whole);
+        curve = rb_learn_curve(program, &again);
+        assert_int_equal(again, looks);
+        for (size_t k = 0; k < looks; k++) {
+            assert_int_equal(curve[k].step, kept[k].step);
+            assert_memory_equal(&curve[k].held_loss, &kept[k].held_loss, sizeof(double));
+            assert_memory_equal(&curve[k].train_loss, &kept[k].train_loss, sizeof(double));
+        }
+        rb_program_free(program);
+        rb_motion_deinit(&motion);
+        free(saved);
+    }
+    free(whole);
+    rb_sequences_deinit(&blocks);
+    pair_deinit(&p);
+}
+
+static void test_states_of_others(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
+    pair_open(&p);
+    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, 40, BLOCK);
+    struct rb_learn_options o;
+    some_options(&o);
+    struct rb_motion motion;
+    struct rb_program *program;
+    unsigned char *saved;
+    size_t bytes;
+    start(&p, &blocks, &o, &motion, &program);
+    assert_true(run_until(program, &p.worker, 3));
+    MUST(rb_learn_save(program, &saved, &bytes, &p.err), &p.err);
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    start(&p, &blocks, &o, &motion, &program);
+    for (size_t cut = 0; cut < bytes; cut += bytes / 37 + 1)
+        assert_int_equal(rb_learn_restore(program, saved, cut, &p.err), RB_EINPUT);
+    for (size_t at = 0; at < bytes; at += 41) {
+        saved[at] ^= 4;
+        assert_int_equal(rb_learn_restore(program, saved, bytes, &p.err), RB_EINPUT);
+        saved[at] ^= 4;
+    }
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    o.seed = 9; /* another run */
+    start(&p, &blocks, &o, &motion, &program);
+    assert_int_equal(rb_learn_restore(program, saved, bytes, &p.err), RB_EINPUT);
+    assert_non_null(strstr(p.err.detail, "another text"));
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    o.seed = 0;
+    blocks.ids[5] ^= 1; /* another text */
+    start(&p, &blocks, &o, &motion, &program);
+    assert_int_equal(rb_learn_restore(program, saved, bytes, &p.err), RB_EINPUT);
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    free(saved);
+    rb_sequences_deinit(&blocks);
+    pair_deinit(&p);
+}
+
+/* Patience ends a run that does not get better, and what is kept is the best look. */
+static void test_patience(void **state)
+{
+    (void)state;
+    struct pair p;
+    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
+    pair_open(&p);
+    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, 40, BLOCK);
+    struct rb_learn_options o;
+    some_options(&o);
+    o.steps = 1000;
+    o.patience = 2;
+    o.learning_rate = 0.5; /* far too much: it can only get worse */
+    struct rb_motion motion;
+    struct rb_program *program;
+    start(&p, &blocks, &o, &motion, &program);
+    assert_false(run_until(program, &p.worker, SIZE_MAX));
+    assert_true(rb_learn_steps_done(program) < o.steps);
+    size_t count;
+    const struct rb_learn_look *curve = rb_learn_curve(program, &count);
+    for (size_t i = 0; i < count; i++)
+        assert_true(curve[i].step == rb_learn_best_step(program) ||
+                    curve[i].held_loss >= curve[rb_learn_best_step(program) / 25].held_loss);
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    rb_sequences_deinit(&blocks);
+    pair_deinit(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_resumes),   cmocka_unit_test(test_states_of_others),
+        cmocka_unit_test(test_patience),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
