@@ -22,7 +22,8 @@ void rb_learn_options_default(struct rb_learn_options *o)
         .lambda = {0.4, 0.6},
         .patience = 8,
         .residual = true,
-        .in_heads = true,
+        .query_keys = true,
+        .values = true,
     };
 }
 
@@ -101,7 +102,12 @@ static enum rb_status layer_item(const struct rb_learn *c, size_t span, struct r
 {
     size_t at = row_of(c, span) * c->config->hidden_size;
     struct rb_layer_call call = {
-        .config = c->config, .weights = &c->weights[c->layer % 2], .span = span_of(c, span)};
+        .config = c->config,
+        .weights = &c->weights[c->layer % 2],
+        .rotary = &c->rotary,
+        .layer = c->layer,
+        .span = span_of(c, span),
+    };
     float *x = boundary(c, c->layer + 1) + at;
     memcpy(x, boundary(c, c->layer) + at,
            rb_span_tokens(&call.span) * c->config->hidden_size * sizeof *x);
@@ -546,7 +552,8 @@ uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options 
     uint64_t layer = rb_weights_layer_floats(c), dh = c->attention.head_dim;
     uint64_t output = (uint64_t)rb_head_outputs(m) * rb_head_width(m);
     uint64_t stream = o->residual ? d * d : 0;
-    uint64_t heads = o->in_heads ? 2 * c->num_hidden_layers * c->attention.kv_heads * dh * dh : 0;
+    uint64_t heads = (uint64_t)(o->query_keys + o->values) * c->num_hidden_layers *
+                     c->attention.kv_heads * dh * dh;
     uint64_t floats = (c->num_hidden_layers + 2) * tokens * d + 4 * layer + 2 * output;
     if (o->residual)
         floats += tokens * d + output;
@@ -651,7 +658,8 @@ enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *mo
     c->moved = rb_blend_single(b, motion_b);
     size_t block_size = text->blocks->starts[1] - text->blocks->starts[0];
     c->step_blocks = blocks_of_step(o, block_size);
-    s = rb_learn_maps_init(&c->maps, c->config, motion_b, o->residual, o->in_heads, err);
+    const bool kinds[RB_LEARN_KINDS] = {o->query_keys, o->values};
+    s = rb_learn_maps_init(&c->maps, c->config, motion_b, o->residual, kinds, err);
     if (s == RB_OK)
         s = rb_learn_batch_init(&c->batch, text, c->step_blocks, err);
     if (s == RB_OK)

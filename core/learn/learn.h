@@ -26,8 +26,8 @@ struct rb_learn_options {
     double lambda[2];  /* drawn uniformly from here */
     uint32_t patience; /* looks without a lower held loss; 0: never ends early */
     uint64_t seed;
-    bool residual; /* an orthogonal map of the stream … */
-    bool in_heads; /* … and matrices inside heads */
+    bool residual;           /* an orthogonal map of the stream … */
+    bool query_keys, values; /* … and matrices inside heads */
 };
 enum { RB_LEARN_STEPS_MOST = 100000, RB_LEARN_LOOK_EVERY = 25 };
 

@@ -12,7 +12,10 @@ size_t rb_learn_stream_items(const struct rb_learn *c)
 
 size_t rb_learn_head_items(const struct rb_learn *c)
 {
-    return c->maps.in_heads ? (size_t)RB_LEARN_KINDS * c->maps.kv_heads : 0;
+    size_t n = 0;
+    for (int k = 0; k < RB_LEARN_KINDS; k++)
+        n += c->maps.kinds[k] ? c->maps.kv_heads : 0;
+    return n;
 }
 
 /* ---- the stream's G: rows of it are independent ---- */
@@ -63,7 +66,8 @@ void rb_learn_fold_stream(const struct rb_learn *c, size_t item)
 void rb_learn_fold_heads(const struct rb_learn *c, size_t item)
 {
     const struct rb_learn_maps *m = &c->maps;
-    enum rb_learn_kind kind = (enum rb_learn_kind)(item / m->kv_heads);
+    bool values = !m->kinds[RB_LEARN_QUERY_KEY] || item / m->kv_heads > 0;
+    enum rb_learn_kind kind = values ? RB_LEARN_VALUE : RB_LEARN_QUERY_KEY;
     uint32_t kv = (uint32_t)(item % m->kv_heads);
     int dh = (int)m->head_dim;
     float *g = rb_learn_maps_head(m, kind, c->layer, kv)->g;
@@ -109,7 +113,9 @@ static void want(struct rb_learn *c, enum rb_slot slot, size_t out, size_t in, b
     w.reads = c->maps.residual && !vector && of_stream(row->column_axis);
     w.writes = c->maps.residual && of_stream(row->row_axis);
     int rows = head_kind(row->row_axis), columns = vector ? -1 : head_kind(row->column_axis);
-    w.kind = !c->maps.in_heads ? -1 : rows >= 0 ? rows : columns;
+    w.kind = rows >= 0 ? rows : columns;
+    if (w.kind >= 0 && !c->maps.kinds[w.kind])
+        w.kind = -1;
     w.head_columns = rows < 0;
     if (w.reads || w.writes || w.kind >= 0)
         c->wanted[c->wanted_count++] = w;
@@ -123,7 +129,7 @@ enum rb_status rb_learn_list_wanted(struct rb_learn *c, struct rb_error *err)
         if (!rb_tape_linear(&c->tape, s, &out, &in))
             continue;
         want(c, s, out, in, false);
-        if (s != RB_GATE_WEIGHT && rb_model_tensor(c->model, s + 1, 0) != NULL)
+        if (rb_model_tensor(c->model, s + 1, 0) != NULL)
             want(c, s + 1, out, 1, true);
     }
     for (size_t i = 0; i < c->wanted_count; i++)

@@ -49,7 +49,8 @@ static void copy_options(const struct rb_learn_options *o, struct rb_learn_optio
     ret->patience = o->patience;
     ret->seed = o->seed;
     ret->residual = o->residual;
-    ret->in_heads = o->in_heads;
+    ret->query_keys = o->query_keys;
+    ret->values = o->values;
 }
 
 enum { VECTORS = 4 }; /* x, m, v, best */

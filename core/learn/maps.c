@@ -9,7 +9,10 @@
 static size_t head_index(const struct rb_learn_maps *m, enum rb_learn_kind kind, uint32_t layer,
                          uint32_t kv_head)
 {
-    return (m->residual ? 1 : 0) + ((size_t)kind * m->layers + layer) * m->kv_heads + kv_head;
+    size_t before = 0; /* matrices of the kinds before */
+    for (int k = 0; k < (int)kind; k++)
+        before += m->kinds[k] ? (size_t)m->layers * m->kv_heads : 0;
+    return (m->residual ? 1 : 0) + before + (size_t)layer * m->kv_heads + kv_head;
 }
 
 struct rb_learn_matrix *rb_learn_maps_head(const struct rb_learn_maps *m, enum rb_learn_kind kind,
@@ -31,7 +34,7 @@ static struct targets targets_of(const struct rb_learn_maps *m, size_t i)
     i -= m->residual ? 1 : 0;
     size_t kv = i % m->kv_heads, layer = i / m->kv_heads % m->layers;
     size_t group = m->heads / m->kv_heads, block = (size_t)m->head_dim * m->head_dim;
-    bool value = i / m->kv_heads / m->layers == RB_LEARN_VALUE;
+    bool value = !m->kinds[RB_LEARN_QUERY_KEY] || i / m->kv_heads / m->layers > 0;
     float *wide = value ? m->output[layer] : m->query[layer];
     float *narrow = value ? m->value[layer] : m->key[layer];
     return (struct targets){{wide + kv * group * block, narrow + kv * block}, {group, 1}};
@@ -47,15 +50,18 @@ static bool add_array(const struct rb_learn_maps *m, float **at, uint32_t heads)
 
 static bool allocate(struct rb_learn_maps *m, size_t hidden_size)
 {
-    size_t head_matrices = m->in_heads ? (size_t)RB_LEARN_KINDS * m->layers * m->kv_heads : 0;
-    m->count = (m->residual ? 1 : 0) + head_matrices;
+    m->count = m->residual ? 1 : 0;
+    for (int k = 0; k < RB_LEARN_KINDS; k++)
+        m->count += m->kinds[k] ? (size_t)m->layers * m->kv_heads : 0;
     m->matrices = calloc(m->count + 1, sizeof *m->matrices);
     bool ok = m->matrices != NULL;
     if (m->residual)
         ok =
             (m->stream = rb_calloc_aligned(hidden_size * hidden_size, sizeof(float))) != NULL && ok;
     float ***tables[] = {&m->query, &m->key, &m->value, &m->output};
-    for (size_t i = 0; m->in_heads && i < 4; i++) {
+    for (size_t i = 0; i < 4; i++) {
+        if (!m->kinds[i < 2 ? RB_LEARN_QUERY_KEY : RB_LEARN_VALUE])
+            continue;
         *tables[i] = calloc(m->layers, sizeof **tables[i]);
         ok = ok && *tables[i] != NULL;
         for (uint32_t l = 0; ok && l < m->layers; l++)
@@ -96,8 +102,8 @@ static enum rb_status add_matrices(struct rb_learn_maps *m, const struct rb_conf
         start_of(rb_motion_map(m->motion, RB_AXIS_RES_FIRST, 0), 0, c->hidden_size, base);
         s = add_matrix(m, 0, c->hidden_size, 0, base, c->norm_kind == RB_NORM_LAYER, err);
     }
-    for (int kind = 0; m->in_heads && kind < RB_LEARN_KINDS; kind++)
-        for (uint32_t l = 0; l < m->layers; l++)
+    for (int kind = 0; kind < RB_LEARN_KINDS; kind++)
+        for (uint32_t l = 0; m->kinds[kind] && l < m->layers; l++)
             for (uint32_t g = 0; g < m->kv_heads && s == RB_OK; g++) {
                 bool keys = kind == RB_LEARN_QUERY_KEY;
                 start_of(rb_motion_map(m->motion, keys ? RB_AXIS_K : RB_AXIS_V, l), g, m->head_dim,
@@ -123,18 +129,20 @@ static void point_all(struct rb_learn_maps *m, const struct rb_config *c)
     for (uint32_t l = 0; l < m->layers; l++) {
         for (size_t i = 0; m->residual && i < sizeof stream / sizeof stream[0]; i++)
             point(rb_motion_map(m->motion, stream[i], l), c->hidden_size, 1, m->stream);
-        if (!m->in_heads)
-            continue;
-        point(rb_motion_map(m->motion, RB_AXIS_Q, l), q, m->heads, m->query[l]);
-        point(rb_motion_map(m->motion, RB_AXIS_K, l), kv, m->kv_heads, m->key[l]);
-        point(rb_motion_map(m->motion, RB_AXIS_V, l), kv, m->kv_heads, m->value[l]);
-        point(rb_motion_map(m->motion, RB_AXIS_O, l), q, m->heads, m->output[l]);
+        if (m->kinds[RB_LEARN_QUERY_KEY]) {
+            point(rb_motion_map(m->motion, RB_AXIS_Q, l), q, m->heads, m->query[l]);
+            point(rb_motion_map(m->motion, RB_AXIS_K, l), kv, m->kv_heads, m->key[l]);
+        }
+        if (m->kinds[RB_LEARN_VALUE]) {
+            point(rb_motion_map(m->motion, RB_AXIS_V, l), kv, m->kv_heads, m->value[l]);
+            point(rb_motion_map(m->motion, RB_AXIS_O, l), q, m->heads, m->output[l]);
+        }
     }
 }
 
 enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_config *c,
-                                  struct rb_motion *motion, bool residual, bool in_heads,
-                                  struct rb_error *err)
+                                  struct rb_motion *motion, bool residual,
+                                  const bool kinds[RB_LEARN_KINDS], struct rb_error *err)
 {
     struct rb_learn_maps m = {
         .motion = motion,
@@ -143,7 +151,7 @@ enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_con
         .kv_heads = c->attention.kv_heads,
         .head_dim = c->attention.head_dim,
         .residual = residual,
-        .in_heads = in_heads,
+        .kinds = {kinds[0], kinds[1]},
     };
     size_t most = c->hidden_size > m.head_dim ? c->hidden_size : m.head_dim;
     double *base = rb_malloc_aligned(most * most, sizeof(double));

@@ -26,7 +26,7 @@ enum rb_learn_kind { RB_LEARN_QUERY_KEY, RB_LEARN_VALUE, RB_LEARN_KINDS };
 struct rb_learn_maps {
     struct rb_motion *motion; /* borrowed: B's; its maps point at the arrays here */
     uint32_t layers, heads, kv_heads, head_dim;
-    bool residual, in_heads;
+    bool residual, kinds[RB_LEARN_KINDS]; /* what is learned */
     struct rb_learn_matrix *matrices; /* [0] the residual's if there; then kinds by layer, head */
     size_t count;
     float *stream;                           /* (hidden_size, hidden_size) the residual's F */
@@ -36,11 +36,12 @@ struct rb_learn_maps {
 };
 
 /* What B's family leaves free is the caller's to say: `residual` for a dense map of the stream,
- * `in_heads` for matrices inside heads. Starts at the motion's own F where it has them, else at
- * the identity. The motion must outlive *ret, and its maps point into *ret from now on: its F are
- * taken over (see rb_learn_maps_value). RB_ENOMEM. */
+ * kinds[k] for matrices of that kind inside heads. Starts at the motion's own F where it has them,
+ * else at the identity. The motion must outlive *ret, and its maps point into *ret from now on: its
+ * F are taken over (see rb_learn_maps_value). RB_ENOMEM. */
 enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_config *c,
-                                  struct rb_motion *motion, bool residual, bool in_heads,
+                                  struct rb_motion *motion, bool residual,
+                                  const bool kinds[RB_LEARN_KINDS],
                                   struct rb_error *err) RB_MUST_CHECK;
 void rb_learn_maps_deinit(struct rb_learn_maps *m);
 
@@ -56,7 +57,7 @@ enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double 
                                       struct rb_scratch *scratch,
                                       struct rb_error *err) RB_MUST_CHECK;
 
-/* The matrix of one head; the maps must be in heads. */
+/* The matrix of one head; its kind must be learned. */
 struct rb_learn_matrix *rb_learn_maps_head(const struct rb_learn_maps *m, enum rb_learn_kind kind,
                                            uint32_t layer, uint32_t kv_head);
 

@@ -129,7 +129,7 @@ static void linear(const struct rb_tape_call *call, enum rb_slot weight, const f
 {
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)out, (int)in, 1.0f, x,
                 (int)in, call->weights[weight], (int)in, 0.0f, y, (int)out);
-    if (call->weights[weight + 1] != NULL && weight != RB_GATE_WEIGHT)
+    if (call->weights[weight + 1] != NULL)
         rb_kernels()->add_bias(y, call->weights[weight + 1], rows, out);
 }
 
@@ -151,7 +151,7 @@ static void add(float *x, const float *y, size_t n)
 static struct rb_attention_back attention_of(const struct rb_tape_call *call)
 {
     const struct rb_attention *a = &call->tape->config->attention;
-    float scale = 1.0f / sqrtf((float)a->head_dim);
+    float scale = a->unscaled ? 1 : 1.0f / sqrtf((float)a->head_dim);
     return (struct rb_attention_back){
         .heads = a->heads,
         .kv_heads = a->kv_heads,

@@ -168,7 +168,7 @@ struct naive_attention {
 
 static double naive_scale(const struct naive_layer *l)
 {
-    double scale = 1 / sqrt(l->c->attention.head_dim);
+    double scale = l->c->attention.unscaled ? 1 : 1 / sqrt(l->c->attention.head_dim);
     return l->c->attention.scale_by_layer ? scale / (l->layer + 1) : scale;
 }
 
@@ -305,7 +305,7 @@ static void naive_mlp(const struct naive_layer *l, const double *x, struct naive
     *m = (struct naive_mlp){naive_new(n * k), naive_new(n * k), naive_new(n * k)};
     naive_linear(x, n, d, l->w[RB_UP_WEIGHT], l->w[RB_UP_BIAS], k, m->up);
     if (mlp->gated)
-        naive_linear(x, n, d, l->w[RB_GATE_WEIGHT], NULL, k, m->gate);
+        naive_linear(x, n, d, l->w[RB_GATE_WEIGHT], l->w[RB_GATE_BIAS], k, m->gate);
     for (size_t i = 0; i < n * k; i++)
         m->inner[i] = mlp->gated ? naive_act(mlp->activation, m->gate[i]) * m->up[i]
                                  : naive_act(mlp->activation, m->up[i]);
@@ -328,7 +328,8 @@ static void naive_mlp_back(const struct naive_layer *l, const double *x, struct 
     }
     naive_linear_back(x, di, n, d, l->w[RB_UP_WEIGHT], k, dx, l->g[RB_UP_WEIGHT], l->g[RB_UP_BIAS]);
     if (mlp->gated)
-        naive_linear_back(x, dg, n, d, l->w[RB_GATE_WEIGHT], k, dx, l->g[RB_GATE_WEIGHT], NULL);
+        naive_linear_back(x, dg, n, d, l->w[RB_GATE_WEIGHT], k, dx, l->g[RB_GATE_WEIGHT],
+                          l->g[RB_GATE_BIAS]);
     free(di);
     free(dg);
 }

@@ -15,7 +15,7 @@
 
 #include <errno.h>
 
-enum random_decoder {
+enum random_unembedding {
     DECODER_TIED,
     DECODER_COPIED, /* tied, and the file holds the copy that some exporters write */
     DECODER_UNTIED
@@ -30,7 +30,7 @@ struct random_shape {
     bool gamma_beta;  /* old names of the norms' weights */
     bool pretraining; /* beside an MLM head: pooler and next-sentence head */
     bool buffers;     /* position_ids, which is no weight */
-    enum random_decoder decoder;
+    enum random_unembedding decoder;
     double scale; /* of the weights; 0: 1 */
 };
 

@@ -67,7 +67,8 @@ static const struct shape {
       .norm_eps = 1e-6F,
       .attention = {.heads = 3, .kv_heads = 1, .head_dim = 4, .causal = true, .rope = {.dims = 4}},
       .mlp = {.inner_size = 7, .activation = RB_ACTIVATION_SILU, .gated = true},
-      .attention_bias = true},
+      .attention_bias = true,
+      .mlp_bias = true},
      5},
     {"olmo2",
      {.hidden_size = 8,
@@ -130,6 +131,8 @@ static size_t slot_size(const struct rb_config *c, enum rb_slot s)
         return i * d;
     case RB_UP_BIAS:
         return c->mlp_bias ? i : 0;
+    case RB_GATE_BIAS:
+        return c->mlp_bias && c->mlp.gated ? i : 0;
     case RB_GATE_WEIGHT:
         return c->mlp.gated ? i * d : 0;
     case RB_DOWN_WEIGHT:
@@ -395,7 +398,7 @@ static void check_fast(const struct shape *s)
         rb_tape_gradient(&f.tape, k, out / 2, out - out / 2, g + out / 2 * in);
         rb_tape_bias_gradient(&f.tape, k, bias);
         close_to(s->name, (int)k, g, f.p.l.g[k], out * in);
-        if (k != RB_GATE_WEIGHT && f.p.l.g[k + 1] != NULL)
+        if (f.p.l.g[k + 1] != NULL)
             close_to(s->name, (int)k + 1, bias, f.p.l.g[k + 1], out);
         free(g);
         free(bias);

@@ -1,8 +1,9 @@
 // LINK: core_learn core_merge core_text
 /* Learning maps: the gradient of the loss in every map by finite differences, the same bits on any
  * number of threads and after any interruption, and a loss that falls on real models. */
-#include "unit/pair.h"
+#include "unit/decoder_shapes.h"
 #include "unit/odd_shapes.h"
+#include "unit/pair.h"
 #include "unit/threads.h"
 
 #include "core/learn/learn_internal.h"
@@ -62,23 +63,13 @@ static double step_loss(struct pair *p, const struct rb_sequences *blocks,
     return loss;
 }
 
-static void check_gradient(const struct random_shape *shape, bool residual)
+/* The derivative along a way that is mostly the gradient, by differences. */
+static void check_gradient(struct pair *p, const char *name, const struct rb_learn_options *o)
 {
-    struct pair p;
-    pair_init(&p, shape, PAIR_INDEPENDENT, 5);
-    pair_open(&p);
-    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, BLOCKS,
-                                               shape->positions < BLOCK ? shape->positions : BLOCK);
-    struct rb_learn_options o;
-    rb_learn_options_default(&o);
-    o.steps = 1;
-    o.batch_tokens = 60;
-    o.learning_rate = 0;
-    o.residual = residual;
-    o.lambda[0] = o.lambda[1] = 0.7;
+    struct rb_sequences blocks = random_blocks(p->b.config.vocab_size, BLOCKS, BLOCK);
     struct rb_motion motion;
     struct rb_program *program;
-    start(&p, &blocks, &o, &motion, &program);
+    start(p, &blocks, o, &motion, &program);
     size_t n = ((struct rb_learn *)program)->maps.parameters;
     rb_program_free(program);
     rb_motion_deinit(&motion);
@@ -89,37 +80,101 @@ static void check_gradient(const struct random_shape *shape, bool residual)
         x[i] = random_uniform(&seed, -0.3, 0.3);
         way[i] = random_uniform(&seed, -1, 1);
     }
-    (void)step_loss(&p, &blocks, &o, x, way, 0, dx);
+    (void)step_loss(p, &blocks, o, x, way, 0, dx);
     double slope = 0, norm = 0;
     for (size_t i = 0; i < n; i++)
         norm += dx[i] * dx[i];
     norm = sqrt(norm);
     assert_true(norm > 0);
-    for (size_t i = 0; i < n; i++) { /* mostly along the gradient: sizes that F32 can show */
+    for (size_t i = 0; i < n; i++) { /* sizes that F32 can show */
         way[i] = dx[i] / norm + 0.3 * way[i] / sqrt((double)n);
         slope += dx[i] * way[i];
     }
     double h = 3e-2 / (norm > 1 ? norm : 1), found;
-    found = (8 * (step_loss(&p, &blocks, &o, x, way, h, NULL) -
-                  step_loss(&p, &blocks, &o, x, way, -h, NULL)) -
-             (step_loss(&p, &blocks, &o, x, way, 2 * h, NULL) -
-              step_loss(&p, &blocks, &o, x, way, -2 * h, NULL))) /
+    found = (8 * (step_loss(p, &blocks, o, x, way, h, NULL) -
+                  step_loss(p, &blocks, o, x, way, -h, NULL)) -
+             (step_loss(p, &blocks, o, x, way, 2 * h, NULL) -
+              step_loss(p, &blocks, o, x, way, -2 * h, NULL))) /
             (12 * h);
     if (!(fabs(found - slope) <= 2e-3 * fabs(slope) + 1e-6))
-        fail_msg("%s: derivative %.7g, by differences %.7g", shape->name, slope, found);
+        fail_msg("%s: derivative %.7g, by differences %.7g", name, slope, found);
     free(x);
     free(way);
     free(dx);
     rb_sequences_deinit(&blocks);
-    pair_deinit(&p);
+}
+
+static void gradient_options(struct rb_learn_options *o)
+{
+    rb_learn_options_default(o);
+    o->steps = 1;
+    o->batch_tokens = 60;
+    o->learning_rate = 0;
+    o->lambda[0] = o->lambda[1] = 0.7;
 }
 
 static void test_gradients(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(odd_shapes); i++)
-        if (odd_shapes[i].head == RB_HEAD_MLM && odd_shapes[i].hidden > odd_shapes[i].heads)
-            check_gradient(&odd_shapes[i], false);
+    struct rb_learn_options o;
+    gradient_options(&o);
+    o.residual = false; /* BERT's norms leave no dense map of the stream */
+    for (size_t i = 0; i < COUNT(odd_shapes); i++) {
+        if (odd_shapes[i].head != RB_HEAD_MLM || odd_shapes[i].hidden == odd_shapes[i].heads)
+            continue;
+        struct pair p;
+        pair_init(&p, &odd_shapes[i], PAIR_INDEPENDENT, 5);
+        pair_open(&p);
+        check_gradient(&p, odd_shapes[i].name, &o);
+        pair_deinit(&p);
+    }
+}
+
+/* As after folding: gains of 1, no biases but the last norm's. */
+static void fold_norms(struct random_decoder *m)
+{
+    static const enum decoder_part gains[] = {D_NORM1, D_NORM2},
+                                   shifts[] = {D_NORM1_BIAS, D_NORM2_BIAS};
+    size_t d = m->shape.hidden;
+    for (size_t l = 0; l < m->shape.layers; l++)
+        for (int i = 0; i < 2; i++) {
+            for (size_t j = 0; decoder_has(&m->shape, gains[i]) && j < d; j++)
+                decoder_at(m, l, gains[i])->values[j] = 1;
+            for (size_t j = 0; decoder_has(&m->shape, shifts[i]) && j < d; j++)
+                decoder_at(m, l, shifts[i])->values[j] = 0;
+        }
+    for (size_t j = 0; j < d; j++)
+        decoder_at(m, 0, D_FINAL)->values[j] = 1;
+}
+
+static void test_gradients_of_decoders(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(decoder_shapes); i++) {
+        const struct decoder_shape *s = &decoder_shapes[i];
+        if (s->labels > 0)
+            continue;
+        struct pair p = {0};
+        struct random_decoder a, b;
+        struct rb_learn_options o;
+        gradient_options(&o);
+        o.query_keys = s->family != OLMO2; /* its gains over whole queries are in the way */
+        tmpdir_init(&p.dir);
+        rb_worker_init(&p.worker, NULL);
+        random_decoder_init(&a, s, 5);
+        random_decoder_init(&b, s, 1005);
+        fold_norms(&a);
+        fold_norms(&b);
+        random_decoder_open(&a, &p.dir, "a", &p.a);
+        random_decoder_open(&b, &p.dir, "b", &p.b);
+        check_gradient(&p, s->name, &o);
+        rb_model_deinit(&p.a);
+        rb_model_deinit(&p.b);
+        random_decoder_deinit(&a);
+        random_decoder_deinit(&b);
+        rb_worker_deinit(&p.worker);
+        tmpdir_deinit(&p.dir);
+    }
 }
 
 /* ---- the same bits, whoever runs it and however often it is interrupted ---- */
@@ -321,9 +376,9 @@ static void test_patience(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_resumes),   cmocka_unit_test(test_states_of_others),
-        cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_gradients),        cmocka_unit_test(test_gradients_of_decoders),
+        cmocka_unit_test(test_threads),          cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_states_of_others), cmocka_unit_test(test_patience),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

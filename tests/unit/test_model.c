@@ -134,7 +134,7 @@ static const struct bad_tensor {
     uint32_t rank;
     uint64_t shape[3];
     enum rb_dtype dtype;
-    enum random_decoder decoder;
+    enum random_unembedding decoder;
     enum rb_status status;
     const char *words[3];
 } bad_tensors[] = {
