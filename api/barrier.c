@@ -50,6 +50,88 @@ static unsigned metrics_of(const struct rb_barrier_view *v)
     return metrics;
 }
 
+/* ---- errors ---- */
+
+static const struct rb_barrier_errors no_errors = {
+    .chord = {NAN, NAN}, .mean = {NAN, NAN}, .reduction_chord = NAN, .reduction_mean = NAN};
+
+enum place { AT_FIRST, AT_LAST, AT_CHORD, AT_MEAN, PLACES };
+
+/* One curve's blocks at the points that its barriers need. */
+struct curve_blocks {
+    struct rb_barrier barrier;
+    struct rb_block *at[PLACES];
+    size_t count;
+    bool known;
+};
+
+static enum rb_status read_blocks(const struct rb_barrier_view *v, enum rb_curve_name curve,
+                                  rb_blocks_reader *read, void *data, struct curve_blocks *c,
+                                  struct rb_error *err)
+{
+    const struct rb_curve_points *points = curve == RB_CURVE_ALIGNED ? &v->aligned : &v->control;
+    if (!rb_curve_barrier(v, points, &c->barrier))
+        return RB_OK;
+    const size_t places[PLACES] = {[AT_FIRST] = 0,
+                                   [AT_LAST] = points->count - 1,
+                                   [AT_CHORD] = c->barrier.chord_at,
+                                   [AT_MEAN] = c->barrier.mean_at};
+    c->known = true;
+    for (int i = 0; i < PLACES; i++) {
+        size_t count = 0;
+        enum rb_status status = read(data, curve, places[i], &c->at[i], &count, err);
+        if (status != RB_OK)
+            return status;
+        c->known = c->known && count > 0 && (i == 0 || count == c->count);
+        c->count = count;
+    }
+    return RB_OK;
+}
+
+static struct rb_excess over_chord(const struct curve_blocks *c)
+{
+    double l = c->barrier.chord_lambda;
+    return (struct rb_excess){c->at[AT_CHORD], c->at[AT_FIRST], c->at[AT_LAST], 1 - l, l};
+}
+
+static struct rb_excess over_mean(const struct curve_blocks *c)
+{
+    return (struct rb_excess){c->at[AT_MEAN], c->at[AT_FIRST], c->at[AT_LAST], 0.5, 0.5};
+}
+
+enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks_reader *read,
+                                      void *data, struct rb_barrier_errors *ret,
+                                      struct rb_error *err)
+{
+    struct curve_blocks curves[2] = {{.count = 0}, {.count = 0}};
+    struct rb_barrier_errors e = no_errors;
+    enum rb_status status = RB_OK;
+    for (int c = 0; c < (v->has_control ? 2 : 1) && status == RB_OK; c++)
+        status = read_blocks(v, (enum rb_curve_name)c, read, data, &curves[c], err);
+    struct rb_excess chord[2], mean[2];
+    for (int c = 0; c < 2 && status == RB_OK; c++) {
+        if (!curves[c].known)
+            continue;
+        chord[c] = over_chord(&curves[c]);
+        mean[c] = over_mean(&curves[c]);
+        e.chord[c] = rb_excess_error(&chord[c], curves[c].count);
+        e.mean[c] = rb_excess_error(&mean[c], curves[c].count);
+    }
+    if (status == RB_OK && curves[0].known)
+        e.blocks = curves[0].count;
+    if (status == RB_OK && curves[0].known && curves[1].known &&
+        curves[0].count == curves[1].count) {
+        e.reduction_chord = rb_excess_reduction_error(&chord[0], &chord[1], curves[0].count);
+        e.reduction_mean = rb_excess_reduction_error(&mean[0], &mean[1], curves[0].count);
+    }
+    for (int c = 0; c < 2; c++)
+        for (int i = 0; i < PLACES; i++)
+            free(curves[c].at[i]);
+    if (status == RB_OK)
+        *ret = e;
+    return status;
+}
+
 /* ---- rows: the lambdas at which some curve is known ---- */
 
 struct row {
@@ -91,7 +173,8 @@ static const struct rb_point *point_of(const struct row *row, bool control)
 
 /* ---- JSON ---- */
 
-static void encode_diagnosis(struct rb_json *w, const struct rb_barrier *b)
+static void encode_diagnosis(struct rb_json *w, const struct rb_barrier *b,
+                             const struct rb_barrier_errors *errors, enum rb_curve_name curve)
 {
     if (b == NULL) {
         rb_json_null(w, "barrier");
@@ -105,6 +188,8 @@ static void encode_diagnosis(struct rb_json *w, const struct rb_barrier *b)
     rb_json_number(w, "chord_lambda", b->chord_lambda);
     rb_json_number(w, "mean", b->mean);
     rb_json_number(w, "mean_lambda", b->mean_lambda);
+    rb_json_number(w, "chord_standard_error", errors->chord[curve]);
+    rb_json_number(w, "mean_standard_error", errors->mean[curve]);
     rb_json_end(w);
     rb_json_string(w, "shape", rb_shape_names[b->shape]);
     rb_json_array(w, "peaks");
@@ -115,7 +200,8 @@ static void encode_diagnosis(struct rb_json *w, const struct rb_barrier *b)
 }
 
 static void encode_curve(struct rb_json *w, const char *key, const struct row *rows, size_t count,
-                         bool control, unsigned metrics, const struct rb_barrier *barrier)
+                         bool control, unsigned metrics, const struct rb_barrier *barrier,
+                         const struct rb_barrier_errors *errors)
 {
     rb_json_object(w, key);
     rb_json_array(w, "loss");
@@ -142,12 +228,13 @@ static void encode_curve(struct rb_json *w, const char *key, const struct row *r
         rb_json_end(w);
     }
     rb_json_end(w);
-    encode_diagnosis(w, barrier);
+    encode_diagnosis(w, barrier, errors, control ? RB_CURVE_CONTROL : RB_CURVE_ALIGNED);
     rb_json_end(w);
 }
 
 static void encode_reduction(struct rb_json *w, const struct rb_barrier *aligned,
-                             const struct rb_barrier *control)
+                             const struct rb_barrier *control,
+                             const struct rb_barrier_errors *errors)
 {
     if (aligned == NULL || control == NULL) {
         rb_json_null(w, "reduction");
@@ -156,6 +243,8 @@ static void encode_reduction(struct rb_json *w, const struct rb_barrier *aligned
     rb_json_object(w, "reduction");
     rb_json_number(w, "chord", rb_reduction(aligned->chord, control->chord));
     rb_json_number(w, "mean", rb_reduction(aligned->mean, control->mean));
+    rb_json_number(w, "chord_standard_error", errors->reduction_chord);
+    rb_json_number(w, "mean_standard_error", errors->reduction_mean);
     rb_json_end(w);
 }
 
@@ -175,6 +264,7 @@ void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barri
     const struct rb_barrier *aligned = known[0] ? &barriers[0] : NULL;
     const struct rb_barrier *control = known[1] ? &barriers[1] : NULL;
     unsigned metrics = metrics_of(v);
+    const struct rb_barrier_errors *errors = v->errors != NULL ? v->errors : &no_errors;
 
     rb_json_object(w, key);
     rb_json_string(w, "job", v->job);
@@ -185,12 +275,16 @@ void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barri
     for (size_t i = 0; i < count; i++)
         rb_json_number(w, NULL, rows[i].lambda);
     rb_json_end(w);
-    encode_curve(w, "aligned", rows, count, false, metrics, aligned);
+    if (errors->blocks > 0)
+        rb_json_uint(w, "blocks", errors->blocks);
+    else
+        rb_json_null(w, "blocks");
+    encode_curve(w, "aligned", rows, count, false, metrics, aligned, errors);
     if (v->has_control)
-        encode_curve(w, "control", rows, count, true, metrics, control);
+        encode_curve(w, "control", rows, count, true, metrics, control, errors);
     else
         rb_json_null(w, "control");
-    encode_reduction(w, aligned, control);
+    encode_reduction(w, aligned, control, errors);
     rb_json_end(w);
     free(rows);
 }
@@ -207,6 +301,11 @@ static void print_header(FILE *out, const struct rb_barrier_view *v, unsigned me
             if ((metrics & 1U << m) != 0)
                 (void)fprintf(out, ",%s_%s", curves[c], rb_metric_names[m]);
     }
+    if (v->errors != NULL)
+        (void)fprintf(out, ",aligned_chord_standard_error%s",
+                      v->has_control ? ",control_chord_standard_error,"
+                                       "reduction_chord_standard_error"
+                                     : "");
     (void)fprintf(out, "\n");
 }
 
@@ -217,6 +316,20 @@ static void print_cell(FILE *out, double value)
     if (isfinite(value))
         (void)rb_number_format(value, text);
     (void)fprintf(out, ",%s", text);
+}
+
+/* A barrier's error stands where the barrier is. */
+static void print_errors(FILE *out, const struct rb_barrier_view *v, double lambda)
+{
+    struct rb_barrier b;
+    bool here = rb_curve_barrier(v, &v->aligned, &b) && b.chord_lambda == lambda;
+    print_cell(out, here ? v->errors->chord[RB_CURVE_ALIGNED] : NAN);
+    if (!v->has_control)
+        return;
+    double reduction = here ? v->errors->reduction_chord : NAN;
+    here = rb_curve_barrier(v, &v->control, &b) && b.chord_lambda == lambda;
+    print_cell(out, here ? v->errors->chord[RB_CURVE_CONTROL] : NAN);
+    print_cell(out, reduction);
 }
 
 static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metrics,
@@ -233,6 +346,8 @@ static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metri
             if ((metrics & 1U << m) != 0)
                 print_cell(out, p != NULL ? p->metrics[m] : NAN);
     }
+    if (v->errors != NULL)
+        print_errors(out, v, row->lambda);
     (void)fprintf(out, "\n");
 }
 

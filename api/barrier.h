@@ -3,6 +3,7 @@
 #define RB_API_BARRIER_H
 
 #include "api/encode.h"
+#include "api/event.h"
 #include "api/job_spec.h"
 #include "core/merge/curve.h"
 
@@ -12,6 +13,12 @@ struct rb_curve_points {
     size_t count;
 };
 
+/* Standard errors by blocks (METHOD 13); NaN where not known. */
+struct rb_barrier_errors {
+    double chord[2], mean[2]; /* by enum rb_curve_name */
+    double reduction_chord, reduction_mean;
+    size_t blocks; /* that the points were evaluated on; rows, for classification; 0: not known */
+};
 struct rb_barrier_view {
     const char *job; /* its id; borrowed; NULL: null */
     enum rb_task task;
@@ -20,6 +27,7 @@ struct rb_barrier_view {
     struct rb_curve_points aligned;
     bool has_control;
     struct rb_curve_points control;
+    const struct rb_barrier_errors *errors; /* borrowed; NULL: not known */
 };
 
 /* The view of a job's curves. spec: with `evaluate`; borrowed. points: (aligned + control), as many
@@ -31,14 +39,27 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
 /* The answer of GET /v1/jobs/{id}/barrier. "lambdas" are those at which some curve is known, a
  * loss that is not is null. A curve's barrier, shape, peaks and lowest_lambda are null until its
  * last point is there; complete says that both curves are whole; reduction is 1 - aligned/control
- * for both barriers (null without a control or where the control has no barrier). Metrics that
+ * for both barriers (null without a control or where the control has no barrier). Standard errors
+ * are null where v has none. Metrics that
  * have no value at any point are left out. */
 void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barrier_view *v);
 
 /* text/csv: lambda, aligned_loss, aligned_standard_error, aligned_<metric>…, then control_… the
- * same; empty cells where not known; lines end in LF. New, free() it. RB_ENOMEM. */
+ * same; where errors are known, aligned_chord_standard_error, control_… and reduction_… follow,
+ * each in the row where that barrier is. Empty cells where not known; lines end in LF. New, free()
+ * it. RB_ENOMEM. */
 enum rb_status rb_barrier_csv(const struct rb_barrier_view *v, char **ret, size_t *ret_bytes,
                               struct rb_error *err) RB_MUST_CHECK;
+
+/* The blocks of one point: (count), new: free(). NULL and 0 where they are not known. */
+typedef enum rb_status rb_blocks_reader(void *data, enum rb_curve_name curve, size_t index,
+                                        struct rb_block **ret, size_t *ret_count,
+                                        struct rb_error *err);
+/* The errors of v's barriers, as far as both ends and the barriers' points have the same number of
+ * blocks. The reader's failures. */
+enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks_reader *read,
+                                      void *data, struct rb_barrier_errors *ret,
+                                      struct rb_error *err) RB_MUST_CHECK;
 
 /* For the summary: false until the curve is whole (or it has no points). */
 bool rb_curve_barrier(const struct rb_barrier_view *v, const struct rb_curve_points *curve,

@@ -25,7 +25,7 @@ void rb_job_init(struct rb_job *j)
         .started_ms = -1,
         .finished_ms = -1,
         .updated_ms = -1,
-        .summary = {NAN, NAN, NAN, NAN, NAN, .equivalent = -1},
+        .summary = {NAN, NAN, NAN, NAN, NAN, NAN, .equivalent = -1},
     };
     for (int p = 0; p < RB_PHASE_COUNT; p++)
         j->timings[p] = NAN;
@@ -91,6 +91,7 @@ static void encode_summary(struct rb_json *w, const struct rb_job_summary *s)
     rb_json_number(w, "control_barrier_chord", s->control_barrier_chord);
     rb_json_number(w, "control_barrier_mean", s->control_barrier_mean);
     rb_json_number(w, "reduction", s->reduction);
+    rb_json_number(w, "reduction_standard_error", s->reduction_error);
     if (s->equivalent < 0)
         rb_json_null(w, "equivalent");
     else

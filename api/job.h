@@ -58,8 +58,9 @@ enum { RB_JOB_INPUTS_MAX = 5 };
 struct rb_job_summary {
     double barrier_chord, barrier_mean;
     double control_barrier_chord, control_barrier_mean;
-    double reduction; /* 1 - barrier_mean / control_barrier_mean */
-    int equivalent;   /* the certificate's word: -1 not known (null), 0, 1 */
+    double reduction;       /* 1 - barrier_mean / control_barrier_mean */
+    double reduction_error; /* its standard error */
+    int equivalent;         /* the certificate's word: -1 not known (null), 0, 1 */
 };
 
 /* On what a job is computed: {"cpu","blas_kernel","instruction_set","gflops_per_core","threads",

@@ -77,10 +77,12 @@ void rb_barrier_compute(const struct rb_point *p, size_t n, struct rb_barrier *r
         if (over_chord > b.chord) {
             b.chord = over_chord;
             b.chord_lambda = p[i].lambda;
+            b.chord_at = i;
         }
         if (over_mean > b.mean) {
             b.mean = over_mean;
             b.mean_lambda = p[i].lambda;
+            b.mean_at = i;
         }
         if (p[i].loss < low) {
             low = p[i].loss;
@@ -94,4 +96,56 @@ void rb_barrier_compute(const struct rb_point *p, size_t n, struct rb_barrier *r
         b.shape = shape_of(p, n, low, notable, &b);
     }
     *ret = b;
+}
+
+/* ---- standard errors (METHOD 13) ---- */
+
+/* d_s: by how much block s lies above the chord or mean. */
+static double excess_of(const struct rb_excess *e, size_t s)
+{
+    return e->at[s].sum - e->first_weight * e->first[s].sum - e->last_weight * e->last[s].sum;
+}
+
+/* N and b = sum of d_s over N. */
+static double total(const struct rb_excess *e, size_t blocks, double *ret_barrier)
+{
+    double count = 0, excess = 0;
+    for (size_t s = 0; s < blocks; s++) {
+        count += e->at[s].count;
+        excess += excess_of(e, s);
+    }
+    *ret_barrier = excess / count;
+    return count;
+}
+
+static double error_of(double squares, size_t blocks, double count)
+{
+    double s = (double)blocks;
+    return blocks < 2 || !(count > 0) ? (double)NAN : sqrt(s / (s - 1) * squares) / count;
+}
+
+double rb_excess_error(const struct rb_excess *e, size_t blocks)
+{
+    double barrier, squares = 0, count = total(e, blocks, &barrier);
+    for (size_t s = 0; s < blocks; s++) {
+        double off = excess_of(e, s) - barrier * e->at[s].count;
+        squares += off * off;
+    }
+    return error_of(squares, blocks, count);
+}
+
+double rb_excess_reduction_error(const struct rb_excess *aligned, const struct rb_excess *control,
+                                 size_t blocks)
+{
+    double b, c, squares = 0, count = total(aligned, blocks, &b);
+    (void)total(control, blocks, &c);
+    if (!(c > 0))
+        return (double)NAN;
+    for (size_t s = 0; s < blocks; s++) {
+        double n = aligned->at[s].count;
+        double off_b = excess_of(aligned, s) - b * n, off_c = excess_of(control, s) - c * n;
+        double e = -off_b / c + b * off_c / c / c;
+        squares += e * e;
+    }
+    return error_of(squares, blocks, count);
 }

@@ -29,6 +29,13 @@ enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_eva
 /* After it has finished. RB_ENUMERIC when the loss is not finite (named, never hidden). */
 enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *ret,
                                   struct rb_error *err) RB_MUST_CHECK;
+/* One block's losses (a row's, for classification and regression): their sum and that of their
+ * squares, over how many predictions. */
+struct rb_block {
+    double sum, square, count;
+};
+/* After it has finished: ret is (s->count) of the sequences, in their order. */
+void rb_evaluate_blocks(const struct rb_program *p, struct rb_block *ret);
 void rb_evaluate_estimate(const struct rb_model *m, const struct rb_evaluate_options *o,
                           uint64_t tokens, uint64_t predicted, uint64_t *ret_buffer_bytes,
                           double *ret_cost);
@@ -42,6 +49,7 @@ enum { RB_MAX_PEAKS = 4 };
 struct rb_barrier {
     double chord, chord_lambda;
     double mean, mean_lambda;
+    size_t chord_at, mean_at; /* indices of those two points */
     enum rb_shape shape;
     uint32_t peak_count;
     double
@@ -51,6 +59,19 @@ struct rb_barrier {
 
 /* points: (count) by ascending lambda, the first at 0, the last at 1; count >= 2. */
 void rb_barrier_compute(const struct rb_point *points, size_t count, struct rb_barrier *ret);
+
+/* A barrier by blocks: the losses of the same blocks at its lambda and at both ends, and the ends'
+ * weights (over the chord 1 - lambda and lambda, over the mean a half each). Borrowed. */
+struct rb_excess {
+    const struct rb_block *at, *first, *last; /* (count each) */
+    double first_weight, last_weight;
+};
+/* METHOD 13: the standard error of a barrier, and that of the reduction 1 - aligned / control, each
+ * paired by blocks, the lambda taken as given. NaN below two blocks, or where there is nothing to
+ * reduce. */
+double rb_excess_error(const struct rb_excess *e, size_t blocks);
+double rb_excess_reduction_error(const struct rb_excess *aligned, const struct rb_excess *control,
+                                 size_t blocks);
 
 /* Which metrics a task has: fills names of those that are not NaN. Bit set by enum rb_metric. */
 unsigned rb_task_metrics(enum rb_task task, uint32_t num_labels);

@@ -409,6 +409,27 @@ enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *r
     return RB_OK;
 }
 
+void rb_evaluate_blocks(const struct rb_program *p, struct rb_block *ret)
+{
+    const struct evaluate *e = (const struct evaluate *)p;
+    const struct rb_sequences *s = e->sequences;
+    size_t next = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        size_t end = next + 1;
+        if (predicts_tokens(e)) {
+            end = next;
+            for (size_t t = s->starts[i]; t < s->starts[i + 1]; t++)
+                end += s->targets[t] >= 0;
+        }
+        struct rb_block b = {.count = (double)(end - next)};
+        for (; next < end; next++) {
+            b.sum += e->losses[next];
+            b.square += e->losses[next] * e->losses[next];
+        }
+        ret[i] = b;
+    }
+}
+
 static const char *const head_words[RB_HEAD_COUNT] = {"no head", "an MLM head", "a classifier",
                                                       "a causal head", "a discriminator"};
 

@@ -294,7 +294,12 @@ static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
         return status;
     struct rb_barrier_view v =
         rb_barrier_view_make(job->id, &r->spec.as_given, c.points, c.aligned, c.control);
-    if (r->json) {
+    struct rb_barrier_errors errors;
+    status = rb_barrier_errors_read(r->store, seq, &v, &errors, err);
+    v.errors = &errors;
+    if (status != RB_OK) {
+        /* told by whoever called */
+    } else if (r->json) {
         restore_paths(r, job);
         status = print_json(r, job, &v, err);
     } else if (job->status == RB_JOB_SUCCEEDED) {

@@ -89,16 +89,32 @@ static void print_cell(FILE *out, const struct rb_curve_points *curve, size_t i)
         fprintf(out, "  %9s", "-");
 }
 
-static void print_barrier(FILE *out, const char *name, double aligned, double aligned_lambda,
-                          bool has_control, double control, double control_lambda)
+struct figure {
+    double value, error, lambda; /* error NaN: not known */
+};
+
+/* "0.1234 ± 0.0056"; the error is left out where it is not known. */
+static void print_figure(FILE *out, const char *name, const struct figure *f, const char *at)
 {
-    fprintf(out, "barrier over the %-5s  aligned %.4f at lambda %.2f", name, aligned,
-            aligned_lambda);
-    if (has_control) {
-        double reduction = rb_reduction(aligned, control);
-        fprintf(out, ", control %.4f at %.2f", control, control_lambda);
+    fprintf(out, "%s %.4f", name, f->value);
+    if (!isnan(f->error))
+        fprintf(out, " ± %.4f", f->error);
+    fprintf(out, " at %s%.2f", at, f->lambda);
+}
+
+static void print_barrier(FILE *out, const char *name, const struct figure *aligned,
+                          const struct figure *control, double reduction_error)
+{
+    fprintf(out, "barrier over the %-5s  ", name);
+    print_figure(out, "aligned", aligned, "lambda ");
+    if (control != NULL) {
+        double reduction = rb_reduction(aligned->value, control->value);
+        print_figure(out, ", control", control, "");
         if (!isnan(reduction))
-            fprintf(out, ": reduced by %.1f %%", 100 * reduction);
+            fprintf(out, ": reduced by %.1f", 100 * reduction);
+        if (!isnan(reduction) && !isnan(reduction_error))
+            fprintf(out, " ± %.1f", 100 * reduction_error);
+        fputs(!isnan(reduction) ? " %" : "", out);
     }
     fputc('\n', out);
 }
@@ -118,11 +134,16 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
     if (!rb_curve_barrier(v, &v->aligned, &aligned))
         return;
     bool has_control = v->has_control && rb_curve_barrier(v, &v->control, &control);
+    static const struct rb_barrier_errors unknown = {
+        .chord = {NAN, NAN}, .mean = {NAN, NAN}, .reduction_chord = NAN, .reduction_mean = NAN};
+    const struct rb_barrier_errors *e = v->errors != NULL ? v->errors : &unknown;
+    struct figure chord[2] = {{aligned.chord, e->chord[0], aligned.chord_lambda},
+                              {control.chord, e->chord[1], control.chord_lambda}};
+    struct figure mean[2] = {{aligned.mean, e->mean[0], aligned.mean_lambda},
+                             {control.mean, e->mean[1], control.mean_lambda}};
     fputc('\n', out);
-    print_barrier(out, "chord", aligned.chord, aligned.chord_lambda, has_control, control.chord,
-                  control.chord_lambda);
-    print_barrier(out, "mean", aligned.mean, aligned.mean_lambda, has_control, control.mean,
-                  control.mean_lambda);
+    print_barrier(out, "chord", &chord[0], has_control ? &chord[1] : NULL, e->reduction_chord);
+    print_barrier(out, "mean", &mean[0], has_control ? &mean[1] : NULL, e->reduction_mean);
 }
 
 void rb_report_certificate(FILE *out, const struct rb_job_summary *summary)

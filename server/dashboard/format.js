@@ -12,6 +12,10 @@ export function number(x, decimals = 3) {
   return x < 0 && Number(text) !== 0 ? MINUS + text : text;
 }
 
+/** "3.28 \u00b1 0.04"; without the error where it is not known. */
+export const plusMinus = (x, error, decimals = 3) => number(x, decimals) +
+  (known(x) && known(error) ? ` \u00b1 ${number(error, decimals)}` : '');
+
 /** Ticks of an axis with as many decimals as tell them apart, for uPlot. */
 export const ticks = (u, values, axis, space, step) =>
   values.map(v => number(v, Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))));

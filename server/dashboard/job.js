@@ -4,7 +4,7 @@ import {BarrierChart} from './charts.js';
 import {confirm} from './dialog.js';
 import {copyButton, download, h, put, setText} from './dom.js';
 import * as events from './events.js';
-import {bytes, count, duration, elapsed, jobName, number, percent, plural, shortId, time}
+import {bytes, count, duration, elapsed, jobName, number, percent, plural, plusMinus, shortId, time}
   from './format.js';
 import {Heatmap} from './heatmap.js';
 import * as cells from './jobcells.js';
@@ -39,9 +39,11 @@ function phases(job) {
   }));
 }
 
+const times100 = x => (typeof x === 'number' ? 100 * x : null);
+
 function results(job, barrier) {
   const s = job.summary, b = barrier?.aligned.barrier, c = barrier?.control?.barrier;
-  const at = (x, l) => [h('b', number(x)),
+  const at = (x, l, error) => [h('b', plusMinus(x, error)),
     l === undefined ? '' : h('span.aside', ` at \u03bb ${number(l, 2)}`)];
   const headline = s.reduction !== null
     ? [percent(Math.abs(s.reduction), 1), s.reduction < 0 ? 'higher than the control\u2019s barrier'
@@ -51,10 +53,14 @@ function results(job, barrier) {
   return [
     h('div.headline', h('span.big', headline[0]), h('span', headline[1])),
     facts([
-      ['Barrier over mean', at(s.barrier_mean, b?.mean_lambda), 'max L(\u03bb) \u2212 \u00bd(L(0) + L(1))'],
-      ['\u2026 of the control', at(s.control_barrier_mean, c?.mean_lambda)],
-      ['Barrier over chord', at(s.barrier_chord, b?.chord_lambda), 'max over the straight line'],
-      ['\u2026 of the control', at(s.control_barrier_chord, c?.chord_lambda)],
+      ['Barrier over mean', at(s.barrier_mean, b?.mean_lambda, b?.mean_standard_error),
+        'max L(\u03bb) \u2212 \u00bd(L(0) + L(1))'],
+      ['\u2026 of the control', at(s.control_barrier_mean, c?.mean_lambda, c?.mean_standard_error)],
+      ['Barrier over chord', at(s.barrier_chord, b?.chord_lambda, b?.chord_standard_error),
+        'max over the straight line'],
+      ['\u2026 of the control', at(s.control_barrier_chord, c?.chord_lambda, c?.chord_standard_error)],
+      ['Reduction', [h('b', plusMinus(times100(s.reduction), times100(s.reduction_standard_error), 1)),
+        s.reduction === null ? '' : h('span.aside', ' %')]],
       ['Shape', SHAPES[barrier?.aligned.shape] ?? '\u2013'],
     ]),
   ];

@@ -81,7 +81,8 @@ export function sparkline(curves) {
 /** The reduction, in the colour of better or worse. */
 export function reduction(element, job) {
   const x = job.summary.reduction;
-  put(element, percent(x, 1));
+  const error = job.summary.reduction_standard_error;
+  put(element, percent(x, 1), typeof error === 'number' && h('span.aside', ` \u00b1 ${number(100 * error, 1)}`));
   element.classList.toggle('better', x !== null && x > 0);
   element.classList.toggle('worse', x !== null && x < 0);
 }

@@ -18,6 +18,7 @@ struct curve {
     struct rb_job_row row;
     struct rb_job_spec spec;
     struct rb_curves curves;
+    struct rb_barrier_errors errors;
     struct rb_barrier_view view;
 };
 
@@ -53,6 +54,12 @@ static enum rb_status curve_read(struct rb_store *store, const char *id, struct 
     /* It borrows from where all that lies now. */
     ret->view = rb_barrier_view_make(ret->row.job.id, &ret->spec, ret->curves.points,
                                      ret->curves.aligned, ret->curves.control);
+    s = rb_barrier_errors_read(store, ret->row.seq, &ret->view, &ret->errors, err);
+    if (s != RB_OK) {
+        curve_deinit(ret);
+        return s;
+    }
+    ret->view.errors = &ret->errors;
     return RB_OK;
 }
 

@@ -173,7 +173,8 @@ static enum rb_status write_summary(struct rb_store *s, int64_t seq,
     enum rb_status status = rb_query_begin(
         s,
         "UPDATE jobs SET barrier_chord = ?, barrier_mean = ?, control_barrier_chord = ?, "
-        "control_barrier_mean = ?, reduction = ?, equivalent = ? WHERE seq = ?",
+        "control_barrier_mean = ?, reduction = ?, reduction_error = ?, equivalent = ? "
+        "WHERE seq = ?",
         &q, err);
     if (status != RB_OK)
         return status;
@@ -182,6 +183,7 @@ static enum rb_status write_summary(struct rb_store *s, int64_t seq,
     rb_bind_double(&q, summary->control_barrier_chord);
     rb_bind_double(&q, summary->control_barrier_mean);
     rb_bind_double(&q, summary->reduction);
+    rb_bind_double(&q, summary->reduction_error);
     rb_bind_time(&q, summary->equivalent); /* NULL below 0, as for times */
     rb_bind_int(&q, seq);
     return rb_query_run(&q, err);

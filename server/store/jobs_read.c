@@ -16,7 +16,7 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "finished_ms, updated_ms, version, retry_of, peak_bytes, error_code, error_detail, "           \
     "barrier_chord, barrier_mean, control_barrier_chord, control_barrier_mean, reduction, "        \
     "equivalent, loading_seconds, aligning_seconds, solving_seconds, certifying_seconds, "         \
-    "evaluating_seconds, writing_seconds, environment"
+    "evaluating_seconds, writing_seconds, environment, reduction_error"
 
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
 {
@@ -59,7 +59,9 @@ static void read_columns(struct rb_query *q, struct rb_job_row *ret)
     read_summary(q, 18, &j->summary);
     for (int p = RB_PHASE_LOADING; p < RB_PHASE_COUNT; p++)
         j->timings[p] = rb_column_double(q, 24 + p - RB_PHASE_LOADING);
-    j->environment_json = rb_column_copy(q, 24 + RB_PHASE_COUNT - RB_PHASE_LOADING);
+    int rest = 24 + RB_PHASE_COUNT - RB_PHASE_LOADING;
+    j->environment_json = rb_column_copy(q, rest);
+    j->summary.reduction_error = rb_column_double(q, rest + 1);
 }
 
 static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)

@@ -170,6 +170,11 @@ void rb_bind_digest(struct rb_query *q, const unsigned char sha256[RB_SHA256_BYT
     note(q, sqlite3_bind_blob(q->statement, ++q->bound, sha256, RB_SHA256_BYTES, SQLITE_TRANSIENT));
 }
 
+void rb_bind_blob(struct rb_query *q, const void *bytes, size_t count)
+{
+    note(q, sqlite3_bind_blob64(q->statement, ++q->bound, bytes, count, SQLITE_STATIC));
+}
+
 void rb_bind_hex_digest(struct rb_query *q, const char *hex)
 {
     unsigned char sha256[RB_SHA256_BYTES];
@@ -222,6 +227,22 @@ char *rb_column_copy(struct rb_query *q, int column)
     const char *text = rb_column_text(q, column);
     char *copy = text != NULL ? strdup(text) : NULL;
     note(q, copy != NULL ? SQLITE_OK : SQLITE_NOMEM);
+    return copy;
+}
+
+void *rb_column_blob_copy(struct rb_query *q, int column, size_t *ret_bytes)
+{
+    const void *blob = sqlite3_column_blob(q->statement, column);
+    size_t bytes = blob != NULL ? (size_t)sqlite3_column_bytes(q->statement, column) : 0;
+    void *copy = bytes > 0 ? malloc(bytes) : NULL;
+    *ret_bytes = 0;
+    if (bytes == 0)
+        return NULL;
+    note(q, copy != NULL ? SQLITE_OK : SQLITE_NOMEM);
+    if (copy != NULL) {
+        memcpy(copy, blob, bytes);
+        *ret_bytes = bytes;
+    }
     return copy;
 }
 

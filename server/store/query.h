@@ -46,6 +46,8 @@ void rb_bind_text_or_null(struct rb_query *q, const char *text);
 void rb_bind_digest(struct rb_query *q, const unsigned char sha256[RB_SHA256_BYTES]);
 /* From hex; "" binds NULL. */
 void rb_bind_hex_digest(struct rb_query *q, const char *hex);
+/* Borrowed until the query's end. */
+void rb_bind_blob(struct rb_query *q, const void *bytes, size_t count);
 void rb_bind_null(struct rb_query *q);
 
 enum rb_status rb_query_step(struct rb_query *q, bool *ret_row, struct rb_error *err) RB_MUST_CHECK;
@@ -62,6 +64,9 @@ double rb_column_double(const struct rb_query *q, int column); /* NaN for NULL *
 const char *rb_column_text(const struct rb_query *q, int column);
 /* A copy, NULL for NULL and when out of memory, which then sticks to the query. */
 char *rb_column_copy(struct rb_query *q, int column);
+/* A copy of a blob's bytes, for free(); NULL and 0 for NULL, an empty one, and when out of memory,
+ * which then sticks to the query. */
+void *rb_column_blob_copy(struct rb_query *q, int column, size_t *ret_bytes);
 /* Into a buffer that holds every value this column can have; "" for NULL. */
 void rb_column_string(const struct rb_query *q, int column, char *ret, size_t size);
 /* Index among names (NULL-terminated); a name that is not there is damage and sticks. */

@@ -118,6 +118,23 @@ static enum rb_status insert_point(struct rb_store *s, int64_t job, const struct
     return status == RB_OK ? check_added(s, "this lambda of the curve", err) : status;
 }
 
+static enum rb_status insert_blocks(struct rb_store *s, int64_t job, const struct rb_point_row *row,
+                                    struct rb_error *err)
+{
+    struct rb_query q;
+    if (row->block_count == 0)
+        return RB_OK;
+    enum rb_status status = rb_query_begin(
+        s, "INSERT INTO point_blocks (job, curve, position, blocks) VALUES (?, ?, ?, ?)", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, job);
+    rb_bind_text(&q, rb_curve_names[row->curve]);
+    rb_bind_int(&q, row->index);
+    rb_bind_blob(&q, row->blocks, row->block_count * sizeof *row->blocks);
+    return rb_query_run(&q, err);
+}
+
 static enum rb_status add_event(struct rb_store *s, int64_t job, const struct rb_point_row *row,
                                 int64_t at_ms, struct rb_event_row *ret, struct rb_error *err)
 {
@@ -148,6 +165,8 @@ enum rb_status rb_point_add(struct rb_store *s, int64_t job, const struct rb_poi
     if (status != RB_OK)
         return status;
     status = insert_point(s, job, row, err);
+    if (status == RB_OK)
+        status = insert_blocks(s, job, row, err);
     if (status == RB_OK)
         status = rb_job_progressed(s, job, err);
     if (status == RB_OK)
@@ -206,6 +225,54 @@ enum rb_status rb_curves_read(struct rb_store *s, int64_t job, struct rb_curves 
     return RB_OK;
 }
 
+enum rb_status rb_blocks_read(struct rb_store *s, int64_t job, enum rb_curve_name curve,
+                              uint32_t index, struct rb_block **ret, size_t *ret_count,
+                              struct rb_error *err)
+{
+    struct rb_query q;
+    bool found = false;
+    struct rb_block *blocks = NULL;
+    size_t bytes = 0;
+    enum rb_status status = rb_query_begin(
+        s, "SELECT blocks FROM point_blocks WHERE job = ? AND curve = ? AND position = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, job);
+    rb_bind_text(&q, rb_curve_names[curve]);
+    rb_bind_int(&q, index);
+    status = rb_query_step(&q, &found, err);
+    if (status == RB_OK && found)
+        blocks = rb_column_blob_copy(&q, 0, &bytes);
+    status = rb_query_end(&q, status, err);
+    if (status != RB_OK) {
+        free(blocks);
+        return status;
+    }
+    *ret = blocks;
+    *ret_count = bytes / sizeof *blocks;
+    return RB_OK;
+}
+
+struct blocks_of {
+    struct rb_store *store;
+    int64_t job;
+};
+
+static enum rb_status read_blocks(void *data, enum rb_curve_name curve, size_t index,
+                                  struct rb_block **ret, size_t *ret_count, struct rb_error *err)
+{
+    const struct blocks_of *of = data;
+    return rb_blocks_read(of->store, of->job, curve, (uint32_t)index, ret, ret_count, err);
+}
+
+enum rb_status rb_barrier_errors_read(struct rb_store *s, int64_t job,
+                                      const struct rb_barrier_view *v,
+                                      struct rb_barrier_errors *ret, struct rb_error *err)
+{
+    struct blocks_of of = {s, job};
+    return rb_barrier_errors_make(v, read_blocks, &of, ret, err);
+}
+
 /* ---- for retries ---- */
 
 static enum rb_status copy(struct rb_store *s, const char *sql, int64_t from, int64_t to,
@@ -236,6 +303,11 @@ enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to, str
         status = copy(s,
                       "INSERT INTO points (job, " POINT_COLUMNS ") SELECT ?2, " POINT_COLUMNS
                       " FROM points WHERE job = ?1 ON CONFLICT DO NOTHING",
+                      from, to, err);
+    if (status == RB_OK)
+        status = copy(s,
+                      "INSERT INTO point_blocks (job, curve, position, blocks) SELECT ?2, curve, "
+                      "position, blocks FROM point_blocks WHERE job = ?1 ON CONFLICT DO NOTHING",
                       from, to, err);
     return rb_store_end(s, status, err);
 }

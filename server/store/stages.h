@@ -2,6 +2,7 @@
 #ifndef RB_SERVER_STORE_STAGES_H
 #define RB_SERVER_STORE_STAGES_H
 
+#include "api/barrier.h"
 #include "api/event.h"
 #include "server/store/events.h"
 #include "server/store/store.h"
@@ -27,6 +28,8 @@ struct rb_point_row {
     enum rb_curve_name curve;
     uint32_t index; /* of lambda in the spec's list */
     struct rb_point point;
+    const struct rb_block *blocks; /* (block_count), written beside it, borrowed; not read here */
+    size_t block_count;
 };
 
 /* Together with its "point" event, which goes to *ret_event (the caller's; may be NULL).
@@ -48,6 +51,16 @@ struct rb_curves {
 };
 enum rb_status rb_curves_read(struct rb_store *s, int64_t job, struct rb_curves *ret,
                               struct rb_error *err) RB_MUST_CHECK;
+
+/* Of one point, in order, bit for bit. *ret new: free(); NULL and 0 if none are kept. */
+enum rb_status rb_blocks_read(struct rb_store *s, int64_t job, enum rb_curve_name curve,
+                              uint32_t index, struct rb_block **ret, size_t *ret_count,
+                              struct rb_error *err) RB_MUST_CHECK;
+/* The errors of the job's barriers, from the blocks kept. v: of the job, its points as indexed. */
+enum rb_status rb_barrier_errors_read(struct rb_store *s, int64_t job,
+                                      const struct rb_barrier_view *v,
+                                      struct rb_barrier_errors *ret,
+                                      struct rb_error *err) RB_MUST_CHECK;
 
 /* For a retry: gives job `to` all stages and points that `from` has and `to` lacks. */
 enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to,

@@ -121,17 +121,22 @@ bool rb_run_shares(const struct rb_run *run, size_t index)
 }
 
 static enum rb_status add_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
-                                const struct rb_point *point, struct rb_event_row *event,
-                                struct rb_error *err)
+                                const struct rb_point *point, const struct rb_block *blocks,
+                                struct rb_event_row *event, struct rb_error *err)
 {
-    struct rb_point_row row = {.curve = curve, .index = (uint32_t)index, .point = *point};
+    struct rb_point_row row = {.curve = curve,
+                               .index = (uint32_t)index,
+                               .point = *point,
+                               .blocks = blocks,
+                               .block_count = run->subject.evaluate.count};
     if (run->curves[curve].known[index])
         return RB_OK;
     return rb_point_add(run->work->store, run->row.seq, &row, rb_clock_realtime_ms(), event, err);
 }
 
 enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
-                            const struct rb_point *point, struct rb_error *err)
+                            const struct rb_point *point, const struct rb_block *blocks,
+                            struct rb_error *err)
 {
     struct rb_store *store = run->work->store;
     struct rb_event_row events[2] = {0};
@@ -139,9 +144,9 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
     enum rb_status status = rb_store_begin(store, err);
     if (status != RB_OK)
         return status;
-    status = add_point(run, curve, index, point, &events[0], err);
+    status = add_point(run, curve, index, point, blocks, &events[0], err);
     if (status == RB_OK && both)
-        status = add_point(run, RB_CURVE_CONTROL, index, point, &events[1], err);
+        status = add_point(run, RB_CURVE_CONTROL, index, point, blocks, &events[1], err);
     status = rb_store_end(store, status, err);
     for (int i = 0; i < 2; i++) {
         if (status == RB_OK && events[i].event.id != 0)
@@ -233,7 +238,7 @@ static void summarize(const struct rb_run *run, struct rb_job_summary *s)
 {
     size_t n = run->spec.lambdas.count;
     struct rb_point *points = calloc(2 * n + 2, sizeof *points);
-    *s = (struct rb_job_summary){NAN, NAN, NAN, NAN, NAN, -1};
+    *s = (struct rb_job_summary){NAN, NAN, NAN, NAN, NAN, NAN, -1};
     if (rb_run_moves(run) && run->alignment != NULL && run->alignment->certificate.present)
         s->equivalent = run->alignment->certificate.equivalent;
     if (points == NULL || !run->spec.has_evaluate) {
@@ -254,6 +259,9 @@ static void summarize(const struct rb_run *run, struct rb_job_summary *s)
     }
     if (has_aligned && has_control)
         s->reduction = rb_reduction(aligned.mean, control.mean);
+    struct rb_barrier_errors errors;
+    if (rb_barrier_errors_read(run->work->store, run->row.seq, &v, &errors, NULL) == RB_OK)
+        s->reduction_error = errors.reduction_mean;
     free(points);
 }
 

@@ -107,9 +107,11 @@ enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char
                              struct rb_error *err) RB_MUST_CHECK;
 /* Has the job that artifact already, from before a restart? */
 bool rb_run_has_artifact(const struct rb_run *run, const char *name);
-/* Adds a point, rings. Both curves' points where they are known to be the same. */
+/* Adds a point with its blocks (one for each evaluated sequence), rings. Both curves' points where
+ * they are known to be the same. */
 enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
-                            const struct rb_point *point, struct rb_error *err) RB_MUST_CHECK;
+                            const struct rb_point *point, const struct rb_block *blocks,
+                            struct rb_error *err) RB_MUST_CHECK;
 
 /* The curves as far as they are known. points: the caller's, room for 2 * spec.lambdas.count. */
 struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points);

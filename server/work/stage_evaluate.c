@@ -108,9 +108,14 @@ static enum rb_status record(struct evaluate *e, struct lane *lane, struct rb_er
     if (status != RB_OK)
         return rb_error_prefix(err, "%s curve at lambda %g: ", rb_curve_names[lane->curve],
                                lane->blend.lambda);
+    struct rb_block *blocks = calloc(run->subject.evaluate.count + 1, sizeof *blocks);
+    if (blocks == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a point's blocks");
+    rb_evaluate_blocks(lane->program, blocks);
     status = rb_subject_verify(&run->subject, &run->places, err);
     if (status == RB_OK)
-        status = rb_run_point(run, lane->curve, lane->index, &point, err);
+        status = rb_run_point(run, lane->curve, lane->index, &point, blocks, err);
+    free(blocks);
     if (status == RB_OK)
         rb_metrics_add(run->work->metrics, RB_METER_TOKENS,
                        (double)rb_sequences_tokens(&run->subject.evaluate), "evaluating", NULL);

@@ -213,13 +213,21 @@ static enum rb_status make_barrier(struct write *s, struct rb_error *err)
     if (points == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write the barrier");
     struct rb_barrier_view v = rb_run_barrier_view(run, points);
+    struct rb_barrier_errors errors;
     struct rb_json w;
+    enum rb_status status =
+        rb_barrier_errors_read(run->work->store, run->row.seq, &v, &errors, err);
+    if (status != RB_OK) {
+        free(points);
+        return status;
+    }
+    v.errors = &errors;
     rb_json_init(&w);
     rb_barrier_encode(&w, NULL, &v);
     *json = (struct small_file){.name = RB_FILE_BARRIER_JSON};
     *csv = (struct small_file){.name = RB_FILE_BARRIER_CSV};
     s->file_count += 2;
-    enum rb_status status = rb_json_finish(&w, &json->bytes, &json->count, err);
+    status = rb_json_finish(&w, &json->bytes, &json->count, err);
     if (status == RB_OK)
         status = rb_barrier_csv(&v, &csv->bytes, &csv->count, err);
     free(points);

@@ -315,8 +315,8 @@ static void test_jobs_fit_their_schema(void **state)
     rb_job_encode(&w, NULL, &job);
     assert_conforms("Job", &w);
     job.status = RB_JOB_RUNNING;
-    rb_environment_encode(
-        &w, NULL, &(struct rb_environment){"Xeon", "SkylakeX", NULL, 1e11, 2, "local", 1});
+    rb_environment_encode(&w, NULL,
+                          &(struct rb_environment){"Xeon", "SkylakeX", NULL, 1e11, 2, "local", 1});
     assert_int_equal(rb_json_finish(&w, &job.environment_json, NULL, NULL), RB_OK);
     job.inputs[0] = (struct rb_job_input){"align_dataset", "x", "ab"};
     job.input_count = 1;

@@ -64,12 +64,17 @@ static void test_whole_curves(void **state)
     assert_member(json, "task", "'mlm'");
     assert_member(json, "complete", "true");
     assert_member(json, "lambdas", "[0,0.25,0.5,0.75,1]");
-    assert_member(json, "reduction", "{'chord':0.5,'mean':0.5}");
+    assert_member(json, "reduction",
+                  "{'chord':0.5,'mean':0.5,'chord_standard_error':null,"
+                  "'mean_standard_error':null}");
+    assert_member(json, "blocks", "null");
     json_t *curve = json_object_get(json, "aligned");
     assert_member(curve, "loss", "[1,1.5,2.5,2,2]");
     assert_member(curve, "standard_error", "[0.25,0.25,0.25,0.25,0.25]");
     assert_member(curve, "metrics", "{'pseudo_perplexity':[2,2.5,3.5,3,3]}");
-    assert_member(curve, "barrier", "{'chord':1,'chord_lambda':0.5,'mean':1,'mean_lambda':0.5}");
+    assert_member(curve, "barrier",
+                  "{'chord':1,'chord_lambda':0.5,'mean':1,'mean_lambda':0.5,"
+                  "'chord_standard_error':null,'mean_standard_error':null}");
     assert_member(curve, "shape", "'hump'");
     assert_member(curve, "peaks", "[0.5]");
     assert_member(curve, "lowest_lambda", "0");
@@ -84,6 +89,60 @@ static void test_whole_curves(void **state)
     assert_member(json, "job", "null");
     assert_member(json, "complete", "true");
     json_decref(json);
+}
+
+/* Two blocks of one prediction each; block 1 rises by 1 more than block 0 in the middle. */
+static enum rb_status two_blocks(void *data, enum rb_curve_name curve, size_t index,
+                                 struct rb_block **ret, size_t *ret_count, struct rb_error *err)
+{
+    (void)err;
+    const struct rb_point *points = ((const struct rb_point *const *)data)[curve];
+    struct rb_block *blocks = calloc(2, sizeof *blocks);
+    double off = index == 2 ? 0.5 : 0;
+    blocks[0] = (struct rb_block){.sum = points[index].loss - off, .count = 1};
+    blocks[1] = (struct rb_block){.sum = points[index].loss + off, .count = 1};
+    *ret = blocks;
+    *ret_count = 2;
+    return RB_OK;
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    struct rb_point aligned[] = {point(0, 1), point(0.25, 1.5), point(0.5, 2.5), point(0.75, 2),
+                                 point(1, 2)};
+    struct rb_point control[] = {point(0, 1), point(0.25, 2), point(0.5, 3.5), point(0.75, 3),
+                                 point(1, 2)};
+    const struct rb_point *both[] = {aligned, control};
+    struct rb_barrier_view v = view_of(aligned, GRID, control, GRID);
+    struct rb_barrier_errors errors;
+    struct rb_error err;
+    assert_int_equal(rb_barrier_errors_make(&v, two_blocks, both, &errors, &err), RB_OK);
+    v.errors = &errors;
+    /* d = 0.5, 1.5 about 1: sqrt(2 / 1 * (0.25 + 0.25)) / 2. r = 1 - d / c with c = 1.5, 2.5 about
+     * 2: e = -0.5 (d - 1) + 0.25 (c - 2) = 0.125, -0.125. */
+    json_t *json = encode(&v);
+    assert_member(json, "blocks", "2");
+    assert_member(json_object_get(json, "aligned"), "barrier",
+                  "{'chord':1,'chord_lambda':0.5,'mean':1,'mean_lambda':0.5,"
+                  "'chord_standard_error':0.5,'mean_standard_error':0.5}");
+    assert_member(json_object_get(json, "control"), "barrier",
+                  "{'chord':2,'chord_lambda':0.5,'mean':2,'mean_lambda':0.5,"
+                  "'chord_standard_error':0.5,'mean_standard_error':0.5}");
+    assert_member(json, "reduction",
+                  "{'chord':0.5,'mean':0.5,'chord_standard_error':0.125,"
+                  "'mean_standard_error':0.125}");
+    json_decref(json);
+    char *text;
+    assert_int_equal(rb_barrier_csv(&v, &text, NULL, &err), RB_OK);
+    assert_non_null(strstr(text, ",aligned_chord_standard_error,control_chord_standard_error,"
+                                 "reduction_chord_standard_error\n"));
+    assert_non_null(strstr(text, ",0.5,0.5,0.125\n"));
+    assert_non_null(strstr(text, ",,,\n"));
+    free(text);
+    v = view_of(aligned, 2, control, 1); /* not whole: nothing is known */
+    assert_int_equal(rb_barrier_errors_make(&v, two_blocks, both, &errors, &err), RB_OK);
+    assert_true(isnan(errors.chord[0]) && isnan(errors.reduction_mean) && errors.blocks == 0);
 }
 
 static void test_partial_curves(void **state)
@@ -338,10 +397,11 @@ static void test_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_curves), cmocka_unit_test(test_partial_curves),
-        cmocka_unit_test(test_csv),          cmocka_unit_test(test_permutations),
-        cmocka_unit_test(test_rotations),    cmocka_unit_test(test_correlations),
-        cmocka_unit_test(test_matrix_sizes), cmocka_unit_test(test_events),
+        cmocka_unit_test(test_whole_curves),   cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_partial_curves), cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_permutations),   cmocka_unit_test(test_rotations),
+        cmocka_unit_test(test_correlations),   cmocka_unit_test(test_matrix_sizes),
+        cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,12 +160,105 @@ static void test_scaled(void **state)
     }
 }
 
+/* METHOD 13 word by word, in extended precision: a list of positions, each with its block. */
+struct position {
+    size_t block;
+    double at, first, last, control_at, control_first, control_last;
+};
+
+static long double plain_mean(const struct position *p, size_t n, size_t offset)
+{
+    long double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += *(const double *)(const void *)((const char *)&p[i] + offset);
+    return sum / (long double)n;
+}
+#define MEAN(member) plain_mean(p, n, offsetof(struct position, member))
+
+static void plain_errors(const struct position *p, size_t n, size_t blocks, long double l,
+                         long double *ret_b, long double *ret_r)
+{
+    long double b = MEAN(at) - (1 - l) * MEAN(first) - l * MEAN(last);
+    long double c = MEAN(control_at) - (1 - l) * MEAN(control_first) - l * MEAN(control_last);
+    long double sum_b = 0, sum_r = 0;
+    for (size_t s = 0; s < blocks; s++) {
+        long double d = 0, dc = 0, count = 0;
+        for (size_t i = 0; i < n; i++)
+            if (p[i].block == s) {
+                d += p[i].at - (1 - l) * p[i].first - l * p[i].last;
+                dc += p[i].control_at - (1 - l) * p[i].control_first - l * p[i].control_last;
+                count += 1;
+            }
+        long double e = -(d - b * count) / c + b * (dc - c * count) / (c * c);
+        sum_b += (d - b * count) * (d - b * count);
+        sum_r += e * e;
+    }
+    long double factor = (long double)blocks / (long double)(blocks - 1);
+    *ret_b = sqrtl(factor * sum_b) / (long double)n;
+    *ret_r = sqrtl(factor * sum_r) / (long double)n;
+}
+
+static double uniform(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005U + 1442695040888963407U;
+    return (double)(*seed >> 11) * 0x1p-53;
+}
+
+static void add_to(struct rb_block *b, double loss)
+{
+    b->sum += loss;
+    b->square += loss * loss;
+    b->count += 1;
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    enum { POSITIONS = 700, BLOCKS = 23 };
+    static struct position p[POSITIONS];
+    uint64_t seed = 83;
+    for (int round = 0; round < 200; round++) {
+        struct rb_block at[BLOCKS] = {0}, first[BLOCKS] = {0}, last[BLOCKS] = {0};
+        struct rb_block cat[BLOCKS] = {0}, cfirst[BLOCKS] = {0}, clast[BLOCKS] = {0};
+        double l = 0.05 * (double)(1 + round % 19);
+        for (size_t i = 0; i < POSITIONS; i++) {
+            double base = 3 * uniform(&seed);
+            size_t s = (size_t)(uniform(&seed) * BLOCKS);
+            p[i] = (struct position){s,
+                                     base + 1 + uniform(&seed),
+                                     base,
+                                     base + uniform(&seed),
+                                     base + 3 + 2 * uniform(&seed),
+                                     base,
+                                     base + uniform(&seed)};
+            add_to(&at[s], p[i].at);
+            add_to(&first[s], p[i].first);
+            add_to(&last[s], p[i].last);
+            add_to(&cat[s], p[i].control_at);
+            add_to(&cfirst[s], p[i].control_first);
+            add_to(&clast[s], p[i].control_last);
+        }
+        long double b, r;
+        plain_errors(p, POSITIONS, BLOCKS, (long double)l, &b, &r);
+        const struct rb_excess aligned = {at, first, last, 1 - l, l};
+        const struct rb_excess control = {cat, cfirst, clast, 1 - l, l};
+        assert_near("barrier", rb_excess_error(&aligned, BLOCKS), (double)b, 1e-12);
+        assert_near("reduction", rb_excess_reduction_error(&aligned, &control, BLOCKS), (double)r,
+                    1e-12);
+        assert_true(isnan(rb_excess_error(&aligned, 1)));
+        /* Nothing to reduce. */
+        const struct rb_excess none = {cfirst, cat, cat, 1 - l, l};
+        assert_true(isnan(rb_excess_reduction_error(&aligned, &none, BLOCKS)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_curves),
         cmocka_unit_test(test_mirrored),
         cmocka_unit_test(test_scaled),
+        cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,24 @@ static enum rb_task task_of(const struct random_shape *s)
                                   : RB_TASK_CLASSIFICATION;
 }
 
+/* Blocks add up to the point's loss and to its standard error. */
+static void check_blocks(const struct rb_program *p, const struct rb_sequences *s,
+                         const struct rb_point *point)
+{
+    struct rb_block *blocks = calloc(s->count + 1, sizeof *blocks);
+    double sum = 0, square = 0, count = 0;
+    rb_evaluate_blocks(p, blocks);
+    for (size_t i = 0; i < s->count; i++) {
+        sum += blocks[i].sum;
+        square += blocks[i].square;
+        count += blocks[i].count;
+    }
+    free(blocks);
+    assert_near("loss by blocks", sum / count, point->loss, 1e-12);
+    double error = count > 1 ? sqrt((square - sum * sum / count) / (count - 1) / count) : 0;
+    assert_near("error by blocks", error, point->standard_error, 1e-6);
+}
+
 static enum rb_status evaluate(struct fixture *f, struct rb_point *ret)
 {
     const struct rb_evaluate_options o = {.task = task_of(&f->random.shape)};
@@ -66,6 +84,8 @@ static enum rb_status evaluate(struct fixture *f, struct rb_point *ret)
     enum rb_status s = rb_program_run(p, &f->worker, &f->err);
     if (s == RB_OK)
         s = rb_evaluate_result(p, ret, &f->err);
+    if (s == RB_OK)
+        check_blocks(p, &f->sequences, ret);
     rb_program_free(p);
     return s;
 }

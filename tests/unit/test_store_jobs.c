@@ -442,7 +442,9 @@ static void test_stages(void **state)
         assert_ok(rb_stage_add(store, from, &row, &err));
         assert_int_equal(rb_stage_add(store, from, &row, &err), RB_ECONFLICT);
     }
-    struct rb_point_row point = {.index = 3, .point = {.lambda = 0.5, .loss = 2}};
+    const struct rb_block blocks[2] = {{0.1, 1e-300, 3}, {-2.5e-17, 3.0000000000000004, 0}};
+    struct rb_point_row point = {
+        .index = 3, .point = {.lambda = 0.5, .loss = 2}, .blocks = blocks, .block_count = 2};
     assert_ok(rb_point_add(store, from, &point, 1, NULL, &err));
     struct rb_stage_row own = {.stage = "a", .product = "{\"own\":true}"};
     assert_ok(rb_stage_add(store, to, &own, &err));
@@ -463,6 +465,13 @@ static void test_stages(void **state)
     assert_ok(rb_points_list(store, to, &points, &count, &err));
     assert_int_equal(count, 1);
     free(points);
+    struct rb_block *read;
+    assert_ok(rb_blocks_read(store, to, RB_CURVE_ALIGNED, 3, &read, &count, &err));
+    assert_int_equal(count, 2);
+    assert_memory_equal(read, blocks, sizeof blocks);
+    free(read);
+    assert_ok(rb_blocks_read(store, to, RB_CURVE_CONTROL, 3, &read, &count, &err));
+    assert_true(read == NULL && count == 0);
 }
 
 static void test_artifacts(void **state)
