@@ -30,21 +30,35 @@ struct rb_correlations {
     float *heatmap_after;  /* (size, size) block means of C[i, p[j]] */
 };
 
+/* One group of units and its map (core/model/map.h). Which parts are there says the map's kind:
+ * "index" (with signs or without), "blocks" (matrices inside heads after it), "dense". */
 struct rb_group {
-    char name[32]; /* "layer.0.ff", "layer.0.mha", "layer.0.qk", "residual", "residual.3", "head" */
-    enum rb_axis
-        axis; /* RB_AXIS_FF, _V (heads), _Q (queries and keys), _RES_FIRST (every residual group), _TRANSFORM, _POOLER */
-    uint32_t layer; /* of residual groups under "separate": the tap's index */
+    char name[32]; /* "layer.0.ff", "layer.0.mha", "layer.0.qk", "residual", "residual.3", "head",
+                    * "embedding" */
+    enum rb_axis axis; /* RB_AXIS_FF, _V (heads), _Q (queries and keys), _RES_FIRST (every residual
+                        * group), _TRANSFORM, _POOLER, _EMBEDDING */
+    uint32_t layer;    /* of residual groups under "separate": the tap's index */
     uint32_t size;
-    uint32_t *index;         /* (size) unit index[i] of B is matched to unit i of A */
-    uint32_t head_count;     /* 0 without heads */
-    uint32_t *heads;         /* (head_count) head heads[i] of B is matched to head i of A */
-    double score;            /* sum of the similarity over matched pairs */
+    uint32_t *index;     /* (size) unit index[i] of B is matched to unit i of A */
+    float *signs;        /* (size) 1 or -1 for unit i; NULL: none changes sign */
+    uint32_t head_count; /* query heads; 0 without heads */
+    uint32_t kv_count;   /* key-value heads; head_count unless queries are grouped */
+    uint32_t *heads;     /* (head_count) head heads[i] of B is matched to head i of A */
+    uint32_t *kv_heads;  /* (kv_count) the same of key-value heads; only where grouped … */
+    uint32_t *values;    /* … (kv_count * d_h) and the order of value units */
+    double score;        /* sum of the similarity over matched pairs; of a dense map tr(O^T M) */
     double mean_correlation; /* of matched pairs; the correlation whatever the similarity */
-    float *rotation;       /* (head_count, d_h, d_h) R, of queries and keys, for _Q and _V … */
-    float *value_rotation; /* … and S, of values and the output; NULL when not rotated */
+    /* Inside heads: (kv_count, d_h, d_h) row-major, NULL when not turned. */
+    float *rotation;         /* R of queries (keys: its inverse transposed), for _Q and _V … */
+    float *rotation_inverse; /* … R^-T; NULL: R is orthogonal, and this is R itself */
+    float *value_rotation;   /* S of values and the attention output, and likewise */
+    float *value_inverse;
+    float *matrix; /* (size, size) O of a stream that turns; the index is then 0, 1, 2, … */
     struct rb_correlations correlations;
 };
+
+enum rb_map_kind rb_group_kind(const struct rb_group *g);
+void rb_group_deinit(struct rb_group *g);
 
 struct rb_certificate {
     bool present;    /* a job that moves B always has one */
@@ -81,7 +95,7 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
 /* After it has finished: the caller owns the alignment. */
 struct rb_alignment *rb_solve_take(struct rb_program *p);
 
-/* What the forward pass and the writer need of an alignment: an index per axis. Borrows from a.
+/* What the forward pass and the writer need of an alignment: a map per axis. Borrows from a.
  * *ret must be deinitialised with rb_motion_deinit. RB_EMODELS if a does not fit the model. */
 enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb_model *b,
                                    struct rb_motion *ret, struct rb_error *err) RB_MUST_CHECK;

@@ -1,4 +1,8 @@
-/* alignment.safetensors: what an alignment is on disk. */
+/* alignment.safetensors: what an alignment is on disk.
+ *
+ * Version 2 says of each group which kind its map has, and holds signs, grouped heads, inverses and
+ * dense matrices. Version 1 (no "version") knew index vectors and rotations inside heads; it is
+ * read as what it meant. */
 #include "core/align/alignment.h"
 
 #include "core/json.h"
@@ -12,27 +16,52 @@ enum { NAME_BYTES = 64 };
 
 static const char METADATA_KEY[] = "rebasind.alignment";
 
+enum { VERSION = 2 };
+
 /* The tensors of a group, by suffix of its name. */
 enum part {
     PART_INDEX,
+    PART_SIGNS,
     PART_HEADS,
+    PART_KV_HEADS,
+    PART_VALUES,
     PART_ROTATION,
+    PART_ROTATION_INVERSE,
     PART_VALUE_ROTATION,
+    PART_VALUE_INVERSE,
+    PART_MATRIX,
     PART_BEFORE,
     PART_AFTER,
     PART_COUNT
 };
 
+/* Which groups have a part: all, those with heads, those whose queries are grouped; or it may be
+ * there (inside heads, or of any group). */
+enum part_of { OF_ALL, OF_HEADS, OF_GROUPED, MAYBE_IN_HEADS, MAYBE };
+
 static const struct {
     const char *suffix;
     enum rb_dtype dtype;
+    enum part_of of;
+    size_t offset; /* of the pointer in struct rb_group */
 } parts[PART_COUNT] = {
-    [PART_INDEX] = {"", RB_I32},
-    [PART_HEADS] = {".heads", RB_I32},
-    [PART_ROTATION] = {".rotation", RB_F32},
-    [PART_VALUE_ROTATION] = {".value_rotation", RB_F32},
-    [PART_BEFORE] = {".heatmap_before", RB_F32},
-    [PART_AFTER] = {".heatmap_after", RB_F32},
+#define PART(suffix, dtype, of, member)                                                            \
+    {                                                                                              \
+        suffix, dtype, of, offsetof(struct rb_group, member)                                       \
+    }
+    [PART_INDEX] = PART("", RB_I32, OF_ALL, index),
+    [PART_SIGNS] = PART(".signs", RB_F32, MAYBE, signs),
+    [PART_HEADS] = PART(".heads", RB_I32, OF_HEADS, heads),
+    [PART_KV_HEADS] = PART(".kv_heads", RB_I32, OF_GROUPED, kv_heads),
+    [PART_VALUES] = PART(".values", RB_I32, OF_GROUPED, values),
+    [PART_ROTATION] = PART(".rotation", RB_F32, MAYBE_IN_HEADS, rotation),
+    [PART_ROTATION_INVERSE] = PART(".rotation_inverse", RB_F32, MAYBE_IN_HEADS, rotation_inverse),
+    [PART_VALUE_ROTATION] = PART(".value_rotation", RB_F32, MAYBE_IN_HEADS, value_rotation),
+    [PART_VALUE_INVERSE] = PART(".value_rotation_inverse", RB_F32, MAYBE_IN_HEADS, value_inverse),
+    [PART_MATRIX] = PART(".matrix", RB_F32, MAYBE, matrix),
+    [PART_BEFORE] = PART(".heatmap_before", RB_F32, OF_ALL, correlations.heatmap_before),
+    [PART_AFTER] = PART(".heatmap_after", RB_F32, OF_ALL, correlations.heatmap_after),
+#undef PART
 };
 
 /* The pointer that holds a part of a group, and the part's shape. Its type differs from part to
@@ -44,22 +73,35 @@ static void *part_of(struct rb_group *g, enum part part, uint32_t *ret_rank, uin
     ret_shape[0] = g->size;
     ret_shape[1] = ret_shape[2] = dh;
     switch (part) {
-    case PART_INDEX:
-        return &g->index;
     case PART_HEADS:
         ret_shape[0] = g->head_count;
-        return &g->heads;
+        break;
+    case PART_KV_HEADS:
+        ret_shape[0] = g->kv_count;
+        break;
+    case PART_VALUES:
+        ret_shape[0] = (uint64_t)g->kv_count * dh;
+        break;
     case PART_ROTATION:
+    case PART_ROTATION_INVERSE:
     case PART_VALUE_ROTATION:
+    case PART_VALUE_INVERSE:
         *ret_rank = 3;
-        ret_shape[0] = g->head_count;
-        return part == PART_ROTATION ? &g->rotation : &g->value_rotation;
-    default:
+        ret_shape[0] = g->kv_count;
+        break;
+    case PART_MATRIX:
+        *ret_rank = 2;
+        ret_shape[1] = g->size;
+        break;
+    case PART_BEFORE:
+    case PART_AFTER:
         *ret_rank = 2;
         ret_shape[0] = ret_shape[1] = g->correlations.heatmap_size;
-        return part == PART_BEFORE ? &g->correlations.heatmap_before
-                                   : &g->correlations.heatmap_after;
+        break;
+    default:
+        break;
     }
+    return (char *)g + parts[part].offset;
 }
 
 static void *get_pointer(const void *slot)
@@ -97,11 +139,12 @@ static json_t *distribution_json(const struct rb_distribution *d)
 static json_t *group_json(const struct rb_group *g)
 {
     const struct rb_correlations *r = &g->correlations;
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:o, s:o, s:o}", "name",
-                     g->name, "axis", (int)g->axis, "layer", (int)g->layer, "size", (int)g->size,
-                     "head_count", (int)g->head_count, "score", g->score, "mean_correlation",
-                     g->mean_correlation, "weak_share", r->weak_share, "verdict", (int)r->verdict,
-                     "heatmap_size", (int)r->heatmap_size, "matched",
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:o, s:o, s:o}",
+                     "name", g->name, "kind", rb_map_kind_names[rb_group_kind(g)], "axis",
+                     (int)g->axis, "layer", (int)g->layer, "size", (int)g->size, "head_count",
+                     (int)g->head_count, "kv_count", (int)g->kv_count, "score", g->score,
+                     "mean_correlation", g->mean_correlation, "weak_share", r->weak_share,
+                     "verdict", (int)r->verdict, "heatmap_size", (int)r->heatmap_size, "matched",
                      distribution_json(&r->matched), "identity", distribution_json(&r->identity),
                      "best_unmatched", distribution_json(&r->best_unmatched));
 }
@@ -114,13 +157,15 @@ static const struct member {
     enum member_type type;
     size_t offset, size;
     double most;
+    int since; /* the version of the file that has it; older ones mean the default */
 } members[] = {
-#define MEMBER(key, type, path, most)                                                              \
+#define SINCE(version, key, type, path, most)                                                      \
     {                                                                                              \
         key, type, offsetof(struct rb_alignment, path), sizeof(((struct rb_alignment *)0)->path),  \
-            most                                                                                   \
+            most, version                                                                          \
     }
-    MEMBER("components", MEMBER_INT, options.components, 7),
+#define MEMBER(key, type, path, most) SINCE(1, key, type, path, most)
+    MEMBER("components", MEMBER_INT, options.components, RB_COMPONENT_ALL),
     MEMBER("heads", MEMBER_INT, options.heads, RB_HEADS_IGNORE),
     MEMBER("separate_qk", MEMBER_BOOL, options.separate_qk, 1),
     MEMBER("rotate_heads", MEMBER_BOOL, options.rotate_heads, 1),
@@ -138,7 +183,15 @@ static const struct member {
     MEMBER("max_abs_logit_difference", MEMBER_REAL, certificate.max_abs_logit_difference, 0),
     MEMBER("tolerance", MEMBER_REAL, certificate.tolerance, 0),
     MEMBER("sequences", MEMBER_INT, certificate.sequences, 1e6),
+    SINCE(2, "match", MEMBER_INT, options.match, RB_MATCH_BOTH),
+    SINCE(2, "residual_map", MEMBER_INT, options.residual_map, RB_RESIDUAL_MAP_ORTHOGONAL),
+    SINCE(2, "equivalence", MEMBER_INT, options.equivalence, RB_NEAR),
+    SINCE(2, "fold", MEMBER_BOOL, options.fold, 1),
+    SINCE(2, "signed", MEMBER_BOOL, options.signed_units, 1),
+    SINCE(2, "head_map", MEMBER_INT, options.head_map, RB_HEAD_MAP_INVERTIBLE),
+    SINCE(2, "rounds", MEMBER_INT, options.rounds, RB_ALIGN_ROUNDS_MOST),
 #undef MEMBER
+#undef SINCE
 };
 
 enum { MEMBERS = sizeof members / sizeof members[0] };
@@ -223,6 +276,7 @@ static size_t list_parts(struct rb_alignment *a, struct rb_st_spec *specs,
 static char *metadata_text(const struct rb_alignment *a)
 {
     json_t *root = json_object(), *groups = json_array();
+    json_object_set_new(root, "version", json_integer(VERSION));
     for (size_t i = 0; i < MEMBERS; i++)
         json_object_set_new(root, members[i].key, member_json(a, &members[i]));
     int failed = 0;
@@ -306,11 +360,23 @@ static bool is_group_axis(uint32_t axis, uint32_t heads)
 {
     if (axis == RB_AXIS_V || axis == RB_AXIS_Q)
         return heads > 0;
-    return heads == 0 && (axis == RB_AXIS_FF || axis == RB_AXIS_RES_FIRST ||
-                          axis == RB_AXIS_TRANSFORM || axis == RB_AXIS_POOLER);
+    return heads == 0 &&
+           (axis == RB_AXIS_FF || axis == RB_AXIS_RES_FIRST || axis == RB_AXIS_TRANSFORM ||
+            axis == RB_AXIS_POOLER || axis == RB_AXIS_EMBEDDING);
 }
 
-static bool read_group(const json_t *json, struct rb_group *g)
+/* Heads, and how many of them are key-value heads: all in version 1. */
+static bool read_heads(const json_t *json, int version, struct rb_group *g)
+{
+    g->kv_count = g->head_count;
+    if (version >= 2 && !read_int(json, "kv_count", 0, g->head_count, &g->kv_count))
+        return false;
+    if (g->head_count == 0)
+        return true;
+    return g->kv_count > 0 && g->head_count % g->kv_count == 0 && g->size % g->head_count == 0;
+}
+
+static bool read_group(const json_t *json, int version, struct rb_group *g)
 {
     const char *name = json_string_value(json_object_get(json, "name"));
     uint32_t axis, verdict;
@@ -322,7 +388,7 @@ static bool read_group(const json_t *json, struct rb_group *g)
         !read_int(json, "head_count", 0, g->size, &g->head_count) ||
         !read_int(json, "verdict", 0, RB_VERDICT_NONE, &verdict) ||
         !read_int(json, "heatmap_size", 1, RB_HEATMAP_SIZE, &r->heatmap_size) ||
-        !is_group_axis(axis, g->head_count) || (g->head_count > 0 && g->size % g->head_count != 0))
+        !is_group_axis(axis, g->head_count) || !read_heads(json, version, g))
         return false;
     memcpy(g->name, name, strlen(name) + 1);
     g->axis = (enum rb_axis)axis;
@@ -348,35 +414,138 @@ static bool is_permutation(const uint32_t *index, size_t n)
     return ok;
 }
 
-static enum rb_status load_parts(const struct rb_safetensors *st, struct rb_group *g,
-                                 struct rb_error *err)
+static bool may_lack(const struct rb_group *g, enum part p)
 {
-    for (enum part p = 0; p < PART_COUNT; p++) {
-        char name[NAME_BYTES];
-        uint32_t rank;
-        uint64_t shape[RB_ST_MAX_RANK] = {0};
-        void *slot = part_of(g, p, &rank, shape);
-        (void)snprintf(name, sizeof name, "%s%s", g->name, parts[p].suffix);
-        const struct rb_tensor *t = rb_safetensors_find(st, name);
-        bool of_heads = p == PART_HEADS || p == PART_ROTATION || p == PART_VALUE_ROTATION;
-        bool may_lack = p == PART_ROTATION || p == PART_VALUE_ROTATION;
-        if (t == NULL && (may_lack || (of_heads && g->head_count == 0)))
-            continue;
-        if (t == NULL || (of_heads && g->head_count == 0) || t->dtype != parts[p].dtype ||
-            t->rank != rank || memcmp(t->shape, shape, rank * sizeof shape[0]) != 0)
-            return rb_error_set(err, RB_ESAFETENSORS,
-                                "%s: tensor '%s' is missing or does not fit its group", st->path,
-                                name);
-        void *data = rb_malloc_aligned(t->bytes, 1);
-        if (data == NULL)
-            return rb_error_set(err, RB_ENOMEM, "%s: no memory for '%s'", st->path, name);
-        memcpy(data, t->data, t->bytes);
-        set_pointer(slot, data);
+    switch (parts[p].of) {
+    case OF_ALL:
+        return false;
+    case OF_HEADS:
+        return g->head_count == 0;
+    case OF_GROUPED:
+        return g->kv_count == g->head_count;
+    default:
+        return true;
     }
+}
+
+static bool may_have(const struct rb_group *g, enum part p)
+{
+    switch (parts[p].of) {
+    case OF_HEADS:
+    case MAYBE_IN_HEADS:
+        return g->head_count > 0;
+    case OF_GROUPED:
+        return g->kv_count < g->head_count;
+    default:
+        return true;
+    }
+}
+
+static bool are_signs(const float *signs, size_t n)
+{
+    for (size_t i = 0; signs != NULL && i < n; i++)
+        if (!(signs[i] >= 1 && signs[i] <= 1) && !(signs[i] >= -1 && signs[i] <= -1))
+            return false;
+    return true;
+}
+
+/* What the arrays of a group must hold, whatever their shapes. */
+static enum rb_status check_parts(const struct rb_safetensors *st, const struct rb_group *g,
+                                  const char *kind, struct rb_error *err)
+{
+    size_t values = g->values != NULL ? (size_t)g->kv_count * (g->size / g->head_count) : 0;
     if (!is_permutation(g->index, g->size) ||
-        (g->heads != NULL && !is_permutation(g->heads, g->head_count)))
+        (g->heads != NULL && !is_permutation(g->heads, g->head_count)) ||
+        (g->kv_heads != NULL && !is_permutation(g->kv_heads, g->kv_count)) ||
+        (g->values != NULL && !is_permutation(g->values, values)))
         return rb_error_set(err, RB_ESAFETENSORS, "%s: '%s' is not a permutation", st->path,
                             g->name);
+    if (!are_signs(g->signs, g->size))
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: a sign of '%s' is neither 1 nor -1",
+                            st->path, g->name);
+    const char *found = rb_map_kind_names[rb_group_kind(g)];
+    if (kind[0] != '\0' && strcmp(kind, found) != 0)
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: '%s' is said to be of kind '%s', found '%s'",
+                            st->path, g->name, kind, found);
+    return RB_OK;
+}
+
+static enum rb_status load_part(const struct rb_safetensors *st, struct rb_group *g, enum part p,
+                                struct rb_error *err)
+{
+    char name[NAME_BYTES];
+    uint32_t rank;
+    uint64_t shape[RB_ST_MAX_RANK] = {0};
+    void *slot = part_of(g, p, &rank, shape);
+    (void)snprintf(name, sizeof name, "%s%s", g->name, parts[p].suffix);
+    const struct rb_tensor *t = rb_safetensors_find(st, name);
+    if (t == NULL && may_lack(g, p))
+        return RB_OK;
+    if (t == NULL || !may_have(g, p) || t->dtype != parts[p].dtype || t->rank != rank ||
+        memcmp(t->shape, shape, rank * sizeof shape[0]) != 0)
+        return rb_error_set(err, RB_ESAFETENSORS,
+                            "%s: tensor '%s' is missing or does not fit its group", st->path, name);
+    void *data = rb_malloc_aligned(t->bytes, 1);
+    if (data == NULL)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory for '%s'", st->path, name);
+    memcpy(data, t->data, t->bytes);
+    set_pointer(slot, data);
+    return RB_OK;
+}
+
+static enum rb_status load_parts(const struct rb_safetensors *st, struct rb_group *g,
+                                 const char *kind, struct rb_error *err)
+{
+    for (enum part p = 0; p < PART_COUNT; p++) {
+        enum rb_status s = load_part(st, g, p, err);
+        if (s != RB_OK)
+            return s;
+    }
+    return check_parts(st, g, kind, err);
+}
+
+/* Members and groups of the metadata; false when one is missing or out of range. */
+static bool read_metadata(const json_t *root, struct rb_alignment *a, int version)
+{
+    const json_t *groups = json_object_get(root, "groups");
+    bool ok = json_is_array(groups);
+    for (size_t i = 0; i < MEMBERS && ok; i++)
+        ok = members[i].since > version ||
+             read_member(a, &members[i], json_object_get(root, members[i].key));
+    for (size_t i = 0; i < json_array_size(groups) && ok; i++)
+        ok = read_group(json_array_get(groups, i), version, &a->groups[a->group_count++]);
+    return ok;
+}
+
+/* The kind that the file says a group has; "" in version 1, which did not. */
+static const char *kind_of(const json_t *root, size_t i, int version)
+{
+    const json_t *group = json_array_get(json_object_get(root, "groups"), i);
+    const char *kind = json_string_value(json_object_get(group, "kind"));
+    return version < 2 ? "" : kind != NULL ? kind : "nothing";
+}
+
+static enum rb_status load_root(const struct rb_safetensors *st, const json_t *root,
+                                struct rb_alignment *a, struct rb_error *err)
+{
+    const json_t *version = json_object_get(root, "version");
+    json_int_t v = version == NULL ? 1 : json_integer_value(version);
+    if (root != NULL && v > VERSION)
+        return rb_error_set(err, RB_ESAFETENSORS,
+                            "%s: version %" JSON_INTEGER_FORMAT
+                            " of the format; this program reads up to version %d",
+                            st->path, v, VERSION);
+    a->groups = calloc(json_array_size(json_object_get(root, "groups")) + 1, sizeof *a->groups);
+    if (a->groups == NULL)
+        return rb_error_set(err, RB_ENOMEM, "%s: no memory", st->path);
+    if (v < 1 || !read_metadata(root, a, (int)v))
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: metadata '%s' is missing or damaged",
+                            st->path, METADATA_KEY);
+    for (size_t i = 0; i < a->group_count; i++) {
+        enum rb_status s = load_parts(st, &a->groups[i], kind_of(root, i, (int)v), err);
+        if (s != RB_OK)
+            return s;
+    }
     return RB_OK;
 }
 
@@ -389,30 +558,10 @@ static enum rb_status load(const struct rb_safetensors *st, struct rb_alignment 
     json_t *root = text != NULL
                        ? rb_json_load(text, strlen(text), JSON_REJECT_DUPLICATES, &why, &no_memory)
                        : NULL;
-    if (no_memory)
-        return rb_error_set(err, RB_ENOMEM, "%s: no memory", st->path);
-    const json_t *groups = json_object_get(root, "groups");
-    bool ok = json_is_array(groups);
-    for (size_t i = 0; i < MEMBERS && ok; i++)
-        ok = read_member(a, &members[i], json_object_get(root, members[i].key));
-    size_t count = json_array_size(groups);
-    a->groups = calloc(count + 1, sizeof *a->groups);
-    if (a->groups == NULL) {
-        json_decref(root);
-        return rb_error_set(err, RB_ENOMEM, "%s: no memory", st->path);
-    }
-    for (size_t i = 0; i < count && ok; i++)
-        ok = read_group(json_array_get(groups, i), &a->groups[a->group_count++]);
+    enum rb_status s = no_memory ? rb_error_set(err, RB_ENOMEM, "%s: no memory", st->path)
+                                 : load_root(st, root, a, err);
     json_decref(root);
-    if (!ok)
-        return rb_error_set(err, RB_ESAFETENSORS, "%s: metadata '%s' is missing or damaged",
-                            st->path, METADATA_KEY);
-    for (size_t i = 0; i < count; i++) {
-        enum rb_status s = load_parts(st, &a->groups[i], err);
-        if (s != RB_OK)
-            return s;
-    }
-    return RB_OK;
+    return s;
 }
 
 enum rb_status rb_alignment_load(const char *path, struct rb_alignment **ret, struct rb_error *err)

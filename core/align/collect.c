@@ -583,7 +583,7 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     c->sequences = sequences;
     c->model = a;
     c->config = &a->config;
-    c->taps = taps;
+    c->taps = taps & ~(1U << RB_TAP_V | 1U << RB_TAP_EMBEDDING); /* plain attention only */
     size_t tokens = rb_sequences_tokens(sequences);
     c->slab_tokens = slab_size(&a->config, taps, tokens);
     s = rb_pool_rows_init(&c->rows, sequences, o->pooling, o->special_tokens, err);

@@ -12,11 +12,14 @@ unsigned rb_taps_needed(const struct rb_align_options *o)
     if (o->components & RB_COMPONENT_FF)
         taps |= 1U << RB_TAP_FF;
     if (o->components & RB_COMPONENT_MHA)
-        taps |= 1U << RB_TAP_MHA;
-    if ((o->components & RB_COMPONENT_MHA) && (o->separate_qk || o->rotate_heads))
+        taps |= 1U << RB_TAP_MHA | 1U << RB_TAP_V;
+    if ((o->components & RB_COMPONENT_MHA) &&
+        (o->separate_qk || rb_align_head_map(o) != RB_HEAD_MAP_PERMUTATION))
         taps |= 1U << RB_TAP_Q | 1U << RB_TAP_K;
     if (o->components & RB_COMPONENT_RESIDUAL)
         taps |= 1U << RB_TAP_RESIDUAL;
+    if (o->components & RB_COMPONENT_EMBEDDING)
+        taps |= 1U << RB_TAP_EMBEDDING;
     if (o->output_head)
         taps |= 1U << RB_TAP_HEAD;
     return taps;
@@ -168,7 +171,7 @@ static bool read_entry(const char *text, struct rb_tap *t)
     t->kind = (enum rb_tap_kind)kind;
     t->layer = (uint32_t)layer;
     t->size = (uint32_t)size;
-    return kind >= RB_TAP_FF && kind <= RB_TAP_HEAD && layer >= 0 && layer <= INT32_MAX &&
+    return kind >= RB_TAP_FF && kind < RB_TAP_COUNT && layer >= 0 && layer <= INT32_MAX &&
            size >= 1 && size <= INT32_MAX && t->rows >= 1 && t->rows <= 0x1p53;
 }
 

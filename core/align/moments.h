@@ -9,12 +9,23 @@
 #include "core/program.h"
 #include "core/sequences.h"
 
-enum rb_tap_kind { RB_TAP_FF, RB_TAP_MHA, RB_TAP_Q, RB_TAP_K, RB_TAP_RESIDUAL, RB_TAP_HEAD };
+enum rb_tap_kind { /* numbers are kept in files: new ones go to the end */
+                   RB_TAP_FF,
+                   RB_TAP_MHA,
+                   RB_TAP_Q,
+                   RB_TAP_K,
+                   RB_TAP_RESIDUAL,
+                   RB_TAP_HEAD,
+                   RB_TAP_V,         /* value projections: of grouped queries */
+                   RB_TAP_EMBEDDING, /* the E-wide embeddings' norm's output, where E is narrower */
+                   RB_TAP_COUNT
+};
 
 /* Sums over rows of features shifted by a pivot near their mean, so that F32 products lose
  * nothing: cross[i*d + j] = sum_t (a_ti - pivot_a[i]) (b_tj - pivot_b[j]). */
 struct rb_tap {
-    char name[32]; /* "layer.3.ff", "layer.3.mha", "layer.3.q", "layer.3.k", "residual.5", "head" */
+    char name[32]; /* "layer.3.ff", "layer.3.mha", "layer.3.q", "layer.3.k", "layer.3.v",
+                    * "residual.5", "head", "embedding" */
     enum rb_tap_kind kind;
     uint32_t layer;              /* residual: the index 0 … 2L */
     uint32_t size;               /* d */
@@ -34,7 +45,8 @@ struct rb_moments {
 };
 
 /* Which taps an alignment needs, as a bit set of (1 << enum rb_tap_kind). All residual taps come
- * together, so that changing only the strategy finds them in the cache. */
+ * together, so that changing only the strategy finds them in the cache. RB_TAP_V comes with heads;
+ * a collection leaves it out where queries are not grouped. */
 unsigned rb_taps_needed(const struct rb_align_options *o);
 
 /* A program that runs both models on the sequences and leaves the moments of the taps asked for.

@@ -6,20 +6,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum rb_component { RB_COMPONENT_FF = 1, RB_COMPONENT_MHA = 2, RB_COMPONENT_RESIDUAL = 4 };
+enum rb_component {
+    RB_COMPONENT_FF = 1,
+    RB_COMPONENT_MHA = 2,
+    RB_COMPONENT_RESIDUAL = 4,
+    RB_COMPONENT_EMBEDDING = 8, /* where the embeddings are narrower than the stream: METHOD 9 */
+    RB_COMPONENT_ALL = 15,
+};
 enum rb_heads { RB_HEADS_PERMUTE, RB_HEADS_MONOTONIC, RB_HEADS_IGNORE };
 enum rb_residual { RB_RESIDUAL_FIRST, RB_RESIDUAL_LAST, RB_RESIDUAL_ALL, RB_RESIDUAL_SEPARATE };
 enum rb_decoder { RB_DECODER_TIED, RB_DECODER_UNTIED };
 enum rb_similarity { RB_CORRELATION, RB_COVARIANCE, RB_DOT };
 enum rb_pooling { RB_POOL_TOKEN, RB_POOL_CLS, RB_POOL_MEAN, RB_POOL_MAX };
+enum rb_match { RB_MATCH_ACTIVATIONS, RB_MATCH_WEIGHTS, RB_MATCH_BOTH };
+enum rb_residual_map { RB_RESIDUAL_MAP_PERMUTATION, RB_RESIDUAL_MAP_ORTHOGONAL };
+enum rb_equivalence { RB_EXACT, RB_NEAR };
+enum rb_head_map { RB_HEAD_MAP_PERMUTATION, RB_HEAD_MAP_ORTHOGONAL, RB_HEAD_MAP_INVERTIBLE };
 
 /* Names on the wire, in enum order, NULL-terminated; components in bit order. */
-extern const char *const rb_component_names[];  /* "ff", "mha", "residual" */
-extern const char *const rb_heads_names[];      /* "permute", "monotonic", "ignore" */
-extern const char *const rb_residual_names[];   /* "first", "last", "all", "separate" */
-extern const char *const rb_decoder_names[];    /* "tied", "untied" */
-extern const char *const rb_similarity_names[]; /* "correlation", "covariance", "dot" */
-extern const char *const rb_pooling_names[];    /* "token", "cls", "mean", "max" */
+extern const char *const rb_component_names[];    /* "ff", "mha", "residual", "embedding" */
+extern const char *const rb_heads_names[];        /* "permute", "monotonic", "ignore" */
+extern const char *const rb_residual_names[];     /* "first", "last", "all", "separate" */
+extern const char *const rb_decoder_names[];      /* "tied", "untied" */
+extern const char *const rb_similarity_names[];   /* "correlation", "covariance", "dot" */
+extern const char *const rb_pooling_names[];      /* "token", "cls", "mean", "max" */
+extern const char *const rb_match_names[];        /* "activations", "weights", "both" */
+extern const char *const rb_residual_map_names[]; /* "permutation", "orthogonal" */
+extern const char *const rb_equivalence_names[];  /* "exact", "near" */
+extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal", "invertible" */
 
 struct rb_align_options {
     unsigned components; /* of enum rb_component; 0: plain averaging */
@@ -33,7 +47,21 @@ struct rb_align_options {
     bool absolute;
     enum rb_pooling pooling;
     bool special_tokens;
+    enum rb_match match; /* what the stream's orthogonal map is made from */
+    enum rb_residual_map residual_map;
+    enum rb_equivalence equivalence; /* of a map that the family does not admit exactly */
+    bool fold;                       /* norms folded into the maps behind them: METHOD 10 */
+    bool signed_units;               /* units may change sign: METHOD 9's `signed` */
+    enum rb_head_map head_map;
+    uint32_t rounds; /* of matching everything anew under the stream's map, from 1 */
 };
+
+enum { RB_ALIGN_ROUNDS_MOST = 20 };
+
+/* What is asked for inside heads: rotate_heads is another word for "orthogonal". */
+enum rb_head_map rb_align_head_map(const struct rb_align_options *o);
+/* Is the stream moved by an orthogonal map? */
+bool rb_align_turns_stream(const struct rb_align_options *o);
 
 /* ff+mha, permute, last, tied, correlation, token, special tokens counted. */
 void rb_align_options_default(struct rb_align_options *o);

@@ -86,6 +86,8 @@ enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
         return rb_error_set(err, RB_ENOMEM, "no memory for the report of group '%s'", group->name);
     for (size_t i = 0; i < d; i++) {
         values[i] = (double)correlation[i * d + group->index[i]];
+        if (group->signs != NULL)
+            values[i] *= (double)group->signs[i];
         weak += values[i] < WEAK;
     }
     distribution(values, d, &r->matched);

@@ -1,22 +1,28 @@
-/* core/align/rotate.h: the basis inside matched heads (METHOD 4, rotate_heads). */
+/* core/align/rotate.h: the basis inside matched heads (METHOD 4, rotate_heads, and METHOD 10). One
+ * matrix per key-value head, of sums over the query heads that share it. Index vectors as in a
+ * group: unit i of A goes with unit index[i] of B. */
 #ifndef RB_CORE_ALIGN_ROTATE_H
 #define RB_CORE_ALIGN_ROTATE_H
 
+#include "core/align/heads.h"
 #include "core/align/moments.h"
 
-/* Orthogonal Procrustes: R (n, n) orthogonal that maximises tr(R^T M), M (n, n) row-major F64.
- * With M = U S W^T, R = U W^T. RB_ENUMERIC when the SVD does not converge, RB_ENOMEM. */
-enum rb_status rb_procrustes(const double *m, size_t n, float *ret, struct rb_scratch *scratch,
-                             struct rb_error *err) RB_MUST_CHECK;
+struct rb_rotate_input {
+    struct rb_heads_shape shape;
+    const struct rb_tap *tap; /* of queries or head outputs: groups * queries * units wide */
+    const uint32_t *index;
+    const struct rb_tap *keys; /* groups * units wide */
+    const uint32_t *keys_index;
+    uint32_t rotary_dims;
+};
 
-/* For each of A's heads, R from queries and keys (moved by index: unit i of A goes with index[i] of
- * B): M = E[q_B^T q_A] / |.|_F + cov(k_B, k_A) / |.|_F. ret: (heads, d_h, d_h). */
-enum rb_status rb_rotate_keys(const struct rb_tap *q, const struct rb_tap *k, const uint32_t *index,
-                              size_t heads, float *ret, struct rb_scratch *scratch,
-                              struct rb_error *err) RB_MUST_CHECK;
+/* R of queries and keys: M = E[q_B^T q_A] / |.|_F + cov(k_B, k_A) / |.|_F; with rotary positions
+ * E[k_B^T k_A] (a constant in the keys does not cancel there), and only turns in the planes that
+ * positions turn. ret: (groups, d_h, d_h). RB_ENUMERIC, RB_ENOMEM. */
+enum rb_status rb_rotate_keys(const struct rb_rotate_input *in, float *ret,
+                              struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
 /* S from the head outputs: M = cov(v_B, v_A). */
-enum rb_status rb_rotate_values(const struct rb_tap *mha, const uint32_t *index, size_t heads,
-                                float *ret, struct rb_scratch *scratch,
-                                struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_rotate_values(const struct rb_rotate_input *in, float *ret,
+                                struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
 
 #endif

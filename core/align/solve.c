@@ -6,8 +6,10 @@
  * assignment, rotations found. Report: per group, the correlations of what was matched. */
 #include "core/align/alignment.h"
 #include "core/align/assignment.h"
+#include "core/align/heads.h"
 #include "core/align/report.h"
 #include "core/align/rotate.h"
+#include "core/align/shape.h"
 #include "core/align/similarity.h"
 
 #include <math.h>
@@ -15,10 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct head_work {   /* one layer's d_h x d_h problems */
-    uint32_t *inner; /* (heads of A, heads of B, d_h) */
-    float *value;    /* (heads of A, heads of B) */
-};
+enum { SIGN_ROWS = 64 };
 
 enum round { ROUND_START, ROUND_MATCH, ROUND_ASSEMBLE, ROUND_REPORT };
 
@@ -26,11 +25,13 @@ struct solve {
     struct rb_program program;
     const struct rb_moments *moments;
     struct rb_align_options options;
-    uint32_t layers, heads, hidden_size, intermediate_size;
+    struct rb_align_shape shape;
+    struct rb_heads_shape heads;
     struct rb_alignment *alignment;
     struct rb_similarity_source *sources; /* one per group */
     const struct rb_tap **taps;           /* what the sources point into */
-    struct head_work *work;               /* (layers), with heads permuted or monotonic */
+    struct rb_similarity_source *values;  /* (layers) of value projections, of grouped queries */
+    struct rb_heads_work *work;           /* (layers), with heads permuted or monotonic */
     struct match {
         uint32_t group, head;
     } * matches;
@@ -45,23 +46,42 @@ static bool by_heads(const struct solve *s)
     return (s->options.components & RB_COMPONENT_MHA) && s->options.heads != RB_HEADS_IGNORE;
 }
 
-/* Rows [first, first + rows) of a group's similarity as assignments see it: absolute where the job
- * says so. In the worker's scratch. */
-static enum rb_status similarity(const struct solve *s, uint32_t group, size_t first, size_t rows,
-                                 float **ret, struct rb_worker *w, struct rb_error *err)
+static bool is_stream(const struct rb_group *g)
 {
-    const struct rb_group *g = &s->alignment->groups[group];
-    size_t n = rows * g->size;
+    return g->axis == RB_AXIS_RES_FIRST;
+}
+
+/* May this group's units change sign? METHOD 9, `signed`. */
+static bool takes_signs(const struct solve *s, const struct rb_group *g)
+{
+    return s->options.signed_units &&
+           ((g->axis == RB_AXIS_FF && s->shape.gated) || (is_stream(g) && s->shape.rms));
+}
+
+/* Rows [first, first + rows) of a similarity as assignments see it: absolute where the job says so.
+ * In the worker's scratch. */
+static enum rb_status source_rows(const struct solve *s, const struct rb_similarity_source *source,
+                                  bool absolute, size_t first, size_t rows, float **ret,
+                                  struct rb_worker *w, struct rb_error *err)
+{
+    size_t n = rows * source->size;
     float *c = rb_scratch_alloc(&w->scratch, n, sizeof(float));
     if (c == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of group '%s'", g->name);
-    enum rb_status st = rb_similarity_rows(&s->sources[group], s->options.similarity, first, rows,
-                                           c, &w->scratch, err);
-    for (size_t i = 0; st == RB_OK && s->options.absolute && i < n; i++)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the similarity of %u units",
+                            source->size);
+    enum rb_status st =
+        rb_similarity_rows(source, s->options.similarity, first, rows, c, &w->scratch, err);
+    for (size_t i = 0; st == RB_OK && absolute && i < n; i++)
         c[i] = fabsf(c[i]);
     if (st == RB_OK)
         *ret = c;
     return st;
+}
+
+static enum rb_status similarity(const struct solve *s, uint32_t group, size_t first, size_t rows,
+                                 float **ret, struct rb_worker *w, struct rb_error *err)
+{
+    return source_rows(s, &s->sources[group], s->options.absolute, first, rows, ret, w, err);
 }
 
 /* Correlations as they are: what a report is made of. */
@@ -72,37 +92,56 @@ static bool sees_correlations(const struct solve *s)
 
 /* ---- match ---- */
 
+/* Which of the matched pairs are negative; the similarity is made again, some rows at a time. */
+static enum rb_status find_signs(const struct solve *s, uint32_t group, struct rb_worker *w,
+                                 struct rb_error *err)
+{
+    struct rb_group *g = &s->alignment->groups[group];
+    float *c = rb_scratch_alloc(&w->scratch, (size_t)SIGN_ROWS * g->size, sizeof *c);
+    enum rb_status st = RB_OK;
+    if (c == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the signs of group '%s'", g->name);
+    for (size_t first = 0; first < g->size && st == RB_OK; first += SIGN_ROWS) {
+        size_t n = g->size - first < SIGN_ROWS ? g->size - first : SIGN_ROWS;
+        st = rb_similarity_rows(&s->sources[group], s->options.similarity, first, n, c, &w->scratch,
+                                err);
+        for (size_t i = 0; i < n && st == RB_OK; i++)
+            g->signs[first + i] = c[i * g->size + g->index[first + i]] < 0 ? -1.0f : 1.0f;
+    }
+    return st;
+}
+
 static enum rb_status match_whole(const struct solve *s, uint32_t group, struct rb_worker *w,
                                   struct rb_error *err)
 {
     struct rb_group *g = &s->alignment->groups[group];
+    bool absolute = s->options.absolute || g->signs != NULL;
     float *c;
-    enum rb_status st = similarity(s, group, 0, g->size, &c, w, err);
+    enum rb_status st = source_rows(s, &s->sources[group], absolute, 0, g->size, &c, w, err);
     if (st == RB_OK)
         st = rb_assignment_solve(c, g->size, g->size, g->index, &g->score, w, err);
+    if (st == RB_OK && g->signs != NULL)
+        return find_signs(s, group, w, err);
     if (st == RB_OK && sees_correlations(s))
         st = rb_report_fill(g, c, &w->scratch, err); /* while c is there */
     return st;
 }
 
-/* All inner problems of one of A's heads. */
+/* All inner problems of one of A's key-value heads. */
 static enum rb_status match_head(const struct solve *s, uint32_t group, uint32_t head,
                                  struct rb_worker *w, struct rb_error *err)
 {
     struct rb_group *g = &s->alignment->groups[group];
-    size_t d = g->size, heads = s->heads, dh = d / heads;
-    struct head_work *hw = &s->work[g->layer];
-    float *c;
-    enum rb_status st = similarity(s, group, head * dh, dh, &c, w, err);
-    for (size_t other = 0; other < heads && st == RB_OK; other++) {
-        if (s->options.heads == RB_HEADS_MONOTONIC && other != head)
-            continue;
-        double score;
-        st = rb_assignment_solve(c + other * dh, dh, d, hw->inner + (head * heads + other) * dh,
-                                 &score, w, err);
-        if (st == RB_OK)
-            hw->value[head * heads + other] = (float)score;
-    }
+    const struct rb_heads_shape *h = &s->heads;
+    size_t rows = h->queries * h->units;
+    float *c, *v = NULL;
+    enum rb_status st = similarity(s, group, head * rows, rows, &c, w, err);
+    if (st == RB_OK && h->queries > 1)
+        st = source_rows(s, &s->values[g->layer], s->options.absolute, head * h->units, h->units,
+                         &v, w, err);
+    for (size_t other = 0; other < h->groups && st == RB_OK; other++)
+        if (s->options.heads != RB_HEADS_MONOTONIC || other == head)
+            st = rb_heads_match(h, c, v, head, other, &s->work[g->layer], w, err);
     return st;
 }
 
@@ -111,18 +150,17 @@ static enum rb_status match_head(const struct solve *s, uint32_t group, uint32_t
 static enum rb_status assign_heads(const struct solve *s, struct rb_group *g, struct rb_worker *w,
                                    struct rb_error *err)
 {
-    size_t heads = s->heads, dh = g->size / heads;
-    struct head_work *hw = &s->work[g->layer];
+    const struct rb_heads_work *work = &s->work[g->layer];
+    uint32_t *assigned = g->kv_heads != NULL ? g->kv_heads : g->heads;
     if (s->options.heads == RB_HEADS_PERMUTE) {
         double score;
-        enum rb_status st = rb_assignment_solve(hw->value, heads, heads, g->heads, &score, w, err);
+        enum rb_status st = rb_assignment_solve(work->value, s->heads.groups, s->heads.groups,
+                                                assigned, &score, w, err);
         if (st != RB_OK)
             return st;
     }
-    for (size_t h = 0; h < heads; h++)
-        for (size_t u = 0; u < dh; u++)
-            g->index[h * dh + u] =
-                (uint32_t)(g->heads[h] * dh) + hw->inner[(h * heads + g->heads[h]) * dh + u];
+    rb_heads_assemble(&s->heads, work, assigned, g->kv_heads != NULL ? g->heads : NULL, g->index,
+                      g->values);
     return RB_OK;
 }
 
@@ -131,9 +169,9 @@ static enum rb_status match_inside(const struct solve *s, uint32_t group, struct
                                    struct rb_error *err)
 {
     struct rb_group *g = &s->alignment->groups[group];
-    size_t d = g->size, dh = d / s->heads;
+    size_t d = g->size, dh = s->heads.units;
     g->score = 0;
-    for (size_t h = 0; h < s->heads; h++) {
+    for (size_t h = 0; h < g->head_count; h++) {
         float *c;
         enum rb_status st = similarity(s, group, h * dh, dh, &c, w, err);
         if (st != RB_OK)
@@ -162,18 +200,46 @@ static enum rb_status add_score(const struct solve *s, uint32_t group, struct rb
     return st;
 }
 
+/* Queries and keys in the order that they move in (alignment.c): with rotary positions, heads as
+ * wholes. */
+static enum rb_status rotate_queries(const struct solve *s, const struct rb_group *mha,
+                                     struct rb_group *g, struct rb_worker *w, struct rb_error *err)
+{
+    size_t n = s->heads.units, groups = s->heads.groups, all = groups * s->heads.queries;
+    const uint32_t *kv = mha->kv_heads != NULL ? mha->kv_heads : mha->heads;
+    uint32_t *queries = rb_scratch_alloc(&w->scratch, all * n, sizeof *queries);
+    uint32_t *keys = rb_scratch_alloc(&w->scratch, groups * n, sizeof *keys);
+    if (queries == NULL || keys == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to rotate heads");
+    for (size_t i = 0; i < all * n; i++)
+        queries[i] = mha->heads[i / n] * (uint32_t)n + (uint32_t)(i % n);
+    for (size_t i = 0; i < groups * n; i++)
+        keys[i] = kv[i / n] * (uint32_t)n + (uint32_t)(i % n);
+    bool rotary = s->shape.rotary_dims > 0;
+    const struct rb_rotate_input in = {
+        .shape = s->heads,
+        .tap = rb_moments_find(s->moments, RB_TAP_Q, mha->layer),
+        .index = rotary ? queries : g->index,
+        .keys = rb_moments_find(s->moments, RB_TAP_K, mha->layer),
+        .keys_index = rotary              ? keys
+                      : g->values != NULL ? g->values
+                                          : g->index,
+        .rotary_dims = s->shape.rotary_dims,
+    };
+    return rb_rotate_keys(&in, g->rotation, &w->scratch, err);
+}
+
 static enum rb_status rotate_layer(const struct solve *s, struct rb_group *mha, struct rb_group *qk,
                                    struct rb_worker *w, struct rb_error *err)
 {
-    uint32_t l = mha->layer;
     struct rb_group *keys = qk != NULL ? qk : mha;
-    enum rb_status st = rb_rotate_keys(rb_moments_find(s->moments, RB_TAP_Q, l),
-                                       rb_moments_find(s->moments, RB_TAP_K, l), keys->index,
-                                       s->heads, keys->rotation, &w->scratch, err);
-    if (st != RB_OK)
-        return st;
-    return rb_rotate_values(rb_moments_find(s->moments, RB_TAP_MHA, l), mha->index, s->heads,
-                            mha->value_rotation, &w->scratch, err);
+    const struct rb_rotate_input in = {.shape = s->heads,
+                                       .tap = rb_moments_find(s->moments, RB_TAP_MHA, mha->layer),
+                                       .index = mha->index};
+    enum rb_status st = RB_OK;
+    if (keys->rotation != NULL)
+        st = rotate_queries(s, mha, keys, w, err);
+    return st == RB_OK ? rb_rotate_values(&in, mha->value_rotation, &w->scratch, err) : st;
 }
 
 static enum rb_status assemble(const struct solve *s, uint32_t group, struct rb_worker *w,
@@ -188,10 +254,10 @@ static enum rb_status assemble(const struct solve *s, uint32_t group, struct rb_
             st = add_score(s, group, w, err);
     }
     if (st == RB_OK && qk != NULL) {
-        memcpy(qk->heads, mha->heads, s->heads * sizeof *qk->heads);
+        memcpy(qk->heads, mha->heads, mha->head_count * sizeof *qk->heads);
         st = by_heads(s) ? match_inside(s, group + 1, w, err) : match_whole(s, group + 1, w, err);
     }
-    if (st == RB_OK && s->options.rotate_heads)
+    if (st == RB_OK && mha->value_rotation != NULL)
         st = rotate_layer(s, mha, qk, w, err);
     return st;
 }
@@ -250,26 +316,26 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
 static double item_cost(const struct rb_program *p, size_t item)
 {
     const struct solve *s = (const struct solve *)p;
-    double d = s->hidden_size;
+    double d = s->shape.hidden_size;
     if (s->round == ROUND_ASSEMBLE)
         return 50 * d * d;
     if (s->round == ROUND_REPORT)
         return 30.0 * s->alignment->groups[item].size * s->alignment->groups[item].size;
     const struct rb_group *g = &s->alignment->groups[s->matches[item].group];
-    return g->axis == RB_AXIS_V && by_heads(s) ? s->heads * rb_assignment_cost(d / s->heads)
-                                                 : rb_assignment_cost(g->size);
+    return g->axis == RB_AXIS_V && by_heads(s)
+               ? (double)s->heads.groups * rb_assignment_cost((double)s->heads.units)
+               : rb_assignment_cost(g->size);
 }
 
 static void solve_free(struct rb_program *p)
 {
     struct solve *s = (struct solve *)p;
-    for (uint32_t l = 0; s->work != NULL && l < s->layers; l++) {
-        free(s->work[l].inner);
-        free(s->work[l].value);
-    }
+    for (uint32_t l = 0; s->work != NULL && l < s->shape.layers; l++)
+        rb_heads_work_deinit(&s->work[l]);
     rb_alignment_free(s->alignment);
     free(s->work);
     free(s->sources);
+    free(s->values);
     free(s->taps);
     free(s->matches);
     free(s->mha_groups);
@@ -287,8 +353,30 @@ struct plan {
     struct rb_error unfit; /* what the moments lack, if they do */
 };
 
+/* Head h stays where it is, until they are matched. */
+static uint32_t *in_place(struct plan *p, size_t count)
+{
+    uint32_t *heads = calloc(count, sizeof *heads);
+    for (uint32_t h = 0; heads != NULL && h < count; h++)
+        heads[h] = h;
+    p->ok = p->ok && heads != NULL;
+    return heads;
+}
+
+static void add_heads(struct plan *p, struct rb_group *g)
+{
+    const struct rb_align_shape *s = &p->s->shape;
+    g->head_count = s->heads;
+    g->kv_count = s->kv_heads;
+    g->heads = in_place(p, s->heads);
+    if (s->kv_heads == s->heads)
+        return;
+    g->kv_heads = in_place(p, s->kv_heads);
+    g->values = in_place(p, (size_t)s->kv_heads * s->head_dim);
+}
+
 static struct rb_group *add_group(struct plan *p, const char *name, enum rb_axis axis,
-                                  uint32_t layer, bool heads)
+                                  uint32_t layer)
 {
     struct solve *s = p->s;
     size_t i = s->alignment->group_count++;
@@ -298,14 +386,45 @@ static struct rb_group *add_group(struct plan *p, const char *name, enum rb_axis
     g->layer = layer;
     s->sources[i] =
         (struct rb_similarity_source){.taps = s->taps + p->tap_count, .pooled = axis == RB_AXIS_Q};
-    if (heads) {
-        g->head_count = s->heads;
-        g->heads = calloc(s->heads, sizeof *g->heads);
-        for (uint32_t h = 0; g->heads != NULL && h < s->heads; h++)
-            g->heads[h] = h;
-        p->ok = p->ok && g->heads != NULL;
-    }
+    if (axis == RB_AXIS_V || axis == RB_AXIS_Q)
+        add_heads(p, g);
     return g;
+}
+
+static uint32_t tap_size(const struct rb_align_shape *s, enum rb_tap_kind kind)
+{
+    switch (kind) {
+    case RB_TAP_FF:
+        return s->inner_size;
+    case RB_TAP_MHA:
+    case RB_TAP_Q:
+        return s->heads * s->head_dim;
+    case RB_TAP_K:
+    case RB_TAP_V:
+        return s->kv_heads * s->head_dim;
+    case RB_TAP_EMBEDDING:
+        return s->embedding_size;
+    case RB_TAP_HEAD: /* a generator's is as narrow as its embeddings */
+        return s->head == RB_HEAD_MLM ? s->embedding_size : s->hidden_size;
+    default:
+        return s->hidden_size;
+    }
+}
+
+/* NULL, and the plan says why, if the moments do not have the model's. */
+static const struct rb_tap *need_tap(struct plan *p, const char *group, enum rb_tap_kind kind,
+                                     uint32_t layer)
+{
+    const struct rb_tap *t = rb_moments_find(p->s->moments, kind, layer);
+    uint32_t size = tap_size(&p->s->shape, kind);
+    if (t != NULL && t->size == size)
+        return t;
+    if (p->unfit.status == RB_OK)
+        (void)rb_error_set(&p->unfit, RB_EMODELS,
+                           "the moments have %u units for group '%s', the model has %u",
+                           t != NULL ? t->size : 0, group, size);
+    p->ok = false;
+    return NULL;
 }
 
 /* A tap of the last group added. */
@@ -314,21 +433,17 @@ static void add_tap(struct plan *p, enum rb_tap_kind kind, uint32_t layer)
     struct solve *s = p->s;
     struct rb_similarity_source *source = &s->sources[s->alignment->group_count - 1];
     struct rb_group *g = &s->alignment->groups[s->alignment->group_count - 1];
-    const struct rb_tap *t = rb_moments_find(s->moments, kind, layer);
-    uint32_t size = kind == RB_TAP_FF ? s->intermediate_size : s->hidden_size;
-    if (t == NULL || t->size != size) {
-        if (p->unfit.status == RB_OK)
-            (void)rb_error_set(&p->unfit, RB_EMODELS,
-                               "the moments have %u units for group '%s', the model has %u",
-                               t != NULL ? t->size : 0, g->name, size);
-        p->ok = false;
+    const struct rb_tap *t = need_tap(p, g->name, kind, layer);
+    if (t == NULL)
         return;
-    }
     s->taps[p->tap_count++] = t;
-    if (source->count++ == 0) {
-        source->size = g->size = t->size;
-        g->index = calloc(t->size, sizeof *g->index);
-        p->ok = p->ok && g->index != NULL;
+    if (source->count++ > 0)
+        return;
+    source->size = g->size = t->size;
+    g->index = in_place(p, t->size);
+    if (takes_signs(s, g)) {
+        g->signs = calloc(t->size, sizeof *g->signs);
+        p->ok = p->ok && g->signs != NULL;
     }
 }
 
@@ -340,9 +455,11 @@ static void add_match(struct plan *p, uint32_t head)
 
 static void add_rotation(struct plan *p, struct rb_group *g, bool keys, bool values)
 {
-    size_t dh = p->s->hidden_size / p->s->heads, n = p->s->heads * dh * dh;
-    if (!p->s->options.rotate_heads)
+    const struct rb_align_shape *s = &p->s->shape;
+    size_t n = (size_t)s->kv_heads * s->head_dim * s->head_dim;
+    if (rb_align_head_map(&p->s->options) == RB_HEAD_MAP_PERMUTATION)
         return;
+    keys = keys && !s->query_key_norm; /* gains on each unit: no turn passes them */
     if (keys)
         g->rotation = rb_calloc_aligned(n, sizeof(float));
     if (values)
@@ -350,57 +467,67 @@ static void add_rotation(struct plan *p, struct rb_group *g, bool keys, bool val
     p->ok = p->ok && (!keys || g->rotation != NULL) && (!values || g->value_rotation != NULL);
 }
 
-static void plan_layer(struct plan *p, uint32_t l)
+static void plan_heads(struct plan *p, uint32_t l)
 {
     struct solve *s = p->s;
     char name[32];
-    if (s->options.components & RB_COMPONENT_FF) {
-        (void)snprintf(name, sizeof name, "layer.%u.ff", l);
-        add_group(p, name, RB_AXIS_FF, l, false);
-        add_tap(p, RB_TAP_FF, l);
-        add_match(p, 0);
-    }
-    if (!(s->options.components & RB_COMPONENT_MHA))
-        return;
     (void)snprintf(name, sizeof name, "layer.%u.mha", l);
-    struct rb_group *g = add_group(p, name, RB_AXIS_V, l, true);
+    struct rb_group *g = add_group(p, name, RB_AXIS_V, l);
     add_tap(p, RB_TAP_MHA, l);
     add_rotation(p, g, !s->options.separate_qk, true);
+    if (g->rotation != NULL) {
+        (void)need_tap(p, name, RB_TAP_Q, l);
+        (void)need_tap(p, name, RB_TAP_K, l);
+    }
     s->mha_groups[s->mha_count++] = (uint32_t)s->alignment->group_count - 1;
-    for (uint32_t h = 0; h < (by_heads(s) ? s->heads : 1); h++)
+    for (uint32_t h = 0; h < (by_heads(s) ? s->shape.kv_heads : 1); h++)
         add_match(p, h);
-    if (by_heads(s)) {
-        size_t dh = s->hidden_size / s->heads;
-        s->work[l].inner = calloc((size_t)s->heads * s->heads * dh, sizeof(uint32_t));
-        s->work[l].value = calloc((size_t)s->heads * s->heads, sizeof(float));
-        p->ok = p->ok && s->work[l].inner != NULL && s->work[l].value != NULL;
+    if (by_heads(s))
+        p->ok = p->ok && rb_heads_work_init(&s->work[l], &s->heads, NULL) == RB_OK;
+    if (by_heads(s) && s->heads.queries > 1) {
+        s->taps[p->tap_count] = need_tap(p, name, RB_TAP_V, l);
+        s->values[l] = (struct rb_similarity_source){
+            .taps = &s->taps[p->tap_count++], .count = 1, .size = tap_size(&s->shape, RB_TAP_V)};
     }
     if (s->options.separate_qk) {
         (void)snprintf(name, sizeof name, "layer.%u.qk", l);
-        g = add_group(p, name, RB_AXIS_Q, l, true);
+        g = add_group(p, name, RB_AXIS_Q, l);
         add_tap(p, RB_TAP_Q, l);
         add_tap(p, RB_TAP_K, l);
         add_rotation(p, g, true, false);
     }
 }
 
+static void plan_layer(struct plan *p, uint32_t l)
+{
+    char name[32];
+    if (p->s->options.components & RB_COMPONENT_FF) {
+        (void)snprintf(name, sizeof name, "layer.%u.ff", l);
+        add_group(p, name, RB_AXIS_FF, l);
+        add_tap(p, RB_TAP_FF, l);
+        add_match(p, 0);
+    }
+    if (p->s->options.components & RB_COMPONENT_MHA)
+        plan_heads(p, l);
+}
+
 static void plan_residual(struct plan *p)
 {
     struct solve *s = p->s;
-    uint32_t last = 2 * s->layers;
+    uint32_t last = s->shape.residual_taps - 1;
     if (!(s->options.components & RB_COMPONENT_RESIDUAL))
         return;
     if (s->options.residual == RB_RESIDUAL_SEPARATE) {
         for (uint32_t k = 0; k <= last; k++) {
             char name[32];
             (void)snprintf(name, sizeof name, "residual.%u", k);
-            add_group(p, name, RB_AXIS_RES_FIRST, k, false);
+            add_group(p, name, RB_AXIS_RES_FIRST, k);
             add_tap(p, RB_TAP_RESIDUAL, k);
             add_match(p, 0);
         }
         return;
     }
-    add_group(p, "residual", RB_AXIS_RES_FIRST, 0, false);
+    add_group(p, "residual", RB_AXIS_RES_FIRST, 0);
     uint32_t from = s->options.residual == RB_RESIDUAL_LAST ? last : 0;
     uint32_t to = s->options.residual == RB_RESIDUAL_FIRST ? 0 : last;
     for (uint32_t k = from; k <= to; k++)
@@ -408,18 +535,36 @@ static void plan_residual(struct plan *p)
     add_match(p, 0);
 }
 
+/* The E-wide basis (METHOD 9) and the head's hidden layer. */
+static void plan_ends(struct plan *p)
+{
+    struct solve *s = p->s;
+    if (s->options.components & RB_COMPONENT_EMBEDDING) {
+        add_group(p, "embedding", RB_AXIS_EMBEDDING, 0);
+        add_tap(p, RB_TAP_EMBEDDING, 0);
+        add_match(p, 0);
+    }
+    if (s->options.output_head) {
+        add_group(p, "head", s->shape.head == RB_HEAD_MLM ? RB_AXIS_TRANSFORM : RB_AXIS_POOLER, 0);
+        add_tap(p, RB_TAP_HEAD, 0);
+        add_match(p, 0);
+    }
+}
+
 static bool allocate(struct solve *s)
 {
-    size_t groups = 3 * (size_t)s->layers + 2 * (size_t)s->layers + 3;
-    size_t taps = 4 * (size_t)s->layers + 2 * (size_t)s->layers + 3;
+    size_t layers = s->shape.layers;
+    size_t groups = 3 * layers + s->shape.residual_taps + 3;
+    size_t taps = 5 * layers + s->shape.residual_taps + 3;
     s->alignment->groups = calloc(groups, sizeof *s->alignment->groups);
     s->sources = calloc(groups, sizeof *s->sources);
+    s->values = calloc(layers, sizeof *s->values);
     s->taps = calloc(taps, sizeof *s->taps);
-    s->work = calloc(s->layers, sizeof *s->work);
-    s->matches = calloc(groups + (size_t)s->layers * s->heads, sizeof *s->matches);
-    s->mha_groups = calloc(s->layers, sizeof *s->mha_groups);
-    return s->alignment->groups != NULL && s->sources != NULL && s->taps != NULL &&
-           s->work != NULL && s->matches != NULL && s->mha_groups != NULL;
+    s->work = calloc(layers, sizeof *s->work);
+    s->matches = calloc(groups + layers * s->shape.kv_heads, sizeof *s->matches);
+    s->mha_groups = calloc(layers, sizeof *s->mha_groups);
+    return s->alignment->groups != NULL && s->sources != NULL && s->values != NULL &&
+           s->taps != NULL && s->work != NULL && s->matches != NULL && s->mha_groups != NULL;
 }
 
 enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
@@ -432,23 +577,18 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     s->program.ops = &ops;
     s->moments = moments;
     s->options = *o;
-    s->layers = c->num_hidden_layers;
-    s->heads = c->attention.heads;
-    s->hidden_size = c->hidden_size;
-    s->intermediate_size = c->mlp.inner_size;
+    rb_align_shape_of(c, head, &s->shape);
+    s->heads = (struct rb_heads_shape){.groups = s->shape.kv_heads,
+                                       .queries = s->shape.heads / s->shape.kv_heads,
+                                       .units = s->shape.head_dim};
     enum rb_status st = rb_alignment_empty(o, &s->alignment, err);
     struct plan p = {.s = s, .ok = st == RB_OK && allocate(s)};
     if (p.ok) {
         s->alignment->tokens = moments->tokens;
-        for (uint32_t l = 0; l < s->layers; l++)
+        for (uint32_t l = 0; l < s->shape.layers; l++)
             plan_layer(&p, l);
         plan_residual(&p);
-        if (o->output_head) {
-            add_group(&p, "head", head == RB_HEAD_MLM ? RB_AXIS_TRANSFORM : RB_AXIS_POOLER, 0,
-                      false);
-            add_tap(&p, RB_TAP_HEAD, 0);
-            add_match(&p, 0);
-        }
+        plan_ends(&p);
     }
     if (!p.ok) {
         solve_free(&s->program);
@@ -463,7 +603,8 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     s->round = ROUND_START;
     for (size_t i = 0; i < s->alignment->group_count; i++)
         s->program.total_cost += 30.0 * s->alignment->groups[i].size * s->alignment->groups[i].size;
-    s->program.total_cost += 50.0 * (double)s->mha_count * s->hidden_size * s->hidden_size;
+    s->program.total_cost +=
+        50.0 * (double)s->mha_count * s->shape.hidden_size * s->shape.hidden_size;
     *ret = &s->program;
     return RB_OK;
 }

@@ -16,8 +16,23 @@ enum rb_status rb_motion_init(struct rb_motion *m, uint32_t layers, struct rb_er
 
 void rb_motion_deinit(struct rb_motion *m)
 {
+    for (size_t i = 0; i < m->kept_count; i++)
+        free(m->kept[i]);
+    free(m->kept);
     free(m->maps);
     *m = (struct rb_motion){0};
+}
+
+enum rb_status rb_motion_keep(struct rb_motion *m, void *array, struct rb_error *err)
+{
+    void **kept = array != NULL ? realloc(m->kept, (m->kept_count + 1) * sizeof *kept) : NULL;
+    if (kept == NULL) {
+        free(array);
+        return rb_error_set(err, RB_ENOMEM, "no memory for a map");
+    }
+    m->kept = kept;
+    m->kept[m->kept_count++] = array;
+    return RB_OK;
 }
 
 struct rb_map *rb_motion_map(const struct rb_motion *m, enum rb_axis axis, uint32_t layer)

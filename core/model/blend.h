@@ -16,6 +16,8 @@ struct rb_motion {
     uint32_t layers;
     struct rb_map *maps; /* (RB_AXIS_COUNT, layers); the table is owned, what maps point to is
                           * borrowed */
+    void **kept;         /* (kept_count) arrays of its own that maps point to; owned */
+    size_t kept_count;
     bool decoder_untied; /* the decoder no longer equals the moved word embeddings */
 };
 
@@ -23,6 +25,9 @@ struct rb_motion {
 enum rb_status rb_motion_init(struct rb_motion *m, uint32_t layers,
                               struct rb_error *err) RB_MUST_CHECK;
 void rb_motion_deinit(struct rb_motion *m);
+/* Gives the motion an array to free with itself; frees it at once where there is no memory for
+ * that. RB_ENOMEM, also for array NULL. */
+enum rb_status rb_motion_keep(struct rb_motion *m, void *array, struct rb_error *err) RB_MUST_CHECK;
 /* The map of an axis in one layer; of axes that no layer owns, layer 0's. */
 struct rb_map *rb_motion_map(const struct rb_motion *m, enum rb_axis axis, uint32_t layer);
 

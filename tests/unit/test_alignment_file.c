@@ -55,8 +55,16 @@ static void same_group(const struct rb_group *g, const struct rb_group *h)
     assert_int_equal(g->head_count, h->head_count);
     assert_memory_equal(g->index, h->index, g->size * sizeof *g->index);
     same_if_any(g->heads, h->heads, g->head_count * sizeof *g->heads);
-    same_if_any(g->rotation, h->rotation, g->size * dh * sizeof(float));
-    same_if_any(g->value_rotation, h->value_rotation, g->size * dh * sizeof(float));
+    assert_int_equal(rb_group_kind(g), rb_group_kind(h));
+    assert_int_equal(g->kv_count, h->kv_count);
+    same_if_any(g->signs, h->signs, g->size * sizeof *g->signs);
+    same_if_any(g->kv_heads, h->kv_heads, g->kv_count * sizeof *g->kv_heads);
+    same_if_any(g->values, h->values, g->kv_count * dh * sizeof *g->values);
+    same_if_any(g->matrix, h->matrix, (size_t)g->size * g->size * sizeof(float));
+    same_if_any(g->rotation_inverse, h->rotation_inverse, g->kv_count * dh * dh * sizeof(float));
+    same_if_any(g->value_inverse, h->value_inverse, g->kv_count * dh * dh * sizeof(float));
+    same_if_any(g->rotation, h->rotation, g->kv_count * dh * dh * sizeof(float));
+    same_if_any(g->value_rotation, h->value_rotation, g->kv_count * dh * dh * sizeof(float));
     assert_memory_equal(&g->score, &h->score, sizeof g->score);
     assert_memory_equal(&g->mean_correlation, &h->mean_correlation, sizeof(double));
     assert_memory_equal(&r->matched, &s->matched, sizeof r->matched);
@@ -104,6 +112,93 @@ static void test_round_trip(void **state)
     close_fixture(&f);
 }
 
+static void assert_refused(const char *what, const char *path)
+{
+    struct rb_alignment *a = NULL;
+    struct rb_error err;
+    enum rb_status s = rb_alignment_load(path, &a, &err);
+    if (s != RB_ESAFETENSORS)
+        fail_msg("%s: %s", what, rb_status_code(s));
+    assert_null(a);
+    assert_text_has(err.detail, path);
+}
+
+/* Groups of every kind: signs, grouped heads, inverses, a dense matrix. */
+static void test_every_kind(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct rb_alignment *b;
+    open_fixture(&f);
+    struct rb_group *ff = &f.alignment->groups[0], *mha = &f.alignment->groups[1];
+    struct rb_group *stream =
+        (struct rb_group *)(uintptr_t)rb_alignment_find(f.alignment, "residual");
+    size_t dh = mha->size / mha->head_count;
+    ff->signs = must_alloc(ff->size, sizeof *ff->signs);
+    for (size_t i = 0; i < ff->size; i++)
+        ff->signs[i] = i % 3 == 0 ? -1.0f : 1.0f;
+    mha->kv_count = 1; /* both heads share one */
+    mha->kv_heads = must_alloc(1, sizeof *mha->kv_heads);
+    mha->values = must_alloc(dh, sizeof *mha->values);
+    for (uint32_t i = 0; i < dh; i++)
+        mha->values[i] = (i + 1) % (uint32_t)dh;
+    mha->value_inverse = must_alloc(dh * dh, sizeof(float));
+    for (size_t i = 0; i < dh * dh; i++)
+        mha->value_inverse[i] = (float)i;
+    stream->matrix = must_alloc((size_t)stream->size * stream->size, sizeof(float));
+    for (size_t i = 0; i < (size_t)stream->size * stream->size; i++)
+        stream->matrix[i] = (float)i;
+    f.alignment->options.signed_units = f.alignment->options.fold = true;
+    f.alignment->options.rounds = 3;
+    f.alignment->options.match = RB_MATCH_BOTH;
+    MUST(rb_alignment_save(f.alignment, f.other, &f.pair.err), &f.pair.err);
+    MUST(rb_alignment_load(f.other, &b, &f.pair.err), &f.pair.err);
+    for (size_t i = 0; i < b->group_count; i++)
+        same_group(&f.alignment->groups[i], &b->groups[i]);
+    assert_int_equal(rb_group_kind(&b->groups[0]), RB_MAP_INDEX);
+    assert_int_equal(rb_group_kind(&b->groups[1]), RB_MAP_BLOCKS);
+    assert_int_equal(rb_group_kind(rb_alignment_find(b, "residual")), RB_MAP_DENSE);
+    assert_true(b->options.signed_units && b->options.fold);
+    assert_int_equal(b->options.rounds, 3);
+    assert_int_equal(b->options.match, RB_MATCH_BOTH);
+    rb_alignment_free(b);
+    ff->signs[4] = 0.5f;
+    MUST(rb_alignment_save(f.alignment, f.other, &f.pair.err), &f.pair.err);
+    assert_refused("a sign", f.other);
+    close_fixture(&f);
+}
+
+/* Written by the first release: rotations inside heads of the pair bert-a, bert-b. */
+static void test_version_1(void **state)
+{
+    (void)state;
+    struct rb_alignment *a;
+    struct rb_model model;
+    struct rb_motion motion;
+    struct rb_error err;
+    MUST(rb_alignment_load(RB_FIXTURES "/alignments/version-1.safetensors", &a, &err), &err);
+    assert_int_equal(a->group_count, 4);
+    assert_int_equal(a->options.components, RB_COMPONENT_MHA);
+    assert_true(a->options.rotate_heads && a->certificate.equivalent);
+    assert_int_equal(a->options.match, RB_MATCH_ACTIVATIONS);
+    assert_int_equal(a->options.rounds, 1);
+    for (size_t i = 0; i < a->group_count; i++) {
+        assert_int_equal(rb_group_kind(&a->groups[i]), RB_MAP_BLOCKS);
+        assert_int_equal(a->groups[i].axis, RB_AXIS_V);
+        assert_int_equal(a->groups[i].kv_count, 4);
+    }
+    MUST(rb_model_open(RB_FIXTURES "/models/bert-b", &model, &err), &err);
+    MUST(rb_alignment_motion(a, &model, &motion, &err), &err);
+    const struct rb_map *q = rb_motion_map(&motion, RB_AXIS_Q, 2);
+    const struct rb_map *o = rb_motion_map(&motion, RB_AXIS_O, 2);
+    assert_ptr_equal(q->forward, a->groups[2].rotation);
+    assert_ptr_equal(o->inverse, a->groups[2].value_rotation);
+    assert_ptr_equal(o->index, a->groups[2].index);
+    rb_motion_deinit(&motion);
+    rb_model_deinit(&model);
+    rb_alignment_free(a);
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -127,17 +222,6 @@ static void test_empty(void **state)
 }
 
 /* ---- damage ---- */
-
-static void assert_refused(const char *what, const char *path)
-{
-    struct rb_alignment *a = NULL;
-    struct rb_error err;
-    enum rb_status s = rb_alignment_load(path, &a, &err);
-    if (s != RB_ESAFETENSORS)
-        fail_msg("%s: %s", what, rb_status_code(s));
-    assert_null(a);
-    assert_text_has(err.detail, path);
-}
 
 /* Tensors that are gone, or of another shape (rank 0: gone). */
 static const struct {
@@ -216,7 +300,17 @@ static const struct {
     {-1, "heads", "3"},
     {-1, "heads", "-1"},
     {-1, "heads", "\"permute\""},
-    {-1, "components", "8"},
+    {-1, "components", "16"},
+    {-1, "version", "3"},
+    {-1, "version", "0"},
+    {-1, "version", "\"2\""},
+    {-1, "fold", NULL},
+    {-1, "fold", "1"},
+    {-1, "match", "3"},
+    {-1, "residual_map", "2"},
+    {-1, "equivalence", "2"},
+    {-1, "head_map", "3"},
+    {-1, "rounds", "21"},
     {-1, "separate_qk", "1"},
     {-1, "tokens", "-5"},
     {-1, "tokens", "1.5"},
@@ -232,6 +326,10 @@ static const struct {
     {0, "axis", "11"},
     {0, "axis", "-1"},
     {0, "axis", "2"},
+    {0, "kind", NULL},
+    {0, "kind", "\"blocks\""},
+    {0, "kind", "\"dense\""},
+    {0, "kv_count", "1"},
     {0, "layer", "-1"},
     {0, "size", "0"},
     {0, "size", "-48"},
@@ -253,6 +351,11 @@ static const struct {
     {0, "matched", "{}"},
     {0, "identity", "[]"},
     {0, "best_unmatched", "1"},
+    {1, "kv_count", NULL},
+    {1, "kv_count", "0"},
+    {1, "kv_count", "1"}, /* grouped heads need an order of their own */
+    {1, "kv_count", "4"},
+    {1, "kind", "\"index\""},
     {1, "head_count", "0"},
     {1, "head_count", "3"},
     {1, "head_count", "4"},
@@ -350,7 +453,8 @@ int main(void)
 {
     openblas_set_num_threads(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_every_kind),
+        cmocka_unit_test(test_version_1),   cmocka_unit_test(test_empty),
         cmocka_unit_test(test_tensors),     cmocka_unit_test(test_index),
         cmocka_unit_test(test_metadata),    cmocka_unit_test(test_cut),
         cmocka_unit_test(test_turned_bits),

@@ -214,7 +214,7 @@ static const struct {
     {"entry empty", VALUE, "layer.0.ff", .value = ""},
     {"entry short", VALUE, "layer.0.ff", .value = "0 0 48"},
     {"entry with a tail", VALUE, "layer.0.ff", .value = "0 0 48 900 x"},
-    {"kind unknown", VALUE, "layer.0.ff", .value = "6 0 48 900"},
+    {"kind unknown", VALUE, "layer.0.ff", .value = "8 0 48 900"},
     {"kind negative", VALUE, "layer.0.ff", .value = "-1 0 48 900"},
     {"kind of another tap", VALUE, "layer.0.q", .value = "3 0 32 900"},
     {"layer negative", VALUE, "layer.0.ff", .value = "0 -1 48 900"},
