@@ -54,6 +54,8 @@ enum rb_align_given {
     RB_ALIGN_MAX_SEQUENCES = 1 << 12,
     RB_ALIGN_MAX_LENGTH = 1 << 13,
     RB_ALIGN_FROM_JOB = 1 << 14,
+    RB_ALIGN_HEAD_MAP = 1 << 15,
+    RB_ALIGN_SIGNED = 1 << 16,
 };
 
 struct rb_align_spec {

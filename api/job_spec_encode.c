@@ -38,6 +38,18 @@ static void encode_dataset(struct rb_json *w, const struct rb_dataset_ref *ref)
     rb_json_end(w);
 }
 
+/* What came after the contract's first day stands in a spec only where it is not the default: what
+ * is kept of older jobs stays as it was. */
+static void encode_grown(struct rb_json *w, const struct rb_align_options *o)
+{
+    struct rb_align_options plain;
+    rb_align_options_default(&plain);
+    if (o->head_map != plain.head_map)
+        rb_json_string(w, "head_map", rb_head_map_names[o->head_map]);
+    if (o->signed_units)
+        rb_json_bool(w, "signed", true);
+}
+
 static void encode_align(struct rb_json *w, const struct rb_align_spec *a)
 {
     const struct rb_align_options *o = &a->options;
@@ -62,6 +74,7 @@ static void encode_align(struct rb_json *w, const struct rb_align_spec *a)
     rb_json_bool(w, "absolute", o->absolute);
     rb_json_string(w, "pooling", rb_pooling_names[o->pooling]);
     rb_json_bool(w, "special_tokens", o->special_tokens);
+    encode_grown(w, o);
     encode_dataset(w, &a->dataset);
     rb_json_uint(w, "max_sequences", a->max_sequences);
     rb_json_uint(w, "max_length", a->max_length);

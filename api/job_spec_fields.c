@@ -148,6 +148,8 @@ static const struct rb_field align_fields[] = {
     {.key = "heads", ALIGN_ENUM(heads), .given = RB_ALIGN_HEADS},
     {.key = "separate_qk", ALIGN_BOOL(separate_qk), .given = RB_ALIGN_SEPARATE_QK},
     {.key = "rotate_heads", ALIGN_BOOL(rotate_heads), .given = RB_ALIGN_ROTATE_HEADS},
+    {.key = "head_map", ALIGN_ENUM(head_map), .given = RB_ALIGN_HEAD_MAP},
+    {.key = "signed", ALIGN_BOOL(signed_units), .given = RB_ALIGN_SIGNED},
     {.key = "residual", ALIGN_ENUM(residual), .given = RB_ALIGN_RESIDUAL},
     {.key = "decoder", ALIGN_ENUM(decoder), .given = RB_ALIGN_DECODER},
     {.key = "output_head", ALIGN_BOOL(output_head), .given = RB_ALIGN_OUTPUT_HEAD},

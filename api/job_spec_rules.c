@@ -35,6 +35,7 @@ static void check_components(struct rb_spec_draft *d)
         {"/align/heads", o->heads != plain.heads, RB_COMPONENT_MHA},
         {"/align/separate_qk", o->separate_qk, RB_COMPONENT_MHA},
         {"/align/rotate_heads", o->rotate_heads, RB_COMPONENT_MHA},
+        {"/align/head_map", o->head_map != plain.head_map, RB_COMPONENT_MHA},
         {"/align/residual", o->residual != plain.residual, RB_COMPONENT_RESIDUAL},
         /* output_head unties by itself: saying so is no mistake */
         {"/align/decoder", o->decoder != plain.decoder && !o->output_head, RB_COMPONENT_RESIDUAL},
@@ -62,9 +63,9 @@ static void check_align(struct rb_spec_draft *d)
         return;
     }
     check_components(d);
-    if (o->rotate_heads && o->heads == RB_HEADS_IGNORE)
+    if (rb_align_head_map(o) != RB_HEAD_MAP_PERMUTATION && o->heads == RB_HEADS_IGNORE)
         rb_draft_fault(
-            d, "/align/rotate_heads",
+            d, o->rotate_heads ? "/align/rotate_heads" : "/align/head_map",
             "expected heads \"permute\" or \"monotonic\", found \"ignore\": without matched "
             "heads there is nothing to rotate");
     if (o->output_head && o->components == 0)

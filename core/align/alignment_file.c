@@ -188,7 +188,7 @@ static const struct member {
     SINCE(2, "equivalence", MEMBER_INT, options.equivalence, RB_NEAR),
     SINCE(2, "fold", MEMBER_BOOL, options.fold, 1),
     SINCE(2, "signed", MEMBER_BOOL, options.signed_units, 1),
-    SINCE(2, "head_map", MEMBER_INT, options.head_map, RB_HEAD_MAP_INVERTIBLE),
+    SINCE(2, "head_map", MEMBER_INT, options.head_map, RB_HEAD_MAP_ORTHOGONAL),
     SINCE(2, "rounds", MEMBER_INT, options.rounds, RB_ALIGN_ROUNDS_MOST),
 #undef MEMBER
 #undef SINCE

@@ -21,7 +21,7 @@ enum rb_pooling { RB_POOL_TOKEN, RB_POOL_CLS, RB_POOL_MEAN, RB_POOL_MAX };
 enum rb_match { RB_MATCH_ACTIVATIONS, RB_MATCH_WEIGHTS, RB_MATCH_BOTH };
 enum rb_residual_map { RB_RESIDUAL_MAP_PERMUTATION, RB_RESIDUAL_MAP_ORTHOGONAL };
 enum rb_equivalence { RB_EXACT, RB_NEAR };
-enum rb_head_map { RB_HEAD_MAP_PERMUTATION, RB_HEAD_MAP_ORTHOGONAL, RB_HEAD_MAP_INVERTIBLE };
+enum rb_head_map { RB_HEAD_MAP_PERMUTATION, RB_HEAD_MAP_ORTHOGONAL };
 
 /* Names on the wire, in enum order, NULL-terminated; components in bit order. */
 extern const char *const rb_component_names[];    /* "ff", "mha", "residual", "embedding" */
@@ -33,7 +33,7 @@ extern const char *const rb_pooling_names[];      /* "token", "cls", "mean", "ma
 extern const char *const rb_match_names[];        /* "activations", "weights", "both" */
 extern const char *const rb_residual_map_names[]; /* "permutation", "orthogonal" */
 extern const char *const rb_equivalence_names[];  /* "exact", "near" */
-extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal", "invertible" */
+extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal" */
 
 struct rb_align_options {
     unsigned components; /* of enum rb_component; 0: plain averaging */

@@ -70,7 +70,7 @@ static double solve_cost(const struct rb_config *c, const struct rb_align_option
         double heads = c->attention.heads;
         cost += layers * (o->heads == RB_HEADS_IGNORE ? assignment_cost(d)
                                                       : heads * heads * assignment_cost(d / heads));
-        cost += o->separate_qk || o->rotate_heads ? layers * assignment_cost(d) : 0;
+        cost += o->separate_qk || rb_align_head_map(o) != RB_HEAD_MAP_PERMUTATION ? layers * assignment_cost(d) : 0;
     }
     if (o->components & RB_COMPONENT_RESIDUAL)
         cost += (o->residual == RB_RESIDUAL_SEPARATE ? 2 * layers + 1 : 1) * assignment_cost(d);

@@ -1,6 +1,7 @@
 #include "server/work/submit.h"
 #include "api/job_spec_encode.h"
 #include "core/align/alignment.h"
+#include "core/align/shape.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
 #include "server/base/log.h"
@@ -102,6 +103,24 @@ static enum rb_status check_alignment(const struct item *it, const struct rb_sub
     return status;
 }
 
+/* Does the model's family admit what align asks for? */
+static enum rb_status check_options(const struct rb_job_spec *spec,
+                                    const struct rb_subject *subject, struct rb_error *err)
+{
+    struct rb_align_shape shape;
+    const struct rb_model *m = &subject->model[0];
+    if (spec->align.from_job != NULL || spec->align.options.components == 0)
+        return RB_OK;
+    rb_align_shape_of(&m->config, m->head, &shape);
+    enum rb_status status = rb_align_check(&shape, &spec->align.options, err);
+    if (status != RB_OK) {
+        char option[64];
+        (void)snprintf(option, sizeof option, "%.60s", err->pointer);
+        (void)snprintf(err->pointer, sizeof err->pointer, "/align/%s", option);
+    }
+    return status;
+}
+
 static enum rb_status check_disk(const struct rb_submission *s, const struct item *it,
                                  struct rb_error *err)
 {
@@ -122,6 +141,8 @@ static enum rb_status check_item(struct rb_submission *s, struct item *it,
     enum rb_status status = RB_OK;
     if (!subject->opened[1])
         status = rb_subject_open_models(subject, &it->places, err);
+    if (status == RB_OK)
+        status = check_options(spec, subject, err);
     if (status == RB_OK)
         status = rb_job_spec_fit(spec, "", subject->model[0].config.max_length, NULL, err);
     if (status == RB_OK)

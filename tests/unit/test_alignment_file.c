@@ -309,7 +309,7 @@ static const struct {
     {-1, "match", "3"},
     {-1, "residual_map", "2"},
     {-1, "equivalence", "2"},
-    {-1, "head_map", "3"},
+    {-1, "head_map", "2"},
     {-1, "rounds", "21"},
     {-1, "separate_qk", "1"},
     {-1, "tokens", "-5"},
