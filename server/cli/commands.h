@@ -25,6 +25,11 @@ extern const char rb_cmd_check_config_help[];
 int rb_cmd_health(int argc, char *const argv[], FILE *out);
 extern const char rb_cmd_health_help[];
 
+/* inspect PATH [--json]: what a folder holds, as the daemon sees it; 2 where it would be refused.
+ */
+int rb_cmd_inspect(int argc, char *const argv[], FILE *out);
+extern const char rb_cmd_inspect_help[];
+
 /* token create [--name N] [--scopes read,submit,admin] | token list | token revoke ID; each with
  * the flags of serve, of which --data-dir matters. create prints the secret alone on out, the id on
  * standard error, so that it can be piped. */

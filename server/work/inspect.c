@@ -4,11 +4,8 @@
  * whole. Two uploads into one model may be looked at at the same time, and the older look may end
  * last; it is then out of date and writes nothing. */
 #include "server/work/inspect.h"
-#include "api/body.h"
 #include "core/input.h"
-#include "core/model/model.h"
 #include "core/tensor/map.h"
-#include "core/text/tokenizer.h"
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
@@ -17,6 +14,7 @@
 #include "server/store/models.h"
 #include "server/store/terms.h"
 #include "server/work/digests.h"
+#include "server/work/examine.h"
 #include "server/work/hf_cache.h"
 #include "server/work/imports.h"
 #include "server/work/jobdir.h"
@@ -69,97 +67,6 @@ static void inspection_free(struct rb_inspection *i)
 
 /* ---- facts about a model ---- */
 
-static void add_problem(struct rb_inspection *i, const struct rb_error *problem)
-{
-    struct rb_model_resource *m = &i->model;
-    struct rb_model_problem *grown =
-        realloc(m->problems, (m->problem_count + 1) * sizeof *m->problems);
-    if (grown == NULL) {
-        i->status = rb_error_set(&i->error, RB_ENOMEM, "no memory to describe the model");
-        return;
-    }
-    m->problems = grown;
-    struct rb_model_problem *p = &grown[m->problem_count++];
-    p->status = problem->status;
-    (void)snprintf(p->detail, sizeof p->detail, "%s", problem->detail);
-}
-
-/* Messages name files by their path; whoever uploaded them knows only their names. */
-static void strip_folder(struct rb_error *err, const char *folder)
-{
-    size_t n = strlen(folder);
-    if (strncmp(err->detail, folder, n) == 0 && err->detail[n] == '/')
-        memmove(err->detail, err->detail + n + 1, strlen(err->detail + n));
-}
-
-static void take_config(struct rb_model_resource *m, const struct rb_family *family,
-                        const struct rb_config *c)
-{
-    (void)snprintf(m->architecture, sizeof m->architecture, "%s",
-                   c->class_name[0] != '\0' ? c->class_name : family->model_type);
-    m->hidden_size = c->hidden_size;
-    m->num_layers = c->num_hidden_layers;
-    m->num_heads = c->attention.heads;
-    m->intermediate_size = c->mlp.inner_size;
-    m->vocab_size = c->vocab_size;
-    m->max_position_embeddings = c->max_position_embeddings;
-}
-
-/* What a folder without usable weights still says of itself. */
-static void read_config_alone(struct rb_inspection *i)
-{
-    const struct rb_family *family;
-    struct rb_config config;
-    char *text = NULL;
-    size_t bytes = 0;
-    int fd = -1;
-    if (rb_root_open(i->path, false, &fd, NULL) != RB_OK)
-        return;
-    if (rb_file_get(fd, "config.json", (size_t)4 << 20, &text, &bytes, NULL) == RB_OK) {
-        json_t *json = NULL;
-        if (rb_body_parse(text, bytes, (size_t)4 << 20, &json, NULL) == RB_OK &&
-            rb_config_parse("config.json", json, &family, &config, NULL) == RB_OK)
-            take_config(&i->model, family, &config);
-        json_decref(json);
-    }
-    free(text);
-    close(fd);
-}
-
-static enum rb_status examine_weights(struct rb_inspection *i, struct rb_error *err)
-{
-    struct rb_model model;
-    enum rb_status status = rb_model_open(i->path, &model, err);
-    if (status != RB_OK)
-        return status;
-    take_config(&i->model, model.family, &model.config);
-    i->model.parameters = model.parameters;
-    (void)snprintf(i->model.dtype, sizeof i->model.dtype, "%s",
-                   rb_dtype_name(rb_model_dtype(&model)));
-    if (model.checkpoint.other != NULL)
-        (void)snprintf(i->model.note, sizeof i->model.note,
-                       "the folder holds %s too: the weights are read from the %s format",
-                       model.checkpoint.other->single, model.checkpoint.format->suffix + 1);
-    status = rb_checkpoint_verify(&model.checkpoint, err);
-    rb_model_deinit(&model);
-    return status;
-}
-
-static enum rb_status examine_vocabulary(struct rb_inspection *i, struct rb_error *err)
-{
-    struct rb_tokenizer *t = NULL;
-    enum rb_status status = rb_tokenizer_open(i->path, &t, err);
-    if (status != RB_OK)
-        return status;
-    size_t tokens = rb_tokenizer_vocab_size(t);
-    rb_tokenizer_free(t);
-    if (i->model.vocab_size > 0 && tokens > i->model.vocab_size)
-        return rb_error_set(err, RB_EVOCAB,
-                            "the tokenizer has %zu tokens, but config.json's vocab_size is %u",
-                            tokens, i->model.vocab_size);
-    return RB_OK;
-}
-
 static void list_files(struct rb_inspection *i)
 {
     struct rb_model_resource *m = &i->model;
@@ -181,27 +88,12 @@ static void list_files(struct rb_inspection *i)
 /* What the headers say; reads no weights. */
 static void examine_model(struct rb_inspection *i)
 {
-    enum rb_status (*const examinations[])(struct rb_inspection *, struct rb_error *) = {
-        examine_weights, examine_vocabulary};
-    bool missing = false, wrong = false;
-    for (size_t k = 0; k < 2 && i->status == RB_OK; k++) {
-        struct rb_error problem = {.status = RB_OK};
-        enum rb_status status = examinations[k](i, &problem);
-        if (status == RB_OK)
-            continue;
-        strip_folder(&problem, i->path);
-        missing = missing || status == RB_ENOTFOUND;
-        wrong = wrong || status != RB_ENOTFOUND;
-        add_problem(i, &problem);
-    }
-    i->model.status = wrong ? RB_MODEL_INVALID : missing ? RB_MODEL_INCOMPLETE : RB_MODEL_READY;
-    if (i->model.hidden_size == 0)
-        read_config_alone(i);
-    if (!i->uploaded && i->model.problem_count > 0 && i->status == RB_OK)
+    struct rb_model_resource *m = &i->model;
+    i->status = rb_model_examine(i->path, m, NULL, &i->error);
+    if (i->status == RB_OK && !i->uploaded && m->problem_count > 0)
         i->status = rb_error_set(
-            &i->error,
-            i->model.problems[0].status == RB_ENOTFOUND ? RB_EINPUT : i->model.problems[0].status,
-            "%s: %s", i->path, i->model.problems[0].detail);
+            &i->error, m->problems[0].status == RB_ENOTFOUND ? RB_EINPUT : m->problems[0].status,
+            "%s: %s", i->path, m->problems[0].detail);
 }
 
 static void describe_model(struct rb_inspection *i)

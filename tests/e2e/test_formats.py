@@ -4,10 +4,11 @@ mistakes, each told in a sentence.
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 
 import torch_save
-from daemon import FIXTURES, Daemon, equal, problem, run, true
+from daemon import BINARY, FIXTURES, Daemon, equal, problem, run, true
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 
@@ -196,7 +197,53 @@ def test_first_mistakes():
         true("training_args.bin" not in [f["name"] for f in r.json["files"]], r)
 
 
+def inspect(*words):
+    return subprocess.run([BINARY, "inspect", *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_inspect():
+    with Root() as root:
+        path = root.torch_model("m")
+        with open(f"{path}/optimizer.pt", "wb") as f:
+            f.write(b"x")
+        r = inspect(path)
+        equal(r.returncode, 0, r)
+        for words in ("usable          yes", "BertForMaskedLM", "layers          4", "masked language model",
+                      "tied", "wordpiece, 512 tokens", "mostly F32", "read            config.json", "pytorch_model.bin",
+                      "not read        optimizer.pt"):
+            true(words in r.stdout, (words, r.stdout))
+        found = json.loads(inspect(path, "--json").stdout)
+        equal((found["usable"], found["family"], found["tied_decoder"], found["not_read"], found["tokenizer_tokens"]),
+              (True, "bert", True, ["optimizer.pt"], 512))
+        equal((found["model"]["status"], found["model"]["hidden_size"], found["model"]["source"]), ("ready", 128, "import"))
+        # A byte turned, deep in the weights: only the checksum tells.
+        with open(f"{path}/pytorch_model.bin", "r+b") as f:
+            f.seek(1000000)
+            byte = f.read(1)
+            f.seek(1000000)
+            f.write(bytes([byte[0] ^ 16]))
+        r = inspect(path)
+        equal(r.returncode, 2, r)
+        true("CRC" in r.stdout, r)
+        torch_save.save(f"{path}/pytorch_model.bin", {}, b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
+        r = inspect("--json", path)
+        equal(r.returncode, 2, r)
+        found = json.loads(r.stdout)
+        equal((found["usable"], found["model"]["problems"][0]["code"]), (False, "invalid_torch_file"))
+        true("os.system" in found["model"]["problems"][0]["detail"], r)
+        equal(found["model"]["hidden_size"], 128)  # config.json is still told
+        os.unlink(f"{path}/pytorch_model.bin")
+        os.unlink(f"{path}/vocab.txt")
+        r = inspect(path)
+        equal((r.returncode, r.stdout.count("  problem ")), (2, 2), r)
+        snapshot = f"{root.cached('lab/m')}/snapshots/{COMMIT}"
+        true(f"hf:lab/m@{COMMIT}" in inspect(snapshot).stdout, "source")
+        for words in ([], ["--nonsense"], [path, path], [f"{root.path}/none"], [f"{path}/config.json"]):
+            r = inspect(*words)
+            equal((r.returncode, r.stdout), (2, ""), r)
+
+
 if __name__ == "__main__":
     run([test_job_of_torch_files_equals_its_twins, test_both_formats, test_uploads_are_looked_through,
          test_imports_are_held_against_their_checksums, test_hugging_face_cache, test_cache_links_stay_inside,
-         test_first_mistakes])
+         test_first_mistakes, test_inspect])
