@@ -4,8 +4,9 @@
 
 /* By name; one a line. */
 static const struct rb_family *const families[] = {
-    &rb_family_bert,  &rb_family_distilbert, &rb_family_gpt2,  &rb_family_gpt_neox,
-    &rb_family_llama, &rb_family_olmo2,      &rb_family_qwen2, NULL,
+    &rb_family_bert,  &rb_family_camembert, &rb_family_distilbert,  &rb_family_electra,
+    &rb_family_gpt2,  &rb_family_gpt_neox,  &rb_family_llama,       &rb_family_olmo2,
+    &rb_family_qwen2, &rb_family_roberta,   &rb_family_xlm_roberta, NULL,
 };
 
 const struct rb_family *const *rb_families(void)

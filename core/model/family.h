@@ -266,12 +266,16 @@ struct rb_family {
 
 /* One row per family file; nothing else tells them apart. */
 extern const struct rb_family rb_family_bert;
+extern const struct rb_family rb_family_camembert;
 extern const struct rb_family rb_family_distilbert;
+extern const struct rb_family rb_family_electra;
 extern const struct rb_family rb_family_gpt2;
 extern const struct rb_family rb_family_gpt_neox;
 extern const struct rb_family rb_family_llama;
 extern const struct rb_family rb_family_olmo2;
 extern const struct rb_family rb_family_qwen2;
+extern const struct rb_family rb_family_roberta;
+extern const struct rb_family rb_family_xlm_roberta;
 
 /* NULL if no family has that model_type. */
 const struct rb_family *rb_family_find(const char *model_type);

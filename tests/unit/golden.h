@@ -54,6 +54,7 @@ static struct golden_text golden_read(const char *name)
 struct golden {
     const char *file, *a, *b;
     size_t align_length;
+    size_t examples, longest; /* of classification and regression; 0: 500 and 128 */
     enum rb_task task;
     struct rb_model model_a, model_b;
     struct rb_sequences align, eval;
@@ -95,7 +96,8 @@ static void golden_open(struct golden *g)
             .data = eval.data,
             .bytes = eval.bytes,
             .fields = {pair ? "sentence1" : "sentence", pair ? "sentence2" : NULL, "label"}};
-        OK(rb_sequences_from_rows(t, &view, 500, 128, &g->eval, &g->err));
+        OK(rb_sequences_from_rows(t, &view, g->examples > 0 ? g->examples : 500,
+                                  g->longest > 0 ? g->longest : 128, &g->eval, &g->err));
     }
     OK(rb_evaluate_check(&g->model_a, &g->evaluate, &g->eval, &g->err));
     free(align.data);

@@ -73,6 +73,16 @@ static const struct {
     {"{\"layer_norm_eps\":2}", {"\"layer_norm_eps\"", "0 to 1"}},
     {"{\"layer_norm_eps\":\"1e-12\"}", {"\"layer_norm_eps\"", "a string"}},
     {"{\"tie_word_embeddings\":1}", {"\"tie_word_embeddings\"", "an integer"}},
+    {"{\"model_type\":\"roberta\",\"pad_token_id\":30}", {"0 to 29", "one outside"}},
+    {"{\"model_type\":\"roberta\",\"pad_token_id\":\"1\"}", {"\"pad_token_id\"", "a string"}},
+    {"{\"model_type\":\"roberta\",\"max_position_embeddings\":2}", {"+ 1 = 2", "found 2"}},
+    {"{\"model_type\":\"electra\",\"embedding_size\":0}", {"\"embedding_size\"", "found 0"}},
+    {"{\"model_type\":\"distilbert\"}", {"\"dim\"", "found nothing"}},
+    {"{\"model_type\":\"distilbert\",\"dim\":12,\"n_layers\":1,\"n_heads\":5,\"hidden_dim\":4}",
+     {"\"dim\" 12 is not divisible", "\"n_heads\" 5"}},
+    {"{\"model_type\":\"distilbert\",\"dim\":12,\"n_layers\":1,\"n_heads\":4,\"hidden_dim\":4,"
+     "\"activation\":\"relu\"}",
+     {"\"activation\"", "\"relu\""}},
 };
 
 static void test_bad_configs(void **state)

@@ -9,16 +9,7 @@
 /* METHOD 5, as a table. Vectors have one axis, the rows. The decoder's columns are the transform's
  * output; while it is tied, both follow residual.0, which keeps the tie. */
 static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
-    [RB_WORD_EMBEDDINGS] =
-        RB_MATRIX("embeddings.word_embeddings.weight", VOCAB, HIDDEN, FIXED, RES_FIRST),
-    [RB_POSITION_EMBEDDINGS] =
-        RB_MATRIX("embeddings.position_embeddings.weight", POSITIONS, HIDDEN, FIXED, RES_FIRST),
-    [RB_TYPE_EMBEDDINGS] =
-        RB_MATRIX("embeddings.token_type_embeddings.weight", TYPES, HIDDEN, FIXED, RES_FIRST),
-    [RB_EMBEDDINGS_NORM_WEIGHT] =
-        RB_NORM("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma", RES_FIRST),
-    [RB_EMBEDDINGS_NORM_BIAS] =
-        RB_NORM("embeddings.LayerNorm.bias", "embeddings.LayerNorm.beta", RES_FIRST),
+    RB_BERT_EMBEDDING_ROWS(HIDDEN, RES_FIRST),
     RB_BERT_LAYER_ROWS(LAYER),
     [RB_POOLER_WEIGHT] = RB_HEAD_MATRIX("pooler.dense.weight", HIDDEN, HIDDEN, POOLER, RES_LAST,
                                         RB_WITH_CLASSIFIER, false),

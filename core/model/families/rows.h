@@ -42,6 +42,31 @@
         .need = (when), .outside = (out)                                                           \
     }
 
+/* The embeddings of BERT, RoBERTa and ELECTRA: their width and its axis. */
+#define RB_BERT_EMBEDDING_ROWS(width, axis)                                                        \
+    [RB_WORD_EMBEDDINGS] =                                                                         \
+        RB_MATRIX("embeddings.word_embeddings.weight", VOCAB, width, FIXED, axis),                 \
+    [RB_POSITION_EMBEDDINGS] =                                                                     \
+        RB_MATRIX("embeddings.position_embeddings.weight", POSITIONS, width, FIXED, axis),         \
+    [RB_TYPE_EMBEDDINGS] =                                                                         \
+        RB_MATRIX("embeddings.token_type_embeddings.weight", TYPES, width, FIXED, axis),           \
+    [RB_EMBEDDINGS_NORM_WEIGHT] =                                                                  \
+        RB_HEAD_VECTOR("embeddings.LayerNorm.weight", "embeddings.LayerNorm.gamma", width, axis,   \
+                       RB_ALWAYS, false),                                                          \
+    [RB_EMBEDDINGS_NORM_BIAS] = RB_HEAD_VECTOR(                                                    \
+        "embeddings.LayerNorm.bias", "embeddings.LayerNorm.beta", width, axis, RB_ALWAYS, false)
+
+/* The classifier of RoBERTa and ELECTRA: over the first token, with a hidden layer of its own. */
+#define RB_BERT_CLASSIFIER_ROWS                                                                    \
+    [RB_CLASSIFIER_DENSE_WEIGHT] = RB_HEAD_MATRIX("classifier.dense.weight", HIDDEN, HIDDEN,       \
+                                                  POOLER, RES_LAST, RB_WITH_CLASSIFIER, true),     \
+    [RB_CLASSIFIER_DENSE_BIAS] =                                                                   \
+        RB_HEAD_VECTOR("classifier.dense.bias", NULL, HIDDEN, POOLER, RB_WITH_CLASSIFIER, true),   \
+    [RB_CLASSIFIER_WEIGHT] = RB_HEAD_MATRIX("classifier.out_proj.weight", LABELS, HIDDEN, FIXED,   \
+                                            POOLER, RB_WITH_CLASSIFIER, true),                     \
+    [RB_CLASSIFIER_BIAS] =                                                                         \
+        RB_HEAD_VECTOR("classifier.out_proj.bias", NULL, LABELS, FIXED, RB_WITH_CLASSIFIER, true)
+
 /* The layers of BERT, RoBERTa and ELECTRA; L: what stands before their names. */
 #define RB_BERT_LAYER_ROWS(L)                                                                      \
     [RB_QUERY_WEIGHT] =                                                                            \
