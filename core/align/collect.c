@@ -29,7 +29,7 @@ enum {
 };
 
 /* What one layer's forward item can leave behind. */
-enum source { SRC_Q, SRC_K, SRC_MHA, SRC_MIDDLE, SRC_FF, SRC_OUT, SRC_EMBEDDING, SRC_HEAD };
+enum source { SRC_Q, SRC_K, SRC_V, SRC_MHA, SRC_MIDDLE, SRC_FF, SRC_OUT, SRC_EMBEDDING, SRC_HEAD };
 
 struct stream { /* one tap at work in the present layer */
     struct rb_tap *tap;
@@ -146,11 +146,9 @@ static enum rb_status before_layer(void *owner, const struct rb_visit *at, const
 {
     const struct collect *c = owner;
     struct rb_layer_taps *taps = &call->taps;
-    float **const places[] = {[SRC_Q] = &taps->q,
-                              [SRC_K] = &taps->k,
-                              [SRC_MHA] = &taps->mha,
-                              [SRC_MIDDLE] = &taps->middle,
-                              [SRC_FF] = &taps->ff};
+    float **const places[] = {
+        [SRC_Q] = &taps->q,     [SRC_K] = &taps->k,           [SRC_V] = &taps->v,
+        [SRC_MHA] = &taps->mha, [SRC_MIDDLE] = &taps->middle, [SRC_FF] = &taps->ff};
     size_t n = rb_span_tokens(&call->span);
     bool deeper = at->layer + 1 < c->config->num_hidden_layers;
     for (size_t i = 0; i < c->stream_count; i++) {
@@ -195,7 +193,7 @@ static enum rb_status after_layer(void *owner, const struct rb_visit *at, const 
 {
     const struct collect *c = owner;
     const float *const from[] = {
-        [SRC_Q] = taps->q,           [SRC_K] = taps->k,   [SRC_MHA] = taps->mha,
+        [SRC_Q] = taps->q,           [SRC_K] = taps->k,   [SRC_V] = taps->v, [SRC_MHA] = taps->mha,
         [SRC_MIDDLE] = taps->middle, [SRC_FF] = taps->ff, [SRC_OUT] = x};
     size_t widest = 0;
     for (size_t i = 0; i < c->stream_count; i++)
@@ -300,6 +298,12 @@ static enum rb_status add_stream(struct collect *c, enum rb_tap_kind kind, uint3
                    err);
 }
 
+/* Taps of the residual stream in one layer (METHOD 9). */
+static uint32_t additions_in(const struct rb_config *c)
+{
+    return c->parallel_residual ? 1 : 2;
+}
+
 /* The taps of a layer. Buffers stay with their place in the list, whose order is the same in each
  * layer but the first (the embedding comes last) and the last. */
 static enum rb_status begin_streams(struct collect *c, struct rb_error *err)
@@ -314,9 +318,11 @@ static enum rb_status begin_streams(struct collect *c, struct rb_error *err)
     if (s == RB_OK)
         s = add_stream(c, RB_TAP_K, l, SRC_K, err);
     if (s == RB_OK)
+        s = add_stream(c, RB_TAP_V, l, SRC_V, err);
+    if (s == RB_OK && !c->config->parallel_residual)
         s = add_stream(c, RB_TAP_RESIDUAL, 2 * l + 1, SRC_MIDDLE, err);
     if (s == RB_OK)
-        s = add_stream(c, RB_TAP_RESIDUAL, 2 * l + 2, SRC_OUT, err);
+        s = add_stream(c, RB_TAP_RESIDUAL, additions_in(c->config) * (l + 1), SRC_OUT, err);
     if (s == RB_OK && l == 0)
         s = add_stream(c, RB_TAP_RESIDUAL, 0, SRC_EMBEDDING, err);
     if (s == RB_OK && l + 1 == c->config->num_hidden_layers)
@@ -444,17 +450,33 @@ struct kind {
     const char *format;
 };
 
+/* Those that such a model has: values apart from the heads' outputs only of grouped queries, a head
+ * only with a hidden layer, which no causal model has. */
+static unsigned taps_of(const struct rb_config *c, unsigned taps)
+{
+    taps &= ~(1U << RB_TAP_EMBEDDING);
+    if (c->attention.kv_heads == c->attention.heads)
+        taps &= ~(1U << RB_TAP_V);
+    if (c->attention.causal)
+        taps &= ~(1U << RB_TAP_HEAD);
+    return taps;
+}
+
 static size_t list_kinds(const struct rb_config *c, unsigned taps, struct kind *ret)
 {
     uint32_t l = c->num_hidden_layers, d = c->hidden_size;
+    uint32_t wide = (uint32_t)rb_config_dim(c, RB_DIM_QUERY);
+    uint32_t narrow = (uint32_t)rb_config_dim(c, RB_DIM_KEY);
     const struct kind all[] = {
         {RB_TAP_FF, l, c->mlp.inner_size, "layer.%u.ff"},
-        {RB_TAP_MHA, l, d, "layer.%u.mha"},
-        {RB_TAP_Q, l, d, "layer.%u.q"},
-        {RB_TAP_K, l, d, "layer.%u.k"},
-        {RB_TAP_RESIDUAL, 2 * l + 1, d, "residual.%u"},
+        {RB_TAP_MHA, l, wide, "layer.%u.mha"},
+        {RB_TAP_Q, l, wide, "layer.%u.q"},
+        {RB_TAP_K, l, narrow, "layer.%u.k"},
+        {RB_TAP_V, l, narrow, "layer.%u.v"},
+        {RB_TAP_RESIDUAL, additions_in(c) * l + 1, d, "residual.%u"},
         {RB_TAP_HEAD, 1, d, "head"},
     };
+    taps = taps_of(c, taps);
     size_t n = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (taps & 1U << all[i].kind)
@@ -482,7 +504,7 @@ static bool alloc_tap(struct rb_tap *t, bool narrow)
 static enum rb_status alloc_moments(const struct rb_config *c, unsigned taps, bool narrow,
                                     struct rb_moments **ret, struct rb_error *err)
 {
-    struct kind kinds[RB_TAP_HEAD + 1];
+    struct kind kinds[RB_TAP_COUNT];
     size_t kind_count = list_kinds(c, taps, kinds), total = 0;
     for (size_t k = 0; k < kind_count; k++)
         total += kinds[k].count;
@@ -511,10 +533,14 @@ static enum rb_status alloc_moments(const struct rb_config *c, unsigned taps, bo
 static size_t floats_per_token(const struct rb_config *c, unsigned taps)
 {
     size_t d = c->hidden_size, n = d;
+    size_t wide = (size_t)rb_config_dim(c, RB_DIM_QUERY);
+    size_t narrow = (size_t)rb_config_dim(c, RB_DIM_KEY);
+    taps = taps_of(c, taps);
     n += taps & 1U << RB_TAP_FF ? c->mlp.inner_size : 0;
-    n += taps & 1U << RB_TAP_MHA ? d : 0;
-    n += taps & 1U << RB_TAP_Q ? 2 * d : 0;
-    n += taps & 1U << RB_TAP_RESIDUAL ? 3 * d : 0;
+    n += taps & 1U << RB_TAP_MHA ? wide : 0;
+    n += taps & 1U << RB_TAP_Q ? wide + narrow : 0;
+    n += taps & 1U << RB_TAP_V ? narrow : 0;
+    n += taps & 1U << RB_TAP_RESIDUAL ? (additions_in(c) + 1) * d : 0;
     n += taps & 1U << RB_TAP_HEAD ? d : 0;
     return 2 * n;
 }
@@ -536,7 +562,7 @@ static bool one_slab(const struct rb_config *c, unsigned taps, uint64_t tokens)
 static double plan_cost(const struct rb_config *c, unsigned taps, double tokens,
                         double layers_flops)
 {
-    struct kind kinds[RB_TAP_HEAD + 1];
+    struct kind kinds[RB_TAP_COUNT];
     size_t n = list_kinds(c, taps, kinds);
     double cost = 2 * layers_flops;
     for (size_t k = 0; k < n; k++)
@@ -548,7 +574,7 @@ void rb_collect_estimate(const struct rb_config *c, unsigned taps, uint64_t toke
                          uint64_t *ret_accumulator_bytes, uint64_t *ret_buffer_bytes,
                          double *ret_cost)
 {
-    struct kind kinds[RB_TAP_HEAD + 1];
+    struct kind kinds[RB_TAP_COUNT];
     size_t n = list_kinds(c, taps, kinds);
     uint64_t sums = 0, cross = one_slab(c, taps, tokens) ? sizeof(float) : sizeof(double);
     for (size_t k = 0; k < n; k++)
@@ -567,10 +593,6 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
                               const struct rb_align_options *o, struct rb_program **ret,
                               struct rb_error *err)
 {
-    if (a->config.attention.causal)
-        return rb_error_at(err, RB_EMODELS, "model_type",
-                           "models of type '%s' are compared as they are, not aligned",
-                           a->family->model_type);
     enum rb_status s = rb_sequences_check(&a->config, sequences, err);
     if (s != RB_OK)
         return s;
@@ -583,12 +605,12 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     c->sequences = sequences;
     c->model = a;
     c->config = &a->config;
-    c->taps = taps & ~(1U << RB_TAP_V | 1U << RB_TAP_EMBEDDING); /* plain attention only */
+    c->taps = taps_of(&a->config, taps);
     size_t tokens = rb_sequences_tokens(sequences);
     c->slab_tokens = slab_size(&a->config, taps, tokens);
     s = rb_pool_rows_init(&c->rows, sequences, o->pooling, o->special_tokens, err);
     const struct rb_walker_options walk = {.reads = RB_READ_ALL,
-                                           .with_head = (taps & 1U << RB_TAP_HEAD) != 0,
+                                           .with_head = (c->taps & 1U << RB_TAP_HEAD) != 0,
                                            .taps = {c, before_layer, after_layer}};
     if (s == RB_OK)
         s = rb_walker_init(&c->walker, c->blend, 2, sequences, &walk, err);

@@ -74,6 +74,12 @@ static enum rb_status take_turns(const struct rb_heads_shape *s, const float *c,
     uint32_t *before = rb_scratch_alloc(&worker->scratch, r, sizeof *before);
     if (heads == NULL || units == NULL || before == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to match heads");
+    if (s->in_order) {
+        for (size_t i = 0; i < r; i++)
+            sigma[i] = (uint32_t)i;
+        sum_units(s, c, other, sigma, units);
+        return rb_assignment_solve(units, n, n, pi, ret_value, worker, err);
+    }
     double score;
     enum rb_status st =
         rb_assignment_solve(v + other * n, n, s->groups * n, pi, &score, worker, err);

@@ -9,6 +9,7 @@
 
 struct rb_heads_shape {
     size_t groups, queries, units; /* KV, R, d_h */
+    bool in_order;                 /* query heads stay in their places inside a group too */
 };
 
 /* What was found for each pair (g, g') of groups, A's and B's. */

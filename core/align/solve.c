@@ -580,7 +580,8 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     rb_align_shape_of(c, head, &s->shape);
     s->heads = (struct rb_heads_shape){.groups = s->shape.kv_heads,
                                        .queries = s->shape.heads / s->shape.kv_heads,
-                                       .units = s->shape.head_dim};
+                                       .units = s->shape.head_dim,
+                                       .in_order = o->heads == RB_HEADS_MONOTONIC};
     enum rb_status st = rb_alignment_empty(o, &s->alignment, err);
     struct plan p = {.s = s, .ok = st == RB_OK && allocate(s)};
     if (p.ok) {

@@ -17,7 +17,7 @@ const struct rb_head_shape rb_decoder_heads[] = {
      .dense = RB_SLOT_NONE,
      .norm = RB_SLOT_NONE,
      .output = RB_UNEMBEDDING_WEIGHT,
-     .stored_as = "lm_head.weight"},
+     .stored_as = "lm_head.weight or embed_out.weight"},
     {.kind = RB_HEAD_NONE},
 };
 
