@@ -1,6 +1,7 @@
 #include "api/barrier.h"
 
 #include "api/job.h"
+#include "core/merge/refine.h"
 
 #include <assert.h>
 #include <math.h>
@@ -17,15 +18,43 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
         .task = spec->evaluate.options.task,
         .lambdas = spec->lambdas.values,
         .lambda_count = spec->lambdas.count,
+        .adaptive = spec->points == RB_POINTS_AUTO,
         .aligned = {points, aligned},
         .has_control = spec->evaluate.options.control,
         .control = {points + aligned, control},
     };
 }
 
+/* The index of a curve's point in the grid. */
+static size_t index_of(const struct rb_barrier_view *v, const struct rb_point *point)
+{
+    size_t i = 0;
+    while (i < v->lambda_count && v->lambdas[i] != point->lambda)
+        i++;
+    assert(i < v->lambda_count);
+    return i;
+}
+
+/* Is nothing left that rb_refine would ask for? */
+static bool is_refined(const struct rb_barrier_view *v)
+{
+    double losses[2][RB_REFINE_POINTS];
+    bool known[2][RB_REFINE_POINTS] = {{false}}, members[RB_REFINE_POINTS];
+    const struct rb_curve_points *points[] = {&v->aligned, &v->control};
+    const struct rb_refine_curve curves[] = {{losses[0], known[0]}, {losses[1], known[1]}};
+    assert(v->lambda_count == RB_REFINE_POINTS);
+    for (size_t c = 0; c < (v->has_control ? 2 : 1); c++)
+        for (size_t i = 0; i < points[c]->count; i++) {
+            size_t at = index_of(v, &points[c]->points[i]);
+            losses[c][at] = points[c]->points[i].loss;
+            known[c][at] = true;
+        }
+    return rb_refine(v->lambdas, RB_REFINE_POINTS, curves, v->has_control ? 2 : 1, members);
+}
+
 static bool is_whole(const struct rb_barrier_view *v, const struct rb_curve_points *curve)
 {
-    return curve->count == v->lambda_count;
+    return v->adaptive ? is_refined(v) : curve->count == v->lambda_count;
 }
 
 bool rb_curve_barrier(const struct rb_barrier_view *v, const struct rb_curve_points *curve,
@@ -79,7 +108,8 @@ static enum rb_status read_blocks(const struct rb_barrier_view *v, enum rb_curve
     c->known = true;
     for (int i = 0; i < PLACES; i++) {
         size_t count = 0;
-        enum rb_status status = read(data, curve, places[i], &c->at[i], &count, err);
+        size_t at = index_of(v, &points->points[places[i]]);
+        enum rb_status status = read(data, curve, at, &c->at[i], &count, err);
         if (status != RB_OK)
             return status;
         c->known = c->known && count > 0 && (i == 0 || count == c->count);

@@ -27,6 +27,7 @@ struct rb_barrier_view {
     struct rb_curve_points aligned;
     bool has_control;
     struct rb_curve_points control;
+    bool adaptive; /* of lambdas only what rb_refine asks for makes the curves whole */
     const struct rb_barrier_errors *errors; /* borrowed; NULL: not known */
 };
 

@@ -66,6 +66,9 @@ static void describe_bounds(const struct rb_field *f, const char *what, char *bu
         (void)snprintf(buffer, size, "%s above %s, at most %s", what, low, high);
     else
         (void)snprintf(buffer, size, "%s from %s to %s", what, low, high);
+    size_t length = strlen(buffer);
+    if (f->word != NULL)
+        (void)snprintf(buffer + length, size - length, ", or \"%s\"", f->word);
 }
 
 static void describe_names(const struct rb_field *f, const char *what, char *buffer, size_t size)
@@ -140,6 +143,10 @@ static bool in_bounds(const struct rb_field *f, double value)
 static bool decode_integer(const struct rb_field *f, const json_t *json, void *target)
 {
     double value = json_number_value(json);
+    if (f->word != NULL && json_is_string(json) && strcmp(json_string_value(json), f->word) == 0) {
+        *(uint32_t *)target = UINT32_MAX;
+        return true;
+    }
     if (!json_is_number(json) || value != floor(value) || !in_bounds(f, value))
         return false;
     if (f->type == RB_FIELD_INT)

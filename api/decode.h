@@ -74,8 +74,9 @@ struct rb_field {
     bool open_low; /* low itself is not allowed */
     bool nullable; /* null sets the given bit and leaves the target as it is */
     double low, high;
-    size_t most;                    /* RB_FIELD_NUMBERS: elements */
-    const char *const *names;       /* RB_FIELD_ENUM, RB_FIELD_FLAGS: NULL-terminated */
+    const char *word;         /* RB_FIELD_UINT: a string that stands for UINT32_MAX; or NULL */
+    size_t most;              /* RB_FIELD_NUMBERS: elements */
+    const char *const *names; /* RB_FIELD_ENUM, RB_FIELD_FLAGS: NULL-terminated */
     const struct rb_object *object; /* RB_FIELD_OBJECT */
     const char *expected;           /* RB_FIELD_CUSTOM: "a model's name", for messages */
     void (*decode)(const json_t *json, const char *pointer, unsigned flags, void *target,

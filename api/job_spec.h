@@ -19,6 +19,8 @@ enum {
     RB_MERGED_MAX = 101,
     RB_BATCH_MAX = 100,
 };
+/* "auto": of the grid of RB_REFINE_POINTS only what rb_refine asks for is evaluated. */
+#define RB_POINTS_AUTO UINT32_MAX
 
 enum rb_spec_flags {
     /* Models and datasets are paths, not names in the registry; a dataset may then also be
@@ -106,7 +108,7 @@ struct rb_job_spec {
     int32_t priority;
     char *model_a, *model_b; /* names; with RB_SPEC_PATHS folders */
     struct rb_align_spec align;
-    uint32_t points;           /* 0 when lambdas were listed */
+    uint32_t points;           /* 0 when lambdas were listed, or RB_POINTS_AUTO */
     struct rb_numbers lambdas; /* resolved: ascending, distinct, first 0, last 1 */
     bool has_evaluate;         /* false: no curve; lambdas are then not used */
     struct rb_evaluate_spec evaluate;

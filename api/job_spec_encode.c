@@ -116,7 +116,9 @@ void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_
     rb_json_end(w);
     encode_align(w, &s->align);
     rb_json_object(w, "interpolate");
-    if (s->points > 0)
+    if (s->points == RB_POINTS_AUTO)
+        rb_json_string(w, "points", "auto");
+    else if (s->points > 0)
         rb_json_uint(w, "points", s->points);
     else
         encode_numbers(w, "lambdas", &s->lambdas);

@@ -186,6 +186,7 @@ static const struct rb_field interpolate_fields[] = {
      AT(points),
      .low = 2,
      .high = RB_POINTS_MAX,
+     .word = "auto",
      .given = RB_GIVEN_POINTS},
     {.key = "lambdas",
      .type = RB_FIELD_NUMBERS,

@@ -2,6 +2,8 @@
 #include "api/job_spec_draft.h"
 #include "api/job_spec_rules.h"
 
+#include "core/merge/refine.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -195,7 +197,9 @@ static void resolve_lambdas(struct rb_spec_draft *d)
     if (!listed && s->points == 0)
         s->points = 21;
     size_t listed_count = s->lambdas.count;
-    size_t count = listed ? listed_count + 2 : s->points;
+    size_t count = listed                        ? listed_count + 2
+                   : s->points == RB_POINTS_AUTO ? RB_REFINE_POINTS
+                                                 : s->points;
     double *values = calloc(count, sizeof *values);
     if (values == NULL) {
         d->problems->out_of_memory = true;

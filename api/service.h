@@ -53,7 +53,8 @@ void rb_stats_encode(struct rb_json *w, const struct rb_stats_view *s);
 /* POST /v1/jobs?dry_run=true: {"spec":{…},"estimate":{"peak_bytes","seconds","disk_bytes"}}. */
 struct rb_estimate {
     uint64_t peak_bytes, disk_bytes;
-    double seconds; /* NaN: null */
+    double seconds;       /* NaN: null */
+    double saved_seconds; /* by interpolate.points "auto", against the whole grid; NaN: null */
 };
 void rb_estimate_encode(struct rb_json *w, const struct rb_job_spec *spec,
                         const struct rb_estimate *e);

@@ -81,10 +81,18 @@ static void plot(FILE *out, const struct rb_barrier_view *v)
 
 /* ---- the table ---- */
 
-static void print_cell(FILE *out, const struct rb_curve_points *curve, size_t i)
+static const struct rb_point *point_at(const struct rb_curve_points *curve, double lambda)
 {
-    if (i < curve->count)
-        fprintf(out, "  %9.4f", curve->points[i].loss);
+    for (size_t i = 0; i < curve->count; i++)
+        if (curve->points[i].lambda == lambda)
+            return &curve->points[i];
+    return NULL;
+}
+
+static void print_cell(FILE *out, const struct rb_point *point)
+{
+    if (point != NULL)
+        fprintf(out, "  %9.4f", point->loss);
     else
         fprintf(out, "  %9s", "-");
 }
@@ -124,10 +132,14 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
     struct rb_barrier aligned, control = {0};
     fprintf(out, "%6s  %9s%s\n", "lambda", "aligned", v->has_control ? "    control" : "");
     for (size_t i = 0; i < v->lambda_count; i++) {
+        const struct rb_point *aligned_point = point_at(&v->aligned, v->lambdas[i]);
+        const struct rb_point *control_point = point_at(&v->control, v->lambdas[i]);
+        if (v->adaptive && aligned_point == NULL && control_point == NULL)
+            continue; /* not needed */
         fprintf(out, "%6.3f", v->lambdas[i]);
-        print_cell(out, &v->aligned, i);
+        print_cell(out, aligned_point);
         if (v->has_control)
-            print_cell(out, &v->control, i);
+            print_cell(out, control_point);
         fputc('\n', out);
     }
     plot(out, v);

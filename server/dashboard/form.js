@@ -102,7 +102,7 @@ function controlOf(id, pointer, schema, names) {
   if (schema.type === 'object')
     return textControl(id, {placeholder: 'key:value key:value'}, asLabels, v =>
       Object.entries(v).map(pair => pair.join(':')).join(' '));
-  if (schema.type === 'integer' || schema.type === 'number')
+  if (schema.type === 'integer' || schema.type === 'number' || schema.type?.[0] === 'integer')
     return textControl(id, {inputmode: 'decimal', class: 'short',
       placeholder: schema.default === undefined ? '' : String(schema.default)}, asNumber, String);
   return textControl(id, {maxlength: schema.maxLength}, t => t, String);

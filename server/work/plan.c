@@ -2,6 +2,7 @@
 #include "core/align/alignment.h"
 #include "core/align/assignment.h"
 #include "core/merge/curve.h"
+#include "core/merge/refine.h"
 #include "core/model/layer.h"
 
 #include <math.h>
@@ -85,9 +86,9 @@ static double certify_cost(const struct rb_config *c)
     return 2 * PROBE_SEQUENCES * (layers + head);
 }
 
-static uint32_t evaluations(const struct rb_job_spec *spec)
+/* Of both curves over n lambdas. */
+static uint32_t evaluations(const struct rb_job_spec *spec, uint32_t n)
 {
-    uint32_t n = (uint32_t)spec->lambdas.count;
     bool moved = spec->align.from_job != NULL || spec->align.options.components != 0;
     if (!spec->has_evaluate)
         return 0;
@@ -106,7 +107,11 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
 {
     const struct rb_config *c = &s->model[0].config;
     const struct rb_align_spec *align = &spec->align;
-    struct rb_plan p = {.evaluations = evaluations(spec), .width = c->hidden_size};
+    uint32_t whole = evaluations(spec, (uint32_t)spec->lambdas.count);
+    struct rb_plan p = {.evaluations = spec->points == RB_POINTS_AUTO
+                                           ? evaluations(spec, RB_REFINE_EXPECTED)
+                                           : whole,
+                        .width = c->hidden_size};
     uint64_t models = s->model[0].checkpoint.bytes + s->model[1].checkpoint.bytes;
     uint64_t sums = 0, buffers = 0, working = 0;
     double cost;
@@ -120,9 +125,10 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     if (align->from_job != NULL || align->options.components != 0)
         p.cost[RB_PHASE_CERTIFYING] = certify_cost(c);
     if (spec->has_evaluate) {
-        rb_evaluate_estimate(&s->model[0], &spec->evaluate.options, sizes->evaluate_tokens, sizes->predicted,
-                             &buffers, &cost);
+        rb_evaluate_estimate(&s->model[0], &spec->evaluate.options, sizes->evaluate_tokens,
+                             sizes->predicted, &buffers, &cost);
         p.cost[RB_PHASE_EVALUATING] = cost * p.evaluations;
+        p.saved = cost * (whole - p.evaluations);
         working = at_least(working, LAMBDAS_IN_FLIGHT * buffers);
     }
     struct rb_blend blend = rb_blend_pair(&s->model[0], &s->model[1], NULL, 0.5);
@@ -141,4 +147,10 @@ double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates,
     for (int phase = 0; phase < RB_PHASE_COUNT; phase++)
         seconds += plan->cost[phase] / rb_rates_of(rates, (enum rb_phase)phase, plan->width);
     return seconds / workers;
+}
+
+double rb_plan_saved_seconds(const struct rb_plan *plan, const struct rb_rates *rates,
+                             unsigned workers)
+{
+    return plan->saved / rb_rates_of(rates, RB_PHASE_EVALUATING, plan->width) / workers;
 }

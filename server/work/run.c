@@ -2,6 +2,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/store/jobs_read.h"
+#include "core/merge/refine.h"
 #include "server/store/results.h"
 #include "server/work/run_progress.h"
 
@@ -26,6 +27,27 @@ bool rb_run_moves(const struct rb_run *run)
 bool rb_run_has_control(const struct rb_run *run)
 {
     return run->spec.has_evaluate && run->spec.evaluate.options.control;
+}
+
+bool rb_run_members(const struct rb_run *run, bool *members)
+{
+    size_t n = run->spec.lambdas.count, curves = rb_run_has_control(run) ? 2 : 1;
+    bool whole = true;
+    if (run->spec.points == RB_POINTS_AUTO) {
+        double losses[2][RB_REFINE_POINTS];
+        const struct rb_refine_curve known[] = {{losses[0], run->curves[0].known},
+                                                {losses[1], run->curves[1].known}};
+        for (size_t c = 0; c < curves; c++)
+            for (size_t i = 0; i < n; i++)
+                losses[c][i] = run->curves[c].points[i].loss;
+        return rb_refine(run->spec.lambdas.values, n, known, curves, members);
+    }
+    for (size_t i = 0; i < n; i++) {
+        members[i] = true;
+        for (size_t c = 0; c < curves; c++)
+            whole = whole && run->curves[c].known[i];
+    }
+    return whole;
 }
 
 struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve, double lambda)

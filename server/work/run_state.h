@@ -84,6 +84,10 @@ struct rb_run {
 /* The present stage has ended and nothing of it runs. err may be NULL with RB_OK. */
 void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct rb_error *err);
 
+/* Which indices of lambda the curves consist of, as far as that is known; members: (count) of
+ * spec.lambdas. True once all of them are evaluated. */
+bool rb_run_members(const struct rb_run *run, bool *members);
+
 /* Does the job move B at all? */
 bool rb_run_moves(const struct rb_run *run);
 bool rb_run_has_control(const struct rb_run *run);

@@ -19,8 +19,9 @@ struct lane {
 struct evaluate {
     struct rb_run *run;
     struct lane lanes[LANES];
-    size_t next;   /* position in the order: lambda by lambda, aligned before control */
-    unsigned busy; /* lanes */
+    size_t next; /* position in the order: lambda by lambda, aligned before control */
+    bool members[RB_POINTS_MAX]; /* which indices of lambda, as far as that is known */
+    unsigned busy;               /* lanes */
     enum rb_status status;
     struct rb_error error;
 };
@@ -58,7 +59,7 @@ static bool take_next(struct evaluate *e, struct lane *lane)
     for (; e->next < 2 * n; e->next++) {
         enum rb_curve_name curve = e->next % 2 == 0 ? RB_CURVE_ALIGNED : RB_CURVE_CONTROL;
         size_t index = e->next / 2;
-        if (run->curves[curve].known[index])
+        if (!e->members[index] || run->curves[curve].known[index])
             continue;
         if (curve == RB_CURVE_CONTROL && (!rb_run_has_control(run) || comes_along(e, index)))
             continue;
@@ -89,12 +90,19 @@ static enum rb_status lane_start(struct evaluate *e, struct lane *lane)
 /* Fills free lanes; ends the stage once nothing runs and nothing is left to run. */
 static void fill(struct evaluate *e)
 {
-    for (int i = 0; i < LANES && e->status == RB_OK; i++)
-        if (e->lanes[i].program == NULL && take_next(e, &e->lanes[i]))
-            e->status = lane_start(e, &e->lanes[i]);
+    struct rb_run *run = e->run;
+    bool whole = false;
+    do {
+        if (e->busy == 0) { /* where to look next depends on all that was asked for before */
+            whole = rb_run_members(run, e->members);
+            e->next = 0;
+        }
+        for (int i = 0; i < LANES && e->status == RB_OK; i++)
+            if (e->lanes[i].program == NULL && take_next(e, &e->lanes[i]))
+                e->status = lane_start(e, &e->lanes[i]);
+    } while (e->busy == 0 && e->status == RB_OK && !whole);
     if (e->busy > 0)
         return;
-    struct rb_run *run = e->run;
     enum rb_status status = e->status;
     struct rb_error err = e->error;
     rb_run_stage_done(run, status, &err);
@@ -142,20 +150,24 @@ static void lane_done(struct rb_pool_task *task, enum rb_status status, const st
     fill(e);
 }
 
-/* What the phase still costs, now that it is known which points both curves share. */
+/* What the phase still costs, now that it is known which points both curves share. Where the curves
+ * lead to points of their own the plan's guess of how many it takes stays. */
 static void set_cost(struct evaluate *e)
 {
     struct rb_run *run = e->run;
-    size_t n = run->spec.lambdas.count, left = 0;
-    double one =
-        run->plan.evaluations > 0 ? run->plan.cost[RB_PHASE_EVALUATING] / run->plan.evaluations : 0;
-    for (size_t i = 0; i < n; i++) {
-        left += !run->curves[RB_CURVE_ALIGNED].known[i];
-        left += rb_run_has_control(run) && !rb_run_shares(run, i) &&
-                !run->curves[RB_CURVE_CONTROL].known[i];
+    size_t known = 0, unknown = 0, all = run->plan.evaluations;
+    double one = all > 0 ? run->plan.cost[RB_PHASE_EVALUATING] / (double)all : 0;
+    for (size_t i = 0; i < run->spec.lambdas.count; i++) {
+        bool control = rb_run_has_control(run) && !rb_run_shares(run, i);
+        known += run->curves[RB_CURVE_ALIGNED].known[i];
+        unknown += !run->curves[RB_CURVE_ALIGNED].known[i];
+        known += control && run->curves[RB_CURVE_CONTROL].known[i];
+        unknown += control && !run->curves[RB_CURVE_CONTROL].known[i];
     }
+    if (run->spec.points == RB_POINTS_AUTO)
+        unknown = known < all ? all - known : 1;
     run->phases[RB_PHASE_EVALUATING].total =
-        run->phases[RB_PHASE_EVALUATING].done + one * (double)left;
+        run->phases[RB_PHASE_EVALUATING].done + one * (double)unknown;
 }
 
 static void evaluate_enter(struct rb_run *run)
@@ -175,12 +187,8 @@ static void evaluate_enter(struct rb_run *run)
 
 static bool evaluate_needed(const struct rb_run *run)
 {
-    bool control = rb_run_has_control(run);
-    for (size_t i = 0; run->spec.has_evaluate && i < run->spec.lambdas.count; i++)
-        if (!run->curves[RB_CURVE_ALIGNED].known[i] ||
-            (control && !run->curves[RB_CURVE_CONTROL].known[i]))
-            return true;
-    return false;
+    bool members[RB_POINTS_MAX];
+    return run->spec.has_evaluate && !rb_run_members(run, members);
 }
 
 const struct rb_stage rb_stage_evaluating = {RB_PHASE_EVALUATING, evaluate_needed, evaluate_enter,

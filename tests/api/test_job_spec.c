@@ -87,6 +87,12 @@ static void test_defaults(void **state)
     assert_int_equal(spec.dtype, RB_OUT_SOURCE);
     rb_job_spec_deinit(&spec);
 
+    decode_ok("{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':'auto'}," MLM "}}", 0,
+              &spec);
+    assert_true(spec.points == RB_POINTS_AUTO);
+    assert_int_equal(spec.lambdas.count, 21);
+    rb_job_spec_deinit(&spec);
+
     decode_ok("{" MODELS "," LABELED "'classification'}}", 0, &spec);
     assert_int_equal(spec.align.options.components, 0);
     assert_int_equal(spec.evaluate.options.max_length, 128);
@@ -190,9 +196,9 @@ static void test_faults(void **state)
         {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':21,'lambdas':[]}}",
          "/interpolate", "either points or lambdas"},
         {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':1}}", "/interpolate/points",
-         "an integer from 2 to 1001, found 1"},
+         "an integer from 2 to 1001, or \"auto\", found 1"},
         {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':'x'}}", "/interpolate/points",
-         "an integer from 2 to 1001, found \"x\""},
+         "an integer from 2 to 1001, or \"auto\", found \"x\""},
         {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'lambdas':[0.5,1.01]}}",
          "/interpolate/lambdas/1", "from 0 to 1"},
         /* evaluate */
@@ -276,6 +282,7 @@ static void test_round_trips(void **state)
     } rows[] = {
         {example, 0},
         {"{" MODELS ",'align':{'from_job':'" ID "'},'interpolate':{'points':5}," MLM "}}", 0},
+        {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':'auto'}," MLM "}}", 0},
         {"{" MODELS ",'align':{'components':[]},'interpolate':{'lambdas':[0.3,0.1]}," MLM
          ",'seed':9007199254740991,'max_blocks':0}}",
          0},

@@ -591,6 +591,13 @@ static bool refuses(const char *part, const char *key, json_t *value)
     return refuses_saying(part, key, value, NULL);
 }
 
+/* Of several types the first. */
+static const char *type_of(json_t *schema)
+{
+    json_t *type = json_object_get(schema, "type");
+    return json_string_value(json_is_array(type) ? json_array_get(type, 0) : type);
+}
+
 static void check_bounds(const char *part, const char *key, json_t *schema)
 {
     json_t *low = json_object_get(schema, "minimum"), *high = json_object_get(schema, "maximum");
@@ -598,7 +605,7 @@ static void check_bounds(const char *part, const char *key, json_t *schema)
     assert_non_null(high);
     assert_true(low != NULL || open != NULL);
     double least = json_number_value(low != NULL ? low : open), most = json_number_value(high);
-    bool whole = strcmp(json_string_value(json_object_get(schema, "type")), "integer") == 0;
+    bool whole = strcmp(type_of(schema), "integer") == 0;
     double step = whole ? 1 : 0.125;
     if (refuses(part, key, json_real(most)) || !refuses(part, key, json_real(most + step)) ||
         refuses(part, key, json_real(least)) != (open != NULL) ||
@@ -641,7 +648,7 @@ static void test_bounds_and_names_are_the_schemas(void **state)
                             property)
         {
             json_t *schema = resolve(property);
-            const char *type = json_string_value(json_object_get(schema, "type"));
+            const char *type = type_of(schema);
             json_t *items = resolve(json_object_get(schema, "items"));
             if (strcmp(type, "integer") == 0 || strcmp(type, "number") == 0) {
                 check_bounds(parts[p].member, key, schema);
