@@ -292,6 +292,8 @@ static void move_tied(struct rb_motion *m, const struct rb_align_options *o,
                       const struct rb_align_shape *shape)
 {
     enum rb_axis narrow = embeddings_axis(shape);
+    if (narrow == RB_AXIS_RES_FIRST) /* one basis: tables that say either are moved by its map */
+        set_axis(m, RB_AXIS_EMBEDDING, *rb_motion_map(m, RB_AXIS_RES_FIRST, 0));
     bool tied = narrow == RB_AXIS_EMBEDDING || o->decoder == RB_DECODER_TIED;
     if (shape->head == RB_HEAD_MLM && !o->output_head && tied)
         set_axis(m, RB_AXIS_TRANSFORM, *rb_motion_map(m, narrow, 0));

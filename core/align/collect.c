@@ -25,11 +25,22 @@ enum {
     FEATURE_BYTES = 160 * 1000 * 1000, /* aim for all feature buffers together */
     SLAB_MIN = 2 * RB_CHUNK_TOKENS,
     SLAB_MAX = 16 * RB_CHUNK_TOKENS,
-    MAX_LAYER_TAPS = 8,
+    MAX_LAYER_TAPS = 10,
 };
 
 /* What one layer's forward item can leave behind. */
-enum source { SRC_Q, SRC_K, SRC_V, SRC_MHA, SRC_MIDDLE, SRC_FF, SRC_OUT, SRC_EMBEDDING, SRC_HEAD };
+enum source {
+    SRC_Q,
+    SRC_K,
+    SRC_V,
+    SRC_MHA,
+    SRC_MIDDLE,
+    SRC_FF,
+    SRC_OUT,
+    SRC_EMBEDDING,
+    SRC_BASIS,
+    SRC_HEAD
+};
 
 struct stream { /* one tap at work in the present layer */
     struct rb_tap *tap;
@@ -134,9 +145,21 @@ static enum rb_status head_features(const struct collect *c, int side, size_t sp
     return rb_head_apply(c->model, w, rows, sp.count, y, scratch, err);
 }
 
+/* Is it there before the first layer: the stream itself, or the narrow basis it was made from? */
+static bool precedes_layer(const struct stream *st)
+{
+    return st->source == SRC_EMBEDDING || st->source == SRC_BASIS;
+}
+
 static bool leaves_layer(const struct stream *st)
 {
-    return st->source != SRC_EMBEDDING && st->source != SRC_OUT && st->source != SRC_HEAD;
+    return !precedes_layer(st) && st->source != SRC_OUT && st->source != SRC_HEAD;
+}
+
+static const float *basis_of(const struct collect *c, const struct rb_visit *at)
+{
+    size_t offset = rb_walker_offset(&c->walker, at->span, c->config->embedding_size);
+    return c->walker.sides[at->side].basis + offset;
 }
 
 /* Says where the layer is to leave the features of the streams at work. */
@@ -154,8 +177,8 @@ static enum rb_status before_layer(void *owner, const struct rb_visit *at, const
     for (size_t i = 0; i < c->stream_count; i++) {
         const struct stream *st = &c->streams[i];
         deeper = deeper || st->source == SRC_OUT || st->source == SRC_HEAD;
-        if (st->source == SRC_EMBEDDING)
-            deliver(c, st, (int)at->side, at->span, x);
+        if (precedes_layer(st))
+            deliver(c, st, (int)at->side, at->span, st->source == SRC_BASIS ? basis_of(c, at) : x);
         if (!leaves_layer(st))
             continue;
         float *place = rb_pool_rows_are_tokens(&c->rows)
@@ -207,7 +230,7 @@ static enum rb_status after_layer(void *owner, const struct rb_visit *at, const 
             enum rb_status s = take_head(c, st, at, x, scratch, err);
             if (s != RB_OK)
                 return s;
-        } else if (st->source != SRC_EMBEDDING) {
+        } else if (!precedes_layer(st)) {
             deliver(c, st, (int)at->side, at->span, from[st->source]);
         }
         shift_rows(c, st, (int)at->side, at->span, pivot);
@@ -325,6 +348,8 @@ static enum rb_status begin_streams(struct collect *c, struct rb_error *err)
         s = add_stream(c, RB_TAP_RESIDUAL, additions_in(c->config) * (l + 1), SRC_OUT, err);
     if (s == RB_OK && l == 0)
         s = add_stream(c, RB_TAP_RESIDUAL, 0, SRC_EMBEDDING, err);
+    if (s == RB_OK && l == 0)
+        s = add_stream(c, RB_TAP_EMBEDDING, 0, SRC_BASIS, err);
     if (s == RB_OK && l + 1 == c->config->num_hidden_layers)
         s = add_stream(c, RB_TAP_HEAD, 0, SRC_HEAD, err);
     return s;
@@ -450,11 +475,13 @@ struct kind {
     const char *format;
 };
 
-/* Those that such a model has: values apart from the heads' outputs only of grouped queries, a head
- * only with a hidden layer, which no causal model has. */
+/* Those that such a model has: a basis of the embeddings only where it is not the stream's, values
+ * apart from the heads' outputs only of grouped queries, a head only with a hidden layer, which no
+ * causal model has. */
 static unsigned taps_of(const struct rb_config *c, unsigned taps)
 {
-    taps &= ~(1U << RB_TAP_EMBEDDING);
+    if (c->embedding_size == c->hidden_size)
+        taps &= ~(1U << RB_TAP_EMBEDDING);
     if (c->attention.kv_heads == c->attention.heads)
         taps &= ~(1U << RB_TAP_V);
     if (c->attention.causal)
@@ -462,8 +489,9 @@ static unsigned taps_of(const struct rb_config *c, unsigned taps)
     return taps;
 }
 
-static size_t list_kinds(const struct rb_config *c, unsigned taps, struct kind *ret)
+static size_t list_kinds(const struct rb_model *m, unsigned taps, struct kind *ret)
 {
+    const struct rb_config *c = &m->config;
     uint32_t l = c->num_hidden_layers, d = c->hidden_size;
     uint32_t wide = (uint32_t)rb_config_dim(c, RB_DIM_QUERY);
     uint32_t narrow = (uint32_t)rb_config_dim(c, RB_DIM_KEY);
@@ -474,7 +502,8 @@ static size_t list_kinds(const struct rb_config *c, unsigned taps, struct kind *
         {RB_TAP_K, l, narrow, "layer.%u.k"},
         {RB_TAP_V, l, narrow, "layer.%u.v"},
         {RB_TAP_RESIDUAL, additions_in(c) * l + 1, d, "residual.%u"},
-        {RB_TAP_HEAD, 1, d, "head"},
+        {RB_TAP_HEAD, 1, rb_head_width(m), "head"},
+        {RB_TAP_EMBEDDING, 1, c->embedding_size, "embedding"},
     };
     taps = taps_of(c, taps);
     size_t n = 0;
@@ -501,11 +530,11 @@ static bool alloc_tap(struct rb_tap *t, bool narrow)
     return ok && (t->cross != NULL || t->cross_f32 != NULL);
 }
 
-static enum rb_status alloc_moments(const struct rb_config *c, unsigned taps, bool narrow,
+static enum rb_status alloc_moments(const struct rb_model *model, unsigned taps, bool narrow,
                                     struct rb_moments **ret, struct rb_error *err)
 {
     struct kind kinds[RB_TAP_COUNT];
-    size_t kind_count = list_kinds(c, taps, kinds), total = 0;
+    size_t kind_count = list_kinds(model, taps, kinds), total = 0;
     for (size_t k = 0; k < kind_count; k++)
         total += kinds[k].count;
     struct rb_moments *m = calloc(1, sizeof *m);
@@ -542,6 +571,7 @@ static size_t floats_per_token(const struct rb_config *c, unsigned taps)
     n += taps & 1U << RB_TAP_V ? narrow : 0;
     n += taps & 1U << RB_TAP_RESIDUAL ? (additions_in(c) + 1) * d : 0;
     n += taps & 1U << RB_TAP_HEAD ? d : 0;
+    n += taps & 1U << RB_TAP_EMBEDDING ? 2 * (size_t)c->embedding_size : 0;
     return 2 * n;
 }
 
@@ -559,23 +589,23 @@ static bool one_slab(const struct rb_config *c, unsigned taps, uint64_t tokens)
     return slab_size(c, taps, tokens) >= tokens;
 }
 
-static double plan_cost(const struct rb_config *c, unsigned taps, double tokens,
-                        double layers_flops)
+static double plan_cost(const struct rb_model *m, unsigned taps, double tokens, double layers_flops)
 {
     struct kind kinds[RB_TAP_COUNT];
-    size_t n = list_kinds(c, taps, kinds);
+    size_t n = list_kinds(m, taps, kinds);
     double cost = 2 * layers_flops;
     for (size_t k = 0; k < n; k++)
         cost += 2.0 * kinds[k].count * kinds[k].size * kinds[k].size * tokens;
     return cost;
 }
 
-void rb_collect_estimate(const struct rb_config *c, unsigned taps, uint64_t tokens,
+void rb_collect_estimate(const struct rb_model *m, unsigned taps, uint64_t tokens,
                          uint64_t *ret_accumulator_bytes, uint64_t *ret_buffer_bytes,
                          double *ret_cost)
 {
+    const struct rb_config *c = &m->config;
     struct kind kinds[RB_TAP_COUNT];
-    size_t n = list_kinds(c, taps, kinds);
+    size_t n = list_kinds(m, taps, kinds);
     uint64_t sums = 0, cross = one_slab(c, taps, tokens) ? sizeof(float) : sizeof(double);
     for (size_t k = 0; k < n; k++)
         sums +=
@@ -585,7 +615,7 @@ void rb_collect_estimate(const struct rb_config *c, unsigned taps, uint64_t toke
     *ret_accumulator_bytes = sums;
     *ret_buffer_bytes = slab_size(c, taps, tokens) * floats_per_token(c, taps) * sizeof(float) +
                         2 * rb_weights_layer_floats(c) * sizeof(float);
-    *ret_cost = plan_cost(c, taps, (double)tokens, per_token * (double)tokens);
+    *ret_cost = plan_cost(m, taps, (double)tokens, per_token * (double)tokens);
 }
 
 enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b,
@@ -611,18 +641,19 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     s = rb_pool_rows_init(&c->rows, sequences, o->pooling, o->special_tokens, err);
     const struct rb_walker_options walk = {.reads = RB_READ_ALL,
                                            .with_head = (c->taps & 1U << RB_TAP_HEAD) != 0,
+                                           .keep_basis = (c->taps & 1U << RB_TAP_EMBEDDING) != 0,
                                            .taps = {c, before_layer, after_layer}};
     if (s == RB_OK)
         s = rb_walker_init(&c->walker, c->blend, 2, sequences, &walk, err);
     if (s == RB_OK)
-        s = alloc_moments(&a->config, taps, one_slab(&a->config, taps, tokens), &c->moments, err);
+        s = alloc_moments(a, taps, one_slab(&a->config, taps, tokens), &c->moments, err);
     if (s != RB_OK) {
         collect_free(&c->program);
         return s;
     }
     c->moments->tokens = rb_pool_rows_between(&c->rows, 0, sequences->count);
     c->program.total_cost =
-        plan_cost(&a->config, taps, (double)c->moments->tokens,
+        plan_cost(a, taps, (double)c->moments->tokens,
                   rb_layer_flops(&a->config, sequences->starts, sequences->count) *
                       a->config.num_hidden_layers);
     *ret = &c->program;

@@ -60,7 +60,7 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
 /* After the program has finished: gives the moments away; the caller owns them. */
 struct rb_moments *rb_collect_take(struct rb_program *p);
 /* Bytes of accumulators and of buffers that a collection needs; for the plan of a job. */
-void rb_collect_estimate(const struct rb_config *c, unsigned taps, uint64_t tokens,
+void rb_collect_estimate(const struct rb_model *m, unsigned taps, uint64_t tokens,
                          uint64_t *ret_accumulator_bytes, uint64_t *ret_buffer_bytes,
                          double *ret_cost);
 

@@ -71,7 +71,9 @@ static double solve_cost(const struct rb_config *c, const struct rb_align_option
         double heads = c->attention.heads;
         cost += layers * (o->heads == RB_HEADS_IGNORE ? assignment_cost(d)
                                                       : heads * heads * assignment_cost(d / heads));
-        cost += o->separate_qk || rb_align_head_map(o) != RB_HEAD_MAP_PERMUTATION ? layers * assignment_cost(d) : 0;
+        cost += o->separate_qk || rb_align_head_map(o) != RB_HEAD_MAP_PERMUTATION
+                    ? layers * assignment_cost(d)
+                    : 0;
     }
     if (o->components & RB_COMPONENT_RESIDUAL)
         cost += (o->residual == RB_RESIDUAL_SEPARATE ? 2 * layers + 1 : 1) * assignment_cost(d);
@@ -116,8 +118,8 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     uint64_t sums = 0, buffers = 0, working = 0;
     double cost;
     if (align->from_job == NULL && align->options.components != 0) {
-        rb_collect_estimate(c, rb_taps_needed(&align->options), sizes->align_tokens, &sums,
-                            &buffers, &cost);
+        rb_collect_estimate(&s->model[0], rb_taps_needed(&align->options), sizes->align_tokens,
+                            &sums, &buffers, &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
         p.cost[RB_PHASE_SOLVING] = solve_cost(c, &align->options);
         working = sums + buffers;

@@ -171,6 +171,8 @@ static struct rb_align_options golden_options(const json_t *o)
             a.special_tokens = json_is_true(v);
         else if (strcmp(key, "rotate") == 0)
             a.rotate_heads = json_is_true(v);
+        else if (strcmp(key, "embedding") == 0)
+            a.components |= json_is_true(v) ? RB_COMPONENT_EMBEDDING : 0;
         else if (strcmp(key, "signed") == 0)
             a.signed_units = json_is_true(v);
         else
