@@ -1,8 +1,10 @@
 // LINK: core_merge core_text
 /* Every head of RoBERTa, DistilBERT and ELECTRA against golden/heads.json: token ids of texts and
- * pairs, last hidden states, logits. Tolerance: F32 sums of ten-wide models in another order. */
+ * pairs, last hidden states, logits; and each of them moved by random orders, certified. Tolerance:
+ * F32 sums of ten-wide models in another order. */
 #include "unit/numbers.h"
 
+#include "core/align/alignment.h"
 #include "core/model/linear.h"
 #include "core/model/walker.h"
 #include "core/program.h"
@@ -162,9 +164,82 @@ static void test_every_head(void **state)
     json_decref(json);
 }
 
+/* ---- moved ---- */
+
+/* A random order of `size` units as a group of the alignment. */
+static void add_group(struct rb_alignment *a, const char *name, enum rb_axis axis, uint32_t layer,
+                      uint32_t size, uint64_t *seed)
+{
+    struct rb_group *g = &a->groups[a->group_count++];
+    (void)snprintf(g->name, sizeof g->name, "%s", name);
+    g->axis = axis;
+    g->layer = layer;
+    g->size = size;
+    g->index = must_alloc(size, sizeof *g->index);
+    random_permutation(seed, g->index, size);
+}
+
+/* FF units, the stream and, where the model has them, the narrow basis and the head's hidden layer,
+ * all in random orders: the function stays. */
+static void check_moved(struct fixture *f, bool hidden_layer)
+{
+    const struct rb_config *c = &f->model.config;
+    struct rb_align_options o;
+    struct rb_alignment *a;
+    struct rb_program *p;
+    uint64_t seed = 5;
+    rb_align_options_default(&o);
+    o.components = RB_COMPONENT_FF | RB_COMPONENT_RESIDUAL;
+    o.output_head = hidden_layer;
+    MUST(rb_alignment_empty(&o, &a, &f->err), &f->err);
+    a->groups = must_alloc(c->num_hidden_layers + 3, sizeof *a->groups);
+    for (uint32_t l = 0; l < c->num_hidden_layers; l++)
+        add_group(a, "layer.ff", RB_AXIS_FF, l, c->mlp.inner_size, &seed);
+    add_group(a, "residual", RB_AXIS_RES_FIRST, 0, c->hidden_size, &seed);
+    if (c->embedding_size != c->hidden_size)
+        add_group(a, "embedding", RB_AXIS_EMBEDDING, 0, c->embedding_size, &seed);
+    if (hidden_layer)
+        add_group(a, "head", f->model.head == RB_HEAD_MLM ? RB_AXIS_TRANSFORM : RB_AXIS_POOLER, 0,
+                  rb_head_width(&f->model), &seed);
+    MUST(rb_certify_new(&f->model, a, &p, &f->err), &f->err);
+    MUST(rb_program_run(p, &f->worker, &f->err), &f->err);
+    const struct rb_certificate certificate = rb_certify_result(p);
+    if (!certificate.equivalent)
+        fail_msg("%s: logits differ by %g when moved", f->name,
+                 certificate.max_abs_logit_difference);
+    f->worst = fmax(f->worst, certificate.max_abs_logit_difference);
+    rb_program_free(p);
+    rb_alignment_free(a);
+}
+
+static void test_every_head_moves(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "RobertaForMaskedLM",      "RobertaForSequenceClassification",
+        "DistilBertForMaskedLM",   "DistilBertForSequenceClassification",
+        "ElectraForMaskedLM-proj", "ElectraForSequenceClassification-proj",
+        "ElectraForMaskedLM",      "ElectraForSequenceClassification",
+        "ElectraForPreTraining",   "ElectraForPreTraining-proj"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct fixture f = {.name = names[i]};
+        char path[512];
+        (void)snprintf(path, sizeof path, "%s/heads/%s", RB_FIXTURES, names[i]);
+        rb_worker_init(&f.worker, NULL);
+        MUST(rb_model_open(path, &f.model, &f.err), &f.err);
+        check_moved(&f, false);
+        if (f.model.head != RB_HEAD_DISCRIMINATOR)
+            check_moved(&f, true);
+        print_message("  %-40s worst logit difference %.2g\n", names[i], f.worst);
+        rb_model_deinit(&f.model);
+        rb_worker_deinit(&f.worker);
+    }
+}
+
 int main(void)
 {
     openblas_set_num_threads(1);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_head)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_head),
+                                       cmocka_unit_test(test_every_head_moves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
