@@ -149,6 +149,9 @@ static enum rb_status attach(struct rb_torch_file *t, const struct place *places
             copy_view(from, places[i].view, rb_dtype_bytes(tensor->dtype), to, tensor->bytes);
     }
     free(copies);
+    /* What was copied from need not count beside the copies. */
+    if (t->map != NULL && t->copied_bytes > 0)
+        rb_map_forget(t->map, data, (size_t)file_bytes);
     return s;
 }
 

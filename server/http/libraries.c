@@ -10,8 +10,9 @@
 #include <sodium.h>
 #include <utf8proc.h>
 #include <uv.h>
+#include <zlib.h>
 
-enum { LIBRARY_COUNT = 8 };
+enum { LIBRARY_COUNT = 9 };
 
 struct rb_blas_view rb_blas_view_here(void)
 {
@@ -39,6 +40,7 @@ const struct rb_library_version *rb_libraries(size_t *ret_count)
         rows[5] = (struct rb_library_version){"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)};
         rows[6] = (struct rb_library_version){"sqlite", rb_store_library_version()};
         rows[7] = (struct rb_library_version){"utf8proc", utf8proc_version()};
+        rows[8] = (struct rb_library_version){"zlib", zlibVersion()};
     }
     *ret_count = LIBRARY_COUNT;
     return rows;

@@ -9,6 +9,7 @@ import functools
 import os
 import re
 import shutil
+import sys
 
 import http_requests
 from programs import (HERE, Absent, as_ids, core, least, make_pair, make_text, most, pick, python,
@@ -386,7 +387,36 @@ def row_profile(b):
                          ("part", "seconds", "share", "rate"), cells))
 
 
+def torch_twin(b, folder):
+    """The same model as pytorch_model.bin: by torch.save where PyTorch is, else as it writes."""
+    twin = b.path("open-bin")
+    if not os.path.isdir(twin):
+        os.mkdir(twin)
+        for file in ("config.json", "vocab.txt"):
+            shutil.copy(os.path.join(folder, file), twin)
+        sys.path.insert(0, os.path.join(HERE, "../e2e"))
+        import torch_save
+        tensors = torch_save.read_safetensors(os.path.join(folder, "model.safetensors"))
+        try:
+            import torch
+            torch.save({name: torch.frombuffer(bytearray(data), dtype=torch.float32).reshape(shape)
+                        for name, (_, shape, data) in tensors.items()}, os.path.join(twin, "pytorch_model.bin"))
+        except ImportError:
+            torch_save.save(os.path.join(twin, "pytorch_model.bin"), tensors)
+    return twin
+
+
+def row_open(b):
+    folder = os.path.join(base(b), "a")
+    out = tool(b, "bench_open", 20, folder, torch_twin(b, folder))
+    st, pt = (dict(pair.split("=") for pair in line.split()[1:]) for line in out.splitlines())
+    b.add("opening pytorch_model.bin against its safetensors twin", "1.2 of the time, no more memory",
+          times(float(pt["seconds"]) / float(st["seconds"])), "",
+          f"{1000 * float(pt['seconds']):.2f} ms against {1000 * float(st['seconds']):.2f} ms; "
+          f"{pt['anonymous_kb']} kB and {pt['mapped_kb']} kB mapped against {st['anonymous_kb']} and {st['mapped_kb']}")
+
+
 ROWS = {"machine": row_machine, "features": row_features, "loss": row_loss, "workers": row_workers,
         "align": row_align, "eval": row_eval, "job": row_job, "assign": row_assign,
-        "memory": row_memory, "eta": row_eta, "large": row_large, "scale": row_scale,
+        "memory": row_memory, "open": row_open, "eta": row_eta, "large": row_large, "scale": row_scale,
         "http": row_http, "profile": row_profile}

@@ -5,7 +5,7 @@
 #   tests/bench/run.sh             everything: about 25 minutes on 2 quiet cores, at most 90
 #   tests/bench/run.sh --quick     smaller inputs: about 6 minutes, at most 30
 #   tests/bench/run.sh --only ROW  one of: machine features loss workers align eval job assign memory
-#                                  eta large scale http profile (may be given several times)
+#                                  open eta large scale http profile (may be given several times)
 #   tests/bench/run.sh --markdown FILE    the markdown goes there as well
 #
 # Needs 3 GB of disk under $TMPDIR (6 GB for row large), 4 GB of memory for the engine's rows and 8 GB
@@ -21,7 +21,7 @@ if ! command -v python3 >/dev/null; then
 fi
 case " $* " in *" --help "* | *" -h "*) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cmake --preset release -S "$root" -B "$build" -DRB_BENCH=ON -DRB_TESTS=OFF >/dev/null
-cmake --build "$build" --target bench_core make_model rebasind -- --quiet >&2
+cmake --build "$build" --target bench_core bench_open make_model rebasind -- --quiet >&2
 python=python3
 [ -x /usr/bin/python3 ] && python=/usr/bin/python3 # Debian's, which sees python3-torch
 exec "$python" -B "$root/tests/bench/table.py" --build "$build" "$@"

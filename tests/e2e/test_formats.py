@@ -25,10 +25,10 @@ class Root:
         shutil.copytree(f"{FIXTURES}/models/{source}", f"{self.path}/{name}")
         return f"{self.path}/{name}"
 
-    def torch_model(self, name, source="bert-a", **options):
+    def torch_model(self, name, source="bert-a", prefix=""):
         path = self.model(name, source)
-        torch_save.save(f"{path}/pytorch_model.bin",
-                        torch_save.read_safetensors(f"{path}/model.safetensors"), **options)
+        tensors = torch_save.read_safetensors(f"{path}/model.safetensors")
+        torch_save.save(f"{path}/pytorch_model.bin", {prefix + name: t for name, t in tensors.items()})
         os.unlink(f"{path}/model.safetensors")
         return path
 
@@ -64,8 +64,8 @@ def barrier(d, a, b):
 def test_job_of_torch_files_equals_its_twins():
     with Root() as root, Daemon("--import-root", root.path) as d:
         d.register_fixtures()
-        for name in ("bert-a", "bert-b"):
-            r = d.post("/v1/models", {"name": f"{name}-bin", "path": root.torch_model(name, name)})
+        for name, prefix in (("bert-a", ""), ("bert-b", "module.")):  # the latter as DataParallel saves it
+            r = d.post("/v1/models", {"name": f"{name}-bin", "path": root.torch_model(name, name, prefix)})
             equal(r.status, 201, r)
             twin = d.get(f"/v1/models/{name}").json
             for key in ("architecture", "hidden_size", "parameters", "dtype"):
@@ -99,6 +99,14 @@ def test_uploads_are_looked_through():
             r = d.request("PUT", "/v1/models/m/files/pytorch_model.bin", hostile(name))
             problem(r, 422, "invalid_torch_file")
             true(says in r.json["detail"], r)
+        # One stored number, expanded to a gigabyte: it is small as a view, and dear as a copy.
+        torch_save.save(f"{root.path}/bomb", {"a": ("F32", [1], bytes(4))}, torch_save.pickle_of(
+            {"a": ("F32", [1 << 14, 1 << 14], bytes(4))}).replace(
+                torch_save.numbers([1 << 14, 1]), torch_save.numbers([0, 0])))
+        with open(f"{root.path}/bomb", "rb") as f:
+            r = d.request("PUT", "/v1/models/m/files/pytorch_model.bin", f.read())
+        problem(r, 422, "invalid_torch_file")
+        true("larger than the file" in r.json["detail"], r)
         equal(d.get("/v1/models/m").status, 404)
         for file in sorted(os.listdir(path)):
             with open(f"{path}/{file}", "rb") as f:

@@ -253,6 +253,7 @@ static const struct {
     {"zip64-conflict", "disagree"},
     {"zip-two-pickles", "twice"},
     {"zip-two-storages", "twice"},
+    {"zip-overlap-quoted", "overlap"},
     {"zip-overlap-same", "different names"},
     {"zip-name-parent", "plain relative path"},
     {"zip-name-inner-parent", "plain relative path"},
