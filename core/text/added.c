@@ -41,16 +41,6 @@ const struct rb_added_token *rb_added_with_id(const struct rb_added *a, int32_t 
     return NULL;
 }
 
-/* The id that the library gives a token which the model does not have. */
-static int32_t next_id(const struct rb_added *a, size_t model_tokens)
-{
-    int32_t id = (int32_t)model_tokens;
-    for (size_t i = 0; i < a->count; i++)
-        if (a->tokens[i].id >= id)
-            id = a->tokens[i].id + 1;
-    return id;
-}
-
 static size_t count_tokens(const struct rb_vocabulary *model)
 {
     size_t n = 0;
@@ -64,7 +54,7 @@ static enum rb_status copy_tokens(struct rb_added *a, const char *label,
                                   const struct rb_added_token *tokens, size_t count,
                                   struct rb_error *err)
 {
-    size_t model_tokens = count_tokens(model);
+    int32_t next = (int32_t)count_tokens(model); /* so the library counts, gaps or none */
     for (size_t i = 0; i < count; i++) {
         const char *content = tokens[i].content;
         size_t bytes = strlen(content);
@@ -80,7 +70,7 @@ static enum rb_status copy_tokens(struct rb_added *a, const char *label,
                                 rb_utf8_excerpt(shown, sizeof shown, content, bytes));
         int32_t id = rb_vocabulary_find(model, content, bytes);
         if (id < 0)
-            id = next_id(a, model_tokens);
+            id = next++;
         char *copy = strdup(content);
         if (copy == NULL)
             return rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);

@@ -42,9 +42,9 @@ typedef enum rb_status rb_normalize(const void *data, const char **text, size_t 
                                     char **ret_owned, struct rb_error *err);
 
 /* Copies the tokens, and gives each the id that Hugging Face's library gives it: that of the
- * model's vocabulary if it is there, else the next free one; tokens' own ids are not looked at.
- * Empty ones are left out. normalize NULL: patterns are as they are written. RB_EVOCAB for a token
- * that is too long or comes twice, or for too many; RB_ENOMEM. */
+ * model's vocabulary if it is there, else the next behind the number of the model's tokens; tokens'
+ * own ids are not looked at. Empty ones are left out. normalize NULL: patterns are as they are
+ * written. RB_EVOCAB for a token that is too long or comes twice, or for too many; RB_ENOMEM. */
 enum rb_status rb_added_init(struct rb_added *a, const char *label,
                              const struct rb_vocabulary *model, const struct rb_added_token *tokens,
                              size_t count, rb_normalize *normalize, const void *data,

@@ -158,12 +158,20 @@ int32_t rb_tokenizer_special(const struct rb_tokenizer *t, enum rb_special part)
     return t->special[part];
 }
 
+static bool in_part(const struct rb_template_part *p, int32_t id)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (p->ids[i] == id)
+            return true;
+    return false;
+}
+
 bool rb_tokenizer_is_special(const struct rb_tokenizer *t, int32_t id)
 {
     for (int i = 0; i < RB_SPECIAL_COUNT; i++)
-        if (t->special[i] == id)
+        if (t->special[i] == id && id >= 0)
             return true;
-    return false;
+    return in_part(&t->single.prefix, id) || in_part(&t->single.suffix, id);
 }
 
 const struct rb_template *rb_tokenizer_template(const struct rb_tokenizer *t, bool pair)

@@ -60,7 +60,8 @@ extern const char *const rb_special_names[RB_SPECIAL_COUNT]; /* "unk_token" … 
 
 /* The id of the token that plays it, -1 if none does. */
 int32_t rb_tokenizer_special(const struct rb_tokenizer *t, enum rb_special part);
-/* Does this token play any of them? Such are never predicted by the MLM task (METHOD 7). */
+/* Does this token play any of them, or is a text wrapped in it? Such are never predicted by the MLM
+ * task (METHOD 7). */
 bool rb_tokenizer_is_special(const struct rb_tokenizer *t, int32_t id);
 
 /* What one text, or a pair, is wrapped in: prefix a suffix, or prefix a between b suffix. */

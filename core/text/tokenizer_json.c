@@ -111,21 +111,46 @@ static bool is_absent(const json_t *value)
 
 /* ---- the vocabulary ---- */
 
-static enum rb_status place_token(const char **tokens, const char *label, const char *member,
-                                  const char *token, const json_t *id, struct rb_error *err)
+/* One more than the largest id. */
+static enum rb_status count_ids(json_t *object, const char *label, const char *member, size_t *ret,
+                                struct rb_error *err)
 {
-    char shown[64], other[64];
-    rb_utf8_excerpt(shown, sizeof shown, token, strlen(token));
-    json_int_t n = json_is_integer(id) ? json_integer_value(id) : -1;
-    if (n < 0 || n >= RB_VOCABULARY_IDS)
-        return rb_error_set(err, RB_EVOCAB, "%s: %s: the id of '%s' must be an integer below %d",
-                            label, member, shown, RB_VOCABULARY_IDS);
-    if (tokens[n] != NULL)
-        return rb_error_set(err, RB_EVOCAB, "%s: %s: '%s' and '%s' have the same id %lld", label,
-                            member,
-                            rb_utf8_excerpt(other, sizeof other, tokens[n], strlen(tokens[n])),
-                            shown, (long long)n);
-    tokens[n] = token;
+    const char *token;
+    json_t *id;
+    size_t count = 0;
+    json_object_foreach(object, token, id)
+    {
+        json_int_t n = json_is_integer(id) ? json_integer_value(id) : -1;
+        char shown[64];
+        if (n < 0 || n >= RB_VOCABULARY_IDS)
+            return rb_error_set(
+                err, RB_EVOCAB, "%s: %s: the id of '%s' must be an integer below %d", label, member,
+                rb_utf8_excerpt(shown, sizeof shown, token, strlen(token)), RB_VOCABULARY_IDS);
+        if ((size_t)n >= count)
+            count = (size_t)n + 1;
+    }
+    *ret = count;
+    return RB_OK;
+}
+
+static enum rb_status order_by_id(json_t *object, const char *label, const char *member,
+                                  const char **tokens, struct rb_error *err)
+{
+    const char *token;
+    json_t *id;
+    json_object_foreach(object, token, id)
+    {
+        const char **place = &tokens[json_integer_value(id)];
+        if (*place != NULL) {
+            char shown[64], other[64];
+            return rb_error_set(err, RB_EVOCAB, "%s: %s: '%s' and '%s' have the same id %lld",
+                                label, member,
+                                rb_utf8_excerpt(other, sizeof other, *place, strlen(*place)),
+                                rb_utf8_excerpt(shown, sizeof shown, token, strlen(token)),
+                                (long long)json_integer_value(id));
+        }
+        *place = token;
+    }
     return RB_OK;
 }
 
@@ -136,21 +161,14 @@ enum rb_status rb_vocabulary_from_json(struct rb_vocabulary *v, const char *labe
     (void)snprintf(p.member, sizeof p.member, "%s", member);
     if (!json_is_object(object) || json_object_size(object) == 0)
         return unfit(err, &p, object, "an object of tokens and their ids");
-    const char **tokens = calloc(RB_VOCABULARY_IDS, sizeof *tokens);
+    size_t count;
+    enum rb_status status = count_ids(object, label, member, &count, err);
+    if (status != RB_OK)
+        return status;
+    const char **tokens = calloc(count, sizeof *tokens);
     if (tokens == NULL)
         return no_memory(err, &p);
-    const char *token;
-    json_t *id;
-    size_t count = 0;
-    enum rb_status status = RB_OK;
-    json_object_foreach(object, token, id)
-    {
-        status = place_token(tokens, label, member, token, id, err);
-        if (status != RB_OK)
-            break;
-        if ((size_t)json_integer_value(id) >= count)
-            count = (size_t)json_integer_value(id) + 1;
-    }
+    status = order_by_id(object, label, member, tokens, err);
     if (status == RB_OK)
         status = rb_vocabulary_init_ids(v, label, tokens, count, err);
     free(tokens);
@@ -497,25 +515,17 @@ static enum rb_status read_post(const json_t *post, const struct place *p, int d
     return status == RB_OK ? read_template(post, p, true, vocab_size, &w->pair, err) : status;
 }
 
-/* Also the parts that nobody named otherwise: what a sequence begins and ends with in BERT's way.
- */
 static enum rb_status set_wraps(struct rb_tokenizer *t, const json_t *root,
                                 const struct place *file, struct rb_error *err)
 {
     struct wraps w = {.pair.types = {0, 1}};
     struct place p = below(file, "post_processor");
-    const json_t *post = json_object_get(root, "post_processor");
-    enum rb_status status = read_post(post, &p, 4, rb_tokenizer_vocab_size(t), &w, err);
+    enum rb_status status = read_post(json_object_get(root, "post_processor"), &p, 4,
+                                      rb_tokenizer_vocab_size(t), &w, err);
     if (status != RB_OK)
         return status;
     t->single = w.single;
     t->pair = w.pair;
-    if (is_type(post, "RobertaProcessing") || is_type(post, "BertProcessing")) {
-        if (t->special[RB_SPECIAL_CLS] < 0)
-            t->special[RB_SPECIAL_CLS] = w.single.prefix.ids[0];
-        if (t->special[RB_SPECIAL_SEP] < 0)
-            t->special[RB_SPECIAL_SEP] = w.single.suffix.ids[0];
-    }
     return RB_OK;
 }
 

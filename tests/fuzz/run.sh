@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.."
 root=$(pwd)
 seconds=${1:-20}
 [ $# -gt 0 ] && shift
-targets=${*:-"safetensors zip pickle config vocabulary tokenizer dataset job_spec http gate"}
+targets=${*:-"safetensors zip pickle config vocabulary tokenizer tokenizer_json dataset job_spec http gate"}
 build=${REBASIND_FUZZ_BUILD:-build/fuzz}
 found=$root/build/fuzz-found
 work=$(mktemp -d "${TMPDIR:-/tmp}/rb-fuzz-run.XXXXXX")
