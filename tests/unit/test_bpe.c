@@ -8,12 +8,19 @@
 
 /* ---- what the reference says of every golden string ---- */
 
+/* Where a fixture tokenizer lies: with its model, if it has one here. */
+static void folder_path(const char *name, char *path, size_t size)
+{
+    const char *below = strcmp(name, "qwen2") == 0 ? "tokenizers" : "models";
+    snprintf(path, size, "%s/%s/%s", RB_FIXTURES, below, name);
+}
+
 static struct rb_tokenizer *open_folder(const char *name)
 {
     char path[512];
     struct rb_tokenizer *t = NULL;
     struct rb_error err;
-    snprintf(path, sizeof path, "%s/tokenizers/%s", RB_FIXTURES, name);
+    folder_path(name, path, sizeof path);
     if (rb_tokenizer_open(path, &t, &err) != RB_OK)
         fail_msg("%s", err.detail);
     return t;
@@ -128,7 +135,8 @@ static void test_golden_decoders(void **state)
 static json_t *fixture_json(const char *folder)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/tokenizers/%s/tokenizer.json", RB_FIXTURES, folder);
+    folder_path(folder, path, sizeof path);
+    strcat(path, "/tokenizer.json");
     json_t *root = json_load_file(path, 0, NULL);
     assert_non_null(root);
     return root;
@@ -299,7 +307,8 @@ static void copy_file(struct tmpdir *dir, const char *folder, const char *name)
 {
     char path[512];
     size_t bytes;
-    snprintf(path, sizeof path, "%s/tokenizers/%s/%s", RB_FIXTURES, folder, name);
+    folder_path(folder, path, sizeof path);
+    strcat(strcat(path, "/"), name);
     char *text = read_whole(path, &bytes);
     tmpdir_write(dir, name, text, bytes);
     free(text);

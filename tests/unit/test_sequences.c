@@ -411,23 +411,12 @@ static void test_mlm_errors(void **state)
 
 /* ---- causal blocks, and what decoders and RoBERTa put around a text ---- */
 
-static struct rb_tokenizer *open_bpe(const char *name)
-{
-    char path[512];
-    snprintf(path, sizeof path, "%s/tokenizers/%s", RB_FIXTURES, name);
-    struct rb_tokenizer *t;
-    struct rb_error err;
-    if (rb_tokenizer_open(path, &t, &err) != RB_OK)
-        fail_msg("%s", err.detail);
-    return t;
-}
-
 /* METHOD 9: BOS as the post-processor says, EOS behind each line; next tokens within a block. */
 static void test_clm(void **state)
 {
     (void)state;
     enum { BOS = 510, EOS = 511, LINES = 3 };
-    struct rb_tokenizer *t = open_bpe("llama-a");
+    struct rb_tokenizer *t = open_fixture_tokenizer("llama-a");
     struct rb_dataset_view v = view_of(RB_TEXT, "a b\n\nthe end\nagain");
     static const char *const lines[LINES] = {"a b", "the end", "again"};
     struct rb_ids all = {0};
@@ -480,7 +469,7 @@ static void test_clm_is_the_reference_stream(void **state)
     struct rb_dataset_view eval = fixture_view("eval.txt", RB_TEXT);
     for (size_t i = 0; i < COUNT(cases); i++) {
         enum { IDS = 512 };
-        struct rb_tokenizer *t = open_bpe(cases[i].model);
+        struct rb_tokenizer *t = open_fixture_tokenizer(cases[i].model);
         struct rb_sequences s;
         double counts[IDS], total = IDS, loss = 0;
         for (int id = 0; id < IDS; id++)
@@ -515,7 +504,7 @@ static void test_decoders_align(void **state)
     } cases[] = {{"gpt2-a", 31031}, {"neox-a", 31141}, {"llama-a", 31530}};
     struct rb_dataset_view v = fixture_view("align.txt", RB_TEXT);
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct rb_tokenizer *t = open_bpe(cases[i].model);
+        struct rb_tokenizer *t = open_fixture_tokenizer(cases[i].model);
         struct rb_sequences s = from_rows(t, &v, 500, 128);
         assert_int_equal(rb_sequences_tokens(&s), cases[i].tokens);
         rb_sequences_deinit(&s);
@@ -527,7 +516,7 @@ static void test_decoders_align(void **state)
 static void test_roberta_pairs(void **state)
 {
     (void)state;
-    struct rb_tokenizer *t = open_bpe("roberta-a");
+    struct rb_tokenizer *t = open_fixture_tokenizer("roberta-a");
     struct rb_dataset_view v = view_of(RB_JSONL, "{\"a\":\"a b\",\"b\":\"c d\"}");
     v.fields = (struct rb_fields){.text = "a", .text_pair = "b"};
     struct rb_sequences s = from_rows(t, &v, 0, 128);
@@ -549,7 +538,7 @@ static void test_roberta_pairs(void **state)
 static void test_roberta_mlm(void **state)
 {
     (void)state;
-    struct rb_tokenizer *t = open_bpe("roberta-a");
+    struct rb_tokenizer *t = open_fixture_tokenizer("roberta-a");
     struct rb_dataset_view v = fixture_view("eval.txt", RB_TEXT);
     struct rb_sequences s;
     assert_int_equal(rb_sequences_mlm(t, &v, 48, 256, 0.15, 0, &s, NULL), RB_OK);
@@ -557,7 +546,7 @@ static void test_roberta_mlm(void **state)
     assert_int_equal(s.target_count, 1774);
     rb_sequences_deinit(&s);
     rb_tokenizer_free(t);
-    t = open_bpe("gpt2-a");
+    t = open_fixture_tokenizer("gpt2-a");
     struct rb_error err;
     assert_int_equal(rb_sequences_mlm(t, &v, 48, 256, 0.15, 0, &s, &err), RB_EHEAD);
     assert_contains(err.detail, "no mask token");
