@@ -328,3 +328,10 @@ enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb
     *ret = m;
     return RB_OK;
 }
+
+bool rb_alignment_unties(const struct rb_model *b, const struct rb_align_options *o)
+{
+    bool stream_alone =
+        (o->components & RB_COMPONENT_RESIDUAL) != 0 && o->decoder == RB_DECODER_UNTIED;
+    return b->head == RB_HEAD_MLM && !b->unembedding_stored && (stream_alone || o->output_head);
+}

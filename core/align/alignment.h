@@ -86,6 +86,8 @@ const struct rb_group *rb_alignment_find(const struct rb_alignment *a, const cha
 
 /* Does the moved B compute B's function by construction? */
 bool rb_alignment_preserves(const struct rb_align_options *o);
+/* Will b, moved so, have a decoder that is no longer its word embeddings? */
+bool rb_alignment_unties(const struct rb_model *b, const struct rb_align_options *o);
 
 /* Solves every assignment of METHOD 4 from the moments; a program. Borrows moments until freed.
  * RB_EMODELS when the moments lack a tap or are of another size than the model; RB_ENOMEM. */
@@ -94,6 +96,9 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
                             struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
 /* After it has finished: the caller owns the alignment. */
 struct rb_alignment *rb_solve_take(struct rb_program *p);
+/* Its total_cost before there are moments; 0 without memory. */
+double rb_solve_cost(const struct rb_config *c, enum rb_head head,
+                     const struct rb_align_options *o);
 
 /* What the forward pass and the writer need of an alignment: a map per axis. Borrows from a.
  * *ret must be deinitialised with rb_motion_deinit. RB_EMODELS if a does not fit the model. */
@@ -106,6 +111,8 @@ enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb
 enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,
                               struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
 struct rb_certificate rb_certify_result(const struct rb_program *p);
+/* Its total_cost; 0 without memory. */
+double rb_certify_cost(const struct rb_model *b);
 
 /* alignment.safetensors: index vectors and head assignments as I32, rotations and heat maps as F32,
  * all else as JSON in __metadata__. Loading checks everything: each index a permutation, sizes,

@@ -45,6 +45,11 @@ struct certify {
     struct rb_certificate result;
 };
 
+static enum rb_reads probes_read(const struct rb_model *m)
+{
+    return rb_head_per_sequence(m) ? rb_head_reads(m) : RB_READ_TARGETS;
+}
+
 static bool make_probes(struct certify *c)
 {
     const struct rb_config *g = &c->model->config;
@@ -223,6 +228,15 @@ static double item_cost(const struct rb_program *p, size_t item)
     return rb_walker_item_cost(&c->walker, item);
 }
 
+/* Of all items. */
+static double total_cost(const struct certify *c)
+{
+    const struct rb_model *m = c->model;
+    double rows = (double)c->row_count;
+    return 2 * (rb_walker_flops(&m->config, &c->probes, probes_read(m), 0, PROBES) +
+                rows * (rb_head_hidden_cost(m) + rb_head_logits_cost(m)));
+}
+
 static void certify_free(struct rb_program *p)
 {
     struct certify *c = (struct certify *)p;
@@ -242,9 +256,7 @@ static const struct rb_program_ops ops = {next_round, run_item, item_cost, certi
 static enum rb_status init_walker(struct certify *c, struct rb_error *err)
 {
     const struct rb_walker_options o = {
-        .reads = rb_head_per_sequence(c->model) ? rb_head_reads(c->model) : RB_READ_TARGETS,
-        .with_head = true,
-        .ahead = true};
+        .reads = probes_read(c->model), .with_head = true, .ahead = true};
     c->blend[0] = rb_blend_single(c->model, NULL);
     c->blend[1] = rb_blend_single(c->model, &c->motion);
     return rb_walker_init(&c->walker, c->blend, 2, &c->probes, &o, err);
@@ -278,10 +290,7 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
         certify_free(&c->program);
         return rb_error_set(err, RB_ENOMEM, "no memory for the certificate");
     }
-    double rows = (double)c->row_count;
-    c->program.total_cost =
-        2 * (rb_walker_flops(&b->config, &c->probes, c->walker.options.reads, 0, PROBES) +
-             rows * (rb_head_hidden_cost(b) + rb_head_logits_cost(b)));
+    c->program.total_cost = total_cost(c);
     *ret = &c->program;
     return RB_OK;
 }
@@ -289,4 +298,12 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
 struct rb_certificate rb_certify_result(const struct rb_program *p)
 {
     return ((const struct certify *)p)->result;
+}
+
+double rb_certify_cost(const struct rb_model *b)
+{
+    struct certify c = {.model = b};
+    double cost = make_probes(&c) ? total_cost(&c) : 0;
+    rb_sequences_deinit(&c.probes);
+    return cost;
 }

@@ -589,13 +589,15 @@ static bool one_slab(const struct rb_config *c, unsigned taps, uint64_t tokens)
     return slab_size(c, taps, tokens) >= tokens;
 }
 
-static double plan_cost(const struct rb_model *m, unsigned taps, double tokens, double layers_flops)
+static double plan_cost(const struct rb_model *m, unsigned taps, double tokens, double head_rows,
+                        double layers_flops)
 {
     struct kind kinds[RB_TAP_COUNT];
     size_t n = list_kinds(m, taps, kinds);
     double cost = 2 * layers_flops;
     for (size_t k = 0; k < n; k++)
-        cost += 2.0 * kinds[k].count * kinds[k].size * kinds[k].size * tokens;
+        cost += 2.0 * kinds[k].count * kinds[k].size * kinds[k].size *
+                (kinds[k].kind == RB_TAP_HEAD ? head_rows : tokens);
     return cost;
 }
 
@@ -615,7 +617,7 @@ void rb_collect_estimate(const struct rb_model *m, unsigned taps, uint64_t token
     *ret_accumulator_bytes = sums;
     *ret_buffer_bytes = slab_size(c, taps, tokens) * floats_per_token(c, taps) * sizeof(float) +
                         2 * rb_weights_layer_floats(c) * sizeof(float);
-    *ret_cost = plan_cost(m, taps, (double)tokens, per_token * (double)tokens);
+    *ret_cost = plan_cost(m, taps, (double)tokens, (double)tokens, per_token * (double)tokens);
 }
 
 enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b,
@@ -654,6 +656,7 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     c->moments->tokens = rb_pool_rows_between(&c->rows, 0, sequences->count);
     c->program.total_cost =
         plan_cost(a, taps, (double)c->moments->tokens,
+                  (double)(rb_head_per_sequence(a) ? sequences->count : c->moments->tokens),
                   rb_layer_flops(&a->config, sequences->starts, sequences->count) *
                       a->config.num_hidden_layers);
     *ret = &c->program;

@@ -411,20 +411,24 @@ static uint32_t tap_size(const struct rb_align_shape *s, enum rb_tap_kind kind)
     }
 }
 
-/* NULL, and the plan says why, if the moments do not have the model's. */
-static const struct rb_tap *need_tap(struct plan *p, const char *group, enum rb_tap_kind kind,
-                                     uint32_t layer)
+/* False, and the plan says why, if the moments do not have the model's. Without moments (a cost is
+ * asked for) *ret is NULL. */
+static bool need_tap(struct plan *p, const char *group, enum rb_tap_kind kind, uint32_t layer,
+                     const struct rb_tap **ret)
 {
-    const struct rb_tap *t = rb_moments_find(p->s->moments, kind, layer);
     uint32_t size = tap_size(&p->s->shape, kind);
-    if (t != NULL && t->size == size)
-        return t;
+    *ret = NULL;
+    if (p->s->moments == NULL)
+        return true;
+    *ret = rb_moments_find(p->s->moments, kind, layer);
+    if (*ret != NULL && (*ret)->size == size)
+        return true;
     if (p->unfit.status == RB_OK)
         (void)rb_error_set(&p->unfit, RB_EMODELS,
                            "the moments have %u units for group '%s', the model has %u",
-                           t != NULL ? t->size : 0, group, size);
+                           *ret != NULL ? (*ret)->size : 0, group, size);
     p->ok = false;
-    return NULL;
+    return false;
 }
 
 /* A tap of the last group added. */
@@ -433,16 +437,16 @@ static void add_tap(struct plan *p, enum rb_tap_kind kind, uint32_t layer)
     struct solve *s = p->s;
     struct rb_similarity_source *source = &s->sources[s->alignment->group_count - 1];
     struct rb_group *g = &s->alignment->groups[s->alignment->group_count - 1];
-    const struct rb_tap *t = need_tap(p, g->name, kind, layer);
-    if (t == NULL)
+    const struct rb_tap *t;
+    if (!need_tap(p, g->name, kind, layer, &t))
         return;
     s->taps[p->tap_count++] = t;
     if (source->count++ > 0)
         return;
-    source->size = g->size = t->size;
-    g->index = in_place(p, t->size);
+    source->size = g->size = tap_size(&s->shape, kind);
+    g->index = in_place(p, g->size);
     if (takes_signs(s, g)) {
-        g->signs = calloc(t->size, sizeof *g->signs);
+        g->signs = calloc(g->size, sizeof *g->signs);
         p->ok = p->ok && g->signs != NULL;
     }
 }
@@ -475,9 +479,10 @@ static void plan_heads(struct plan *p, uint32_t l)
     struct rb_group *g = add_group(p, name, RB_AXIS_V, l);
     add_tap(p, RB_TAP_MHA, l);
     add_rotation(p, g, !s->options.separate_qk, true);
-    if (g->rotation != NULL) {
-        (void)need_tap(p, name, RB_TAP_Q, l);
-        (void)need_tap(p, name, RB_TAP_K, l);
+    if (g->rotation != NULL) { /* its taps are found again when they are needed */
+        const struct rb_tap *unused;
+        (void)need_tap(p, name, RB_TAP_Q, l, &unused);
+        (void)need_tap(p, name, RB_TAP_K, l, &unused);
     }
     s->mha_groups[s->mha_count++] = (uint32_t)s->alignment->group_count - 1;
     for (uint32_t h = 0; h < (by_heads(s) ? s->shape.kv_heads : 1); h++)
@@ -485,7 +490,7 @@ static void plan_heads(struct plan *p, uint32_t l)
     if (by_heads(s))
         p->ok = p->ok && rb_heads_work_init(&s->work[l], &s->heads, NULL) == RB_OK;
     if (by_heads(s) && s->heads.queries > 1) {
-        s->taps[p->tap_count] = need_tap(p, name, RB_TAP_V, l);
+        (void)need_tap(p, name, RB_TAP_V, l, &s->taps[p->tap_count]);
         s->values[l] = (struct rb_similarity_source){
             .taps = &s->taps[p->tap_count++], .count = 1, .size = tap_size(&s->shape, RB_TAP_V)};
     }
@@ -585,7 +590,7 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     enum rb_status st = rb_alignment_empty(o, &s->alignment, err);
     struct plan p = {.s = s, .ok = st == RB_OK && allocate(s)};
     if (p.ok) {
-        s->alignment->tokens = moments->tokens;
+        s->alignment->tokens = moments != NULL ? moments->tokens : 0;
         for (uint32_t l = 0; l < s->shape.layers; l++)
             plan_layer(&p, l);
         plan_residual(&p);
@@ -616,4 +621,16 @@ struct rb_alignment *rb_solve_take(struct rb_program *p)
     struct rb_alignment *a = s->alignment;
     s->alignment = NULL;
     return a;
+}
+
+/* The program as it would be laid out, without the moments. */
+double rb_solve_cost(const struct rb_config *c, enum rb_head head, const struct rb_align_options *o)
+{
+    struct rb_program *p;
+    struct rb_error err;
+    if (rb_solve_new(c, head, NULL, o, &p, &err) != RB_OK)
+        return 0;
+    double cost = p->total_cost;
+    rb_program_free(p);
+    return cost;
 }

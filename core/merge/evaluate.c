@@ -256,7 +256,10 @@ static double item_cost(const struct rb_program *p, size_t item)
         return rb_walker_item_cost(&e->walker, item);
     if (e->stage == STAGE_TILES)
         return rows * rb_head_logits_cost(e->model) / (double)e->tile_count;
-    return rows * rb_head_hidden_cost(e->model) / (double)((e->row_count + ROWS - 1) / ROWS);
+    double one = rb_head_hidden_cost(e->model);
+    if (!predicts_tokens(e)) /* the few outputs are made with the row */
+        one += rb_head_logits_cost(e->model);
+    return rows * one / (double)((e->row_count + ROWS - 1) / ROWS);
 }
 
 static void evaluate_free(struct rb_program *p)

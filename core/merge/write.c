@@ -255,6 +255,16 @@ static double item_cost(const struct rb_program *p, size_t item)
     return 50.0 * (double)(w->pieces[item].rows * columns);
 }
 
+static double total_cost(struct write *w)
+{
+    double cost = 0;
+    w->stage = STAGE_PIECES;
+    for (size_t i = 0; i < w->piece_count; i++)
+        cost += item_cost(&w->program, i);
+    w->stage = STAGE_START;
+    return cost;
+}
+
 static void write_free(struct rb_program *p)
 {
     struct write *w = (struct write *)p;
@@ -315,7 +325,7 @@ enum rb_status rb_write_new(const struct rb_blend *blend, enum rb_output_dtype d
         write_free(&w->program);
         return s;
     }
-    w->program.total_cost = 50.0 * (double)rb_blend_model(blend)->parameters;
+    w->program.total_cost = total_cost(w);
     *ret = &w->program;
     return RB_OK;
 }
@@ -337,6 +347,22 @@ json_t *rb_write_config(const struct rb_blend *blend, enum rb_output_dtype dtype
         return config;
     json_decref(config);
     return NULL;
+}
+
+double rb_write_cost(const struct rb_blend *blend, enum rb_output_dtype dtype)
+{
+    struct write w = {.blend = *blend};
+    struct rb_error err;
+    double cost = 0;
+    w.outputs = calloc(rb_blend_model(blend)->checkpoint.tensor_count + 1, sizeof *w.outputs);
+    if (w.outputs != NULL) {
+        w.output_count = list_outputs(blend, dtype, w.outputs, w.decoder);
+        if (list_pieces(&w, &err) == RB_OK)
+            cost = total_cost(&w);
+    }
+    free(w.outputs);
+    free(w.pieces);
+    return cost;
 }
 
 uint64_t rb_write_bytes(const struct rb_blend *blend, enum rb_output_dtype dtype)

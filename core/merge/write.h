@@ -10,7 +10,8 @@ extern const char *const rb_output_dtype_names[]; /* "source", "f32", "f16", "bf
 
 /* A program that writes theta(lambda) to `path` (a .safetensors file; whole or absent). Names are
  * A's; buffers that are not weights are copied from A; a decoder that is no longer tied is written
- * under the name that A's family has for it. metadata goes to __metadata__ beside "format": "pt". */
+ * under the name that A's family has for it. metadata goes to __metadata__ beside "format": "pt".
+ */
 enum rb_status rb_write_new(const struct rb_blend *blend, enum rb_output_dtype dtype,
                             const char *path, const struct rb_metadata *metadata,
                             size_t metadata_count, struct rb_program **ret,
@@ -20,6 +21,8 @@ enum rb_status rb_write_new(const struct rb_blend *blend, enum rb_output_dtype d
  * the decoder was untied, tie_word_embeddings false. New reference. */
 json_t *rb_write_config(const struct rb_blend *blend, enum rb_output_dtype dtype);
 
+/* Its total_cost; 0 without memory. */
+double rb_write_cost(const struct rb_blend *blend, enum rb_output_dtype dtype);
 /* Size of the file it will write. */
 uint64_t rb_write_bytes(const struct rb_blend *blend, enum rb_output_dtype dtype);
 

@@ -1,16 +1,12 @@
 #include "server/work/plan.h"
 #include "core/align/alignment.h"
-#include "core/align/assignment.h"
 #include "core/merge/curve.h"
 #include "core/merge/refine.h"
-#include "core/model/layer.h"
-
-#include <math.h>
 
 /* Code, libraries, the store's cache and BLAS's buffers. */
 static const uint64_t PROCESS_BYTES = 48 * 1000 * 1000;
 static const uint64_t SMALL_FILES_BYTES = 4 * 1000 * 1000;
-enum { PROBE_SEQUENCES = 16, PROBE_TOKENS = 32, LAMBDAS_IN_FLIGHT = 2 };
+enum { LAMBDAS_IN_FLIGHT = 2 };
 
 /* ---- how many tokens ---- */
 
@@ -54,39 +50,7 @@ struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struc
     return sizes;
 }
 
-/* ---- costs ---- */
-
-/* An assignment of n units, with what comes before and after it (core/align/solve.c). */
-static double assignment_cost(double n)
-{
-    return rb_assignment_cost(n) + 60 * n * n;
-}
-
-static double solve_cost(const struct rb_config *c, const struct rb_align_options *o)
-{
-    double cost = 0, layers = c->num_hidden_layers, d = c->hidden_size;
-    if (o->components & RB_COMPONENT_FF)
-        cost += layers * assignment_cost(c->mlp.inner_size);
-    if (o->components & RB_COMPONENT_MHA) {
-        double heads = c->attention.heads;
-        cost += layers * (o->heads == RB_HEADS_IGNORE ? assignment_cost(d)
-                                                      : heads * heads * assignment_cost(d / heads));
-        cost += o->separate_qk || rb_align_head_map(o) != RB_HEAD_MAP_PERMUTATION
-                    ? layers * assignment_cost(d)
-                    : 0;
-    }
-    if (o->components & RB_COMPONENT_RESIDUAL)
-        cost += (o->residual == RB_RESIDUAL_SEPARATE ? 2 * layers + 1 : 1) * assignment_cost(d);
-    return cost;
-}
-
-static double certify_cost(const struct rb_config *c)
-{
-    size_t starts[2] = {0, PROBE_TOKENS};
-    double layers = rb_layer_flops(c, starts, 1) * c->num_hidden_layers;
-    double head = 2.0 * (double)starts[1] * c->vocab_size * c->hidden_size;
-    return 2 * PROBE_SEQUENCES * (layers + head);
-}
+/* ---- costs: what the programs say of themselves, added ---- */
 
 /* Of both curves over n lambdas. */
 static uint32_t evaluations(const struct rb_job_spec *spec, uint32_t n)
@@ -121,11 +85,11 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         rb_collect_estimate(&s->model[0], rb_taps_needed(&align->options), sizes->align_tokens,
                             &sums, &buffers, &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
-        p.cost[RB_PHASE_SOLVING] = solve_cost(c, &align->options);
+        p.cost[RB_PHASE_SOLVING] = rb_solve_cost(c, s->model[0].head, &align->options);
         working = sums + buffers;
     }
     if (align->from_job != NULL || align->options.components != 0)
-        p.cost[RB_PHASE_CERTIFYING] = certify_cost(c);
+        p.cost[RB_PHASE_CERTIFYING] = rb_certify_cost(&s->model[1]);
     if (spec->has_evaluate) {
         rb_evaluate_estimate(&s->model[0], &spec->evaluate.options, sizes->evaluate_tokens,
                              sizes->predicted, &buffers, &cost);
@@ -133,10 +97,12 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         p.saved = cost * (whole - p.evaluations);
         working = at_least(working, LAMBDAS_IN_FLIGHT * buffers);
     }
-    struct rb_blend blend = rb_blend_pair(&s->model[0], &s->model[1], NULL, 0.5);
+    const struct rb_motion motion = {.decoder_untied =
+                                         rb_alignment_unties(&s->model[1], &align->options)};
+    struct rb_blend blend = rb_blend_pair(&s->model[0], &s->model[1], &motion, 0.5);
     p.disk_bytes = SMALL_FILES_BYTES + sums;
     for (size_t i = 0; i < spec->merged.count; i++) {
-        p.cost[RB_PHASE_WRITING] += 3.0 * (double)s->model[0].parameters;
+        p.cost[RB_PHASE_WRITING] += rb_write_cost(&blend, spec->dtype);
         p.disk_bytes += rb_write_bytes(&blend, spec->dtype);
     }
     p.peak_bytes = PROCESS_BYTES + models + working;

@@ -66,6 +66,17 @@ bool rb_run_has_artifact(const struct rb_run *run, const char *name)
     return false;
 }
 
+size_t rb_run_merged_left(const struct rb_run *run)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < run->spec.merged.count; i++) {
+        char name[RB_ARTIFACT_NAME_SIZE];
+        rb_artifact_merged_name(run->spec.merged.values[i], name);
+        left += !rb_run_has_artifact(run, name);
+    }
+    return left;
+}
+
 /* ---- programs ---- */
 
 static const struct rb_pool_task **task_place(struct rb_run *run, const struct rb_pool_task *task)

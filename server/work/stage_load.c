@@ -172,7 +172,8 @@ static void open_all(struct rb_async *a)
 
 /* ---- loop ---- */
 
-/* A phase that will be skipped costs nothing; evaluations that are recorded are done. */
+/* A phase that will be skipped costs nothing; evaluations that are recorded and checkpoints that
+ * are written are done. */
 static void set_costs(struct rb_run *run)
 {
     bool solved = run->alignment != NULL;
@@ -188,6 +189,9 @@ static void set_costs(struct rb_run *run)
     }
     double left = known < all ? evaluation * (all - known) : 0;
     run->phases[RB_PHASE_EVALUATING].total = left;
+    if (run->spec.merged.count > 0)
+        run->phases[RB_PHASE_WRITING].total *=
+            (double)rb_run_merged_left(run) / (double)run->spec.merged.count;
     for (int p = 0; p < RB_PHASE_COUNT; p++)
         run->phases[p].weight = run->phases[p].total;
 }

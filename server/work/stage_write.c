@@ -370,6 +370,14 @@ static void write_next(struct write *s)
     write_small_files(s);
 }
 
+/* What is left when the stage is entered, also when it was given up in the middle before. */
+static void set_cost(struct rb_run *run)
+{
+    struct rb_run_phase *p = &run->phases[RB_PHASE_WRITING];
+    double all = run->plan.cost[RB_PHASE_WRITING], count = (double)run->spec.merged.count;
+    p->total = p->done + (count > 0 ? all / count * (double)rb_run_merged_left(run) : 0);
+}
+
 static void write_enter(struct rb_run *run)
 {
     struct rb_error err;
@@ -381,6 +389,7 @@ static void write_enter(struct rb_run *run)
         return;
     }
     s->run = run;
+    set_cost(run);
     write_next(s);
 }
 

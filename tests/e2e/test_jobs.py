@@ -369,5 +369,21 @@ def test_queue_limit():
                 d.post(f"/v1/jobs/{a.json['id']}/cancel")
 
 
+def test_progress_of_writing():
+    """A job that only writes has done as much of itself as it has written of its checkpoints."""
+    many = [i / 100 for i in range(1, 41)]
+    with Daemon("--workers", "1") as d:
+        d.register_fixtures()
+        spec = {"models": {"a": "bert-a", "b": "bert-b"}, "align": {"components": []}, "outputs": {"merged": many}}
+        r = d.post("/v1/jobs", spec)
+        equal(r.status, 202, r)
+        job, path = r.json["id"], f"/v1/jobs/{r.json['id']}"
+        while (row := d.get(path).json)["status"] in ("queued", "running"):
+            written = len(d.get(path + "/artifacts").json["data"]) / len(many)
+            fraction = row["progress"]["fraction"]
+            true(fraction <= written + 0.2, f"{fraction} is done, and {written} of the checkpoints are written")
+        equal(d.wait_finished(job)["status"], "succeeded")
+
+
 if __name__ == "__main__":
     run([v for k, v in list(globals().items()) if k.startswith("test_")])
