@@ -164,6 +164,19 @@ def rule_names():
                     yield path, line, f'"{content}" is a tensor\'s name: a family\'s table has it'
 
 
+# ---- method: every METHOD n in a comment is a section of docs/method.md
+
+
+def rule_method():
+    sections = set(re.findall(r"^## (\d+)\.", (ROOT / "docs/method.md").read_text(encoding="utf-8"), re.M))
+    for folder in FLOORS:
+        for path in sorted((ROOT / folder).rglob("*.[ch]")):
+            for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+                for section in re.findall(r"METHOD (\d+)", line):
+                    if section not in sections:
+                        yield path.relative_to(ROOT), number, f"docs/method.md has no section {section}"
+
+
 def main():
     rules = {name[5:]: f for name, f in globals().items() if name.startswith("rule_")}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
