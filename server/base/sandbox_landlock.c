@@ -143,6 +143,8 @@ static enum rb_status add_rules(int rules_fd, const struct ruleset *r,
         return rb_error_errno(err, errno, data_dir);
     if (settings->token_file[0] != '\0' && !allow_folder_of(rules_fd, r, settings->token_file))
         return rb_error_errno(err, errno, settings->token_file);
+    if (settings->config[0] != '\0' && !allow_folder_of(rules_fd, r, settings->config))
+        return rb_error_errno(err, errno, settings->config); /* SIGHUP reads it again */
     for (size_t i = 0; i < settings->import_root.count; i++)
         allow_optional(rules_fd, r, settings->import_root.items[i], FS_READ);
     for (size_t i = 0; i < sizeof system_files / sizeof system_files[0]; i++)

@@ -40,8 +40,8 @@
 const char rb_cmd_serve_help[] =
     "Usage: rebasind [serve] [OPTIONS]\n"
     "\n"
-    "Runs the daemon until SIGTERM or SIGINT. Each option can also be given as a REBASIND_…\n"
-    "variable or in the file that --config names.\n"
+    "Runs the daemon until SIGTERM or SIGINT. SIGHUP reads the tokens and --log-level again. Each\n"
+    "option can also be given as a REBASIND_… variable or in the file that --config names.\n"
     "\n"
     "Example:\n"
     "  rebasind serve --data-dir /var/lib/rebasind --import-root /srv/checkpoints\n";
@@ -50,6 +50,7 @@ enum {
     LAG_TICK_MS = 500,
     PRUNE_EVERY_MS = 60 * 1000,
     END_TICK_MS = 20,
+    SIGNALS = 12, /* rows of signal_table */
 };
 #define END_GRACE_NS ((uint64_t)2 * 1000000000) /* for pool items after --drain-timeout */
 
@@ -59,10 +60,12 @@ struct daemon {
     uv_loop_t loop;
     struct rb_work work;
     char *environment; /* of every job */
-    uv_signal_t terminate, interrupt;
+    uv_signal_t signal_handles[SIGNALS];
     uv_timer_t lag, prune, watchdog, end;
     uint64_t lag_due_ns;
-    unsigned signals;
+    unsigned ends; /* signals that ask it to end */
+    int argc;
+    char *const *argv;  /* read again on SIGHUP */
     uint64_t end_by_ns; /* once draining */
     bool drained;
 };
@@ -166,6 +169,65 @@ static enum rb_status open_work(struct daemon *d, struct rb_error *err)
     return s;
 }
 
+/* ---- signals ---- */
+
+static void end_on(struct daemon *d, const char *name);
+static void reload_on(struct daemon *d, const char *name);
+static void ignore_on(struct daemon *d, const char *name);
+
+/* Whatever would end the process by default and is no sign of a bug: so that no end but a crash
+ * counts as an attempt of the jobs under way. */
+static const struct {
+    int number;
+    const char *name;
+    void (*act)(struct daemon *d, const char *name);
+} signal_table[SIGNALS] = {
+    {SIGTERM, "SIGTERM", end_on},    {SIGINT, "SIGINT", end_on},
+    {SIGQUIT, "SIGQUIT", end_on},    {SIGXCPU, "SIGXCPU", end_on},
+    {SIGPWR, "SIGPWR", end_on},      {SIGHUP, "SIGHUP", reload_on},
+    {SIGUSR1, "SIGUSR1", ignore_on}, {SIGUSR2, "SIGUSR2", ignore_on},
+    {SIGALRM, "SIGALRM", ignore_on}, {SIGVTALRM, "SIGVTALRM", ignore_on},
+    {SIGIO, "SIGIO", ignore_on},     {SIGSTKFLT, "SIGSTKFLT", ignore_on},
+};
+
+static void reload_on(struct daemon *d, const char *name)
+{
+    struct rb_settings fresh;
+    struct rb_error err;
+    rb_tokens_reload(d->server.tokens);
+    if (rb_settings_load(d->argc, d->argv, NULL, NULL, &fresh, &err) != RB_OK) {
+        rb_log_warn("settings not read again", RB_S("signal", name), RB_ERROR_FIELDS(&err));
+        return;
+    }
+    d->settings.log_level = fresh.log_level;
+    rb_settings_deinit(&fresh);
+    rb_log_init(d->settings.log_format, d->settings.log_level, STDERR_FILENO);
+    rb_log_info("tokens and log level read again", RB_S("signal", name),
+                RB_S("level", rb_log_level_names[d->settings.log_level]));
+}
+
+static void ignore_on(struct daemon *d, const char *name)
+{
+    (void)d;
+    rb_log_info("signal ignored", RB_S("signal", name));
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+    for (int i = 0; i < SIGNALS; i++)
+        if (signal_table[i].number == number)
+            signal_table[i].act(d, signal_table[i].name);
+}
+
+/* Until the loop runs they wait or are as nothing, rather than end a daemon that is starting. */
+static void ignore_signals(void)
+{
+    for (int i = 0; i < SIGNALS; i++)
+        if (signal_table[i].act != end_on)
+            (void)signal(signal_table[i].number, SIG_IGN);
+}
+
 /* ---- the end ---- */
 
 /* Requests first: what still ran for them on the pool ends before the pool does. */
@@ -178,11 +240,11 @@ static void close_http(struct daemon *d)
 static void close_rest(struct daemon *d)
 {
     rb_work_deinit(&d->work);
-    uv_close((uv_handle_t *)&d->terminate, NULL);
-    uv_close((uv_handle_t *)&d->interrupt, NULL);
-    /* A second signal must not cut the end short: libuv has just given back the default. */
-    (void)signal(SIGTERM, SIG_IGN);
-    (void)signal(SIGINT, SIG_IGN);
+    for (int i = 0; i < SIGNALS; i++) {
+        uv_close((uv_handle_t *)&d->signal_handles[i], NULL);
+        /* No further one may cut the end short: libuv has just given back the default. */
+        (void)signal(signal_table[i].number, SIG_IGN);
+    }
     uv_close((uv_handle_t *)&d->lag, NULL);
     uv_close((uv_handle_t *)&d->prune, NULL);
     uv_close((uv_handle_t *)&d->watchdog, NULL);
@@ -193,7 +255,7 @@ static void on_end_tick(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
     uint64_t now_ns = rb_clock_monotonic_ns();
-    bool late = now_ns >= d->end_by_ns || d->signals > 1;
+    bool late = now_ns >= d->end_by_ns || d->ends > 1;
     if (d->server.http != NULL && (late || (d->drained && rb_http_active(d->server.http) == 0)))
         close_http(d);
     if (d->server.http == NULL && d->drained && !rb_pool_has_asyncs(d->work.pool)) {
@@ -221,11 +283,10 @@ static void begin_drain(struct daemon *d, const char *why)
     (void)uv_timer_start(&d->end, on_end_tick, END_TICK_MS, END_TICK_MS);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void end_on(struct daemon *d, const char *name)
 {
-    struct daemon *d = handle->data;
-    if (d->signals++ == 0)
-        begin_drain(d, number == SIGINT ? "SIGINT" : "SIGTERM");
+    if (d->ends++ == 0)
+        begin_drain(d, name);
 }
 
 /* ---- what the loop does besides ---- */
@@ -259,15 +320,16 @@ static void start_handles(struct daemon *d)
 {
     uint64_t watchdog_ms = rb_notify_watchdog_ms() / 2;
     /* These fail only on a loop that is closed. */
-    (void)uv_signal_init(&d->loop, &d->terminate);
-    (void)uv_signal_init(&d->loop, &d->interrupt);
+    for (int i = 0; i < SIGNALS; i++) {
+        (void)uv_signal_init(&d->loop, &d->signal_handles[i]);
+        d->signal_handles[i].data = d;
+        (void)uv_signal_start(&d->signal_handles[i], on_signal, signal_table[i].number);
+    }
     (void)uv_timer_init(&d->loop, &d->lag);
     (void)uv_timer_init(&d->loop, &d->prune);
     (void)uv_timer_init(&d->loop, &d->watchdog);
     (void)uv_timer_init(&d->loop, &d->end);
-    d->terminate.data = d->interrupt.data = d->lag.data = d->prune.data = d->end.data = d;
-    (void)uv_signal_start(&d->terminate, on_signal, SIGTERM);
-    (void)uv_signal_start(&d->interrupt, on_signal, SIGINT);
+    d->lag.data = d->prune.data = d->end.data = d;
     d->lag_due_ns = rb_clock_monotonic_ns() + LAG_TICK_MS * (uint64_t)1000000;
     (void)uv_timer_start(&d->lag, on_lag_tick, LAG_TICK_MS, 0);
     (void)uv_timer_start(&d->prune, on_prune, PRUNE_EVERY_MS, PRUNE_EVERY_MS);
@@ -378,6 +440,9 @@ int rb_cmd_serve(int argc, char *const argv[], FILE *out)
     rb_log_init(d.settings.log_format, d.settings.log_level, STDERR_FILENO);
     (void)umask(077);
     rb_signals_set();
+    ignore_signals();
+    d.argc = argc;
+    d.argv = argv;
     raise_file_limit();
     (void)uv_loop_init(&d.loop);
     d.server.loop = &d.loop;

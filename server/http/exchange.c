@@ -7,6 +7,7 @@
 #include "server/base/log.h"
 #include "server/http/admit.h"
 #include "server/http/exchange.h"
+#include "server/store/tokens.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -14,6 +15,13 @@
 #include <string.h>
 
 enum { BODY_FIRST_BYTES = 4096, TICKS_PER_HANG_UP_CHECK = 4 };
+
+/* A revocation counts for what goes on as well as for the next request. */
+static bool has_lost_token(const struct rb_request *r)
+{
+    return r->waits && r->who.token[0] != '\0' &&
+           !rb_tokens_valid(r->http->server->tokens, r->who.token);
+}
 
 static void tick(struct rb_request *r, uint64_t now_ns, bool check_client)
 {
@@ -23,6 +31,8 @@ static void tick(struct rb_request *r, uint64_t now_ns, bool check_client)
         due(r);
     } else if (check_client && r->watch_client && r->held && r->client != NULL &&
                rb_client_hung_up(r->client)) {
+        rb_request_drop(r);
+    } else if (check_client && r->held && has_lost_token(r)) {
         rb_request_drop(r);
     }
 }

@@ -227,6 +227,8 @@ void rb_handle_job_delete(struct rb_request *r)
         return;
     rb_layout_job(row.job.id, NULL, folder);
     enum rb_status s = rb_job_delete(server->store, row.seq, &err);
+    if (s == RB_OK)
+        rb_hub_deleted(&server->work->hub, row.job.id);
     rb_job_row_deinit(&row);
     if (s != RB_OK) {
         rb_reply_error(r, &err, NULL);

@@ -88,6 +88,11 @@ static void on_heard(struct rb_listener *l, const struct rb_event *event)
     look(w, false);
 }
 
+static void on_deleted(struct rb_listener *l)
+{
+    look(l->data, false); /* finds nothing, and says so */
+}
+
 void rb_wait_for_job(struct rb_request *r, const char *job_id, int seconds, bool until_finished,
                      int late_status)
 {
@@ -102,6 +107,7 @@ void rb_wait_for_job(struct rb_request *r, const char *job_id, int seconds, bool
     w->late_status = late_status;
     w->listener.job = w->id;
     w->listener.heard = on_heard;
+    w->listener.gone = on_deleted;
     w->listener.data = w;
     rb_hub_listen(&rb_request_work(r)->hub, &w->listener);
     r->data = w;

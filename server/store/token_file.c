@@ -4,6 +4,8 @@
 #include "server/base/fsutil.h"
 #include "server/base/layout.h"
 
+#include <sys/stat.h>
+#include <fcntl.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -221,16 +223,35 @@ static enum rb_status read_secret(FILE *f, const char *path, struct rb_token *t,
     return RB_OK;
 }
 
+/* A FIFO or a terminal would hold up whoever waits for its first line. */
+static enum rb_status open_regular(const char *path, FILE **ret, struct rb_error *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return rb_error_errno(err, errno, path);
+    enum rb_status status = fstat(fd, &st) != 0 ? rb_error_errno(err, errno, path)
+                            : S_ISREG(st.st_mode)
+                                ? RB_OK
+                                : rb_error_set(err, RB_EUSAGE, "%s is no regular file", path);
+    *ret = status == RB_OK ? fdopen(fd, "r") : NULL;
+    if (status == RB_OK && *ret == NULL)
+        status = rb_error_errno(err, errno, path);
+    if (status != RB_OK)
+        (void)close(fd);
+    return status;
+}
+
 enum rb_status rb_token_file_read(const char *path, struct rb_token *ret, struct rb_error *err)
 {
     struct rb_token t = {.id = "tok_file", .scopes = RB_SCOPE_ALL, .name = "token file"};
-    FILE *f = fopen(path, "re");
-    if (f == NULL) {
-        enum rb_status status = rb_error_errno(err, errno, path);
+    FILE *f = NULL;
+    enum rb_status status = open_regular(path, &f, err);
+    if (status != RB_OK) {
         (void)rb_error_prefix(err, "token-file: ");
         return status;
     }
-    enum rb_status status = read_secret(f, path, &t, err);
+    status = read_secret(f, path, &t, err);
     (void)fclose(f);
     if (status == RB_OK)
         *ret = t;

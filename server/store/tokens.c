@@ -35,7 +35,8 @@ struct use {
 
 struct rb_tokens {
     int root_fd;
-    char *token_file;          /* NULL without */
+    char *token_file; /* NULL without */
+    bool opened;
     struct rb_token_list list; /* with that of token_file, first */
     struct stamp stamps[2];    /* of "tokens" and token_file when list was read */
     struct use *uses;
@@ -59,6 +60,24 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
            a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec;
 }
 
+/* Whoever empties or removes the file means that its token opens nothing any more; the token stays
+ * in the list as a revoked one, so that the service does not become open to all. */
+static enum rb_status read_secret(const struct rb_tokens *t, struct rb_token *ret,
+                                  struct rb_error *err)
+{
+    struct rb_error why;
+    if (rb_token_file_read(t->token_file, ret, &why) == RB_OK)
+        return RB_OK;
+    if (!t->opened) { /* at the start it is a mistake in the configuration */
+        *err = why;
+        return why.status;
+    }
+    rb_log_error("the token of --token-file is valid no longer", RB_ERROR_FIELDS(&why));
+    *ret = (struct rb_token){
+        .id = "tok_file", .name = "token file", .revoked_at_ms = rb_clock_realtime_ms()};
+    return RB_OK;
+}
+
 static enum rb_status read_both(const struct rb_tokens *t, struct rb_token_list *ret,
                                 struct rb_error *err)
 {
@@ -66,7 +85,7 @@ static enum rb_status read_both(const struct rb_tokens *t, struct rb_token_list 
     struct rb_token_list l = {0};
     enum rb_status status = rb_token_list_read(t->root_fd, &l, err);
     if (status == RB_OK && t->token_file != NULL) {
-        status = rb_token_file_read(t->token_file, &secret, err);
+        status = read_secret(t, &secret, err);
         if (status == RB_OK)
             status = rb_token_list_add(&l, &secret, err);
     }
@@ -110,6 +129,12 @@ static void refresh(struct rb_tokens *t)
     }
 }
 
+void rb_tokens_reload(struct rb_tokens *t)
+{
+    t->stamps[0].bytes = t->stamps[1].bytes = -1;
+    refresh(t);
+}
+
 enum rb_status rb_tokens_open(int root_fd, const char *token_file, struct rb_tokens **ret,
                               struct rb_error *err)
 {
@@ -129,6 +154,7 @@ enum rb_status rb_tokens_open(int root_fd, const char *token_file, struct rb_tok
         rb_tokens_close(t);
         return status;
     }
+    t->opened = true;
     *ret = t;
     return RB_OK;
 }
@@ -160,6 +186,15 @@ const struct rb_token *rb_tokens_find(struct rb_tokens *t, const char *text, siz
         if (sodium_memcmp(t->list.items[i].sha256, sha256, sizeof sha256) == 0)
             found = &t->list.items[i];
     return found != NULL && found->revoked_at_ms == 0 ? found : NULL;
+}
+
+bool rb_tokens_valid(struct rb_tokens *t, const char *id)
+{
+    refresh(t);
+    for (size_t i = 0; i < t->list.count; i++)
+        if (strcmp(t->list.items[i].id, id) == 0)
+            return t->list.items[i].revoked_at_ms == 0;
+    return false;
 }
 
 /* ---- when they were used ---- */

@@ -10,7 +10,7 @@
  *
  * 256 random bits need no salt and no slow hash; they are compared in constant time.
  *
- * A service that ever had a token stays closed: when the last one was revoked, or the file vanishes
+ * A service that ever had a token stays closed: when the last one was revoked, or a file vanishes
  * under a running daemon, nobody gets in, rather than everybody.
  */
 #ifndef RB_SERVER_STORE_TOKENS_H
@@ -31,10 +31,15 @@ void rb_tokens_close(struct rb_tokens *t); /* t may be NULL */
 /* Tokens there are, revoked ones too: 0 means that the service is open to whoever reaches it.
  * Re-reads the files if they changed. */
 size_t rb_tokens_count(struct rb_tokens *t);
+/* Reads them again, changed or not (SIGHUP). */
+void rb_tokens_reload(struct rb_tokens *t);
 /* The valid token whose secret is text (length bytes), or NULL. Re-reads the files if they changed;
- * if they cannot be read, that is logged and what was read last holds. What is returned lives until
+ * if "tokens" cannot be read, that is logged and what was read last holds; without a readable
+ * token_file its token is no longer valid. What is returned lives until
  * the next call of this or rb_tokens_count. Loop thread. */
 const struct rb_token *rb_tokens_find(struct rb_tokens *t, const char *text, size_t length);
+/* Is the token of that id still valid? Re-reads the files if they changed. */
+bool rb_tokens_valid(struct rb_tokens *t, const char *id);
 /* Notes in the database that it was used now, if the last note is older than a minute. */
 void rb_token_used(struct rb_tokens *t, struct rb_store *s, const struct rb_token *token,
                    int64_t now_ms);

@@ -50,6 +50,17 @@ void rb_hub_publish(struct rb_hub *hub, const struct rb_event *event)
     hub->next_ = NULL;
 }
 
+void rb_hub_deleted(struct rb_hub *hub, const char *job)
+{
+    assert(hub->next_ == NULL);
+    for (struct rb_listener *l = hub->first.next_; l != &hub->first; l = hub->next_) {
+        hub->next_ = l->next_;
+        if (l->gone != NULL && l->job != NULL && strcmp(l->job, job) == 0)
+            l->gone(l);
+    }
+    hub->next_ = NULL;
+}
+
 void rb_hub_ring(struct rb_hub *hub, struct rb_event_row *row)
 {
     if (row->event.data_json != NULL)

@@ -16,6 +16,8 @@ struct rb_listener {
     /* May unlisten itself or any other listener and make others listen (they hear later notes, or
      * this one too); must not publish. */
     void (*heard)(struct rb_listener *l, const struct rb_event *event);
+    /* The job is there no longer; may be NULL. The same rules. */
+    void (*gone)(struct rb_listener *l);
     void *data;
 
     struct rb_listener *next_, *previous_;
@@ -35,6 +37,8 @@ void rb_hub_listen(struct rb_hub *hub, struct rb_listener *l);
 /* Does nothing if l is not listening. */
 void rb_hub_unlisten(struct rb_hub *hub, struct rb_listener *l);
 void rb_hub_publish(struct rb_hub *hub, const struct rb_event *event);
+/* The job was deleted: rings `gone` of those who listen to it alone. */
+void rb_hub_deleted(struct rb_hub *hub, const char *job);
 /* Publishes the event of a change that was committed, if there was one, and frees the row. */
 void rb_hub_ring(struct rb_hub *hub, struct rb_event_row *row);
 /* Changes the job with that seq and rings: rb_job_change, and its failures. */

@@ -1,5 +1,6 @@
 // LINK: server_cli
 #include <setjmp.h>
+#include <sys/stat.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -160,7 +161,27 @@ static void test_token_file(void **state)
     path = tmpdir_write(&folder, "secret", "another-secret-that-is-long-enough!", 35);
     assert_null(rb_tokens_find(tokens, secret, strlen(secret)));
     assert_non_null(rb_tokens_find(tokens, "another-secret-that-is-long-enough!", 35));
+    assert_true(rb_tokens_valid(tokens, "tok_file"));
+    /* Emptied, gone, or no file any more: it opens nothing, and the service stays closed. */
+    usleep(10000);
+    path = tmpdir_write(&folder, "secret", "", 0);
+    assert_null(rb_tokens_find(tokens, "another-secret-that-is-long-enough!", 35));
+    assert_false(rb_tokens_valid(tokens, "tok_file"));
+    assert_int_equal(rb_tokens_count(tokens), 1);
+    assert_int_equal(unlink(path), 0);
+    assert_null(rb_tokens_find(tokens, "another-secret-that-is-long-enough!", 35));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_null(rb_tokens_find(tokens, "another-secret-that-is-long-enough!", 35));
+    assert_int_equal(rb_tokens_count(tokens), 1);
+    assert_int_equal(unlink(path), 0);
+    path = tmpdir_write(&folder, "secret", "another-secret-that-is-long-enough!", 35);
+    assert_non_null(rb_tokens_find(tokens, "another-secret-that-is-long-enough!", 35));
     rb_tokens_close(tokens);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(rb_tokens_open(root, path, &tokens, &err), RB_EUSAGE);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rb_tokens_open(root, "/dev/tty", &tokens, &err) == RB_OK, 0);
     path = tmpdir_write(&folder, "secret", "short\n", 6);
     assert_int_equal(rb_tokens_open(root, path, &tokens, &err), RB_EUSAGE);
     path = tmpdir_write(&folder, "secret", "with a blank, though it is long enough", 38);
