@@ -66,11 +66,12 @@ bool rb_curve_barrier(const struct rb_barrier_view *v, const struct rb_curve_poi
     return true;
 }
 
-/* The metrics that have a value somewhere on either curve, as a bit set of enum rb_metric. */
+/* Those that the task has, also where none has a value (a correlation with labels that are all the
+ * same), and whatever else has one; as a bit set of enum rb_metric. */
 static unsigned metrics_of(const struct rb_barrier_view *v)
 {
     const struct rb_curve_points *curves[] = {&v->aligned, &v->control};
-    unsigned metrics = 0;
+    unsigned metrics = rb_task_metrics(v->task, 0);
     for (size_t c = 0; c < (v->has_control ? 2 : 1); c++)
         for (size_t i = 0; i < curves[c]->count; i++)
             for (int m = 0; m < RB_METRIC_COUNT; m++)

@@ -67,8 +67,10 @@ void rb_event_progress_data(struct rb_json *w, enum rb_phase phase, const struct
     rb_json_end(w);
 }
 
-void rb_event_point_data(struct rb_json *w, enum rb_curve_name curve, const struct rb_point *p)
+void rb_event_point_data(struct rb_json *w, enum rb_curve_name curve, enum rb_task task,
+                         const struct rb_point *p)
 {
+    unsigned metrics = rb_task_metrics(task, 0);
     rb_json_object(w, NULL);
     rb_json_string(w, "curve", rb_curve_names[curve]);
     rb_json_number(w, "lambda", p->lambda);
@@ -76,7 +78,7 @@ void rb_event_point_data(struct rb_json *w, enum rb_curve_name curve, const stru
     rb_json_number(w, "standard_error", p->standard_error);
     rb_json_object(w, "metrics");
     for (int m = 0; m < RB_METRIC_COUNT; m++)
-        if (!isnan(p->metrics[m]))
+        if ((metrics & 1U << m) != 0)
             rb_json_number(w, rb_metric_names[m], p->metrics[m]);
     rb_json_end(w);
     rb_json_end(w);

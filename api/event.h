@@ -36,6 +36,7 @@ void rb_event_status_data(struct rb_json *w, const struct rb_job *j);
 /* {"phase","done","total","unit","fraction","eta_seconds"}. */
 void rb_event_progress_data(struct rb_json *w, enum rb_phase phase, const struct rb_progress *p);
 /* {"curve","lambda","loss","standard_error","metrics"}. */
-void rb_event_point_data(struct rb_json *w, enum rb_curve_name curve, const struct rb_point *p);
+void rb_event_point_data(struct rb_json *w, enum rb_curve_name curve, enum rb_task task,
+                         const struct rb_point *p);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -48,4 +49,13 @@ enum rb_status rb_data_lock(int root_fd, int *ret_fd, struct rb_error *err)
         (void)!dprintf(fd, "%ld\n", (long)getpid());
     *ret_fd = fd;
     return RB_OK;
+}
+
+enum rb_status rb_data_check(int root_fd, const char *path, struct rb_error *err)
+{
+    struct stat named, opened;
+    if (stat(path, &named) == 0 && fstat(root_fd, &opened) == 0 && named.st_dev == opened.st_dev &&
+        named.st_ino == opened.st_ino)
+        return RB_OK;
+    return rb_error_set(err, RB_ESTORE, "the data folder is no longer where the daemon opened it");
 }

@@ -13,4 +13,8 @@ enum rb_status rb_disk_free(int root_fd, uint64_t *ret_bytes, struct rb_error *e
  * writes the process id into it. RB_ELOCKED naming the holder's id. */
 enum rb_status rb_data_lock(int root_fd, int *ret_fd, struct rb_error *err) RB_MUST_CHECK;
 
+/* Is the folder that root_fd was opened from still what `path` names? RB_ESTORE once it was moved
+ * away or unmounted: not the fault of whoever asks. Any thread. */
+enum rb_status rb_data_check(int root_fd, const char *path, struct rb_error *err) RB_MUST_CHECK;
+
 #endif

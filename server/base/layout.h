@@ -28,6 +28,7 @@ enum {
 #define RB_LAYOUT_TOKENS "tokens"
 #define RB_LAYOUT_TOKENS_LOCK "tokens.lock"
 #define RB_LAYOUT_TEMPORARY "tmp"
+#define RB_LAYOUT_PROBE "tmp/probe" /* written and synced by readyz */
 #define RB_LAYOUT_JOBS "jobs"
 #define RB_LAYOUT_MOMENTS "cache/moments"
 #define RB_LAYOUT_KERNELS "cache/kernels"

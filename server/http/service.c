@@ -8,7 +8,9 @@
 
 #include "api/service.h"
 #include "server/base/clock.h"
+#include "server/base/datadir.h"
 #include "server/base/fsutil.h"
+#include "server/base/layout.h"
 #include "server/http/router.h"
 #include "server/store/caches.h"
 #include "server/store/datasets.h"
@@ -81,6 +83,25 @@ static void add_check(struct readiness *ready, size_t i, const char *name, enum 
         ready->failure = failure;
 }
 
+/* Is the data folder where it was, and can it be written? Free space says neither. At most once a
+ * second, since it waits for the disk. */
+static enum rb_status probe_disk(const struct rb_server *server, struct rb_error *err)
+{
+    static uint64_t probed_ns;
+    static struct rb_error last;
+    uint64_t now_ns = rb_clock_monotonic_ns();
+    if (probed_ns == 0 || now_ns - probed_ns > 1000000000) {
+        probed_ns = now_ns;
+        last.status = rb_data_check(server->data_fd, server->data_dir, &last);
+        if (last.status == RB_OK)
+            last.status = rb_file_put(server->data_fd, RB_LAYOUT_PROBE, "probe\n", 6, &last);
+        if (last.status == RB_EIO || last.status == RB_ENOTFOUND)
+            last.status = RB_ESTORE;
+    }
+    *err = last;
+    return last.status;
+}
+
 /* "quick: 0 of 2 busy, 0 wait; read: …" */
 static void say_lanes(const struct rb_pool *pool, char *text, size_t size)
 {
@@ -110,6 +131,8 @@ static void check_ready(const struct rb_server *server, struct readiness *ready)
         s = RB_EDISKFULL;
     (void)snprintf(ready->disk, sizeof ready->disk, "%llu MiB free",
                    (unsigned long long)(free_bytes / RB_MIB));
+    if (s == RB_OK && (s = probe_disk(server, &err)) != RB_OK)
+        (void)snprintf(ready->disk, sizeof ready->disk, "%.150s", err.detail);
     add_check(ready, 2, "disk", s, ready->disk);
     (void)snprintf(ready->workers, sizeof ready->workers, "%u of %u busy",
                    rb_pool_running(server->work->pool), rb_pool_workers(server->work->pool));

@@ -153,7 +153,7 @@ static enum rb_status add_event(struct rb_store *s, int64_t job, const struct rb
         return status;
     struct rb_json data;
     rb_json_init(&data);
-    rb_event_point_data(&data, row->curve, &row->point);
+    rb_event_point_data(&data, row->curve, row->task, &row->point);
     return rb_event_add(s, job, id, RB_EVENT_POINT, &data, at_ms, ret, err);
 }
 

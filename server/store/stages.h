@@ -25,6 +25,7 @@ enum rb_status rb_stages_list(struct rb_store *s, int64_t job, struct rb_stage_r
 void rb_stages_free(struct rb_stage_row *rows, size_t count);
 
 struct rb_point_row {
+    enum rb_task task; /* for its event; not stored */
     enum rb_curve_name curve;
     uint32_t index; /* of lambda in the spec's list */
     struct rb_point point;

@@ -27,7 +27,7 @@ static enum rb_status append(struct rb_digests *d, const char *name, const char 
     if (stat(path, &st) != 0)
         return rb_error_errno(err, errno, path);
     if (!S_ISREG(st.st_mode))
-        return rb_error_set(err, RB_EIO, "%s: expected a file", path);
+        return rb_error_set(err, RB_EINPUT, "%s: expected a regular file", path);
     struct rb_digest_file *grown = realloc(d->files, (d->count + 1) * sizeof *grown);
     if (grown == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory to list it", path);

@@ -57,7 +57,12 @@ static enum rb_status refuse(const struct rb_strings *roots, const char *path, s
 static enum rb_status unresolved(const struct rb_strings *roots, const char *path,
                                  struct rb_error *err)
 {
-    enum rb_status status = rb_error_errno(err, errno, path);
+    /* What the path itself is at fault for, and not the disk. */
+    int why = errno;
+    enum rb_status status =
+        why == ELOOP || why == ENAMETOOLONG || why == EACCES
+            ? rb_error_at(err, RB_EINPUT, "/path", "%.200s: %s", path, strerror(why))
+            : rb_error_errno(err, why, path);
     if (roots == NULL || path[0] != '/')
         return status;
     for (size_t i = 0; i < roots->count; i++) {

@@ -7,6 +7,7 @@
 #include "core/input.h"
 #include "core/tensor/map.h"
 #include "server/base/clock.h"
+#include "server/base/datadir.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
 #include "server/store/datasets.h"
@@ -26,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum inspection_end { GOES_ON, LEFT, DELETED, DRAINED };
@@ -221,6 +223,18 @@ static enum rb_status find_in_cache(struct rb_inspection *i, const struct rb_str
     return RB_OK;
 }
 
+/* A checkpoint is a folder, a text a file; nothing else is opened, which might wait for ever. */
+static enum rb_status check_kind(const struct rb_inspection *i, struct rb_error *err)
+{
+    struct stat st;
+    if (stat(i->path, &st) != 0)
+        return rb_error_errno(err, errno, i->path);
+    if (i->is_model ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode))
+        return RB_OK;
+    return rb_error_at(err, RB_EINPUT, "/path", "%s: expected a %s", i->path,
+                       i->is_model ? "folder" : "regular file");
+}
+
 static void find(struct rb_async *a)
 {
     struct rb_inspection *i = a->data;
@@ -240,6 +254,13 @@ static void find(struct rb_async *a)
         free(i->path);
         i->path = real;
     }
+    i->status = check_kind(i, &i->error);
+    if (i->status != RB_OK && i->uploaded) { /* or it would be taken for the client's fault */
+        enum rb_status s = rb_data_check(i->w->options.data_fd, i->w->options.data_dir, &i->error);
+        i->status = s != RB_OK ? s : i->status;
+    }
+    if (i->status != RB_OK)
+        return;
     i->status = i->is_model
                     ? rb_digests_scan_folder(i->path, i->uploaded, roots, &i->digests, &i->error)
                     : rb_digests_scan_file(i->path, &i->digests, &i->error);

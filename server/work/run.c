@@ -157,7 +157,8 @@ static enum rb_status add_point(struct rb_run *run, enum rb_curve_name curve, si
                                 const struct rb_point *point, const struct rb_block *blocks,
                                 struct rb_event_row *event, struct rb_error *err)
 {
-    struct rb_point_row row = {.curve = curve,
+    struct rb_point_row row = {.task = run->spec.evaluate.options.task,
+                               .curve = curve,
                                .index = (uint32_t)index,
                                .point = *point,
                                .blocks = blocks,

@@ -439,7 +439,7 @@ static void test_events_fit_their_schema(void **state)
     rb_event_progress_data(&w, RB_PHASE_SOLVING, &job.progress);
     assert_event(RB_EVENT_PROGRESS, &w);
     struct rb_point point = {.lambda = 0.5, .loss = 1};
-    rb_event_point_data(&w, RB_CURVE_CONTROL, &point);
+    rb_event_point_data(&w, RB_CURVE_CONTROL, RB_TASK_MLM, &point);
     assert_event(RB_EVENT_POINT, &w);
 }
 

@@ -347,7 +347,7 @@ static void test_events(void **state)
     struct rb_json w;
     rb_json_init(&w);
     struct rb_point p = point(0.05, 2);
-    rb_event_point_data(&w, RB_CURVE_CONTROL, &p);
+    rb_event_point_data(&w, RB_CURVE_CONTROL, RB_TASK_MLM, &p);
     char *data = text_of(&w);
     struct rb_event event = {
         .id = 17, .type = RB_EVENT_POINT, .job = ID, .created_ms = 5, .data_json = data};

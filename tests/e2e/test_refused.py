@@ -71,7 +71,7 @@ DAMAGES = [
      ["config.json"]),
     ("no-heads", lambda f: f.config(num_attention_heads=5), "invalid_model_config",
      ["hidden_size", "5"]),
-    ("other-type", lambda f: f.config(model_type="gpt2"), "invalid_model_config", ["gpt2"]),
+    ("other-type", lambda f: f.config(model_type="xlnet"), "invalid_model_config", ["xlnet"]),
     ("missing-tensor", lambda f: f.header(drop(FF)), "missing_tensor", [FF]),
     ("wrong-shape", lambda f: f.header(reshape(FF, [256, 256])), "shape_mismatch",
      [FF, "[256, 256]", "[512, 128]"]),
