@@ -509,13 +509,62 @@ static void test_models_equal(void **state)
     }
 }
 
+/* ---- two configs of one family ---- */
+
+static const struct {
+    const char *type, *a, *b, *words;
+} unequal[] = {
+    {"distilbert", "'dim':8", "'dim':12", "dim: 8 in a, 12 in b"},
+    {"distilbert", "'n_heads':4", "'n_heads':2", "n_heads: 4 in a, 2 in b"},
+    {"distilbert", "'hidden_dim':4", "'hidden_dim':5", "hidden_dim: 4 in a, 5 in b"},
+    {"roberta", "'pad_token_id':1", "'pad_token_id':2", "pad_token_id: 1 in a, 2 in b"},
+    {"roberta", "'layer_norm_eps':1e-5", "'layer_norm_eps':1e-6",
+     "layer_norm_eps: 1e-05 in a, 1e-06 in b"},
+    {"electra", "'embedding_size':3", "'embedding_size':4", "embedding_size: 3 in a, 4 in b"},
+    {"electra", "'type_vocab_size':1", "'type_vocab_size':2", "type_vocab_size: 1 in a, 2 in b"},
+};
+
+static void parse_of(const char *type, const char *members, const struct rb_family **ret_family,
+                     struct rb_config *ret)
+{
+    static const char common[] =
+        "'vocab_size':30,'hidden_size':12,'num_hidden_layers':2,'num_attention_heads':2,"
+        "'intermediate_size':20,'max_position_embeddings':9,'dim':8,'n_layers':2,'n_heads':2,"
+        "'hidden_dim':4";
+    char text[600];
+    struct rb_error err;
+    (void)snprintf(text, sizeof text, "{'model_type':'%s',%s,%s}", type, common, members);
+    for (char *p = text; *p != '\0'; p++)
+        *p = *p == '\'' ? '"' : *p;
+    json_t *json = json_loads(text, 0, NULL); /* the later of two equal members counts */
+    assert_non_null(json);
+    MUST(rb_config_parse("m/config.json", json, ret_family, ret, &err), &err);
+    json_decref(json);
+}
+
+static void test_configs_equal(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(unequal); i++) {
+        const struct rb_family *f, *g;
+        struct rb_config a, b;
+        struct rb_error err = {0};
+        parse_of(unequal[i].type, unequal[i].a, &f, &a);
+        parse_of(unequal[i].type, unequal[i].b, &g, &b);
+        assert_ptr_equal(f, g);
+        MUST(rb_configs_equal(f, &a, &a, true, &err), &err);
+        assert_int_equal(rb_configs_equal(f, &a, &b, true, &err), RB_EMODELS);
+        assert_string_equal(err.detail, unequal[i].words);
+    }
+}
+
 int main(void)
 {
     openblas_set_num_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_configs),  cmocka_unit_test(test_good_configs),
         cmocka_unit_test(test_bad_tensors),  cmocka_unit_test(test_bound),
-        cmocka_unit_test(test_models_equal),
+        cmocka_unit_test(test_models_equal), cmocka_unit_test(test_configs_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
