@@ -75,6 +75,42 @@ def test_job_of_torch_files_equals_its_twins():
         equal(json.dumps(barrier(d, "bert-a-bin", "bert-b-bin")), json.dumps(barrier(d, "bert-a", "bert-b")))
 
 
+def loss_of(d, model):
+    """Of a model, the same at both ends of a job with itself; as it is, to the last bit."""
+    spec = {"models": {"a": model, "b": model}, "interpolate": {"points": 2}, "align": {"components": []},
+            "evaluate": {"task": "mlm", "dataset": "eval", "block_size": 24, "max_blocks": 8}}
+    r = d.post("/v1/jobs", spec)
+    equal(r.status, 202, r)
+    job = r.json["id"]
+    equal(d.wait_finished(job)["status"], "succeeded", d.get(f"/v1/jobs/{job}"))
+    return d.get(f"/v1/jobs/{job}/artifacts/barrier.json").json["aligned"]["loss"]
+
+
+def test_torch_files_compute_what_their_twin_does():
+    """Of what torch itself wrote: every layout and every kind of view that holds the model's F32 numbers."""
+    good, model = f"{FIXTURES}/torch/good", f"{FIXTURES}/torch/model"
+    names = ["zip", "legacy", "tied", "tied-legacy", "transposed", "transposed-legacy", "strided", "one-storage",
+             "one-storage-legacy", "parameters", "parameters-legacy", "nested-model", "nested-state_dict", "plain-dict",
+             "protocol3", "protocol4-legacy", "protocol5", "metadata", "metadata-legacy", "requires-grad", "cuda-location",
+             "root-name", "torch2-layout", "position-ids", "no-prefix", "gamma-beta", "sharded"]
+    with Root() as root, Daemon("--import-root", root.path) as d:
+        d.register_fixtures()
+        equal(d.post("/v1/models", {"name": "twin", "path": model}).status, 201)
+        expected = loss_of(d, "twin")
+        equal(expected[0], expected[1])
+        for name in names:
+            folder = f"{root.path}/{name}"
+            shutil.copytree(model, folder)
+            os.unlink(f"{folder}/model.safetensors")
+            if name == "sharded":
+                shutil.copytree(f"{good}/sharded", folder, dirs_exist_ok=True)
+            else:
+                shutil.copy(f"{good}/{name}.bin", f"{folder}/pytorch_model.bin")
+            r = d.post("/v1/models", {"name": name.replace("_", "-"), "path": folder})
+            equal(r.status, 201, (name, r))
+            equal(loss_of(d, name.replace("_", "-")), expected, name)
+
+
 def test_both_formats():
     with Root() as root, Daemon(import_root=root.path) as d:
         path = root.model("both")
@@ -252,6 +288,6 @@ def test_inspect():
 
 
 if __name__ == "__main__":
-    run([test_job_of_torch_files_equals_its_twins, test_both_formats, test_uploads_are_looked_through,
+    run([test_job_of_torch_files_equals_its_twins, test_torch_files_compute_what_their_twin_does, test_both_formats, test_uploads_are_looked_through,
          test_imports_are_held_against_their_checksums, test_hugging_face_cache, test_cache_links_stay_inside,
          test_first_mistakes, test_inspect])
