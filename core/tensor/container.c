@@ -81,9 +81,25 @@ const struct rb_container_format rb_container_formats[RB_CONTAINER_FORMATS] = {
     },
 };
 
+/* By the Trainer and by Accelerate. */
+static const char *const beside[] = {
+    "optimizer.pt", "scheduler.pt",  "training_args.bin", "rng_state.pth",
+    "scaler.pt",    "optimizer.bin", "scheduler.bin",     "sampler.bin",
+};
+
+bool rb_lies_beside(const char *name)
+{
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++)
+        if (strcmp(name, beside[i]) == 0)
+            return true;
+    return false;
+}
+
 const struct rb_container_format *rb_container_format_of(const char *name)
 {
     size_t n = strlen(name);
+    if (rb_lies_beside(name))
+        return NULL;
     for (size_t i = 0; i < RB_CONTAINER_FORMATS; i++) {
         size_t suffix = strlen(rb_container_formats[i].suffix);
         if (n > suffix && strcmp(name + n - suffix, rb_container_formats[i].suffix) == 0)

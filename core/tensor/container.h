@@ -36,6 +36,9 @@ struct rb_container_format {
 enum { RB_CONTAINER_FORMATS = 2 };
 extern const struct rb_container_format rb_container_formats[RB_CONTAINER_FORMATS];
 
+/* Is that a file which training leaves beside a model ("optimizer.pt", "training_args.bin")? Such
+ * are neither weights nor a reason to complain. */
+bool rb_lies_beside(const char *name);
 /* By a file's name ("x.safetensors", "pytorch_model.bin"); NULL if it is none of weights. */
 const struct rb_container_format *rb_container_format_of(const char *name);
 

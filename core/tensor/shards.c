@@ -152,25 +152,13 @@ static const struct {
      "pytorch_model.bin"},
 };
 
-/* What lies beside every model that the Trainer saved; it says nothing. */
-static const char *const beside[] = {"optimizer.pt", "scheduler.pt", "training_args.bin",
-                                     "rng_state.pth", "scaler.pt"};
-
-static bool lies_beside(const char *name)
-{
-    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++)
-        if (strcmp(name, beside[i]) == 0)
-            return true;
-    return false;
-}
-
 static const char *sentence_of_suffix(const char *name)
 {
     size_t n = strlen(name);
     for (size_t i = 0; i < sizeof instead_by_suffix / sizeof instead_by_suffix[0]; i++) {
         size_t suffix = strlen(instead_by_suffix[i].suffix);
         if (n > suffix && strcmp(name + n - suffix, instead_by_suffix[i].suffix) == 0 &&
-            !lies_beside(name))
+            !rb_lies_beside(name))
             return instead_by_suffix[i].sentence;
     }
     return NULL;

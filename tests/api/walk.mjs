@@ -75,6 +75,7 @@ async function models(d) {
   await put('vocab.txt', '422 digest_mismatch', 'other', { 'repr-digest': `sha-256=:${digest}:` });
   await put('vocab.txt', '400 invalid_header', vocab, { 'repr-digest': 'sha-256=oops' });
   await put('model.safetensors', '422 invalid_safetensors', vocab);
+  await put('pytorch_model.bin', '422 invalid_torch_file', vocab);
   await d.call('PUT', '/v1/models/bert-a/files/vocab.txt', '409 conflict', { body: vocab });
   await d.call('GET', '/v1/models/up', 200);
   const { json } = await d.call('GET', '/v1/models?limit=2', 200);

@@ -149,6 +149,9 @@ def test_uploads_are_looked_through():
                 r = d.request("PUT", f"/v1/models/m/files/{file}", f.read())
                 true(r.status in (200, 201), r)
         equal((r.json["status"], r.json["source"]), ("ready", "upload"), r)
+        # A whole folder is put, with what the Trainer left in it.
+        r = d.request("PUT", "/v1/models/m/files/training_args.bin", b"\x80\x02ctransformers\nTrainingArguments\n.")
+        equal((r.status, r.json["status"]), (201, "ready"), r)
 
 
 def test_imports_are_held_against_their_checksums():
@@ -288,6 +291,6 @@ def test_inspect():
 
 
 if __name__ == "__main__":
-    run([test_job_of_torch_files_equals_its_twins, test_torch_files_compute_what_their_twin_does, test_both_formats, test_uploads_are_looked_through,
-         test_imports_are_held_against_their_checksums, test_hugging_face_cache, test_cache_links_stay_inside,
+    run([test_job_of_torch_files_equals_its_twins, test_torch_files_compute_what_their_twin_does,
+         test_both_formats, test_uploads_are_looked_through, test_imports_are_held_against_their_checksums, test_hugging_face_cache, test_cache_links_stay_inside,
          test_first_mistakes, test_inspect])
