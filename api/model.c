@@ -47,12 +47,25 @@ static void encode_problems(struct rb_json *w, const struct rb_model_resource *m
     rb_json_end(w);
 }
 
+static void encode_tokenizer(struct rb_json *w, const struct rb_model_resource *m)
+{
+    if (m->tokenizer_kind[0] == '\0') {
+        rb_json_null(w, "tokenizer");
+        return;
+    }
+    rb_json_object(w, "tokenizer");
+    rb_json_string(w, "kind", m->tokenizer_kind);
+    rb_json_uint(w, "vocabulary_size", m->tokenizer_size);
+    rb_json_end(w);
+}
+
 void rb_model_encode(struct rb_json *w, const char *key, const struct rb_model_resource *m)
 {
     rb_json_object(w, key);
     rb_json_string(w, "name", m->name);
     rb_json_string(w, "status", rb_model_status_names[m->status]);
     rb_json_text_or_null(w, "architecture", m->architecture);
+    rb_json_text_or_null(w, "family", m->family);
     encode_size(w, "hidden_size", m->hidden_size);
     encode_size(w, "num_layers", m->num_layers);
     encode_size(w, "num_heads", m->num_heads);
@@ -66,6 +79,7 @@ void rb_model_encode(struct rb_json *w, const char *key, const struct rb_model_r
     encode_files(w, m);
     encode_problems(w, m);
     rb_json_string(w, "source", m->source);
+    encode_tokenizer(w, m);
     rb_json_text_or_null(w, "note", m->note);
     rb_json_time(w, "created_at", m->created_ms);
     rb_json_end(w);

@@ -223,8 +223,8 @@ static void print_text(const struct report *r, FILE *out)
         print_row(out, "weights", "%zu tensors in %zu file%s, mostly %s", f->tensors, f->files,
                   f->files == 1 ? "" : "s", m->dtype);
     }
-    if (f->tokenizer[0] != '\0')
-        print_row(out, "tokenizer", "%s, %zu tokens", f->tokenizer, f->tokens);
+    if (m->tokenizer_kind[0] != '\0')
+        print_row(out, "tokenizer", "%s, %u tokens", m->tokenizer_kind, m->tokenizer_size);
     print_row(out, "source", "%s", m->source);
     print_names(out, "read", r->read, read_count(r));
     print_names(out, "not read", r->ignored.names, r->ignored.count);
@@ -238,7 +238,8 @@ static void encode_names(struct rb_json *w, const char *key, char *const *names,
     rb_json_end(w);
 }
 
-static void encode_facts(struct rb_json *w, const struct rb_model_facts *f)
+static void encode_facts(struct rb_json *w, const struct rb_model_facts *f,
+                         const struct rb_model_resource *m)
 {
     rb_json_text_or_null(w, "family", f->model_type != NULL ? f->model_type : "");
     rb_json_text_or_null(w, "head", f->head != NULL ? f->head : "");
@@ -248,8 +249,8 @@ static void encode_facts(struct rb_json *w, const struct rb_model_facts *f)
         rb_json_null(w, "tied_decoder");
     rb_json_uint(w, "tensors", f->tensors);
     rb_json_uint(w, "weight_files", f->files);
-    rb_json_text_or_null(w, "tokenizer", f->tokenizer);
-    rb_json_uint(w, "tokenizer_tokens", f->tokens);
+    rb_json_text_or_null(w, "tokenizer", m->tokenizer_kind);
+    rb_json_uint(w, "tokenizer_tokens", m->tokenizer_size);
 }
 
 static enum rb_status print_json(const struct report *r, FILE *out, struct rb_error *err)
@@ -260,7 +261,7 @@ static enum rb_status print_json(const struct report *r, FILE *out, struct rb_er
     rb_json_object(&w, NULL);
     rb_json_string(&w, "path", r->path);
     rb_json_bool(&w, "usable", r->model.problem_count == 0);
-    encode_facts(&w, &r->facts);
+    encode_facts(&w, &r->facts, &r->model);
     encode_names(&w, "read", r->read, read_count(r));
     encode_names(&w, "not_read", r->ignored.names, r->ignored.count);
     rb_model_encode(&w, "model", &r->model);

@@ -17,11 +17,13 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_model_row *row
     enum rb_status status = rb_query_begin(
         s,
         "INSERT INTO models VALUES "
-        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 1, ?18) "
+        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 1, ?18, "
+        "?19, ?20, ?21) "
         "ON CONFLICT (name) DO UPDATE SET imported = ?2, path = ?3, status = ?4, "
         "architecture = ?5, hidden_size = ?6, num_layers = ?7, num_heads = ?8, "
         "intermediate_size = ?9, vocab_size = ?10, max_position_embeddings = ?11, "
         "parameters = ?12, dtype = ?13, bytes = ?14, sha256 = ?15, updated_ms = ?17, note = ?18, "
+        "family = ?19, tokenizer = ?20, tokenizer_size = ?21, "
         "version = version + 1 RETURNING version",
         &q, err);
     if (status != RB_OK)
@@ -44,6 +46,9 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_model_row *row
     rb_bind_int(&q, m->created_ms);
     rb_bind_int(&q, row->updated_ms);
     rb_bind_text_or_null(&q, m->note);
+    rb_bind_text_or_null(&q, m->family);
+    rb_bind_text_or_null(&q, m->tokenizer_kind);
+    rb_bind_int(&q, m->tokenizer_size);
     status = rb_query_step(&q, &more, err);
     if (status != RB_OK)
         return rb_query_end(&q, status, err);
@@ -153,7 +158,7 @@ void rb_model_row_deinit(struct rb_model_row *row)
 #define SELECT_MODELS                                                                              \
     "SELECT name, imported, path, status, architecture, hidden_size, num_layers, num_heads, "      \
     "intermediate_size, vocab_size, max_position_embeddings, parameters, dtype, bytes, sha256, "   \
-    "created_ms, updated_ms, version, note FROM models "
+    "created_ms, updated_ms, version, note, family, tokenizer, tokenizer_size FROM models "
 
 static void read_row(struct rb_query *q, void *row)
 {
@@ -178,6 +183,9 @@ static void read_row(struct rb_query *q, void *row)
     rb_column_hex_digest(q, 14, m->sha256);
     m->created_ms = rb_column_int(q, 15);
     rb_column_string(q, 18, m->note, sizeof m->note);
+    rb_column_string(q, 19, m->family, sizeof m->family);
+    rb_column_string(q, 20, m->tokenizer_kind, sizeof m->tokenizer_kind);
+    m->tokenizer_size = (uint32_t)rb_column_int(q, 21);
     rb_model_source(ret->imported, ret->path != NULL ? ret->path : "", m->source);
 }
 

@@ -44,6 +44,7 @@ static void take_config(struct rb_model_resource *m, const struct rb_family *fam
 {
     (void)snprintf(m->architecture, sizeof m->architecture, "%s",
                    c->class_name[0] != '\0' ? c->class_name : family->model_type);
+    (void)snprintf(m->family, sizeof m->family, "%s", family->model_type);
     m->hidden_size = c->hidden_size;
     m->num_layers = c->num_hidden_layers;
     m->num_heads = c->attention.heads;
@@ -117,13 +118,14 @@ static enum rb_status examine_vocabulary(struct look *k, struct rb_error *err)
     enum rb_status status = rb_tokenizer_open(k->folder, &t, err);
     if (status != RB_OK)
         return status;
-    k->facts.tokens = rb_tokenizer_vocab_size(t);
-    (void)snprintf(k->facts.tokenizer, sizeof k->facts.tokenizer, "%s", rb_tokenizer_kind(t));
+    struct rb_model_resource *m = k->model;
+    m->tokenizer_size = (uint32_t)rb_tokenizer_vocab_size(t);
+    (void)snprintf(m->tokenizer_kind, sizeof m->tokenizer_kind, "%s", rb_tokenizer_kind(t));
     rb_tokenizer_free(t);
-    if (k->model->vocab_size > 0 && k->facts.tokens > k->model->vocab_size)
+    if (m->vocab_size > 0 && m->tokenizer_size > m->vocab_size)
         return rb_error_set(err, RB_EVOCAB,
-                            "the tokenizer has %zu tokens, but config.json's vocab_size is %u",
-                            k->facts.tokens, k->model->vocab_size);
+                            "the tokenizer has %u tokens, but config.json's vocab_size is %u",
+                            m->tokenizer_size, m->vocab_size);
     return RB_OK;
 }
 

@@ -11,8 +11,6 @@ struct rb_model_facts {
     const char *head;       /* "masked language model", "classifier", "none" */
     bool has_decoder, tied; /* is the decoder's matrix the word embeddings? */
     size_t tensors, files;  /* of the weights */
-    char tokenizer[32];     /* its kind; "": it could not be opened */
-    size_t tokens;
 };
 
 /* Fills m's sizes, dtype, parameters, note, problems (in words that name files without the folder)

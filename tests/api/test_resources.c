@@ -192,7 +192,10 @@ static void test_models(void **state)
                                       .file_count = 1,
                                       .problems = &problem,
                                       .problem_count = 1,
-                                      .source = "upload"};
+                                      .source = "upload",
+                                      .family = "bert",
+                                      .tokenizer_kind = "bpe",
+                                      .tokenizer_size = 50265};
     struct rb_json w;
     rb_json_init(&w);
     rb_model_encode(&w, NULL, &model);
@@ -203,7 +206,8 @@ static void test_models(void **state)
                 "'bytes':10,'sha256':null,"
                 "'files':[{'name':'model.safetensors','bytes':10,'sha256':'cd'}],"
                 "'problems':[{'code':'missing_tensor','detail':'no tensor x'}],"
-                "'source':'upload','note':null,"
+                "'source':'upload','family':'bert',"
+                "'tokenizer':{'kind':'bpe','vocabulary_size':50265},'note':null,"
                 "'created_at':'1970-01-01T00:00:00.000Z'}");
 
     struct rb_model_post post;

@@ -44,10 +44,12 @@ def test_model_by_upload():
             equal(r["Location"], "/v1/models/m", r)
             if i == 0:
                 equal(r.json["status"], "incomplete", r)
+                equal((r.json["family"], r.json["tokenizer"]), ("bert", None), r)
         equal(r.json["status"], "ready", r)
         model = d.get("/v1/models/m").json
         equal(model, r.json)
         equal(model["architecture"], "BertForMaskedLM", model)
+        equal((model["family"], model["tokenizer"]), ("bert", {"kind": "wordpiece", "vocabulary_size": 512}), model)
         equal(sorted(f["name"] for f in model["files"]), sorted(files), model)
         for f in model["files"]:
             equal(f["sha256"], hashlib.sha256(read(f"{MODEL}/{f['name']}")).hexdigest(), f)

@@ -553,7 +553,7 @@ enum { TINY = 3 + 9 + 27 + 40 };
 
 /* Merges over three letters, drawn at random: of pairs of tokens, each made once. */
 struct tiny {
-    char tokens[TINY][64];
+    char tokens[TINY][130];
     int pairs[TINY][3]; /* a, b, result */
     size_t tokens_count, pair_count;
 };

@@ -42,6 +42,9 @@ static void test_models(void **state)
     row.resource.problem_count = 2;
     row.resource.created_ms = 4;
     strcpy(row.resource.note, "both formats");
+    strcpy(row.resource.family, "roberta");
+    strcpy(row.resource.tokenizer_kind, "bpe");
+    row.resource.tokenizer_size = 50265;
     assert_ok(rb_model_put(store, &row, &created, &err));
     assert_true(created);
     reopen_store();
@@ -64,6 +67,9 @@ static void test_models(void **state)
     assert_string_equal(read.resource.sha256, "");
     assert_int_equal(read.resource.created_ms, 4);
     assert_string_equal(read.resource.note, "both formats");
+    assert_string_equal(read.resource.family, "roberta");
+    assert_string_equal(read.resource.tokenizer_kind, "bpe");
+    assert_int_equal(read.resource.tokenizer_size, 50265);
     assert_string_equal(read.resource.source, "import");
     assert_int_equal(read.resource.file_count, 2);
     assert_string_equal(read.resource.files[0].sha256, files[0].sha256);
