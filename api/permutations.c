@@ -9,6 +9,14 @@ static void encode_indices(struct rb_json *w, const char *key, const uint32_t *i
     rb_json_end(w);
 }
 
+static void encode_signs(struct rb_json *w, const float *signs, uint32_t count)
+{
+    rb_json_array(w, "signs");
+    for (uint32_t i = 0; i < count; i++)
+        rb_json_int(w, NULL, signs[i] < 0 ? -1 : 1);
+    rb_json_end(w);
+}
+
 static bool has_heads(const struct rb_group *g)
 {
     return g->axis == RB_AXIS_V || g->axis == RB_AXIS_Q;
@@ -26,7 +34,13 @@ static void encode_members(struct rb_json *w, const struct rb_group *g)
     rb_json_uint(w, "size", g->size);
     if (g->head_count > 0)
         encode_indices(w, "heads", g->heads, g->head_count);
+    if (g->kv_heads != NULL)
+        encode_indices(w, "kv_heads", g->kv_heads, g->kv_count);
     encode_indices(w, "index", g->index, g->size);
+    if (g->values != NULL)
+        encode_indices(w, "values", g->values, g->kv_count * (g->size / g->head_count));
+    if (g->signs != NULL)
+        encode_signs(w, g->signs, g->size);
     rb_json_number(w, "score", g->score);
     rb_json_number(w, "mean_correlation", g->mean_correlation);
     if (has_heads(g))
@@ -63,7 +77,7 @@ void rb_permutations_encode(struct rb_json *w, const char *job, const struct rb_
     rb_json_end(w);
 }
 
-/* matrices: (head_count, d_h, d_h). */
+/* matrices: (kv_count, d_h, d_h). */
 static void encode_rotation(struct rb_json *w, const char *key, const struct rb_group *g,
                             const float *matrices)
 {
@@ -73,7 +87,7 @@ static void encode_rotation(struct rb_json *w, const char *key, const struct rb_
     }
     uint32_t head_size = g->size / g->head_count;
     rb_json_array(w, key);
-    for (uint32_t h = 0; h < g->head_count; h++) {
+    for (uint32_t h = 0; h < g->kv_count; h++) {
         rb_json_array(w, NULL);
         for (uint32_t row = 0; row < head_size; row++) {
             rb_json_array(w, NULL);

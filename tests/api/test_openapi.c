@@ -402,7 +402,11 @@ static void test_results_fit_their_schema(void **state)
         .size = 2,
         .index = index,
         .head_count = 2,
+        .kv_count = 2,
         .heads = index,
+        .kv_heads = index,
+        .values = index,
+        .signs = rotation,
         .rotation = rotation,
         .correlations = {.heatmap_size = 2, .heatmap_before = matrix, .heatmap_after = matrix}};
     struct rb_alignment alignment = {

@@ -225,6 +225,7 @@ static struct rb_group mha_group(void)
                          .size = 4,
                          .index = mha_index,
                          .head_count = 2,
+                         .kv_count = 2,
                          .heads = mha_heads,
                          .score = 2,
                          .mean_correlation = 0.5};
@@ -258,6 +259,37 @@ static void test_permutations(void **state)
     assert_tree(tree_of(&w), "{'job':null,'groups':[],'certificate':{'equivalent':true,"
                              "'expected':true,'max_abs_logit_difference':2.5e-5,"
                              "'tolerance':1e-3,'sequences':16}}");
+}
+
+/* Two query heads over one key-value head of two units: each says its order, and S is one matrix.
+ */
+static void test_grouped_queries(void **state)
+{
+    (void)state;
+    static uint32_t kv_heads[] = {0}, values[] = {1, 0};
+    static float signs[] = {1, -1, -1, 1};
+    struct rb_group g = mha_group();
+    struct rb_alignment a = {.groups = &g, .group_count = 1};
+    struct rb_json w;
+    rb_json_init(&w);
+    g.kv_count = 1;
+    g.kv_heads = kv_heads;
+    g.values = values;
+    g.signs = signs;
+    g.value_rotation = rotation;
+    rb_permutation_encode(&w, ID, &g, true);
+    json_t *json = tree_of(&w);
+    assert_member(json, "heads", "[1,0]");
+    assert_member(json, "kv_heads", "[0]");
+    assert_member(json, "values", "[1,0]");
+    assert_member(json, "signs", "[1,-1,-1,1]");
+    assert_member(json, "rotation", "null");
+    assert_member(json, "value_rotation", "[[[0,1],[1,0]]]");
+    json_decref(json);
+    rb_permutations_encode(&w, ID, &a);
+    json = tree_of(&w);
+    assert_member(json_array_get(json_object_get(json, "groups"), 0), "kv_heads", "[0]");
+    json_decref(json);
 }
 
 static void test_rotations(void **state)
@@ -399,9 +431,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole_curves),   cmocka_unit_test(test_errors),
         cmocka_unit_test(test_partial_curves), cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_permutations),   cmocka_unit_test(test_rotations),
-        cmocka_unit_test(test_correlations),   cmocka_unit_test(test_matrix_sizes),
-        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_permutations),   cmocka_unit_test(test_grouped_queries),
+        cmocka_unit_test(test_rotations),      cmocka_unit_test(test_correlations),
+        cmocka_unit_test(test_matrix_sizes),   cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
