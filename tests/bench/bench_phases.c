@@ -86,7 +86,9 @@ double bench_evaluate(struct bench *b, const struct rb_blend *blend, const struc
     struct rb_program *p;
     struct rb_point point;
     const struct rb_evaluate_options o = {
-        .task = RB_TASK_MLM, .block_size = (uint32_t)b->block_size, .mask_probability = 0.15};
+        .task = blend->terms[0].model->config.attention.causal ? RB_TASK_CLM : RB_TASK_MLM,
+        .block_size = (uint32_t)b->block_size,
+        .mask_probability = 0.15};
     must(rb_evaluate_new(blend, &o, s, &p, &err), &err);
     must(runner_run(p, threads, b->profile, ret, &err), &err);
     must(rb_evaluate_result(p, &point, &err), &err);
@@ -109,6 +111,18 @@ static uint32_t *shuffled(size_t n, size_t block, uint64_t seed)
     return p;
 }
 
+/* Every token predicts the one behind it in its block. */
+static void predict_next(struct rb_sequences *s)
+{
+    s->target_count = 0;
+    for (size_t q = 0; q < s->count; q++)
+        for (size_t t = s->starts[q]; t < s->starts[q + 1]; t++) {
+            bool last = t + 1 == s->starts[q + 1];
+            s->targets[t] = last ? -1 : s->ids[t + 1];
+            s->target_count += !last;
+        }
+}
+
 void row_evaluate(struct bench *b, unsigned threads)
 {
     struct rb_error err = {0};
@@ -117,6 +131,8 @@ void row_evaluate(struct bench *b, unsigned threads)
     struct runner_result r;
     bench_models(b);
     bench_blocks(b, &s);
+    if (b->model[0].config.attention.causal)
+        predict_next(&s);
     must(rb_motion_init(&motion, b->shape.layers, &err), &err);
     uint32_t *ff = shuffled(b->shape.inner, b->shape.inner, 9);
     uint32_t *mha = shuffled(b->shape.hidden, b->shape.hidden / b->shape.heads, 10);
