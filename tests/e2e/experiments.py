@@ -34,6 +34,12 @@ EXPERIMENTS = {
                             "sentence: `authors-a`, `authors-b`, 500 rows."),
     "glue-regression": ("GLUE-shaped regression", "Word overlap of two sentences: `overlap-a`, "
                         "`overlap-b`, 500 rows."),
+    "decoders-gpt2": ("A decoder: GPT-2", "Next-token loss on 32 blocks of 128; the paper's own next "
+                      "step. One basis of the residual stream counts for more than heads here."),
+    "decoders-neox": ("A decoder: GPT-NeoX", "Rotary positions: queries and keys follow the order of "
+                      "heads and keep their inner order. Attention and MLP side by side."),
+    "decoders-llama": ("A decoder: Llama", "Eight query heads share four key-value heads. With "
+                       "`signed`, units of gated MLPs and of the stream (RMSNorm) may change sign."),
 }
 
 DATASETS = [
@@ -52,7 +58,7 @@ def batch(name):
 
 
 def register(d):
-    for pair in ("bert", "authors", "overlap"):
+    for pair in ("bert", "authors", "overlap", "gpt2", "neox", "llama"):
         for side in "ab":
             r = d.post("/v1/models", {"name": f"{pair}-{side}",
                                       "path": f"{FIXTURES}/models/{pair}-{side}"})
