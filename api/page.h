@@ -32,7 +32,7 @@ enum rb_status rb_page_token_decode(const char *scope, const char *token,
                                     struct rb_error *err) RB_MUST_CHECK;
 
 /* ?limit=: NULL gives RB_PAGE_DEFAULT, above RB_PAGE_MAX gives RB_PAGE_MAX (the one place where
- * API.md clamps); RB_EQUERY at "limit" if it is not a positive integer. */
+ * openapi.yaml clamps); RB_EQUERY at "limit" if it is not a positive integer. */
 enum rb_status rb_page_limit_decode(const char *text, uint32_t *ret,
                                     struct rb_error *err) RB_MUST_CHECK;
 

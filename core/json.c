@@ -11,7 +11,7 @@ enum { RESERVE_LEAST = 64 };
 static _Thread_local struct {
     void *bytes; /* NULL outside of a load, or once used */
     size_t count;
-    bool starved;
+    bool no_memory;
 } reserve;
 
 static void *allocate(size_t bytes)
@@ -19,7 +19,7 @@ static void *allocate(size_t bytes)
     void *p = malloc(bytes);
     if (p != NULL)
         return p;
-    reserve.starved = true;
+    reserve.no_memory = true;
     if (reserve.bytes == NULL || bytes > reserve.count)
         return NULL;
     p = reserve.bytes;
@@ -41,7 +41,7 @@ struct text {
 static size_t give(void *buffer, size_t room, void *data)
 {
     struct text *t = data;
-    if (room == 0 || t->next == t->end || reserve.starved)
+    if (room == 0 || t->next == t->end || reserve.no_memory)
         return 0;
     *(char *)buffer = *t->next++;
     return 1;
@@ -53,12 +53,12 @@ json_t *rb_json_load(const char *text, size_t bytes, size_t flags, json_error_t 
     struct text t = {text, text + bytes};
     reserve.count = 2 * bytes + RESERVE_LEAST;
     reserve.bytes = malloc(reserve.count);
-    reserve.starved = reserve.bytes == NULL;
-    json_t *json = reserve.starved ? NULL : json_load_callback(give, &t, flags, ret_why);
+    reserve.no_memory = reserve.bytes == NULL;
+    json_t *json = reserve.no_memory ? NULL : json_load_callback(give, &t, flags, ret_why);
     free(reserve.bytes);
     reserve.bytes = NULL;
-    *ret_no_memory = reserve.starved;
-    if (!reserve.starved)
+    *ret_no_memory = reserve.no_memory;
+    if (!reserve.no_memory)
         return json;
     json_decref(json);
     return NULL;

@@ -3,7 +3,7 @@
  * One uv loop owns everything below: only its thread touches these fields, the store and the
  * connections. Pool threads get read-only input and a private output and know nothing of this
  * struct. What lies on a higher floor of server/ is an opaque pointer here, so that base, store,
- * work and http each see only what is below them. main.c fills it in this order and takes it apart
+ * work and http each see only what is below them. cmd_serve.c fills it in this order and takes it apart
  * in the reverse one.
  */
 #ifndef RB_SERVER_SERVER_H

@@ -210,7 +210,7 @@ static bool read_tokens(const struct rb_safetensors *st, uint64_t *ret)
     return errno == 0 && *end == '\0';
 }
 
-/* Every tap whole and once, and nothing besides. */
+/* Every tap whole and once, and nothing else. */
 static enum rb_status load_all(const struct rb_safetensors *st, struct rb_moments *m,
                                struct rb_error *err)
 {

@@ -30,8 +30,9 @@ enum rb_status rb_checkpoint_open(const char *folder, struct rb_checkpoint *ret,
 void rb_checkpoint_deinit(struct rb_checkpoint *c);
 const struct rb_tensor *rb_checkpoint_find(const struct rb_checkpoint *c, const char *name);
 
-/* What was read of a tensor of c counts no longer as this process's memory; it can be read again.
- * For tables of which few rows are read: the kernel maps what lies around them too. Any thread. */
+/* Gives back the memory that the pages of tensor t take which were read; reading them again is
+ * fine. For tables of which few rows are read: the kernel maps what lies around them too. Any
+ * thread. */
 void rb_checkpoint_forget(const struct rb_checkpoint *c, const struct rb_tensor *t);
 
 /* The files that make up the checkpoint, for hashing, copying and listing, relative to the folder:

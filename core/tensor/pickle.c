@@ -149,7 +149,7 @@ enum rb_status rb_pickle_dict_new(struct rb_pickle *p, uint8_t tag, struct rb_pi
 static enum rb_status take(struct rb_pickle *p, uint64_t n, const unsigned char **ret)
 {
     if (n > p->bytes - p->at) {
-        p->starved = true;
+        p->cut_short = true;
         return rb_pickle_bad(p, "ends where %llu bytes must follow", (unsigned long long)n);
     }
     *ret = p->text + p->at;
@@ -247,7 +247,7 @@ static enum rb_status op_frame(struct rb_pickle *p, size_t argument)
     if (s != RB_OK)
         return s;
     if (bytes > p->bytes - p->at) {
-        p->starved = true;
+        p->cut_short = true;
         return rb_pickle_bad(p, "a frame of %llu bytes reaches beyond the pickle",
                              (unsigned long long)bytes);
     }
@@ -506,7 +506,7 @@ static enum rb_status take_line(struct rb_pickle *p, const unsigned char **ret, 
     const unsigned char *from = p->text + p->at;
     const unsigned char *end = memchr(from, '\n', left < most ? left : most);
     if (end == NULL && left < most) {
-        p->starved = true;
+        p->cut_short = true;
         return rb_pickle_bad(p, "ends within a name");
     }
     if (end == NULL)

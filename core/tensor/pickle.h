@@ -87,7 +87,7 @@ struct rb_pickle {
     const struct rb_pickle_host *host;
     const unsigned char *text;
     size_t bytes, at;
-    bool starved; /* the pickle went on beyond its bytes */
+    bool cut_short; /* the pickle went on beyond its bytes */
     size_t opcodes, marks;
     struct rb_pickle_node *nodes;
     size_t node_count, node_capacity;
@@ -100,7 +100,7 @@ struct rb_pickle {
 
 /* Runs one pickle from text on, to its STOP. RB_ETORCH with words, RB_ENOMEM. Whatever it returns,
  * rb_pickle_deinit afterwards. On success p->at bytes were read and *ret is its value. When it
- * fails because text ends too early, p->starved is set. */
+ * fails because text ends too early, p->cut_short is set. */
 enum rb_status rb_pickle_run(struct rb_pickle *p, const char *label, const unsigned char *text,
                              size_t bytes, const struct rb_pickle_host *host,
                              struct rb_pickle_value *ret, struct rb_error *err) RB_MUST_CHECK;

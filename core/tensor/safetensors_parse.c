@@ -235,9 +235,9 @@ static enum rb_status read_key(struct parser *p, json_t **ret)
         return BAD(p, "name of %zu bytes at byte %zu, at most %d are allowed", span - 2, p->at,
                    RB_ST_MAX_NAME);
     json_error_t why;
-    bool starved;
-    json_t *key = rb_json_load(p->text + p->at, span, JSON_DECODE_ANY, &why, &starved);
-    if (starved)
+    bool out_of_memory;
+    json_t *key = rb_json_load(p->text + p->at, span, JSON_DECODE_ANY, &why, &out_of_memory);
+    if (out_of_memory)
         return no_memory(p);
     if (key == NULL)
         return BAD(p, "name at byte %zu: %s", p->at, why.text);
@@ -264,10 +264,10 @@ static enum rb_status read_value(struct parser *p, const char *name, json_t **re
                           "its entry is too large: %zu bytes, %zu values; at most %zu and %d",
                           span.bytes, span.values, max_bytes, MAX_METADATA);
     json_error_t why;
-    bool starved;
+    bool out_of_memory;
     json_t *value =
-        rb_json_load(p->text + p->at, span.bytes, JSON_REJECT_DUPLICATES, &why, &starved);
-    if (starved)
+        rb_json_load(p->text + p->at, span.bytes, JSON_REJECT_DUPLICATES, &why, &out_of_memory);
+    if (out_of_memory)
         return no_memory(p);
     if (value == NULL)
         return BAD_TENSOR(p, name, "%s", why.text);

@@ -24,10 +24,11 @@ bool rb_torch_legacy_begins(const unsigned char *head, size_t bytes)
 
 /* ---- pickles whose length nobody says ---- */
 
-/* What is done with a piece of the file that begins with a pickle; *ret_starved: it was too short.
+/* What is done with a piece of the file that begins with a pickle; *ret_cut_short: it was too
+ * short.
  */
 typedef enum rb_status run_pickle(struct reader *r, void *data, const unsigned char *text,
-                                  size_t bytes, size_t *ret_used, bool *ret_starved);
+                                  size_t bytes, size_t *ret_used, bool *ret_cut_short);
 
 /* Reads more and more of the file until the pickle's end is in it. *ret_text, the piece, is the
  * caller's to free whatever is returned. */
@@ -36,7 +37,7 @@ static enum rb_status read_pickle(struct reader *r, run_pickle *run, void *data,
 {
     uint64_t left = r->file->count - r->at;
     for (uint64_t window = FIRST_WINDOW;; window *= WINDOW_GROWTH) {
-        bool starved = false;
+        bool cut_short = false;
         size_t used = 0, n = (size_t)(window < left ? window : left);
         n = n < RB_PICKLE_MAX_BYTES ? n : RB_PICKLE_MAX_BYTES;
         free(*ret_text);
@@ -45,10 +46,10 @@ static enum rb_status read_pickle(struct reader *r, run_pickle *run, void *data,
             return rb_error_set(r->err, RB_ENOMEM, "%s: no memory for its pickle", r->file->label);
         enum rb_status s = rb_bytes_read(r->file, r->at, *ret_text, n, r->err);
         if (s == RB_OK)
-            s = run(r, data, *ret_text, n, &used, &starved);
+            s = run(r, data, *ret_text, n, &used, &cut_short);
         if (s == RB_OK)
             r->at += used;
-        if (s == RB_OK || !starved || n == left || n == RB_PICKLE_MAX_BYTES)
+        if (s == RB_OK || !cut_short || n == left || n == RB_PICKLE_MAX_BYTES)
             return s;
     }
 }
@@ -64,14 +65,14 @@ struct plain {
 };
 
 static enum rb_status run_plain(struct reader *r, void *data, const unsigned char *text,
-                                size_t bytes, size_t *ret_used, bool *ret_starved)
+                                size_t bytes, size_t *ret_used, bool *ret_cut_short)
 {
     const struct plain *plain = data;
     struct rb_pickle p = {0};
     struct rb_pickle_value v;
     enum rb_status s = rb_pickle_run(&p, r->file->label, text, bytes, &rb_pickle_plain, &v, r->err);
     *ret_used = p.at;
-    *ret_starved = p.starved;
+    *ret_cut_short = p.cut_short;
     if (s == RB_OK)
         s = plain->use(r, &p, &v, plain->data);
     rb_pickle_deinit(&p);
@@ -127,12 +128,12 @@ static enum rb_status check_machine(struct reader *r, const struct rb_pickle *p,
 /* ---- objects and storages ---- */
 
 static enum rb_status run_objects(struct reader *r, void *data, const unsigned char *text,
-                                  size_t bytes, size_t *ret_used, bool *ret_starved)
+                                  size_t bytes, size_t *ret_used, bool *ret_cut_short)
 {
     struct rb_torch_objects *o = data;
     enum rb_status s = rb_torch_objects_run(o, r->file->label, text, bytes, r->err);
     *ret_used = o->pickle.at;
-    *ret_starved = o->pickle.starved;
+    *ret_cut_short = o->pickle.cut_short;
     return s;
 }
 

@@ -289,7 +289,7 @@ static void end_on(struct daemon *d, const char *name)
         begin_drain(d, name);
 }
 
-/* ---- what the loop does besides ---- */
+/* ---- what else the loop does ---- */
 
 static void on_lag_tick(uv_timer_t *timer)
 {

@@ -1,4 +1,4 @@
-/* server/http/http.h: the HTTP side of the daemon, as main.c sees it.
+/* server/http/http.h: the HTTP side of the daemon, as cmd_serve.c sees it.
  *
  * rb_http_open makes the listening socket (or takes the one that systemd passed), the pump and the
  * tables; from then on requests are served whenever the loop runs. Loop thread only. */

@@ -31,7 +31,7 @@ struct rb_http {
     char url[256];
     bool draining;
     /* Idempotency keys whose first request is under way: a ring (submissions.c). */
-    struct rb_flight *flights;
+    struct rb_submitting *submitting;
 };
 
 #endif

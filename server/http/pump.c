@@ -31,12 +31,12 @@ struct rb_pump {
     int handles_open;
     bool running; /* inside MHD_run: a wake now is kept for afterwards */
     bool woken;
-    int listen_fd;    /* libmicrohttpd's; -1 once nothing more is accepted */
-    bool starved;     /* in this run an accept failed for want of descriptors or memory */
-    bool besides;     /* one has failed ever: the pump accepts too */
-    bool told;        /* the log knows, and nothing was accepted since */
-    struct tap *shut; /* gates that are shut and not yet refused */
-    char *window;     /* what has arrived and is looked at */
+    int listen_fd;      /* libmicrohttpd's; -1 once nothing more is accepted */
+    bool accept_failed; /* in this run an accept failed for want of descriptors or memory */
+    bool accepts;       /* one has failed ever: the pump accepts, too */
+    bool logged;        /* the log says so, and nothing was accepted since */
+    struct tap *shut;   /* gates that are shut and not yet refused */
+    char *window;       /* what has arrived and is looked at */
     size_t window_bytes;
 };
 
@@ -181,7 +181,7 @@ static unsigned connections(const struct rb_pump *pump)
 }
 
 /* After a failed accept libmicrohttpd accepts nothing until one of its connections goes, which may
- * take as long as an event stream; from then on the pump does it besides. */
+ * take as long as an event stream; from then on the pump does it, too. */
 static void accept_besides(struct rb_pump *pump)
 {
     for (int i = 0; i < ACCEPTS_AT_ONCE && pump->listen_fd >= 0 &&
@@ -193,7 +193,7 @@ static void accept_besides(struct rb_pump *pump)
                          SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             return;
-        pump->told = false;
+        pump->logged = false;
         (void)MHD_add_connection(pump->daemon, fd, (struct sockaddr *)&address, length);
     }
 }
@@ -205,7 +205,7 @@ static void run(struct rb_pump *pump)
     assert(!pump->running);
     MHD_UNSIGNED_LONG_LONG timeout = RB_PUMP_TICK_MS;
     bool more = true;
-    pump->starved = false;
+    pump->accept_failed = false;
     for (int i = 0; more && i < RB_PUMP_RUNS_IN_A_ROW; i++) {
         pump->woken = false;
         pump->running = true;
@@ -216,10 +216,10 @@ static void run(struct rb_pump *pump)
             timeout = RB_PUMP_TICK_MS;
         more = pump->woken || timeout == 0;
     }
-    if (pump->besides)
+    if (pump->accepts)
         accept_besides(pump);
     /* Without a connection it would try again at once, for as long as descriptors are short. */
-    bool pause = pump->starved && connections(pump) == 0;
+    bool pause = pump->accept_failed && connections(pump) == 0;
     if (more && !pause) {
         rb_pump_wake(pump);
         return;
@@ -275,7 +275,7 @@ static bool tells_of_shortage(struct rb_pump *pump, const char *format)
     static const char words[] = "Hit process or system resource limit";
     if (strncmp(format, words, sizeof words - 1) != 0)
         return false;
-    pump->starved = pump->besides = true;
+    pump->accept_failed = pump->accepts = true;
     return true;
 }
 
@@ -284,9 +284,9 @@ static void on_log(void *data, const char *format, va_list args)
     struct rb_pump *pump = data;
     char line[512];
     if (tells_of_shortage(pump, format)) {
-        if (pump->told)
+        if (pump->logged)
             return;
-        pump->told = true;
+        pump->logged = true;
     }
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the format is libmicrohttpd's own */

@@ -11,7 +11,7 @@
  *    work; what is left over comes after one turn of the loop;
  *  - after an accept that failed for want of descriptors it accepts nothing until one of its
  *    connections goes, and without any it tries again without a pause: from then on the pump
- * accepts besides, and looks only once a tick while there are neither descriptors nor connections;
+ * accepts, too, and looks only once a tick while there are neither descriptors nor connections;
  *  - it answers some malformed requests by itself, in HTML or twice or not at all, and reads others
  *    as what they are not; it has no hook for what it reads. But it reads with recv(), and the pump
  *    defines that name: the dynamic linker gives libmicrohttpd the program's, and a static link the

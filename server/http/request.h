@@ -41,7 +41,7 @@ struct rb_header {
     char *value;
 };
 
-/* Who asks; filled by rb_auth_admit. */
+/* Who asks; filled by auth.c. */
 struct rb_identity {
     char token[17];   /* id of the token; "" without one */
     unsigned scopes;  /* bits of enum rb_scope */

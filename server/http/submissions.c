@@ -2,7 +2,7 @@
  *
  * DESIGN. server/work checks off the loop; then one transaction adds the jobs and, with an
  * Idempotency-Key, the answer to give again. A key whose first request is still being checked is
- * known only here, in http->flights. */
+ * known only here, in http->submitting. */
 #include "server/http/common.h"
 #include "server/http/handlers.h"
 #include "server/http/headers.h"
@@ -24,7 +24,7 @@
 
 enum { KEY_MAX_BYTES = 128 };
 
-struct rb_flight {
+struct rb_submitting {
     struct rb_request *r;
     struct rb_submission *submission;
     enum { ONE, BATCH, RETRY } kind;
@@ -33,7 +33,7 @@ struct rb_flight {
     bool has_key;
     char key[KEY_MAX_BYTES + 1];
     unsigned char request_sha256[RB_SHA256_BYTES];
-    struct rb_flight *next;
+    struct rb_submitting *next;
 };
 
 /* ---- Idempotency-Key ---- */
@@ -49,9 +49,10 @@ static void hash_request(const struct rb_request *r, unsigned char digest[RB_SHA
     rb_sha256_end(&hash, digest);
 }
 
-static bool in_flight(const struct rb_flight *f)
+static bool is_under_way(const struct rb_submitting *f)
 {
-    for (const struct rb_flight *other = f->r->http->flights; other != NULL; other = other->next)
+    for (const struct rb_submitting *other = f->r->http->submitting; other != NULL;
+         other = other->next)
         if (other->has_key && strcmp(other->key, f->key) == 0 &&
             strcmp(other->r->who.token, f->r->who.token) == 0)
             return true;
@@ -59,7 +60,7 @@ static bool in_flight(const struct rb_flight *f)
 }
 
 /* Gives the first answer again. False: there is none yet. */
-static bool answer_again(struct rb_flight *f)
+static bool answer_again(struct rb_submitting *f)
 {
     struct rb_request *r = f->r;
     struct rb_error err;
@@ -88,7 +89,7 @@ static bool answer_again(struct rb_flight *f)
 }
 
 /* False: a reply was made. */
-static bool read_key(struct rb_flight *f)
+static bool read_key(struct rb_submitting *f)
 {
     struct rb_request *r = f->r;
     const char *key = rb_request_header(r, "Idempotency-Key");
@@ -101,7 +102,7 @@ static bool read_key(struct rb_flight *f)
     }
     (void)snprintf(f->key, sizeof f->key, "%s", key);
     hash_request(r, f->request_sha256);
-    if (in_flight(f)) {
+    if (is_under_way(f)) {
         rb_reply_fail(r, RB_EINFLIGHT, "the first request with Idempotency-Key '%s' is under way",
                       key);
         return false;
@@ -110,11 +111,11 @@ static bool read_key(struct rb_flight *f)
     return !answer_again(f);
 }
 
-/* ---- life of a flight ---- */
+/* ---- from the request to its reply ---- */
 
-static void land(struct rb_flight *f)
+static void submitting_end(struct rb_submitting *f)
 {
-    struct rb_flight **at = &f->r->http->flights;
+    struct rb_submitting **at = &f->r->http->submitting;
     while (*at != NULL && *at != f)
         at = &(*at)->next;
     if (*at == f)
@@ -127,10 +128,10 @@ static void land(struct rb_flight *f)
 
 static void on_gone(struct rb_request *r)
 {
-    land(r->data);
+    submitting_end(r->data);
 }
 
-static struct rb_flight *take_off(struct rb_request *r)
+static struct rb_submitting *submitting_new(struct rb_request *r)
 {
     struct rb_error err;
     int wait_seconds;
@@ -139,7 +140,7 @@ static struct rb_flight *take_off(struct rb_request *r)
         rb_reply_error(r, &err, NULL);
         return NULL;
     }
-    struct rb_flight *f = calloc(1, sizeof *f);
+    struct rb_submitting *f = calloc(1, sizeof *f);
     if (f == NULL) {
         rb_reply_fail(r, RB_ENOMEM, "no memory for a submission");
         return NULL;
@@ -151,8 +152,8 @@ static struct rb_flight *take_off(struct rb_request *r)
         free(f);
         return NULL;
     }
-    f->next = r->http->flights;
-    r->http->flights = f;
+    f->next = r->http->submitting;
+    r->http->submitting = f;
     r->data = f;
     r->gone = on_gone;
     return f;
@@ -160,7 +161,7 @@ static struct rb_flight *take_off(struct rb_request *r)
 
 /* ---- the answer ---- */
 
-static enum rb_status encode_answer(struct rb_flight *f, char **ret, struct rb_error *err)
+static enum rb_status encode_answer(struct rb_submitting *f, char **ret, struct rb_error *err)
 {
     struct rb_store *store = rb_request_server(f->r)->store;
     size_t count = rb_submission_count(f->submission);
@@ -185,7 +186,7 @@ static enum rb_status encode_answer(struct rb_flight *f, char **ret, struct rb_e
     return s;
 }
 
-static enum rb_status keep_answer(struct rb_flight *f, const char *location, char *body,
+static enum rb_status keep_answer(struct rb_submitting *f, const char *location, char *body,
                                   int64_t now_ms, struct rb_error *err)
 {
     if (!f->has_key)
@@ -205,8 +206,8 @@ static enum rb_status keep_answer(struct rb_flight *f, const char *location, cha
 }
 
 /* Jobs and answer in one transaction. *ret: the answer's body. */
-static enum rb_status commit(struct rb_flight *f, char *location, size_t location_size, char **ret,
-                             struct rb_error *err)
+static enum rb_status commit(struct rb_submitting *f, char *location, size_t location_size,
+                             char **ret, struct rb_error *err)
 {
     struct rb_store *store = rb_request_server(f->r)->store;
     int64_t now_ms = rb_clock_realtime_ms();
@@ -232,21 +233,21 @@ static enum rb_status commit(struct rb_flight *f, char *location, size_t locatio
     return RB_OK;
 }
 
-static void reply_estimate(struct rb_flight *f)
+static void reply_estimate(struct rb_submitting *f)
 {
     struct rb_request *r = f->r;
     const struct rb_submission_item *item = rb_submission_item(f->submission, 0);
     struct rb_json w;
     rb_json_init(&w);
     rb_estimate_encode(&w, &item->spec, &item->estimate);
-    land(f);
+    submitting_end(f);
     rb_reply_json(r, MHD_HTTP_OK, &w);
 }
 
 static void checked(void *data, struct rb_submission *submission, enum rb_status status,
                     const struct rb_error *check_error)
 {
-    struct rb_flight *f = data;
+    struct rb_submitting *f = data;
     struct rb_request *r = f->r;
     struct rb_error err = {.status = status};
     char location[64] = "", *body = NULL;
@@ -263,7 +264,7 @@ static void checked(void *data, struct rb_submission *submission, enum rb_status
     int wait_seconds = f->kind != BATCH ? f->wait_seconds : -1;
     if (status == RB_OK)
         (void)snprintf(id, sizeof id, "%s", rb_submission_item(f->submission, 0)->id);
-    land(f);
+    submitting_end(f);
     if (status != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
@@ -284,7 +285,7 @@ static void checked(void *data, struct rb_submission *submission, enum rb_status
 static void submit(struct rb_request *r, struct rb_job_spec *specs, size_t count, bool batch)
 {
     struct rb_error err;
-    struct rb_flight *f = take_off(r);
+    struct rb_submitting *f = submitting_new(r);
     if (f == NULL) {
         rb_job_specs_free(specs, count);
         return;
@@ -292,7 +293,7 @@ static void submit(struct rb_request *r, struct rb_job_spec *specs, size_t count
     f->kind = batch ? BATCH : ONE;
     if (rb_submit_check(rb_request_work(r), specs, count, batch, checked, f, &f->submission,
                         &err) != RB_OK) {
-        land(f);
+        submitting_end(f);
         rb_reply_error(r, &err, NULL);
     }
 }
@@ -330,13 +331,13 @@ void rb_handle_job_batch(struct rb_request *r)
 void rb_handle_job_retry(struct rb_request *r)
 {
     struct rb_error err;
-    struct rb_flight *f = take_off(r);
+    struct rb_submitting *f = submitting_new(r);
     if (f == NULL)
         return;
     f->kind = RETRY;
     if (rb_submit_retry(rb_request_work(r), r->params[0], checked, f, &f->submission, &err) !=
         RB_OK) {
-        land(f);
+        submitting_end(f);
         rb_reply_error(r, &err, NULL);
     }
 }

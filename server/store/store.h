@@ -2,7 +2,7 @@
  *
  * DESIGN. One SQLite file, WAL, synchronous=FULL, one connection that does every write, every
  * read and every checkpoint, on the loop thread. (With two connections that write or checkpoint a
- * WAL can be corrupted before SQLite 3.51.3; see DESIGN.md.) A committed transaction has been
+ * WAL can be corrupted before SQLite 3.51.3.) A committed transaction has been
  * synced: what was committed before a reply left survives power loss. A read takes some ten
  * microseconds, a commit one or two syncs of the disk.
  *
@@ -13,7 +13,7 @@
  *
  * Failures: RB_EDISKFULL (SQLITE_FULL), RB_ENOMEM, RB_ESTORE (BUSY, IOERR, READONLY, CANTOPEN,
  * PROTOCOL: may pass), RB_EINTERNAL (CONSTRAINT where none can fail, MISUSE, CORRUPT). Every
- * function below can give these; headers name only what comes besides.
+ * function below can give these; headers name only what is added to these.
  */
 #ifndef RB_SERVER_STORE_STORE_H
 #define RB_SERVER_STORE_STORE_H

@@ -1,3 +1,25 @@
+/* A job's run. Its states, all on the loop thread; `stage` is the place in the table below.
+ *
+ *     rb_run_start
+ *          |
+ *      first_enter       the spec is decoded
+ *          |
+ *   .--> enter           the phase is stored; the stage's own `enter` starts programs and plain
+ * jobs |      | |   in_stage         items run on the pool; rb_run_stop sets `stop` and `why` | |
+ *   |   rb_run_stage_done
+ *   |      |--- stopped ------------------------------------------------------> end
+ *   |      |--- failed, may pass by itself --> waits RB_RUN_WAIT_MS --> enter (the same stage)
+ *   |      |--- failed, or waited RB_RUN_PATIENCE_S in all -------------------> end
+ *   |      |--- done: on to the next stage that is needed
+ *   '------'          none is left ------------------------------------------> end
+ *
+ *     end --> finish     the final status is stored; if the store refuses, again RB_RUN_WAIT_MS
+ * later
+ *               |
+ *            run_close   both timers close; then `ended` is called and the run is freed
+ *
+ * The final status: canceled or queued again if it was stopped (`why`), else succeeded or failed.
+ */
 #include "server/work/run_state.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
