@@ -82,6 +82,7 @@ enum rb_evaluate_given {
     RB_EVALUATE_MAX_EXAMPLES = 1 << 7,
     RB_EVALUATE_METRIC = 1 << 8,
     RB_EVALUATE_CONTROL = 1 << 9,
+    RB_EVALUATE_PRECISION = 1 << 10,
 };
 
 struct rb_evaluate_spec {

@@ -90,6 +90,8 @@ static void encode_evaluate(struct rb_json *w, const struct rb_evaluate_spec *e)
     if (!rb_task_has_labels(o->task)) {
         rb_json_uint(w, "block_size", o->block_size);
         rb_json_uint(w, "max_blocks", o->max_blocks);
+        if (o->precision > 0)
+            rb_json_number(w, "precision", o->precision);
         if (o->task == RB_TASK_MLM) {
             rb_json_number(w, "mask_probability", o->mask_probability);
             rb_json_uint(w, "seed", o->seed);

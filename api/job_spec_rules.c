@@ -98,6 +98,7 @@ static const struct {
 } task_members[] = {
     {"/evaluate/block_size", RB_EVALUATE_BLOCK_SIZE, FOR_BLOCKS},
     {"/evaluate/max_blocks", RB_EVALUATE_MAX_BLOCKS, FOR_BLOCKS},
+    {"/evaluate/precision", RB_EVALUATE_PRECISION, FOR_BLOCKS},
     {"/evaluate/mask_probability", RB_EVALUATE_MASK_PROBABILITY, FOR_MLM},
     {"/evaluate/seed", RB_EVALUATE_SEED, FOR_MLM},
     {"/evaluate/max_length", RB_EVALUATE_MAX_LENGTH, FOR_LABELS},

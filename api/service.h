@@ -55,6 +55,7 @@ struct rb_estimate {
     uint64_t peak_bytes, disk_bytes;
     double seconds;       /* NaN: null */
     double saved_seconds; /* by interpolate.points "auto", against the whole grid; NaN: null */
+    double least_seconds; /* where the first round of evaluate.precision suffices; NaN: null */
 };
 void rb_estimate_encode(struct rb_json *w, const struct rb_job_spec *spec,
                         const struct rb_estimate *e);

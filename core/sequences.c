@@ -14,6 +14,29 @@ void rb_sequences_deinit(struct rb_sequences *s)
     *s = (struct rb_sequences){0};
 }
 
+bool rb_sequences_slice(const struct rb_sequences *s, size_t from, size_t to,
+                        struct rb_sequences *ret)
+{
+    size_t begin = s->starts[from], *starts = calloc(to - from + 1, sizeof *starts);
+    if (starts == NULL)
+        return false;
+    for (size_t i = from; i <= to; i++)
+        starts[i - from] = s->starts[i] - begin;
+    *ret = (struct rb_sequences){
+        .count = to - from,
+        .starts = starts,
+        .ids = s->ids + begin,
+        .types = s->types + begin,
+        .special = s->special != NULL ? s->special + begin : NULL,
+        .targets = s->targets != NULL ? s->targets + begin : NULL,
+        .labels = s->labels != NULL ? s->labels + from : NULL,
+        .rows = s->rows != NULL ? s->rows + from : NULL,
+    };
+    for (size_t t = 0; ret->targets != NULL && t < starts[to - from]; t++)
+        ret->target_count += ret->targets[t] >= 0;
+    return true;
+}
+
 uint64_t rb_mix(uint64_t x)
 {
     x += UINT64_C(0x9E3779B97F4A7C15);

@@ -26,6 +26,10 @@ static inline size_t rb_sequences_tokens(const struct rb_sequences *s)
 }
 
 void rb_sequences_deinit(struct rb_sequences *s);
+/* Sequences [from, to) of s, which lends all but starts: free(ret->starts) alone. false when out of
+ * memory. */
+bool rb_sequences_slice(const struct rb_sequences *s, size_t from, size_t to,
+                        struct rb_sequences *ret);
 
 /* METHOD 7's generator: uniform in [0, 1) for (seed, block s, position t, draw k). */
 double rb_mask_uniform(uint64_t seed, uint64_t s, uint64_t t, uint64_t k);

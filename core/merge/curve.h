@@ -29,6 +29,9 @@ enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_eva
 /* After it has finished. RB_ENUMERIC when the loss is not finite (named, never hidden). */
 enum rb_status rb_evaluate_result(const struct rb_program *p, struct rb_point *ret,
                                   struct rb_error *err) RB_MUST_CHECK;
+/* METHOD 13's precision: the first round's blocks; each round has twice as many as the last. */
+enum { RB_ROUNDS_FIRST = 16 };
+
 /* One block's losses (a row's, for classification and regression): their sum and that of their
  * squares, over how many predictions. */
 struct rb_block {

@@ -30,8 +30,9 @@ extern const char *const rb_metric_names[];
 
 struct rb_evaluate_options {
     enum rb_task task;
-    uint32_t block_size;     /* mlm, clm */
-    uint32_t max_blocks;     /* mlm, clm; 0: all */
+    uint32_t block_size; /* mlm, clm */
+    uint32_t max_blocks; /* mlm, clm; 0: all */
+    double precision; /* mlm, clm; nats: the standard error wanted of the barrier; 0: all blocks */
     double mask_probability; /* mlm */
     uint64_t seed;           /* mlm */
     uint32_t max_length;     /* classification, regression */

@@ -253,6 +253,38 @@ enum rb_status rb_blocks_read(struct rb_store *s, int64_t job, enum rb_curve_nam
     return RB_OK;
 }
 
+static enum rb_status append_blocks(struct rb_store *s, int64_t job, enum rb_curve_name curve,
+                                    uint32_t index, const struct rb_block *blocks, size_t count,
+                                    struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(
+        s,
+        "INSERT INTO point_blocks (job, curve, position, blocks) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET blocks = CAST(blocks || excluded.blocks AS BLOB)",
+        &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, job);
+    rb_bind_text(&q, rb_curve_names[curve]);
+    rb_bind_int(&q, index);
+    rb_bind_blob(&q, blocks, count * sizeof *blocks);
+    return rb_query_run(&q, err);
+}
+
+enum rb_status rb_blocks_append(struct rb_store *s, int64_t job, enum rb_curve_name curve,
+                                uint32_t index, const struct rb_block *blocks, size_t count,
+                                struct rb_error *err)
+{
+    enum rb_status status = rb_store_begin(s, err);
+    if (status != RB_OK)
+        return status;
+    status = append_blocks(s, job, curve, index, blocks, count, err);
+    if (status == RB_OK)
+        status = rb_job_progressed(s, job, err);
+    return rb_store_end(s, status, err);
+}
+
 struct blocks_of {
     struct rb_store *store;
     int64_t job;

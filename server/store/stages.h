@@ -57,6 +57,10 @@ enum rb_status rb_curves_read(struct rb_store *s, int64_t job, struct rb_curves 
 enum rb_status rb_blocks_read(struct rb_store *s, int64_t job, enum rb_curve_name curve,
                               uint32_t index, struct rb_block **ret, size_t *ret_count,
                               struct rb_error *err) RB_MUST_CHECK;
+/* Adds blocks behind those of the point that are kept. */
+enum rb_status rb_blocks_append(struct rb_store *s, int64_t job, enum rb_curve_name curve,
+                                uint32_t index, const struct rb_block *blocks, size_t count,
+                                struct rb_error *err) RB_MUST_CHECK;
 /* The errors of the job's barriers, from the blocks kept. v: of the job, its points as indexed. */
 enum rb_status rb_barrier_errors_read(struct rb_store *s, int64_t job,
                                       const struct rb_barrier_view *v,

@@ -68,6 +68,13 @@ static uint64_t at_least(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static double optional_cost(const struct rb_evaluate_options *o, const struct rb_plan_sizes *sizes,
+                            double cost)
+{
+    double blocks = o->block_size > 0 ? (double)sizes->evaluate_tokens / (double)o->block_size : 0;
+    return o->precision > 0 && blocks > RB_ROUNDS_FIRST ? cost * (1 - RB_ROUNDS_FIRST / blocks) : 0;
+}
+
 void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                   const struct rb_plan_sizes *sizes, struct rb_plan *ret)
 {
@@ -95,6 +102,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                              sizes->predicted, &buffers, &cost);
         p.cost[RB_PHASE_EVALUATING] = cost * p.evaluations;
         p.saved = cost * (whole - p.evaluations);
+        p.optional = optional_cost(&spec->evaluate.options, sizes, p.cost[RB_PHASE_EVALUATING]);
         working = at_least(working, LAMBDAS_IN_FLIGHT * buffers);
     }
     const struct rb_motion motion = {.decoder_untied =
@@ -121,4 +129,11 @@ double rb_plan_saved_seconds(const struct rb_plan *plan, const struct rb_rates *
                              unsigned workers)
 {
     return plan->saved / rb_rates_of(rates, RB_PHASE_EVALUATING, plan->width) / workers;
+}
+
+double rb_plan_least_seconds(const struct rb_plan *plan, const struct rb_rates *rates,
+                             unsigned workers)
+{
+    double rate = rb_rates_of(rates, RB_PHASE_EVALUATING, plan->width);
+    return rb_plan_seconds(plan, rates, workers) - plan->optional / rate / workers;
 }

@@ -10,7 +10,8 @@ struct rb_plan {
     double cost[RB_PHASE_COUNT]; /* core's unit */
     uint32_t evaluations;        /* programs that the evaluating phase runs */
     double saved;                /* cost of those that interpolate.points "auto" spares */
-    uint32_t width;              /* hidden_size */
+    double optional; /* cost of the blocks behind the first round of evaluate.precision */
+    uint32_t width;  /* hidden_size */
     uint64_t peak_bytes, disk_bytes;
 };
 
@@ -28,6 +29,9 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                   const struct rb_plan_sizes *sizes, struct rb_plan *ret);
 /* At the rates known, with every worker busy. Loop thread. */
 double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates, unsigned workers);
+/* If the first round of evaluate.precision suffices; the same without it. */
+double rb_plan_least_seconds(const struct rb_plan *plan, const struct rb_rates *rates,
+                             unsigned workers);
 /* Of what is spared, likewise. */
 double rb_plan_saved_seconds(const struct rb_plan *plan, const struct rb_rates *rates,
                              unsigned workers);

@@ -184,7 +184,7 @@ static enum rb_status add_point(struct rb_run *run, enum rb_curve_name curve, si
                                .index = (uint32_t)index,
                                .point = *point,
                                .blocks = blocks,
-                               .block_count = run->subject.evaluate.count};
+                               .block_count = blocks != NULL ? run->subject.evaluate.count : 0};
     if (run->curves[curve].known[index])
         return RB_OK;
     return rb_point_add(run->work->store, run->row.seq, &row, rb_clock_realtime_ms(), event, err);

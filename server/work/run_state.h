@@ -113,8 +113,8 @@ enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char
 bool rb_run_has_artifact(const struct rb_run *run, const char *name);
 /* Merged checkpoints that are still to be written. */
 size_t rb_run_merged_left(const struct rb_run *run);
-/* Adds a point with its blocks (one for each evaluated sequence), rings. Both curves' points where
- * they are known to be the same. */
+/* Adds a point with its blocks (one for each evaluated sequence; NULL: they are kept), rings. Both
+ * curves' points where they are known to be the same. */
 enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
                             const struct rb_point *point, const struct rb_block *blocks,
                             struct rb_error *err) RB_MUST_CHECK;

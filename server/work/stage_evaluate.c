@@ -1,5 +1,6 @@
 /* The evaluating stage: the loss at each lambda of both curves, ascending, two at a time so that
  * the end of one leaves no core idle. Each is recorded before its place is given to the next. */
+#include "server/work/rounds.h"
 #include "server/work/run_state.h"
 
 #include <stdlib.h>
@@ -14,10 +15,12 @@ struct lane {
     struct rb_blend blend;
     enum rb_curve_name curve;
     size_t index;
+    struct rb_sequences part; /* with rounds: the blocks that are evaluated; starts is ours */
 };
 
 struct evaluate {
     struct rb_run *run;
+    struct rb_rounds *rounds; /* NULL without evaluate.precision */
     struct lane lanes[LANES];
     size_t next; /* position in the order: lambda by lambda, aligned before control */
     bool members[RB_POINTS_MAX]; /* which indices of lambda, as far as that is known */
@@ -32,8 +35,11 @@ static void evaluate_leave(struct rb_run *run)
     run->stage_data = NULL;
     if (e == NULL)
         return;
-    for (int i = 0; i < LANES; i++)
+    for (int i = 0; i < LANES; i++) {
         rb_program_free(e->lanes[i].program);
+        free(e->lanes[i].part.starts);
+    }
+    rb_rounds_free(e->rounds);
     free(e);
 }
 
@@ -52,6 +58,13 @@ static bool comes_along(const struct evaluate *e, size_t index)
     return rb_run_shares(e->run, index) && in_flight(e, index);
 }
 
+/* Is there nothing to evaluate at this point now? */
+static bool is_done(const struct evaluate *e, enum rb_curve_name curve, size_t index)
+{
+    return e->rounds != NULL ? rb_rounds_have(e->rounds, (int)curve, index) == e->rounds->blocks
+                             : e->run->curves[curve].known[index];
+}
+
 static bool take_next(struct evaluate *e, struct lane *lane)
 {
     const struct rb_run *run = e->run;
@@ -59,7 +72,7 @@ static bool take_next(struct evaluate *e, struct lane *lane)
     for (; e->next < 2 * n; e->next++) {
         enum rb_curve_name curve = e->next % 2 == 0 ? RB_CURVE_ALIGNED : RB_CURVE_CONTROL;
         size_t index = e->next / 2;
-        if (!e->members[index] || run->curves[curve].known[index])
+        if (!e->members[index] || is_done(e, curve, index))
             continue;
         if (curve == RB_CURVE_CONTROL && (!rb_run_has_control(run) || comes_along(e, index)))
             continue;
@@ -78,13 +91,36 @@ static enum rb_status lane_start(struct evaluate *e, struct lane *lane)
     struct rb_run *run = e->run;
     lane->stage = e;
     lane->blend = rb_run_blend(run, lane->curve, run->spec.lambdas.values[lane->index]);
-    enum rb_status status = rb_evaluate_new(&lane->blend, &run->spec.evaluate.options,
-                                            &run->subject.evaluate, &lane->program, &e->error);
+    const struct rb_sequences *sequences = &run->subject.evaluate;
+    if (e->rounds != NULL) {
+        size_t have = rb_rounds_have(e->rounds, (int)lane->curve, lane->index);
+        if (!rb_sequences_slice(sequences, have, e->rounds->blocks, &lane->part))
+            return rb_error_set(&e->error, RB_ENOMEM, "no memory for a round of blocks");
+        sequences = &lane->part;
+    }
+    enum rb_status status = rb_evaluate_new(&lane->blend, &run->spec.evaluate.options, sequences,
+                                            &lane->program, &e->error);
     if (status != RB_OK)
         return status;
     e->busy++;
     rb_run_program(run, &lane->task, lane->program, lane_done, lane);
     return RB_OK;
+}
+
+/* The points, once their blocks suffice. */
+static enum rb_status record_rounds(struct evaluate *e)
+{
+    struct rb_run *run = e->run;
+    enum rb_status status = RB_OK;
+    for (size_t i = 0; i < run->spec.lambdas.count; i++)
+        for (int c = 0; c < (rb_run_has_control(run) ? 2 : 1) && status == RB_OK; c++) {
+            struct rb_point point;
+            if (!e->members[i] || run->curves[c].known[i])
+                continue;
+            rb_rounds_point(e->rounds, run, c, i, &point);
+            status = rb_run_point(run, (enum rb_curve_name)c, i, &point, NULL, &e->error);
+        }
+    return status;
 }
 
 /* Fills free lanes; ends the stage once nothing runs and nothing is left to run. */
@@ -94,7 +130,8 @@ static void fill(struct evaluate *e)
     bool whole = false;
     do {
         if (e->busy == 0) { /* where to look next depends on all that was asked for before */
-            whole = rb_run_members(run, e->members);
+            whole = e->rounds != NULL ? rb_rounds_next(e->rounds, run, e->members)
+                                      : rb_run_members(run, e->members);
             e->next = 0;
         }
         for (int i = 0; i < LANES && e->status == RB_OK; i++)
@@ -103,6 +140,8 @@ static void fill(struct evaluate *e)
     } while (e->busy == 0 && e->status == RB_OK && !whole);
     if (e->busy > 0)
         return;
+    if (e->status == RB_OK && e->rounds != NULL)
+        e->status = record_rounds(e);
     enum rb_status status = e->status;
     struct rb_error err = e->error;
     rb_run_stage_done(run, status, &err);
@@ -116,17 +155,21 @@ static enum rb_status record(struct evaluate *e, struct lane *lane, struct rb_er
     if (status != RB_OK)
         return rb_error_prefix(err, "%s curve at lambda %g: ", rb_curve_names[lane->curve],
                                lane->blend.lambda);
-    struct rb_block *blocks = calloc(run->subject.evaluate.count + 1, sizeof *blocks);
+    const struct rb_sequences *evaluated = e->rounds != NULL ? &lane->part : &run->subject.evaluate;
+    struct rb_block *blocks = calloc(evaluated->count + 1, sizeof *blocks);
     if (blocks == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a point's blocks");
     rb_evaluate_blocks(lane->program, blocks);
     status = rb_subject_verify(&run->subject, &run->places, err);
-    if (status == RB_OK)
+    if (status == RB_OK && e->rounds != NULL)
+        status = rb_rounds_add(e->rounds, run, (int)lane->curve, lane->index, blocks,
+                               evaluated->count, err);
+    else if (status == RB_OK)
         status = rb_run_point(run, lane->curve, lane->index, &point, blocks, err);
     free(blocks);
     if (status == RB_OK)
-        rb_metrics_add(run->work->metrics, RB_METER_TOKENS,
-                       (double)rb_sequences_tokens(&run->subject.evaluate), "evaluating", NULL);
+        rb_metrics_add(run->work->metrics, RB_METER_TOKENS, (double)rb_sequences_tokens(evaluated),
+                       "evaluating", NULL);
     return status;
 }
 
@@ -142,6 +185,8 @@ static void lane_done(struct rb_pool_task *task, enum rb_status status, const st
         status = record(e, lane, &error);
     rb_program_free(lane->program);
     lane->program = NULL;
+    free(lane->part.starts);
+    lane->part = (struct rb_sequences){0};
     e->busy--;
     if (status != RB_OK && e->status == RB_OK) {
         e->status = status;
@@ -181,6 +226,13 @@ static void evaluate_enter(struct rb_run *run)
         return;
     }
     e->run = run;
+    if (run->spec.evaluate.options.precision > 0) {
+        enum rb_status status = rb_rounds_new(run, &e->rounds, &err);
+        if (status != RB_OK) {
+            rb_run_stage_done(run, status, &err);
+            return;
+        }
+    }
     set_cost(e);
     fill(e);
 }

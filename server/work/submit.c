@@ -190,6 +190,7 @@ static void checked(struct rb_async *a)
             .peak_bytes = it->plan.peak_bytes,
             .disk_bytes = it->plan.disk_bytes,
             .seconds = rb_plan_seconds(&it->plan, &s->w->rates, s->w->options.workers),
+            .least_seconds = rb_plan_least_seconds(&it->plan, &s->w->rates, s->w->options.workers),
             .saved_seconds = rb_plan_saved_seconds(&it->plan, &s->w->rates, s->w->options.workers),
         };
     }

@@ -282,7 +282,7 @@ static void test_round_trips(void **state)
     } rows[] = {
         {example, 0},
         {"{" MODELS ",'align':{'from_job':'" ID "'},'interpolate':{'points':5}," MLM "}}", 0},
-        {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':'auto'}," MLM "}}", 0},
+        {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':'auto'}," MLM ",'precision':0.02}}", 0},
         {"{" MODELS ",'align':{'components':[]},'interpolate':{'lambdas':[0.3,0.1]}," MLM
          ",'seed':9007199254740991,'max_blocks':0}}",
          0},

@@ -470,6 +470,12 @@ static void test_stages(void **state)
     assert_int_equal(count, 2);
     assert_memory_equal(read, blocks, sizeof blocks);
     free(read);
+    assert_ok(rb_blocks_append(store, to, RB_CURVE_ALIGNED, 3, blocks, 1, &err));
+    assert_ok(rb_blocks_read(store, to, RB_CURVE_ALIGNED, 3, &read, &count, &err));
+    assert_int_equal(count, 3);
+    assert_memory_equal(read, blocks, sizeof blocks);
+    assert_memory_equal(&read[2], blocks, sizeof *blocks);
+    free(read);
     assert_ok(rb_blocks_read(store, to, RB_CURVE_CONTROL, 3, &read, &count, &err));
     assert_true(read == NULL && count == 0);
 }
