@@ -694,6 +694,72 @@ static void test_hostile_texts_end(void **state)
     free(text);
 }
 
+/* Of a merge that comes twice the later place counts: "b c" is then the first. */
+static void test_merge_that_comes_twice(void **state)
+{
+    (void)state;
+    struct tmpdir dir;
+    tmpdir_init(&dir);
+    json_t *root = fixture_json("qwen2"), *model = json_object_get(root, "model");
+    json_object_set_new(model, "vocab",
+                        json_pack("{si,si,si,si,si}", "a", 0, "b", 1, "c", 2, "ab", 3, "bc", 4));
+    json_object_set_new(model, "merges", json_pack("[sss]", "a b", "b c", "a b"));
+    struct rb_tokenizer *t;
+    struct rb_ids ids = {0};
+    assert_int_equal(open_json(&dir, root, &t, NULL), RB_OK);
+    assert_int_equal(rb_tokenizer_encode(t, "abc", 3, &ids, NULL), RB_OK);
+    assert_int_equal(ids.count, 2);
+    assert_int_equal(ids.ids[0], 0);
+    assert_int_equal(ids.ids[1], 4);
+    free(ids.ids);
+    rb_tokenizer_free(t);
+    json_decref(root);
+    tmpdir_deinit(&dir);
+}
+
+/* Pieces as the regular expressions make them, with '|' between. */
+static void test_words(void **state)
+{
+    (void)state;
+    static const struct {
+        enum rb_pre_step step;
+        const char *text, *words;
+    } cases[] = {
+        {RB_PRE_GPT2, "I'm  12345 ok!!\n\n x'S", "I|'m| | 12345| ok|!!|\n\n| x|'|S"},
+        {RB_PRE_LLAMA3, "I'M  12345 ok!!\n\n x'S", "I|'M| | |123|45| ok|!!\n\n| x|'S"},
+        {RB_PRE_QWEN2, "I'M  123 ok!!\n\n x", "I|'M| | |1|2|3| ok|!!\n\n| x"},
+        {RB_PRE_LLAMA3, "a \n \n  b\t\tc", "a| \n \n| | b|\t|\tc"},
+        {RB_PRE_DIGITS, "ab12 3", "ab|1|2| |3"},
+        {RB_PRE_NUMBERS, "ab12 3", "ab|12| |3"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char joined[256] = "";
+        for (const char *p = cases[i].text; *p != '\0';) {
+            size_t n = rb_pre_next(cases[i].step, p, strlen(p));
+            strncat(strcat(joined, p == cases[i].text ? "" : "|"), p, n);
+            p += n;
+        }
+        assert_string_equal(joined, cases[i].words);
+    }
+}
+
+/* What a text is wrapped in is special even where no file names the parts. */
+static void test_wrapping_tokens_are_special(void **state)
+{
+    (void)state;
+    struct tmpdir dir;
+    tmpdir_init(&dir);
+    json_t *root = fixture_json("roberta-a");
+    struct rb_tokenizer *t;
+    assert_int_equal(open_json(&dir, root, &t, NULL), RB_OK);
+    assert_int_equal(rb_tokenizer_special(t, RB_SPECIAL_CLS), -1);
+    assert_true(rb_tokenizer_is_special(t, 0) && rb_tokenizer_is_special(t, 2));
+    assert_false(rb_tokenizer_is_special(t, 5));
+    rb_tokenizer_free(t);
+    json_decref(root);
+    tmpdir_deinit(&dir);
+}
+
 /* ---- what does not load ---- */
 
 static void test_refusals(void **state)
@@ -942,6 +1008,9 @@ int main(void)
         cmocka_unit_test(test_wordpiece_from_json),
         cmocka_unit_test(test_special_ids),
         cmocka_unit_test(test_merging_equals_the_plain_way),
+        cmocka_unit_test(test_merge_that_comes_twice),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_wrapping_tokens_are_special),
         cmocka_unit_test(test_hostile_texts_end),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_byte_fallback),
