@@ -69,6 +69,13 @@ struct rb_certificate {
     uint32_t sequences;
 };
 
+/* What learning did to the maps after they were matched (core/learn). */
+struct rb_learned_facts {
+    uint32_t steps;                 /* that were taken; 0: nothing was learned */
+    uint32_t best_step;             /* whose maps were kept */
+    double held_before, held_after; /* loss at lambda = 1/2 on text held out; NaN: none was */
+};
+
 struct rb_alignment {
     struct rb_align_options options;
     struct rb_group
@@ -76,6 +83,7 @@ struct rb_alignment {
     size_t group_count;
     uint64_t tokens; /* rows the moments came from */
     struct rb_certificate certificate;
+    struct rb_learned_facts learned;
 };
 
 /* An alignment without groups: plain averaging. */

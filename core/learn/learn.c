@@ -13,20 +13,6 @@ enum {
     HELD_BLOCKS = 64, /* at most, of a look */
 };
 
-void rb_learn_options_default(struct rb_learn_options *o)
-{
-    *o = (struct rb_learn_options){
-        .steps = 300,
-        .batch_tokens = 1024,
-        .learning_rate = 3e-3,
-        .lambda = {0.4, 0.6},
-        .patience = 8,
-        .residual = true,
-        .query_keys = true,
-        .values = true,
-    };
-}
-
 /* ---- places ---- */
 
 static struct rb_span span_of(const struct rb_learn *c, size_t i)
@@ -588,6 +574,35 @@ static void learn_free(struct rb_program *p)
 }
 
 static const struct rb_program_ops ops = {next_round, run_item, item_cost, learn_free};
+
+enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_options *align,
+                              unsigned groups, struct rb_learn_options *o, struct rb_error *err)
+{
+    bool heads = (align->components & RB_COMPONENT_MHA) != 0 && align->heads != RB_HEADS_IGNORE;
+    bool stream = (align->components & RB_COMPONENT_RESIDUAL) != 0 &&
+                  align->residual_map == RB_RESIDUAL_MAP_ORTHOGONAL &&
+                  m->config.norm_place == RB_NORM_BEFORE;
+    if (m->head != RB_HEAD_MLM && m->head != RB_HEAD_CAUSAL)
+        return rb_error_set(err, RB_EHEAD,
+                            "learning maps needs models that predict tokens (a masked or causal "
+                            "language model's head)");
+    if ((groups & RB_LEARN_RESIDUAL) != 0 && !stream)
+        return rb_error_at(err, RB_EMODELS, "groups",
+                           "the residual stream's map can be learned only where it is orthogonal "
+                           "(residual_map) and a norm stands before each sublayer");
+    if ((groups & RB_LEARN_HEADS) != 0 && !heads)
+        return rb_error_at(err, RB_EMODELS, "groups",
+                           "maps inside heads can be learned only where whole heads are matched "
+                           "(component \"mha\", heads not \"ignore\")");
+    o->residual = stream && (groups == 0 || (groups & RB_LEARN_RESIDUAL) != 0);
+    o->values = heads && (groups == 0 || (groups & RB_LEARN_HEADS) != 0);
+    o->query_keys = o->values && !m->config.attention.query_key_norm;
+    if (!o->residual && !o->values)
+        return rb_error_set(err, RB_EMODELS,
+                            "nothing can be learned: neither are whole heads matched (component "
+                            "\"mha\") nor is the residual stream's map orthogonal");
+    return RB_OK;
+}
 
 static enum rb_status check(const struct rb_learn_text *text, const struct rb_learn_options *o,
                             struct rb_error *err)

@@ -15,24 +15,11 @@
 #ifndef RB_CORE_LEARN_LEARN_H
 #define RB_CORE_LEARN_LEARN_H
 
+#include "core/align/alignment.h"
+#include "core/learn/options.h"
 #include "core/model/blend.h"
 #include "core/program.h"
 #include "core/sequences.h"
-
-struct rb_learn_options {
-    uint32_t steps;        /* 1 … RB_LEARN_STEPS_MOST */
-    uint32_t batch_tokens; /* of a step; at least one block */
-    double learning_rate;
-    double lambda[2];  /* drawn uniformly from here */
-    uint32_t patience; /* looks without a lower held loss; 0: never ends early */
-    uint64_t seed;
-    bool residual;           /* an orthogonal map of the stream … */
-    bool query_keys, values; /* … and matrices inside heads */
-};
-enum { RB_LEARN_STEPS_MOST = 100000, RB_LEARN_LOOK_EVERY = 25 };
-
-/* 300 steps of 1,024 tokens at 3e-3, lambda from 0.4 to 0.6, patience 8, seed 0, all maps. */
-void rb_learn_options_default(struct rb_learn_options *o);
 
 /* Text to learn from: blocks of equal length, unmasked; `special` marks what is never predicted. */
 struct rb_learn_text {
@@ -49,9 +36,16 @@ struct rb_learn_look {
     double held_loss;  /* at lambda = 1/2 on the held part; NaN where the text is too short */
 };
 
+/* What of `groups` (enum rb_learn_group; 0: everything) may be learned for that model after an
+ * alignment with those options, into o's residual, query_keys and values. RB_EMODELS, saying why,
+ * for a group that may not, and where nothing is left to learn; RB_EHEAD as rb_learn_new. */
+enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_options *align,
+                              unsigned groups, struct rb_learn_options *o,
+                              struct rb_error *err) RB_MUST_CHECK;
+
 /* Borrows a, b, motions and text until freed; motion_a may be NULL (A as it is). motion_b's maps
  * are taken over: after the program has finished they are the learned ones, orthogonal to rounding,
- * and they point into the program: rb_learn_take_motion before it is freed. RB_EINPUT when the
+ * and they point into the program (rb_learn_apply takes them out). RB_EINPUT when the
  * text holds fewer than two blocks, RB_EHEAD when the models have no head that predicts tokens,
  * RB_ENOMEM. */
 enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *motion_a,
@@ -76,6 +70,12 @@ enum rb_status rb_learn_save(const struct rb_program *p, unsigned char **ret, si
  * sizes or text): nothing is changed then. */
 enum rb_status rb_learn_restore(struct rb_program *p, const unsigned char *bytes, size_t count,
                                 struct rb_error *err) RB_MUST_CHECK;
+
+/* After the program has finished: the learned matrices into the groups of the alignment that the
+ * motion was made from, and what was learned into its facts; the motion is to be made anew. On
+ * RB_ENOMEM the alignment is as it was. */
+enum rb_status rb_learn_apply(const struct rb_program *p, struct rb_alignment *a,
+                              struct rb_error *err) RB_MUST_CHECK;
 
 /* Memory beyond mapped weights, and cost of all steps in flops, for the plan. */
 uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options *o,

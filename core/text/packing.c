@@ -344,6 +344,13 @@ enum rb_status rb_sequences_mlm(const struct rb_tokenizer *t, const struct rb_da
     return RB_OK;
 }
 
+/* What follows each row of causal text. */
+static struct rb_template_part end_of_row(const struct rb_tokenizer *t)
+{
+    int32_t eos = rb_tokenizer_special(t, RB_SPECIAL_EOS);
+    return (struct rb_template_part){.count = eos >= 0, .ids = {eos}};
+}
+
 enum rb_status rb_sequences_clm(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
                                 size_t block_size, size_t max_blocks, struct rb_sequences *ret,
                                 struct rb_error *err)
@@ -352,8 +359,7 @@ enum rb_status rb_sequences_clm(const struct rb_tokenizer *t, const struct rb_da
         return rb_error_at(err, RB_EINPUT, "block_size",
                            "a block of %zu tokens has no next token: at least 2", block_size);
     struct rb_sequences s;
-    int32_t eos = rb_tokenizer_special(t, RB_SPECIAL_EOS);
-    const struct rb_template_part end = {.count = eos >= 0, .ids = {eos}};
+    const struct rb_template_part end = end_of_row(t);
     enum rb_status status = read_blocks(t, data, &end, block_size, max_blocks, &s, err);
     if (status != RB_OK)
         return status;
@@ -363,6 +369,23 @@ enum rb_status rb_sequences_clm(const struct rb_tokenizer *t, const struct rb_da
         s.targets[last] = -1;
     }
     s.target_count = s.count * (block_size - 1);
+    *ret = s;
+    return RB_OK;
+}
+
+enum rb_status rb_sequences_blocks(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
+                                   bool mlm, size_t block_size, size_t max_blocks,
+                                   struct rb_sequences *ret, struct rb_error *err)
+{
+    const struct rb_template_part end = mlm ? (struct rb_template_part){0} : end_of_row(t);
+    struct rb_sequences s;
+    enum rb_status status = read_blocks(t, data, &end, block_size, max_blocks, &s, err);
+    if (status != RB_OK)
+        return status;
+    free(s.targets);
+    s.targets = NULL;
+    for (size_t i = 0; i < rb_sequences_tokens(&s); i++)
+        s.special[i] = mlm && rb_tokenizer_is_special(t, s.ids[i]);
     *ret = s;
     return RB_OK;
 }

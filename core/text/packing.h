@@ -48,4 +48,11 @@ enum rb_status rb_sequences_clm(const struct rb_tokenizer *t, const struct rb_da
                                 size_t block_size, size_t max_blocks, struct rb_sequences *ret,
                                 struct rb_error *err) RB_MUST_CHECK;
 
+/* Running text to learn from: blocks as the task cuts them (mlm: as rb_sequences_mlm, else as
+ * rb_sequences_clm), unmasked and without targets; `special` marks what is never predicted.
+ * As those two otherwise. */
+enum rb_status rb_sequences_blocks(const struct rb_tokenizer *t, const struct rb_dataset_view *data,
+                                   bool mlm, size_t block_size, size_t max_blocks,
+                                   struct rb_sequences *ret, struct rb_error *err) RB_MUST_CHECK;
+
 #endif

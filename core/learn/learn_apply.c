@@ -1,0 +1,132 @@
+#include "core/learn/learn_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is put into a group, made before anything of the alignment is touched. */
+struct change {
+    struct rb_group *group;
+    float *rotation, *value_rotation, *matrix; /* NULL: not changed */
+};
+
+static float *copy(const float *from, size_t floats)
+{
+    float *to = rb_malloc_aligned(floats, sizeof *to);
+    if (to != NULL)
+        memcpy(to, from, floats * sizeof *to);
+    return to;
+}
+
+/* M = P S F of a group that had an order and signs, as one dense matrix. */
+static float *dense(const struct rb_group *g, const float *f)
+{
+    size_t d = g->size;
+    float *m = rb_calloc_aligned(d * d, sizeof *m);
+    for (size_t i = 0; m != NULL && i < d; i++) {
+        float sign = g->signs != NULL ? g->signs[i] : 1;
+        for (size_t j = 0; j < d; j++)
+            m[g->index[i] * d + j] = sign * f[i * d + j];
+    }
+    return m;
+}
+
+static struct rb_group *find(struct rb_alignment *a, const char *format, uint32_t layer)
+{
+    char name[sizeof a->groups[0].name];
+    (void)snprintf(name, sizeof name, "layer.%u.%s", layer, format);
+    for (size_t i = 0; i < a->group_count; i++)
+        if (strcmp(a->groups[i].name, name) == 0)
+            return &a->groups[i];
+    return NULL;
+}
+
+/* The changes that the maps ask for; false when out of memory. */
+static bool list_changes(const struct rb_learn_maps *m, struct rb_alignment *a,
+                         struct change *changes, size_t *ret_count)
+{
+    size_t n = 0, floats = (size_t)m->kv_heads * m->head_dim * m->head_dim;
+    bool ok = true;
+    for (size_t i = 0; m->residual && i < a->group_count; i++)
+        if (strcmp(a->groups[i].name, "residual") == 0) {
+            float *matrix = dense(&a->groups[i], m->stream);
+            changes[n++] = (struct change){.group = &a->groups[i], .matrix = matrix};
+            ok = ok && matrix != NULL;
+        }
+    for (uint32_t l = 0; l < m->layers; l++) {
+        struct rb_group *mha = find(a, "mha", l), *qk = find(a, "qk", l);
+        if (m->kinds[RB_LEARN_VALUE] && mha != NULL) {
+            float *s = copy(m->value[l], floats);
+            changes[n++] = (struct change){.group = mha, .value_rotation = s};
+            ok = ok && s != NULL;
+        }
+        struct rb_group *keys = qk != NULL ? qk : mha;
+        if (m->kinds[RB_LEARN_QUERY_KEY] && keys != NULL) {
+            float *r = copy(m->key[l], floats);
+            changes[n++] = (struct change){.group = keys, .rotation = r};
+            ok = ok && r != NULL;
+        }
+    }
+    *ret_count = n;
+    return ok;
+}
+
+static void replace(float **at, float *with)
+{
+    if (with == NULL)
+        return;
+    free(*at);
+    *at = with;
+}
+
+static void apply(struct change *c)
+{
+    struct rb_group *g = c->group;
+    if (c->rotation != NULL) { /* orthogonal: its own inverse transposed */
+        free(g->rotation_inverse);
+        g->rotation_inverse = NULL;
+    }
+    if (c->value_rotation != NULL) {
+        free(g->value_inverse);
+        g->value_inverse = NULL;
+    }
+    if (c->matrix != NULL) {
+        free(g->signs);
+        g->signs = NULL;
+        for (uint32_t i = 0; i < g->size; i++)
+            g->index[i] = i;
+    }
+    replace(&g->rotation, c->rotation);
+    replace(&g->value_rotation, c->value_rotation);
+    replace(&g->matrix, c->matrix);
+}
+
+enum rb_status rb_learn_apply(const struct rb_program *p, struct rb_alignment *a,
+                              struct rb_error *err)
+{
+    const struct rb_learn *c = (const struct rb_learn *)p;
+    size_t count = 0;
+    struct change *changes = calloc(2 * (size_t)c->maps.layers + 2, sizeof *changes);
+    bool ok = changes != NULL && list_changes(&c->maps, a, changes, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (ok) {
+            apply(&changes[i]);
+            continue;
+        }
+        free(changes[i].rotation);
+        free(changes[i].value_rotation);
+        free(changes[i].matrix);
+    }
+    free(changes);
+    if (!ok)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the learned maps");
+    a->learned = (struct rb_learned_facts){
+        .steps = c->step,
+        .best_step = c->best_step,
+        .held_before = c->look_count > 0 ? c->looks[0].held_loss : NAN,
+        .held_after = c->best_held,
+    };
+    a->certificate = (struct rb_certificate){0};
+    return RB_OK;
+}

@@ -1,0 +1,33 @@
+/* core/learn/options.h: how maps are learned (METHOD 11), and the names of its choices on the wire.
+ */
+#ifndef RB_CORE_LEARN_OPTIONS_H
+#define RB_CORE_LEARN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What is learned; bits. */
+enum rb_learn_group { RB_LEARN_RESIDUAL = 1, RB_LEARN_HEADS = 2 };
+extern const char
+    *const rb_learn_group_names[]; /* "residual", "heads"; in bit order, NULL at the end */
+
+struct rb_learn_options {
+    uint32_t steps;        /* 1 … RB_LEARN_STEPS_MOST */
+    uint32_t batch_tokens; /* of a step; at least one block */
+    double learning_rate;
+    double lambda[2];  /* drawn uniformly from here */
+    uint32_t patience; /* looks without a lower held loss; 0: never ends early */
+    uint64_t seed;
+    bool residual;           /* an orthogonal map of the stream … */
+    bool query_keys, values; /* … and matrices inside heads */
+};
+enum {
+    RB_LEARN_STEPS_MOST = 100000,
+    RB_LEARN_BATCH_MOST = 65536, /* tokens */
+    RB_LEARN_LOOK_EVERY = 25     /* steps */
+};
+
+/* 300 steps of 1,024 tokens at 3e-3, lambda from 0.4 to 0.6, patience 8, seed 0, all maps. */
+void rb_learn_options_default(struct rb_learn_options *o);
+
+#endif
