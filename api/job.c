@@ -10,7 +10,8 @@ const char *const rb_job_status_names[] = {
     "queued", "running", "canceling", "succeeded", "failed", "canceled", NULL,
 };
 const char *const rb_phase_names[] = {
-    "none", "loading", "aligning", "solving", "certifying", "evaluating", "writing", NULL,
+    "none",       "loading",    "aligning", "solving", "learning",
+    "certifying", "evaluating", "writing",  NULL,
 };
 _Static_assert(sizeof rb_job_status_names / sizeof *rb_job_status_names == RB_JOB_STATUS_COUNT + 1,
                "a name for each status");

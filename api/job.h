@@ -33,6 +33,7 @@ enum rb_phase {
     RB_PHASE_LOADING,
     RB_PHASE_ALIGNING,
     RB_PHASE_SOLVING,
+    RB_PHASE_LEARNING,
     RB_PHASE_CERTIFYING,
     RB_PHASE_EVALUATING,
     RB_PHASE_WRITING,
@@ -48,11 +49,11 @@ struct rb_progress {
 };
 
 struct rb_job_input {
-    char role[24]; /* "model_a", "model_b", "align_dataset", "evaluate_dataset", "from_job" */
+    char role[24]; /* "model_a", "model_b", "align_dataset", "learn_dataset", … */
     char name[RB_NAME_SIZE];
     char sha256[RB_SHA256_HEX_SIZE]; /* "": null */
 };
-enum { RB_JOB_INPUTS_MAX = 5 };
+enum { RB_JOB_INPUTS_MAX = 6 };
 
 /* NaN: null. */
 struct rb_job_summary {

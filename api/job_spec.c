@@ -16,6 +16,7 @@ static void spec_default(struct rb_job_spec *s)
         .dtype = RB_OUT_SOURCE,
     };
     rb_align_options_default(&s->align.options);
+    rb_learn_options_default(&s->align.learn.options);
 }
 
 static enum rb_status finish(const struct rb_problems *problems, struct rb_job_spec *spec,
@@ -63,6 +64,8 @@ void rb_job_spec_deinit(struct rb_job_spec *s)
     free(s->model_b);
     free(s->align.from_job);
     rb_dataset_ref_deinit(&s->align.dataset);
+    rb_dataset_ref_deinit(&s->align.learn.dataset);
+    rb_numbers_deinit(&s->align.learn.lambda);
     rb_dataset_ref_deinit(&s->evaluate.dataset);
     rb_numbers_deinit(&s->lambdas);
     rb_numbers_deinit(&s->merged);

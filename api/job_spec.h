@@ -8,6 +8,7 @@
 #include "api/decode.h"
 #include "api/encode.h"
 #include "core/align/options.h"
+#include "core/learn/options.h"
 #include "core/merge/options.h"
 #include "core/merge/write.h"
 #include "core/text/dataset.h"
@@ -58,6 +59,28 @@ enum rb_align_given {
     RB_ALIGN_FROM_JOB = 1 << 14,
     RB_ALIGN_HEAD_MAP = 1 << 15,
     RB_ALIGN_SIGNED = 1 << 16,
+    RB_ALIGN_LEARN = 1 << 24,
+};
+
+/* Bits of rb_learn_spec.given. */
+enum rb_learn_given {
+    RB_LEARN_STEPS = 1 << 0,
+    RB_LEARN_BATCH_TOKENS = 1 << 1,
+    RB_LEARN_LEARNING_RATE = 1 << 2,
+    RB_LEARN_LAMBDA = 1 << 3,
+    RB_LEARN_GROUPS = 1 << 4,
+    RB_LEARN_PATIENCE = 1 << 5,
+    RB_LEARN_SEED = 1 << 6,
+    RB_LEARN_DATASET = 1 << 7,
+};
+
+/* align.learn (METHOD 11). What a model leaves free is its family's matter: see groups. */
+struct rb_learn_spec {
+    uint32_t given;
+    struct rb_learn_options options; /* residual, query_keys and values are set from groups later */
+    unsigned groups;                 /* of enum rb_learn_group; 0: all that the model admits */
+    struct rb_numbers lambda;        /* as it came: two numbers; in options afterwards */
+    struct rb_dataset_ref dataset;   /* name NULL: align's own */
 };
 
 struct rb_align_spec {
@@ -68,6 +91,8 @@ struct rb_align_spec {
     struct rb_dataset_ref dataset; /* there whenever components is not 0 and from_job is NULL */
     uint32_t max_sequences;        /* 1000 */
     uint32_t max_length;           /* 128 */
+    bool has_learn;                /* maps are learned after they were matched */
+    struct rb_learn_spec learn;
 };
 
 /* Bits of rb_evaluate_spec.given. */

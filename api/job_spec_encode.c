@@ -50,6 +50,28 @@ static void encode_grown(struct rb_json *w, const struct rb_align_options *o)
         rb_json_bool(w, "signed", true);
 }
 
+static void encode_learn(struct rb_json *w, const struct rb_learn_spec *l)
+{
+    const struct rb_learn_options *o = &l->options;
+    rb_json_object(w, "learn");
+    rb_json_uint(w, "steps", o->steps);
+    rb_json_uint(w, "batch_tokens", o->batch_tokens);
+    rb_json_number(w, "learning_rate", o->learning_rate);
+    rb_json_array(w, "lambda");
+    rb_json_number(w, NULL, o->lambda[0]);
+    rb_json_number(w, NULL, o->lambda[1]);
+    rb_json_end(w);
+    rb_json_array(w, "groups");
+    for (unsigned i = 0; rb_learn_group_names[i] != NULL; i++)
+        if ((l->groups & 1U << i) != 0)
+            rb_json_string(w, NULL, rb_learn_group_names[i]);
+    rb_json_end(w);
+    rb_json_uint(w, "patience", o->patience);
+    rb_json_uint(w, "seed", o->seed);
+    encode_dataset(w, &l->dataset);
+    rb_json_end(w);
+}
+
 static void encode_align(struct rb_json *w, const struct rb_align_spec *a)
 {
     const struct rb_align_options *o = &a->options;
@@ -78,6 +100,8 @@ static void encode_align(struct rb_json *w, const struct rb_align_spec *a)
     encode_dataset(w, &a->dataset);
     rb_json_uint(w, "max_sequences", a->max_sequences);
     rb_json_uint(w, "max_length", a->max_length);
+    if (a->has_learn)
+        encode_learn(w, &a->learn);
     rb_json_end(w);
 }
 

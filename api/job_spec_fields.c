@@ -135,6 +135,59 @@ static const struct rb_field models_fields[] = {
 };
 static const struct rb_object models_object = OBJECT(models_fields, RB_NO_GIVEN);
 
+#define IN_LEARN(member) .offset = offsetof(struct rb_learn_spec, member)
+static const struct rb_field learn_fields[] = {
+    {.key = "steps",
+     .type = RB_FIELD_UINT,
+     IN_LEARN(options.steps),
+     .low = 1,
+     .high = RB_LEARN_STEPS_MOST,
+     .given = RB_LEARN_STEPS},
+    {.key = "batch_tokens",
+     .type = RB_FIELD_UINT,
+     IN_LEARN(options.batch_tokens),
+     .low = LENGTH_MIN,
+     .high = RB_LEARN_BATCH_MOST,
+     .given = RB_LEARN_BATCH_TOKENS},
+    {.key = "learning_rate",
+     .type = RB_FIELD_NUMBER,
+     IN_LEARN(options.learning_rate),
+     .low = 0,
+     .open_low = true,
+     .high = 1,
+     .given = RB_LEARN_LEARNING_RATE},
+    {.key = "lambda",
+     .type = RB_FIELD_NUMBERS,
+     IN_LEARN(lambda),
+     .low = 0,
+     .high = 1,
+     .most = 2,
+     .given = RB_LEARN_LAMBDA},
+    {.key = "groups",
+     .type = RB_FIELD_FLAGS,
+     IN_LEARN(groups),
+     .names = rb_learn_group_names,
+     .given = RB_LEARN_GROUPS},
+    {.key = "patience",
+     .type = RB_FIELD_UINT,
+     IN_LEARN(options.patience),
+     .high = RB_LEARN_STEPS_MOST,
+     .given = RB_LEARN_PATIENCE},
+    {.key = "seed",
+     .type = RB_FIELD_UINT64,
+     IN_LEARN(options.seed),
+     .high = SEED_MAX,
+     .given = RB_LEARN_SEED},
+    {.key = "dataset",
+     .type = RB_FIELD_CUSTOM,
+     IN_LEARN(dataset),
+     .expected = "a dataset",
+     .decode = decode_dataset,
+     .given = RB_LEARN_DATASET},
+};
+static const struct rb_object learn_object =
+    OBJECT(learn_fields, offsetof(struct rb_learn_spec, given));
+
 #define IN_ALIGN(member) .offset = offsetof(struct rb_align_spec, member)
 #define ALIGN_BOOL(member) .type = RB_FIELD_BOOL, IN_ALIGN(options.member)
 #define ALIGN_ENUM(member)                                                                         \
@@ -176,6 +229,11 @@ static const struct rb_field align_fields[] = {
      .high = LENGTH_MAX,
      .given = RB_ALIGN_MAX_LENGTH},
     {.key = "from_job", .type = RB_FIELD_JOB_ID, IN_ALIGN(from_job), .given = RB_ALIGN_FROM_JOB},
+    {.key = "learn",
+     .type = RB_FIELD_OBJECT,
+     IN_ALIGN(learn),
+     .object = &learn_object,
+     .given = RB_ALIGN_LEARN},
 };
 static const struct rb_object align_object =
     OBJECT(align_fields, offsetof(struct rb_align_spec, given));

@@ -49,6 +49,42 @@ static void check_components(struct rb_spec_draft *d)
                            rules[i].needs == RB_COMPONENT_MHA ? "mha" : "residual");
 }
 
+/* Learning moves what alignment has matched: without the component there is nothing to start at. */
+static void check_learn(struct rb_spec_draft *d)
+{
+    struct rb_align_spec *a = &d->spec.align;
+    struct rb_learn_spec *l = &a->learn;
+    const struct {
+        enum rb_learn_group group;
+        enum rb_component needs;
+        const char *words;
+    } rules[] = {
+        {RB_LEARN_RESIDUAL, RB_COMPONENT_RESIDUAL, "\"residual\""},
+        {RB_LEARN_HEADS, RB_COMPONENT_MHA, "\"mha\""},
+    };
+    a->has_learn = (a->given & RB_ALIGN_LEARN) != 0;
+    if (!a->has_learn)
+        return;
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        if ((l->groups & rules[i].group) != 0 && (a->options.components & rules[i].needs) == 0)
+            rb_draft_fault(d, "/align/learn/groups",
+                           "expected component %s beside it, found align without", rules[i].words);
+    if ((a->options.components & (RB_COMPONENT_RESIDUAL | RB_COMPONENT_MHA)) == 0)
+        rb_draft_fault(d, "/align/learn",
+                       "expected component \"mha\" or \"residual\", found neither: there is no map "
+                       "to learn");
+    if ((l->given & RB_LEARN_LAMBDA) == 0)
+        return;
+    if (l->lambda.count != 2 || l->lambda.values[0] > l->lambda.values[1]) {
+        rb_draft_fault(d, "/align/learn/lambda",
+                       "expected two numbers from 0 to 1 in ascending order, found %zu%s",
+                       l->lambda.count, l->lambda.count == 2 ? " that descend" : "");
+        return;
+    }
+    l->options.lambda[0] = l->lambda.values[0];
+    l->options.lambda[1] = l->lambda.values[1];
+}
+
 static void check_align(struct rb_spec_draft *d)
 {
     struct rb_align_spec *a = &d->spec.align;
@@ -65,6 +101,7 @@ static void check_align(struct rb_spec_draft *d)
         return;
     }
     check_components(d);
+    check_learn(d);
     if (rb_align_head_map(o) != RB_HEAD_MAP_PERMUTATION && o->heads == RB_HEADS_IGNORE)
         rb_draft_fault(
             d, o->rotate_heads ? "/align/rotate_heads" : "/align/head_map",

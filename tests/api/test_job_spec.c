@@ -192,6 +192,16 @@ static void test_faults(void **state)
          "alone"},
         {"{" MODELS ",'align':{'from_job':'job_7'}}", "/align/from_job", "UUIDv7"},
         {"{" MODELS ",'align':{'dataset':{'path':'x'}}}", "/align/dataset", "a dataset's name"},
+        {"{" MODELS ",'align':{'dataset':'d','learn':{'steps':0}}}", "/align/learn/steps",
+         "from 1 to 100000"},
+        {"{" MODELS ",'align':{'dataset':'d','learn':{'lambda':[0.6,0.4]}}}", "/align/learn/lambda",
+         "descend"},
+        {"{" MODELS ",'align':{'dataset':'d','learn':{'lambda':[0.5]}}}", "/align/learn/lambda",
+         "two numbers"},
+        {"{" MODELS ",'align':{'dataset':'d','learn':{'groups':['residual']}}}",
+         "/align/learn/groups", "component \"residual\""},
+        {"{" MODELS ",'align':{'dataset':'d','components':['ff'],'learn':{}}}", "/align/learn",
+         "no map to learn"},
         /* interpolate */
         {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':21,'lambdas':[]}}",
          "/interpolate", "either points or lambdas"},
@@ -287,6 +297,9 @@ static void test_round_trips(void **state)
          ",'seed':9007199254740991,'max_blocks':0}}",
          0},
         {"{" MODELS ",'align':{'dataset':'d','output_head':true}}", 0},
+        {"{" MODELS ",'align':{'dataset':'d','learn':{'steps':7,'lambda':[0.25,0.5],'seed':3,"
+         "'groups':['heads'],'dataset':'more','patience':0,'batch_tokens':64}}}",
+         0},
         {"{" MODELS ",'align':{'dataset':'d','components':['residual','ff'],'residual':'separate',"
          "'decoder':'untied','output_head':true,'absolute':true,'similarity':'dot',"
          "'pooling':'max','special_tokens':false}}",

@@ -680,6 +680,7 @@ static void test_members_are_the_schemas(void **state)
         {"{'models':{'a':'a','b':'b'},'zz':1}", "JobSpec"},
         {"{'models':{'a':'a','b':'b','zz':1}}", "SpecModels"},
         {"{'models':{'a':'a','b':'b'},'align':{'zz':1}}", "SpecAlign"},
+        {"{'models':{'a':'a','b':'b'},'align':{'learn':{'zz':1}}}", "SpecLearn"},
         {"{'models':{'a':'a','b':'b'},'interpolate':{'zz':1}}", "SpecInterpolate"},
         {"{'models':{'a':'a','b':'b'},'evaluate':{'zz':1}}", "SpecEvaluate"},
         {"{'models':{'a':'a','b':'b'},'outputs':{'zz':1}}", "SpecOutputs"},
