@@ -141,10 +141,15 @@ static enum rb_status name_inputs(struct rb_run_spec *s, const char *file, struc
     if (status == RB_OK && given->align.options.components != 0)
         status = add_input(s, file, false, given->align.dataset.name, &given->align.dataset,
                            "/align/dataset", &job->align.dataset.name, err);
+    if (status == RB_OK && given->align.has_learn && given->align.learn.dataset.name != NULL)
+        status =
+            add_input(s, file, false, given->align.learn.dataset.name, &given->align.learn.dataset,
+                      "/align/learn/dataset", &job->align.learn.dataset.name, err);
     if (status == RB_OK && given->has_evaluate)
         status = add_input(s, file, false, given->evaluate.dataset.name, &given->evaluate.dataset,
                            "/evaluate/dataset", &job->evaluate.dataset.name, err);
     job->align.dataset.is_path = job->evaluate.dataset.is_path = false;
+    job->align.learn.dataset.is_path = false;
     return status;
 }
 

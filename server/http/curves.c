@@ -6,6 +6,9 @@
 
 #include "api/barrier.h"
 #include "api/job_spec.h"
+#include "api/learning.h"
+#include "server/base/file.h"
+#include "server/base/layout.h"
 #include "server/store/jobs_read.h"
 #include "server/store/results.h"
 
@@ -122,4 +125,50 @@ void rb_handle_barriers(struct rb_request *r)
     }
     rb_page_end(&w, NULL);
     rb_reply_json(r, MHD_HTTP_OK, &w);
+}
+
+/* ---- the training curve ---- */
+
+/* Until the first look is on disk: no points yet. */
+static void reply_no_looks(struct rb_request *r, const char *job, const struct rb_learn_options *o)
+{
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_learning_encode(&w, job, false, o->steps, 0, 0, NULL, 0);
+    rb_reply_json(r, MHD_HTTP_OK, &w);
+}
+
+void rb_handle_learning(struct rb_request *r)
+{
+    enum { CURVE_BYTES_MOST = 1 << 24 };
+    struct rb_error err;
+    struct rb_job_row row;
+    struct rb_job_spec spec;
+    char path[RB_PATH_SIZE], *text = NULL;
+    size_t bytes;
+    if (!rb_job_row_read(r, &row))
+        return;
+    enum rb_status s = rb_job_spec_restore(row.job.spec_json, &spec, &err);
+    if (s != RB_OK) {
+        rb_job_row_deinit(&row);
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    if (!spec.align.has_learn)
+        s = rb_error_set(&err, RB_ENOTFOUND, "job %s learns no maps: its spec has no align.learn",
+                         row.job.id);
+    else
+        s = rb_file_get(rb_request_server(r)->data_fd,
+                        rb_layout_job(row.job.id, RB_FILE_LEARNING, path), CURVE_BYTES_MOST, &text,
+                        &bytes, &err);
+    if (!rb_job_status_terminal(row.job.status))
+        rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    if (s == RB_OK)
+        rb_reply_text(r, MHD_HTTP_OK, "application/json", text, bytes);
+    else if (s == RB_ENOTFOUND && spec.align.has_learn)
+        reply_no_looks(r, row.job.id, &spec.align.learn.options);
+    else
+        rb_reply_error(r, &err, NULL);
+    rb_job_spec_deinit(&spec);
+    rb_job_row_deinit(&row);
 }

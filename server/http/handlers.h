@@ -50,6 +50,7 @@ void rb_handle_job_events(struct rb_request *r);
 /* curves.c */
 void rb_handle_barrier(struct rb_request *r);
 void rb_handle_barriers(struct rb_request *r);
+void rb_handle_learning(struct rb_request *r);
 
 /* alignments.c */
 void rb_handle_permutations(struct rb_request *r);

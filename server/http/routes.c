@@ -115,6 +115,7 @@ const struct rb_route rb_routes[] = {
     POLL("listEvents", "/v1/events", page_rules, rb_handle_events),
     POLL("getBarrier", "/v1/jobs/{id}/barrier", NULL, rb_handle_barrier),
     POLL("getBarriers", "/v1/barriers", barriers_rules, rb_handle_barriers),
+    POLL("getLearning", "/v1/jobs/{id}/learning", NULL, rb_handle_learning),
     POLL("getPermutations", "/v1/jobs/{id}/permutations", NULL, rb_handle_permutations),
     POLL("getPermutation", "/v1/jobs/{id}/permutations/{group}", permutation_rules,
         rb_handle_permutation),

@@ -196,7 +196,8 @@ static enum rb_status write_timings(struct rb_store *s, int64_t seq, const doubl
     enum rb_status status = rb_query_begin(
         s,
         "UPDATE jobs SET loading_seconds = ?, aligning_seconds = ?, solving_seconds = ?, "
-        "certifying_seconds = ?, evaluating_seconds = ?, writing_seconds = ? WHERE seq = ?",
+        "learning_seconds = ?, certifying_seconds = ?, evaluating_seconds = ?, writing_seconds = ? "
+        "WHERE seq = ?",
         &q, err);
     if (status != RB_OK)
         return status;

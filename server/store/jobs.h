@@ -71,4 +71,9 @@ enum rb_status rb_job_edit(struct rb_store *s, int64_t seq, const struct rb_job_
 /* Removes the job and all rows that belong to it. RB_EINUSE while it is live; RB_ENOTFOUND. */
 enum rb_status rb_job_delete(struct rb_store *s, int64_t seq, struct rb_error *err) RB_MUST_CHECK;
 
+/* Notes that something of the running job became durable: what ended the process before counts no
+ * longer (run_attempts). Stages and points do so by themselves. Inside a transaction. */
+enum rb_status rb_job_progressed(struct rb_store *s, int64_t job,
+                                 struct rb_error *err) RB_MUST_CHECK;
+
 #endif

@@ -5,8 +5,4 @@
 #include "server/store/query.h"
 #include "server/store/jobs.h"
 
-/* Notes that something of the running job became durable. */
-enum rb_status rb_job_progressed(struct rb_store *s, int64_t job,
-                                 struct rb_error *err) RB_MUST_CHECK;
-
 #endif

@@ -15,7 +15,8 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "seq, run_attempts, id, status, phase, name, rank, spec, attempt, created_ms, started_ms, "    \
     "finished_ms, updated_ms, version, retry_of, peak_bytes, error_code, error_detail, "           \
     "barrier_chord, barrier_mean, control_barrier_chord, control_barrier_mean, reduction, "        \
-    "equivalent, loading_seconds, aligning_seconds, solving_seconds, certifying_seconds, "         \
+    "equivalent, loading_seconds, aligning_seconds, solving_seconds, learning_seconds, "           \
+    "certifying_seconds, "                                                                         \
     "evaluating_seconds, writing_seconds, environment, reduction_error"
 
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)

@@ -27,6 +27,7 @@ void rb_places_deinit(struct rb_places *p)
     }
     text_place_deinit(&p->align);
     text_place_deinit(&p->evaluate);
+    text_place_deinit(&p->learn);
     free(p->alignment);
     *p = (struct rb_places){0};
 }
@@ -181,6 +182,10 @@ enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb
     else if (status == RB_OK && spec->align.options.components != 0)
         status = find_dataset(&f, spec->align.dataset.name, "/align/dataset", "align_dataset",
                               false, &f.places.align, err);
+    const struct rb_align_spec *align = &spec->align;
+    if (status == RB_OK && align->has_learn && align->learn.dataset.name != NULL)
+        status = find_dataset(&f, align->learn.dataset.name, "/align/learn/dataset",
+                              "learn_dataset", false, &f.places.learn, err);
     if (status == RB_OK && spec->has_evaluate)
         status =
             find_dataset(&f, spec->evaluate.dataset.name, "/evaluate/dataset", "evaluate_dataset",

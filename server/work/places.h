@@ -18,7 +18,8 @@ struct rb_text_place {
 struct rb_places {
     char *name[2], *path[2]; /* of models a and b */
     struct rb_text_place align, evaluate;
-    char *alignment; /* path of another job's alignment.safetensors; NULL: none */
+    struct rb_text_place learn; /* where align.learn has a dataset of its own; else empty */
+    char *alignment;            /* path of another job's alignment.safetensors; NULL: none */
 };
 void rb_places_deinit(struct rb_places *p);
 

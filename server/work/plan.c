@@ -1,5 +1,6 @@
 #include "server/work/plan.h"
 #include "core/align/alignment.h"
+#include "core/learn/learn.h"
 #include "core/merge/curve.h"
 #include "core/merge/refine.h"
 
@@ -94,6 +95,12 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         p.cost[RB_PHASE_ALIGNING] = cost;
         p.cost[RB_PHASE_SOLVING] = rb_solve_cost(c, s->model[0].head, &align->options);
         working = sums + buffers;
+    }
+    struct rb_learn_options learn = align->learn.options;
+    if (align->has_learn && s->learn.count > 0 &&
+        rb_learn_admit(&s->model[1], &align->options, align->learn.groups, &learn, NULL) == RB_OK) {
+        p.cost[RB_PHASE_LEARNING] = rb_learn_cost(&s->model[1], &learn, s->learn.starts[1]);
+        working = at_least(working, rb_learn_bytes(&s->model[1], &learn, s->learn.starts[1]));
     }
     if (align->from_job != NULL || align->options.components != 0)
         p.cost[RB_PHASE_CERTIFYING] = rb_certify_cost(&s->model[1]);

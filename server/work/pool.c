@@ -134,6 +134,8 @@ static void task_begin_round(struct rb_pool_task *task)
         error.status = status;
         task_fail(task, 0, &error);
     }
+    if (status == RB_OK && items > 0 && task->between != NULL)
+        task->between(task);
     task->private_.items = status == RB_OK ? items : 0;
     task->private_.next_item = 0;
     task->private_.in_round = task->private_.items > 0;

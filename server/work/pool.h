@@ -49,6 +49,9 @@ struct rb_pool_task {
      * or RB_ECANCELED. The task and its program may be freed or started anew inside. */
     void (*done)(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err);
     void *data; /* the caller's */
+    /* Between two rounds, after next_round has said what comes; nothing of the program runs. NULL:
+     * nobody asks. Loop thread. */
+    void (*between)(struct rb_pool_task *task);
 
     /* Read-only while under way. */
     double cost_done;    /* of program->total_cost */

@@ -19,6 +19,7 @@ static const struct {
     [RB_PHASE_LOADING] = {1, 1},
     [RB_PHASE_ALIGNING] = {0.67, 0.90},
     [RB_PHASE_SOLVING] = {0.08, 0.08},
+    [RB_PHASE_LEARNING] = {0.40, 0.70},
     [RB_PHASE_CERTIFYING] = {0.65, 0.80},
     [RB_PHASE_EVALUATING] = {0.75, 0.85},
     [RB_PHASE_WRITING] = {0.02, 0.02},

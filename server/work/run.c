@@ -34,7 +34,7 @@
 #include <string.h>
 
 static const struct rb_stage *const stages[] = {
-    &rb_stage_loading,    &rb_stage_aligning,   &rb_stage_solving,
+    &rb_stage_loading,    &rb_stage_aligning,   &rb_stage_solving, &rb_stage_learning,
     &rb_stage_certifying, &rb_stage_evaluating, &rb_stage_writing,
 };
 enum { STAGES = sizeof stages / sizeof stages[0] };

@@ -10,9 +10,10 @@
  *   loading     models, texts, plan      (none; done again after a restart)
  *   aligning    moments                  cache/moments/<key>.safetensors
  *   solving     alignment                jobs/<id>/alignment.safetensors, stage row "solving"
- *   certifying  certificate, motion      the same file again, permutations.json, artifact rows
- *   evaluating  points                   point rows, one by one
- *   writing     (none)                   merged checkpoints, barrier.json and .csv
+ *   learning    alignment, motion        the same file again, learning.json; learning.state
+ * meanwhile certifying  certificate, motion      the same file again, permutations.json, artifact
+ * rows evaluating  points                   point rows, one by one writing     (none) merged
+ * checkpoints, barrier.json and .csv
  *
  * What is on disk is found by the loading stage, and decides which stages are skipped.
  *

@@ -22,7 +22,7 @@ struct rb_stage {
 };
 
 extern const struct rb_stage rb_stage_loading, rb_stage_aligning, rb_stage_solving,
-    rb_stage_certifying, rb_stage_evaluating, rb_stage_writing;
+    rb_stage_learning, rb_stage_certifying, rb_stage_evaluating, rb_stage_writing;
 
 /* One loss curve of the job, by index of lambda. */
 struct rb_run_curve {
@@ -105,6 +105,9 @@ void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_pro
                     void *data);
 /* First thing in that done: what the task did is counted. */
 void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task);
+
+/* run->alignment to the job's folder, synced. Pool threads. */
+enum rb_status rb_run_save_alignment(const struct rb_run *run, struct rb_error *err) RB_MUST_CHECK;
 
 /* Writes the stage's row, once. product: figures as JSON. */
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,

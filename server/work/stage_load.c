@@ -183,6 +183,8 @@ static void set_costs(struct rb_run *run)
         run->phases[p].total = run->plan.cost[p];
     if (solved)
         run->phases[RB_PHASE_ALIGNING].total = run->phases[RB_PHASE_SOLVING].total = 0;
+    if (run->recorded[RB_PHASE_LEARNING])
+        run->phases[RB_PHASE_LEARNING].total = 0;
     for (size_t i = 0; i < run->spec.lambdas.count; i++) {
         known += run->curves[RB_CURVE_ALIGNED].known[i];
         known += run->curves[RB_CURVE_CONTROL].known[i] && !rb_run_shares(run, i);

@@ -64,9 +64,8 @@ static void done(struct solve *s, enum rb_status status, const struct rb_error *
 
 /* ---- pool: files ---- */
 
-static enum rb_status save_alignment(const struct solve *s, struct rb_error *err)
+enum rb_status rb_run_save_alignment(const struct rb_run *run, struct rb_error *err)
 {
-    const struct rb_run *run = s->run;
     char below[RB_PATH_SIZE];
     int data_fd = run->work->options.data_fd;
     enum rb_status status =
@@ -85,7 +84,7 @@ static enum rb_status save_alignment(const struct solve *s, struct rb_error *err
 static void save(struct rb_async *a)
 {
     struct solve *s = a->data;
-    s->status = save_alignment(s, &s->error);
+    s->status = rb_run_save_alignment(s->run, &s->error);
 }
 
 static void save_certified(struct rb_async *a)
@@ -93,7 +92,7 @@ static void save_certified(struct rb_async *a)
     struct solve *s = a->data;
     const struct rb_run *run = s->run;
     char below[RB_PATH_SIZE];
-    s->status = save_alignment(s, &s->error);
+    s->status = rb_run_save_alignment(s->run, &s->error);
     if (s->status == RB_OK)
         s->status = rb_file_put(run->work->options.data_fd,
                                 rb_layout_job(run->row.job.id, RB_FILE_PERMUTATIONS, below),

@@ -1,4 +1,6 @@
 #include "server/work/subject.h"
+#include "core/learn/learn.h"
+#include "core/model/spans.h"
 #include "core/input.h"
 #include "core/merge/curve.h"
 #include "core/model/finite.h"
@@ -33,6 +35,7 @@ void rb_subject_deinit(struct rb_subject *s)
     rb_tokenizer_free(s->tokenizer);
     rb_sequences_deinit(&s->align);
     rb_sequences_deinit(&s->evaluate);
+    rb_sequences_deinit(&s->learn);
     *s = (struct rb_subject){0};
 }
 
@@ -192,6 +195,57 @@ static enum rb_status read_evaluate(struct rb_subject *s, const struct rb_text_p
     return text_close(&m, t, status, err);
 }
 
+/* Blocks as long as the task's own: 1,024 tokens of causal text, 128 of masked, if the model takes
+ * them and a step is that long. */
+static size_t learn_block(const struct rb_model *m, const struct rb_learn_options *o)
+{
+    enum { CAUSAL_BLOCK = 1024, MASKED_BLOCK = 128 };
+    size_t block = m->head == RB_HEAD_CAUSAL ? CAUSAL_BLOCK : MASKED_BLOCK;
+    block = m->config.max_length < block ? m->config.max_length : block;
+    return o->batch_tokens < block ? o->batch_tokens : block;
+}
+
+static enum rb_status read_learn(struct rb_subject *s, const struct rb_text_place *t,
+                                 const struct rb_learn_spec *l, enum rb_subject_extent extent,
+                                 struct rb_error *err)
+{
+    struct text_map m;
+    enum rb_status status = text_open(t, false, &m, err);
+    if (status != RB_OK)
+        return status;
+    bool masked = s->model[0].head == RB_HEAD_MLM;
+    status =
+        rb_sequences_blocks(s->tokenizer, &m.view, masked, learn_block(&s->model[0], &l->options),
+                            extent == RB_SUBJECT_WHOLE ? 0 : 2, &s->learn, err);
+    status = text_close(&m, t, status, err);
+    if (status == RB_OK && s->learn.count < 2)
+        return rb_error_set(err, RB_EDATASET,
+                            "learning needs text for two blocks of %zu tokens at least, found one",
+                            s->learn.starts[1]);
+    return status == RB_OK ? rb_sequences_check(&s->model[0].config, &s->learn, err) : status;
+}
+
+/* What may be learned, then the text to learn from. */
+static enum rb_status open_learn(struct rb_subject *s, const struct rb_places *p,
+                                 const struct rb_align_spec *a, enum rb_subject_extent extent,
+                                 struct rb_error *err)
+{
+    struct rb_learn_options o = a->learn.options;
+    enum rb_status status = rb_learn_admit(&s->model[1], &a->options, a->learn.groups, &o, err);
+    if (status != RB_OK) {
+        bool groups = err->pointer[0] != '\0';
+        (void)snprintf(err->pointer, sizeof err->pointer, "/align/learn%s",
+                       groups ? "/groups" : "");
+        return status;
+    }
+    const struct rb_text_place *t = p->learn.path != NULL ? &p->learn : &p->align;
+    status = read_learn(s, t, &a->learn, extent, err);
+    return status == RB_OK
+               ? RB_OK
+               : blame_text(err, p->learn.path != NULL ? "/align/learn/dataset" : "/align/dataset",
+                            t->name);
+}
+
 enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_places *p,
                                      const struct rb_job_spec *spec, enum rb_subject_extent extent,
                                      struct rb_error *err)
@@ -201,6 +255,11 @@ enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_place
         status = read_align(s, &p->align, &spec->align, extent, err);
         if (status != RB_OK)
             return blame_text(err, "/align/dataset", p->align.name);
+    }
+    if (spec->align.has_learn && p->align.path != NULL) {
+        status = open_learn(s, p, &spec->align, extent, err);
+        if (status != RB_OK)
+            return status;
     }
     if (p->evaluate.path != NULL) {
         const struct rb_evaluate_options *o = &spec->evaluate.options;

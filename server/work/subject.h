@@ -22,6 +22,7 @@ struct rb_subject {
     bool opened[2];
     struct rb_tokenizer *tokenizer;
     struct rb_sequences align, evaluate; /* count 0 where the job needs none */
+    struct rb_sequences learn;           /* blocks, unmasked; likewise */
 };
 void rb_subject_deinit(struct rb_subject *s);
 

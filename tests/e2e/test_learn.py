@@ -1,0 +1,128 @@
+"""Learned maps: a job that learns, its training curve, what is refused, and kills at random moments that
+change no bit."""
+import random
+import time
+
+from daemon import Daemon, equal, problem, run, true
+
+JOB = {
+    "models": {"a": "bert-a", "b": "bert-b"},
+    "align": {"components": ["mha"], "rotate_heads": True, "dataset": "align", "max_sequences": 60,
+              "learn": {"steps": 75, "batch_tokens": 192, "patience": 0}},
+    "interpolate": {"points": 3},
+    "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 16},
+}
+
+
+def with_learn(**members):
+    return {**JOB, "align": {**JOB["align"], "learn": {**JOB["align"]["learn"], **members}}}
+
+
+def results(d, job):
+    barrier = d.get(f"/v1/jobs/{job}/barrier").json
+    curve = d.get(f"/v1/jobs/{job}/learning").json
+    artifacts = d.get(f"/v1/jobs/{job}/artifacts").json["data"]
+    digests = {a["name"]: a["sha256"] for a in artifacts if a["name"].endswith(".safetensors")}
+    return barrier["aligned"]["loss"], curve["points"], digests
+
+
+def test_a_job_that_learns():
+    with Daemon() as d:
+        d.register_fixtures()
+        plan = d.post("/v1/jobs?dry_run=true", JOB).json
+        equal(plan["spec"]["align"]["learn"]["learning_rate"], 0.003, plan)
+        true(plan["estimate"]["seconds"] > 0, plan)
+        plain = {**JOB, "align": {k: v for k, v in JOB["align"].items() if k != "learn"}}
+        before = d.wait_finished(d.post("/v1/jobs", plain).json["id"])
+        job = d.post("/v1/jobs", JOB).json["id"]
+        done = d.wait_finished(job)
+        equal(done["status"], "succeeded", done)
+        true(done["timings"]["learning"] > 0, done)
+        true(done["summary"]["equivalent"], done)
+        curve = d.get(f"/v1/jobs/{job}/learning").json
+        equal([p["step"] for p in curve["points"]], [0, 25, 50, 75], curve)
+        equal((curve["complete"], curve["steps"], curve["steps_done"]), (True, 75, 75), curve)
+        held = [p["held_loss"] for p in curve["points"]]
+        true(min(held[1:]) < held[0] - 0.05, curve)
+        equal(curve["points"][0]["train_loss"], None, curve)
+        best = min(range(4), key=lambda i: held[i])
+        equal(curve["best_step"], best * 25, curve)
+        # What was never learned from: the evaluation's text.
+        true(done["summary"]["barrier_chord"] < before["summary"]["barrier_chord"] - 0.05,
+             (done["summary"], before["summary"]))
+        true("learning.json" in [a["name"] for a in d.get(f"/v1/jobs/{job}/artifacts").json["data"]])
+        # An alignment like any other.
+        again = {"models": JOB["models"], "align": {"from_job": job},
+                 "interpolate": JOB["interpolate"], "evaluate": JOB["evaluate"]}
+        reused = d.post("/v1/jobs", again).json["id"]
+        d.wait_finished(reused)
+        equal(d.get(f"/v1/jobs/{reused}/barrier").json["aligned"]["loss"],
+              d.get(f"/v1/jobs/{job}/barrier").json["aligned"]["loss"])
+        problem(d.get(f"/v1/jobs/{reused}/learning"), 404, "not_found")
+        # Another seed learns from other blocks.
+        other = d.post("/v1/jobs", with_learn(seed=7)).json["id"]
+        d.wait_finished(other)
+        true(results(d, other)[1] != results(d, job)[1])
+
+
+def test_refusals():
+    with Daemon() as d:
+        d.register_fixtures()
+        for align, pointer, words in [
+            ({"learn": {"steps": 0}}, "/align/learn/steps", "from 1 to 100000"),
+            ({"learn": {"lambda": [0.6, 0.4]}}, "/align/learn/lambda", "ascending"),
+            ({"learn": {"lambda": [0.6]}}, "/align/learn/lambda", "two numbers"),
+            ({"learn": {"groups": ["residual"]}}, "/align/learn/groups", "residual"),
+            ({"learn": {"dataset": "nobody"}}, "/align/learn/dataset", "nobody"),
+            ({"components": ["ff"], "learn": {}, "rotate_heads": False}, "/align/learn", "mha"),
+            ({"heads": "ignore", "rotate_heads": False, "learn": {}}, "/align/learn", "nothing"),
+        ]:
+            r = d.post("/v1/jobs", {**JOB, "align": {**JOB["align"], **align}})
+            problem(r, 422, "invalid_request" if r.json["code"] == "invalid_request"
+                    else "models_differ")
+            faults = r.json["errors"]
+            true(any(f["pointer"] == pointer and words in f["detail"] for f in faults), r)
+
+
+def test_cancel():
+    with Daemon() as d:
+        d.register_fixtures()
+        job = d.post("/v1/jobs", with_learn(steps=100000, patience=0)).json["id"]
+        wait_for_points(d, job, 2)
+        d.post(f"/v1/jobs/{job}/cancel")
+        began = time.monotonic()
+        equal(d.wait_finished(job)["status"], "canceled")
+        true(time.monotonic() - began < 20)
+
+
+def wait_for_points(d, job, count):
+    while True:
+        curve = d.get(f"/v1/jobs/{job}/learning").json
+        if len(curve["points"]) >= count or curve["complete"]:
+            return
+        true(d.get(f"/v1/jobs/{job}").json["status"] in ("queued", "running", "succeeded"))
+        time.sleep(0.05)
+
+
+def test_kills_change_no_bit():
+    random.seed(11)
+    with Daemon() as d:
+        d.register_fixtures()
+        job = d.post("/v1/jobs", with_learn(steps=150)).json["id"]
+        d.wait_finished(job)
+        expected = results(d, job)
+    with Daemon() as d:
+        d.register_fixtures()
+        job = d.post("/v1/jobs", with_learn(steps=150)).json["id"]
+        for points in (1, 2, 3, 5):
+            wait_for_points(d, job, points)
+            time.sleep(random.uniform(0, 1.0))
+            d.kill()
+            d.start()
+        done = d.wait_finished(job)
+        equal(done["status"], "succeeded", done)
+        equal(results(d, job), expected)
+
+
+if __name__ == "__main__":
+    run([v for k, v in list(globals().items()) if k.startswith("test_")])
