@@ -106,9 +106,6 @@ void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_pro
 /* First thing in that done: what the task did is counted. */
 void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task);
 
-/* run->alignment to the job's folder, synced. Pool threads. */
-enum rb_status rb_run_save_alignment(const struct rb_run *run, struct rb_error *err) RB_MUST_CHECK;
-
 /* Writes the stage's row, once. product: figures as JSON. */
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
                              struct rb_error *err) RB_MUST_CHECK;

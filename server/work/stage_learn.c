@@ -14,7 +14,7 @@
 #include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/store/results.h"
-#include "server/work/run_state.h"
+#include "server/work/stage_solve.h"
 
 #include <math.h>
 #include <stdio.h>

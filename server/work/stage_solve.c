@@ -6,7 +6,7 @@
 #include "server/base/log.h"
 #include "server/store/results.h"
 #include "server/work/moments_cache.h"
-#include "server/work/run_state.h"
+#include "server/work/stage_solve.h"
 
 #include <errno.h>
 #include <fcntl.h>
