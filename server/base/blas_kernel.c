@@ -3,6 +3,7 @@
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
 #include "server/base/hash.h"
+#include "server/base/layout.h"
 #include "server/base/log.h"
 
 #include <dlfcn.h>
@@ -220,11 +221,11 @@ static void measure(struct rb_kernel_info *info, const struct rb_cpu *cpu)
     info->limit = rb_fma_limit(cpu);
 }
 
-enum rb_status rb_kernel_settle(int cache_fd, struct rb_error *err)
+enum rb_status rb_kernel_settle(int root_fd, const char *folder, struct rb_error *err)
 {
     struct rb_cpu cpu;
     struct rb_kernel_verdict v;
-    char key[32];
+    char key[32], path[RB_PATH_SIZE];
     rb_cpu_read(&cpu);
     fill_names(&self.info, &cpu);
     self.settled = true;
@@ -233,7 +234,8 @@ enum rb_status rb_kernel_settle(int cache_fd, struct rb_error *err)
         return RB_OK;
     }
     rb_kernel_key(&cpu, key, sizeof key);
-    rb_kernel_choose_once(cache_fd, key, rb_blas_kernels, cpu.features, self.info.kernel, try_child,
+    (void)snprintf(path, sizeof path, "%s%s%s", folder, folder[0] != '\0' ? "/" : "", key);
+    rb_kernel_choose_once(root_fd, path, rb_blas_kernels, cpu.features, self.info.kernel, try_child,
                           NULL, &v);
     if (v.trial.outcome == RB_KERNEL_WRONG)
         return rb_error_set(err, RB_EINTERNAL,
@@ -265,7 +267,7 @@ enum rb_status rb_kernel_settle_cached(struct rb_error *err)
         (void)snprintf(path, sizeof path, "%s/.cache/rebasind", home);
     if (path[0] != '\0' && rb_root_open(path, true, &fd, err) != RB_OK)
         fd = -1;
-    enum rb_status status = rb_kernel_settle(fd, err);
+    enum rb_status status = rb_kernel_settle(fd, "", err);
     if (fd >= 0)
         (void)close(fd);
     return status;

@@ -46,11 +46,12 @@ struct rb_kernel_info {
 
 /* First of all in main: answers if this is a trial's child; remembers the arguments. */
 void rb_kernel_begin(char *const argv[]);
-/* The right kernel, before anything else is made. cache_fd: the folder (open; borrowed) that keeps
- * verdicts, -1 for none. Starts the program again if another kernel is needed: then it does not
- * return. RB_EINTERNAL when no kernel of the library computes right; all else only costs speed and
- * goes on. */
-enum rb_status rb_kernel_settle(int cache_fd, struct rb_error *err) RB_MUST_CHECK;
+/* The right kernel, before anything else is made. Verdicts are kept in `folder` ("": there)
+ * below root_fd (open; borrowed; -1: nowhere). Starts the program again if another kernel is
+ * needed: then it does not return. RB_EINTERNAL when no kernel of the library computes right; all
+ * else only costs speed and goes on. */
+enum rb_status rb_kernel_settle(int root_fd, const char *folder,
+                                struct rb_error *err) RB_MUST_CHECK;
 /* rb_kernel_settle with a folder of the user's cache ($XDG_CACHE_HOME or ~/.cache, rebasind/), for
  * commands without a data folder. */
 enum rb_status rb_kernel_settle_cached(struct rb_error *err) RB_MUST_CHECK;
@@ -72,7 +73,7 @@ typedef void rb_kernel_trier(void *data, const char *kernel, struct rb_kernel_tr
  * outcome is RB_KERNEL_WRONG if one was broken, else RB_KERNEL_UNTRIED. */
 void rb_kernel_choose(const struct rb_blas_kernel *table, uint32_t features, const char *chosen,
                       rb_kernel_trier *try, void *data, struct rb_kernel_verdict *ret);
-/* Same, but asks folder_fd first and keeps what it finds out there. key: a file's name. */
+/* Same, but asks the file `key` below folder_fd first and keeps there what it finds out. */
 void rb_kernel_choose_once(int folder_fd, const char *key, const struct rb_blas_kernel *table,
                            uint32_t features, const char *chosen, rb_kernel_trier *try, void *data,
                            struct rb_kernel_verdict *ret);

@@ -113,14 +113,8 @@ err_after_root:
 /* May start this program again. A folder that cannot keep the verdict only costs time. */
 static enum rb_status settle_kernel(struct daemon *d, struct rb_error *err)
 {
-    int fd = -1;
-    if (rb_mkdirs_beneath(d->server.data_fd, RB_LAYOUT_KERNELS, err) != RB_OK ||
-        rb_open_beneath(d->server.data_fd, RB_LAYOUT_KERNELS, O_RDONLY | O_DIRECTORY, 0, &fd,
-                        err) != RB_OK)
-        fd = -1;
-    enum rb_status s = rb_kernel_settle(fd, err);
-    if (fd >= 0)
-        (void)close(fd);
+    bool kept = rb_mkdirs_beneath(d->server.data_fd, RB_LAYOUT_KERNELS, err) == RB_OK;
+    enum rb_status s = rb_kernel_settle(kept ? d->server.data_fd : -1, RB_LAYOUT_KERNELS, err);
     if (s == RB_OK) {
         rb_kernel_log(rb_kernel_info());
         s = rb_environment_here((unsigned)d->settings.workers, &d->environment, err);
