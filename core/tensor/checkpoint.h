@@ -43,15 +43,9 @@ enum rb_status rb_checkpoint_files(const char *folder, const char *const *compan
                                    struct rb_error *err) RB_MUST_CHECK;
 void rb_checkpoint_files_free(char **files);
 
-/* ---- a mapping whose file shrinks under us ----
- * Reading a mapped page beyond the end of a truncated file raises SIGBUS. The process's owner
- * installs rb_map_sigbus as the handler: if the address lies in a mapping made by
- * rb_safetensors_open, a zero page is put there, the mapping is marked damaged, and it returns
- * true; otherwise false (not ours: re-raise). Async-signal-safe. */
-bool rb_map_sigbus(void *address);
-/* Has any shard of c been hit by that, or been replaced, removed, or changed in size or mtime on
- * disk since it was opened? Ask after a stage has read it; if so, its results must not be used.
- * RB_EIO naming the file, or RB_OK. */
+/* Has any shard of c shrunk while it was mapped (map.h), or been replaced, removed, or changed in
+ * size or mtime on disk since it was opened? Ask after a stage has read it; if so, its results must
+ * not be used. RB_EIO naming the file, or RB_OK. */
 enum rb_status rb_checkpoint_verify(const struct rb_checkpoint *c,
                                     struct rb_error *err) RB_MUST_CHECK;
 

@@ -1,5 +1,4 @@
 #include "core/tensor/map.h"
-#include "core/tensor/checkpoint.h"
 
 #include <errno.h>
 #include <stdatomic.h>

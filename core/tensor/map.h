@@ -30,4 +30,11 @@ bool rb_map_damaged(const struct rb_map *map);
 /* Is *st the file that was mapped, with the size and modification time it had then? */
 bool rb_map_same_file(const struct rb_map *map, const struct stat *st);
 
+/* ---- a mapping whose file shrinks under us ----
+ * Reading a mapped page beyond the end of a truncated file raises SIGBUS. The process's owner
+ * installs rb_map_sigbus as the handler: if the address lies in a mapping made by
+ * rb_safetensors_open, a zero page is put there, the mapping is marked damaged, and it returns
+ * true; otherwise false (not ours: re-raise). Async-signal-safe. */
+bool rb_map_sigbus(void *address);
+
 #endif

@@ -1,5 +1,5 @@
 #include "server/cli/signals.h"
-#include "core/tensor/checkpoint.h"
+#include "core/tensor/map.h"
 
 #include <signal.h>
 #include <stddef.h>

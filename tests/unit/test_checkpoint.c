@@ -1,4 +1,5 @@
 // LINK: core_tensor
+#include "core/tensor/map.h"
 #include "core/tensor/checkpoint.h"
 
 #include <errno.h>
