@@ -122,5 +122,11 @@ int main(int argc, char *argv[])
         print_help(command, stdout);
         return 0;
     }
-    return command->run(argc, argv, stdout);
+    int status = command->run(argc, argv, stdout);
+    /* Whoever reads a result has to learn that there is none. */
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "rebasind: standard output cannot be written\n");
+        return status != 0 ? status : 1;
+    }
+    return status;
 }

@@ -36,6 +36,7 @@ struct rb_server {
 
     bool draining; /* after SIGTERM: readyz says 503, no new work starts */
     int64_t started_at_ms;
+    uint64_t started_ns; /* by the clock that never goes back */
 };
 
 #endif

@@ -442,6 +442,7 @@ int rb_cmd_serve(int argc, char *const argv[], FILE *out)
     d.server.loop = &d.loop;
     d.server.settings = &d.settings;
     d.server.started_at_ms = rb_clock_realtime_ms();
+    d.server.started_ns = rb_clock_monotonic_ns();
     enum rb_status s = serve(&d, &err);
     if (s != RB_OK)
         rb_log_error("cannot serve", RB_ERROR_FIELDS(&err));

@@ -57,6 +57,9 @@ static enum rb_status check_length(const struct rb_request *r, uint64_t limit, c
 {
     if (r->announced_bytes == UINT64_MAX || r->announced_bytes <= limit)
         return RB_OK;
+    if (limit == 0)
+        return rb_error_set(err, RB_ETOOLARGE, "no body is taken here, found one of %llu bytes",
+                            (unsigned long long)r->announced_bytes);
     return rb_error_set(err, RB_ETOOLARGE, "the body has %llu bytes, at most %llu (%s)",
                         (unsigned long long)r->announced_bytes, (unsigned long long)limit, option);
 }

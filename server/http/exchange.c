@@ -56,6 +56,16 @@ void rb_exchanges_stop(struct rb_http *http, bool all)
 
 /* ---- from line to reply ---- */
 
+/* Tokens have no business in a target and are refused there; whoever tries one all the same should
+ * not find it in the log. line may be NULL. */
+static void hide_secrets(char *line)
+{
+    static const char name[] = "token=";
+    for (char *at = line; at != NULL && (at = strstr(at, name)) != NULL;)
+        for (at += sizeof name - 1; *at != '\0' && *at != '&'; at++)
+            *at = '*';
+}
+
 static struct rb_request *make(struct rb_http *http, struct rb_client *client, const char *target)
 {
     struct rb_request *r = calloc(1, sizeof *r);
@@ -65,6 +75,7 @@ static struct rb_request *make(struct rb_http *http, struct rb_client *client, c
     r->client = client;
     r->started_ns = rb_clock_monotonic_ns();
     r->line = strndup(target, RB_REQUEST_LINE_LOGGED);
+    hide_secrets(r->line);
     rb_request_id_make(r->id);
     r->next = &http->requests;
     r->previous = http->requests.previous;

@@ -180,7 +180,7 @@ static enum rb_status read_stats(const struct rb_server *server, struct rb_stats
     struct rb_store *store = server->store;
     int64_t oldest_ms = -1, now_ms = rb_clock_realtime_ms();
     struct rb_stats_view s = {
-        .uptime_seconds = (double)(now_ms - server->started_at_ms) * 1e-3,
+        .uptime_seconds = (double)(rb_clock_monotonic_ns() - server->started_ns) * 1e-9,
         .workers = rb_pool_workers(server->work->pool),
         .workers_busy = rb_pool_running(server->work->pool),
         .queue_limit = (uint32_t)server->settings->queue_limit,
@@ -197,7 +197,7 @@ static enum rb_status read_stats(const struct rb_server *server, struct rb_stats
         return status;
     s.queue_depth = (uint32_t)s.jobs[RB_JOB_QUEUED];
     if (oldest_ms >= 0)
-        s.oldest_queued_seconds = (double)(now_ms - oldest_ms) * 1e-3;
+        s.oldest_queued_seconds = now_ms > oldest_ms ? (double)(now_ms - oldest_ms) * 1e-3 : 0;
     *ret = s;
     return RB_OK;
 }

@@ -50,7 +50,7 @@ static double eta(const struct rb_run *run, const struct rb_run_phase phases[RB_
     for (int i = RB_PHASE_ALIGNING; i < RB_PHASE_COUNT; i++) {
         const struct rb_run_phase *p = &phases[i];
         double cost = p->total - p->done;
-        if (cost <= 0)
+        if (cost <= p->total * 1e-9) /* what sums of parts leave of a phase that is done */
             continue;
         double thought = expected(run, (enum rb_phase)i, cost) * slowed;
         double measured = p->done > 0 ? cost * p->wall_seconds / p->done : 0;

@@ -323,6 +323,10 @@ static enum rb_status room_for(const struct rb_submission *s, struct rb_error *e
     uint64_t counts[RB_JOB_STATUS_COUNT];
     if (s->w->draining)
         return rb_error_set(err, RB_EDRAINING, "the daemon is shutting down");
+    if (s->count > s->w->options.queue_limit) /* no waiting helps: it is not a full queue */
+        return rb_error_at(err, RB_EINPUT, s->batch ? "/jobs" : "",
+                           "%zu jobs never fit a queue of %llu (--queue-limit)", s->count,
+                           (unsigned long long)s->w->options.queue_limit);
     enum rb_status status = rb_jobs_count(s->w->store, counts, err);
     if (status == RB_OK && counts[RB_JOB_QUEUED] + s->count > s->w->options.queue_limit)
         return rb_error_set(err, RB_EQUEUEFULL, "%llu jobs wait already, the limit is %llu",

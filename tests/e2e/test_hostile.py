@@ -5,9 +5,10 @@ libmicrohttpd answered some of these by itself, in HTML, twice, or not at all.""
 import json
 import random
 import socket
+import subprocess
 import time
 
-from daemon import Daemon, equal, run, true
+from daemon import BINARY, Daemon, ENVIRONMENT, equal, run, true
 
 HOST = b"Host: localhost\r\n"
 JSON = b"Content-Type: application/json\r\n"
@@ -232,6 +233,30 @@ def test_sound_ones():
                 while part := s.recv(65536):
                     got += part
             check(d, data, got, [c[1] for c in chosen] + [200], [c[0][:60] for c in chosen])
+
+
+def test_small_things():
+    """Secrets in targets are not logged; nobody is told that a body may have "at most 0" bytes."""
+    with Daemon() as d:
+        d.get("/v1/jobs?access_token=geheim1&x=1")
+        d.get("/v1/jobs?x=1&token=geheim2")
+        r = d.post("/v1/jobs/x/cancel", b"{}", {"Content-Type": "application/json"})
+        equal(r.status, 413, r)
+        true("no body is taken here" in r.json["detail"], r)
+        end = time.monotonic() + 5
+        while "token=*" not in d.log():
+            true(time.monotonic() < end, d.log())
+        true("geheim" not in d.log(), d.log())
+
+
+def test_full_outputs():
+    """Results that cannot be written are no success."""
+    for words in (["check-config"], ["version"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([BINARY, *words], stdout=full, stderr=subprocess.PIPE, text=True,
+                                  env=ENVIRONMENT, timeout=60)
+        equal(done.returncode, 1, done)
+        true("cannot be written" in done.stderr, done)
 
 
 def test_nothing_is_left_behind():

@@ -369,6 +369,20 @@ def test_queue_limit():
                 d.post(f"/v1/jobs/{a.json['id']}/cancel")
 
 
+def test_a_batch_that_never_fits():
+    """429 says "later"; this is for ever. And what fits exactly is taken on an empty queue."""
+    with Daemon("--queue-limit", "3", "--workers", "1") as d:
+        d.register_fixtures()
+        r = d.post("/v1/jobs/batch", {"jobs": [LONG_JOB] * 4})
+        problem(r, 422, "invalid_request", "/jobs")
+        equal(d.get("/v1/jobs").json["data"], [])
+        r = d.post("/v1/jobs/batch", {"jobs": [LONG_JOB] * 3})
+        equal(r.status, 202, r)
+        problem(d.post("/v1/jobs/batch", {"jobs": [LONG_JOB] * 3}), 429, "queue_full")
+        for job in d.get("/v1/jobs").json["data"]:
+            d.post(f"/v1/jobs/{job['id']}/cancel")
+
+
 def test_progress_of_writing():
     """A job that only writes has done as much of itself as it has written of its checkpoints."""
     many = [i / 100 for i in range(1, 41)]

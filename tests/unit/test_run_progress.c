@@ -1,0 +1,89 @@
+// LINK: server_work
+/* How long a job will take, with several workers and on a machine that does other things besides;
+ * and which points both curves share. */
+#include "server/work/run_progress.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+/* The rate of every phase is that of the plan's first guess. */
+static void set_up(struct rb_run *run, struct rb_work *w)
+{
+    *w = (struct rb_work){.options = {.workers = 4}};
+    w->rates.machine = 1e9;
+    *run = (struct rb_run){.work = w};
+    run->row.job.phase = RB_PHASE_EVALUATING;
+}
+
+static void test_wall_not_core_seconds(void **state)
+{
+    (void)state;
+    struct rb_run run;
+    struct rb_work w;
+    struct rb_run_phase phases[RB_PHASE_COUNT] = {0};
+    set_up(&run, &w);
+    /* Half is done: 100 s on four cores took 25 s of wall time. What is left takes about as long.
+     */
+    phases[RB_PHASE_EVALUATING] = (struct rb_run_phase){
+        .total = 2e11, .done = 1e11, .busy_seconds = 100, .item_seconds = 100, .wall_seconds = 25};
+    double thought = expected(&run, RB_PHASE_EVALUATING, 1e11);
+    double weight = 1e11 / (1e11 + 2e10);
+    assert_true(fabs(eta(&run, phases) - ((1 - weight) * thought + weight * 25)) < 1e-9);
+    /* Items took twice their time on a core: what is not begun is taken to be slowed alike. */
+    phases[RB_PHASE_EVALUATING].item_seconds = 200;
+    assert_true(fabs(eta(&run, phases) - ((1 - weight) * 2 * thought + weight * 25)) < 1e-9);
+}
+
+static void test_nothing_left(void **state)
+{
+    (void)state;
+    struct rb_run run;
+    struct rb_work w;
+    struct rb_run_phase phases[RB_PHASE_COUNT] = {0};
+    set_up(&run, &w);
+    phases[RB_PHASE_WRITING] = (struct rb_run_phase){
+        .total = 0.3, .done = 0.1 + 0.1 + 0.1 - 1e-16, .busy_seconds = 1, .wall_seconds = 1};
+    assert_true(eta(&run, phases) == 0);
+}
+
+static void test_shares(void **state)
+{
+    (void)state;
+    struct rb_work w;
+    struct rb_run run;
+    struct rb_alignment a = {.certificate = {.present = true, .equivalent = true}};
+    double lambdas[3] = {0, 0.5, 1};
+    set_up(&run, &w);
+    run.spec.has_evaluate = true;
+    run.spec.evaluate.options.control = true;
+    run.spec.lambdas.values = lambdas;
+    run.spec.lambdas.count = 3;
+    run.spec.align.options.components = RB_COMPONENT_FF;
+    run.alignment = &a;
+    assert_true(rb_run_shares(&run, 0));
+    assert_false(rb_run_shares(&run, 1));
+    assert_true(rb_run_shares(&run, 2));
+    a.certificate.equivalent = false; /* moved B is another model */
+    assert_true(rb_run_shares(&run, 0));
+    assert_false(rb_run_shares(&run, 2));
+    run.alignment = NULL;
+    assert_false(rb_run_shares(&run, 2));
+    run.spec.align.options.components = 0; /* nothing moves */
+    assert_true(rb_run_shares(&run, 1));
+    run.spec.evaluate.options.control = false;
+    assert_false(rb_run_shares(&run, 0));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_wall_not_core_seconds),
+        cmocka_unit_test(test_nothing_left),
+        cmocka_unit_test(test_shares),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
