@@ -35,8 +35,9 @@ def test_imports_of_odd_things():
                 for kind in ("models", "datasets"):
                     r = d.post(f"/v1/{kind}", {"name": "odd", "path": f"{root}/{name}"}, timeout=10)
                     problem(r, 422, "invalid_request")
-            problem(d.post("/v1/models", {"name": "odd", "path": f"{root}/file"}), 422,
-                    "invalid_request")
+            body = problem(d.post("/v1/models", {"name": "odd", "path": f"{root}/file"}), 422,
+                           "invalid_request")
+            true("expected a folder" in body["detail"], body)
             problem(d.post("/v1/datasets", {"name": "odd", "path": f"{root}/folder"}), 422,
                     "invalid_request")
             shutil.copytree(f"{FIXTURES}/models/bert-a", f"{root}/m")
@@ -71,6 +72,11 @@ def test_a_data_folder_moved_away():
             while (ready := d.get("/readyz")).status == 200:  # it looks once a second
                 true(time.monotonic() < end, ready)
                 time.sleep(0.1)
+            # Another folder under the name is not it either.
+            os.mkdir(d.data_dir)
+            r = d.request("PUT", "/v1/datasets/text?format=text", b"a line\n")
+            os.rmdir(d.data_dir)
+            problem(r, 503, "store_unavailable")
             problem(ready, 503, "store_unavailable")
         finally:
             os.rename(d.data_dir + ".away", d.data_dir)
