@@ -1,5 +1,6 @@
 #include "core/model/layer.h"
 #include "core/model/attention.h"
+#include "core/model/causal.h"
 #include "core/model/kernels.h"
 #include "core/model/mlp.h"
 #include "core/model/norm.h"
@@ -120,6 +121,20 @@ double rb_layer_cost(const struct rb_config *c, double tokens, double rows, doub
     double q = (double)rb_config_dim(c, RB_DIM_QUERY), kv = (double)rb_config_dim(c, RB_DIM_KEY);
     return tokens * 4 * d * kv + rows * (4 * d * q + (c->mlp.gated ? 6 : 4) * d * inner) +
            4 * q * pairs;
+}
+
+uint64_t rb_layer_scratch_bytes(const struct rb_config *c, uint64_t tokens, uint64_t longest)
+{
+    uint64_t d = c->hidden_size, inner = c->mlp.inner_size;
+    uint64_t wide = rb_config_dim(c, RB_DIM_QUERY), narrow = rb_config_dim(c, RB_DIM_KEY);
+    const struct rb_causal causal = {.heads = c->attention.heads,
+                                     .kv_heads = c->attention.kv_heads,
+                                     .head_dim = c->attention.head_dim};
+    uint64_t attention = c->attention.causal ? rb_causal_floats(&causal, (size_t)longest) + longest
+                                             : longest * longest;
+    uint64_t streams = 1U + (c->norm_place == RB_NORM_BEFORE ? 1U : 0) + c->parallel_residual;
+    uint64_t row = streams * d + 2 * (wide + narrow) + (c->mlp.gated ? 2 : 1) * inner;
+    return (tokens * row + attention) * sizeof(float);
 }
 
 double rb_layer_pairs(const struct rb_config *c, const size_t *starts, size_t count)

@@ -22,6 +22,9 @@ enum rb_status rb_layer_forward(const struct rb_layer_call *call, float *x,
  * nothing for padding or what a mask hides. tokens pass keys and values, rows pass the rest, and
  * attention sees `pairs` of (row, token). */
 double rb_layer_cost(const struct rb_config *c, double tokens, double rows, double pairs);
+/* Scratch of one call over a span of `tokens` tokens, the longest sequence of them `longest`, at
+ * most. */
+uint64_t rb_layer_scratch_bytes(const struct rb_config *c, uint64_t tokens, uint64_t longest);
 /* Pairs that attention sees: of all rows of sequences of the given lengths. */
 double rb_layer_pairs(const struct rb_config *c, const size_t *starts, size_t count);
 /* All rows of sequences of the given lengths. */

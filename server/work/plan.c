@@ -3,6 +3,7 @@
 #include "core/learn/learn.h"
 #include "core/merge/curve.h"
 #include "core/merge/refine.h"
+#include "core/model/layer.h"
 
 /* Code, libraries, the store's cache and BLAS's buffers. */
 static const uint64_t PROCESS_BYTES = 48 * 1000 * 1000;
@@ -77,7 +78,7 @@ static double optional_cost(const struct rb_evaluate_options *o, const struct rb
 }
 
 void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
-                  const struct rb_plan_sizes *sizes, struct rb_plan *ret)
+                  const struct rb_plan_sizes *sizes, unsigned workers, struct rb_plan *ret)
 {
     const struct rb_config *c = &s->model[0].config;
     const struct rb_align_spec *align = &spec->align;
@@ -87,7 +88,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                                            : whole,
                         .width = c->hidden_size};
     uint64_t models = s->model[0].checkpoint.bytes + s->model[1].checkpoint.bytes;
-    uint64_t sums = 0, buffers = 0, working = 0;
+    uint64_t sums = 0, buffers = 0, working = 0, longest = 0;
     double cost;
     if (align->from_job == NULL && align->options.components != 0) {
         rb_collect_estimate(&s->model[0], rb_taps_needed(&align->options), sizes->align_tokens,
@@ -95,6 +96,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         p.cost[RB_PHASE_ALIGNING] = cost;
         p.cost[RB_PHASE_SOLVING] = rb_solve_cost(c, s->model[0].head, &align->options);
         working = sums + buffers;
+        longest = align->max_length;
     }
     struct rb_learn_options learn = align->learn.options;
     if (align->has_learn && s->learn.count > 0 &&
@@ -111,7 +113,11 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         p.saved = cost * (whole - p.evaluations);
         p.optional = optional_cost(&spec->evaluate.options, sizes, p.cost[RB_PHASE_EVALUATING]);
         working = at_least(working, LAMBDAS_IN_FLIGHT * buffers);
+        const struct rb_evaluate_options *o = &spec->evaluate.options;
+        longest = at_least(longest, rb_task_has_labels(o->task) ? o->max_length : o->block_size);
     }
+    if (longest > RB_CHUNK_TOKENS) /* shorter ones: in PROCESS_BYTES */
+        working += workers * rb_layer_scratch_bytes(c, longest, longest);
     const struct rb_motion motion = {.decoder_untied =
                                          rb_alignment_unties(&s->model[1], &align->options)};
     struct rb_blend blend = rb_blend_pair(&s->model[0], &s->model[1], &motion, 0.5);

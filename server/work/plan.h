@@ -24,9 +24,10 @@ struct rb_plan_sizes rb_plan_sizes_of(const struct rb_subject *s);
 struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struct rb_places *p,
                                          const struct rb_job_spec *spec);
 
-/* s: models opened. Any thread. */
+/* s: models opened. workers: how many items run at once, each with scratch of its own. Any thread.
+ */
 void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
-                  const struct rb_plan_sizes *sizes, struct rb_plan *ret);
+                  const struct rb_plan_sizes *sizes, unsigned workers, struct rb_plan *ret);
 /* At the rates known, with every worker busy. Loop thread. */
 double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates, unsigned workers);
 /* If the first round of evaluate.precision suffices; the same without it. */

@@ -167,7 +167,7 @@ static void open_all(struct rb_async *a)
     if (l->status != RB_OK)
         return;
     struct rb_plan_sizes sizes = rb_plan_sizes_of(&l->subject);
-    rb_plan_make(&l->subject, &run->spec, &sizes, &l->plan);
+    rb_plan_make(&l->subject, &run->spec, &sizes, run->work->options.workers, &l->plan);
 }
 
 /* ---- loop ---- */

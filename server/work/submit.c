@@ -152,7 +152,7 @@ static enum rb_status check_item(struct rb_submission *s, struct item *it,
     if (status != RB_OK)
         return status;
     struct rb_plan_sizes sizes = rb_plan_sizes_guess(subject, &it->places, spec);
-    rb_plan_make(subject, spec, &sizes, &it->plan);
+    rb_plan_make(subject, spec, &sizes, s->w->options.workers, &it->plan);
     return check_disk(s, it, err);
 }
 

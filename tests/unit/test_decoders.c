@@ -139,6 +139,20 @@ static enum rb_status after(void *owner, const struct rb_visit *at, const float 
     return RB_OK;
 }
 
+/* No item wants more scratch than the plan of a job says of a layer, but for padding. */
+static void assert_planned(const struct fixture *f)
+{
+    enum { PADDING = 16 * RB_ALIGNMENT };
+    uint64_t most = 0;
+    for (size_t i = 0; i < f->walker.span_count; i++) {
+        const struct rb_span span = rb_walker_span(&f->walker, i);
+        uint64_t bytes =
+            rb_layer_scratch_bytes(&f->model.config, rb_span_tokens(&span), rb_span_longest(&span));
+        most = bytes > most ? bytes : most;
+    }
+    assert_in_range(f->scratch.wanted_bytes, 0, most + PADDING);
+}
+
 static void walk(struct fixture *f, enum rb_reads reads, bool with_taps)
 {
     struct rb_walker_options o = {.reads = reads, .with_head = true, .ahead = true};
@@ -152,6 +166,8 @@ static void walk(struct fixture *f, enum rb_reads reads, bool with_taps)
         for (size_t i = 0; i < items; i++) {
             rb_scratch_reset(&f->scratch);
             OK(rb_walker_item(&f->walker, i, &f->scratch, &f->err));
+            if (!with_taps)
+                assert_planned(f);
         }
         OK(rb_walker_next(&f->walker, &items, &f->err));
     }
