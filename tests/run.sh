@@ -18,6 +18,8 @@
 #   deploy     image, container, proxies, Prometheus (needs root)
 #   coverage   line coverage of core, api and server against its limits; runs only when named
 #
+# RB_MORE_FIXTURES=FOLDER: goldens of encoder pairs that are not in the tree (DistilBERT, ELECTRA, RoBERTa) are run from
+# there; without it their tests are skipped.
 # REBASIND_JOBS: compilers at once (default: cores), and two tests more. RB_TEST_WHOLE=1: every lambda of every golden
 # result (three times as long as without; tests/unit/golden.h).
 set -eu
