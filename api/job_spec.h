@@ -59,6 +59,9 @@ enum rb_align_given {
     RB_ALIGN_FROM_JOB = 1 << 14,
     RB_ALIGN_HEAD_MAP = 1 << 15,
     RB_ALIGN_SIGNED = 1 << 16,
+    RB_ALIGN_MATCH = 1 << 17,
+    RB_ALIGN_RESIDUAL_MAP = 1 << 18,
+    RB_ALIGN_FOLD = 1 << 19,
     RB_ALIGN_LEARN = 1 << 24,
 };
 

@@ -46,6 +46,12 @@ static void encode_grown(struct rb_json *w, const struct rb_align_options *o)
     rb_align_options_default(&plain);
     if (o->head_map != plain.head_map)
         rb_json_string(w, "head_map", rb_head_map_names[o->head_map]);
+    if (o->residual_map != plain.residual_map)
+        rb_json_string(w, "residual_map", rb_residual_map_names[o->residual_map]);
+    if (o->match != plain.match)
+        rb_json_string(w, "match", rb_match_names[o->match]);
+    if (o->fold)
+        rb_json_bool(w, "fold", true);
     if (o->signed_units)
         rb_json_bool(w, "signed", true);
 }

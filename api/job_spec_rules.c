@@ -39,6 +39,7 @@ static void check_components(struct rb_spec_draft *d)
         {"/align/rotate_heads", o->rotate_heads, RB_COMPONENT_MHA},
         {"/align/head_map", o->head_map != plain.head_map, RB_COMPONENT_MHA},
         {"/align/residual", o->residual != plain.residual, RB_COMPONENT_RESIDUAL},
+        {"/align/residual_map", o->residual_map != plain.residual_map, RB_COMPONENT_RESIDUAL},
         /* output_head unties by itself: saying so is no mistake */
         {"/align/decoder", o->decoder != plain.decoder && !o->output_head, RB_COMPONENT_RESIDUAL},
     };
@@ -107,6 +108,20 @@ static void check_align(struct rb_spec_draft *d)
             d, o->rotate_heads ? "/align/rotate_heads" : "/align/head_map",
             "expected heads \"permute\" or \"monotonic\", found \"ignore\": without matched "
             "heads there is nothing to rotate");
+    if (rb_align_turns_stream(o) && (a->given & RB_ALIGN_RESIDUAL) != 0 &&
+        o->residual != RB_RESIDUAL_ALL)
+        rb_draft_fault(d, "/align/residual",
+                       "expected \"all\" or no such member, found \"%s\": an orthogonal map is of "
+                       "all taps",
+                       rb_residual_names[o->residual]);
+    if (rb_align_turns_stream(o))
+        o->residual = RB_RESIDUAL_ALL;
+    if (o->match != RB_MATCH_ACTIVATIONS && !rb_align_turns_stream(o))
+        rb_draft_fault(d, "/align/match",
+                       "expected only with residual_map \"orthogonal\", found \"%s\"",
+                       rb_match_names[o->match]);
+    if (o->fold && o->components == 0)
+        rb_draft_fault(d, "/align/fold", "expected at least one component, found none");
     if (o->output_head && o->components == 0)
         rb_draft_fault(d, "/align/output_head", "expected at least one component, found none");
     if (o->output_head && (a->given & RB_ALIGN_DECODER) != 0 && o->decoder == RB_DECODER_TIED)

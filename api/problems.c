@@ -180,7 +180,7 @@ void rb_enum_list(const char *const *names, char *buffer, size_t size)
 
 void rb_enum_describe(const char *const *names, const char *found, char *buffer, size_t size)
 {
-    char list[200], shown[64];
+    char list[400], shown[64];
     rb_enum_list(names, list, sizeof list);
     describe_string(found, strlen(found), shown, sizeof shown);
     const char *meant = rb_enum_nearest(names, found);

@@ -11,7 +11,7 @@ enum { RB_PROBLEMS_MAX = 16 };
 
 struct rb_fault {
     char pointer[160]; /* RFC 6901, "" for the whole body */
-    char detail[320];  /* UTF-8 */
+    char detail[512];  /* UTF-8 */
 };
 
 /* Zero-initialise. */

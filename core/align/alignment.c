@@ -322,9 +322,11 @@ enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb
         return s;
     }
     move_tied(&m, o, &shape);
-    m.decoder_untied = shape.head == RB_HEAD_MLM && !b->unembedding_stored &&
-                       !same_map(rb_motion_map(&m, RB_AXIS_TRANSFORM, 0),
-                                 rb_motion_map(&m, embeddings_axis(&shape), 0));
+    bool unembeds = shape.head == RB_HEAD_MLM || shape.head == RB_HEAD_CAUSAL;
+    enum rb_axis reads = shape.head == RB_HEAD_MLM ? RB_AXIS_TRANSFORM : RB_AXIS_RES_LAST;
+    m.decoder_untied =
+        unembeds && !b->unembedding_stored &&
+        !same_map(rb_motion_map(&m, reads, 0), rb_motion_map(&m, embeddings_axis(&shape), 0));
     *ret = m;
     return RB_OK;
 }

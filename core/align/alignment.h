@@ -102,6 +102,10 @@ bool rb_alignment_unties(const struct rb_model *b, const struct rb_align_options
 enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
                             const struct rb_moments *moments, const struct rb_align_options *o,
                             struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
+/* Gives a solving program both models as they were collected (motions: their folds, or NULL),
+ * before its first round: it reads their weights where `match` says so. Borrowed until freed. */
+void rb_solve_models(struct rb_program *p, const struct rb_blend_term *a,
+                     const struct rb_blend_term *b);
 /* After it has finished: the caller owns the alignment. */
 struct rb_alignment *rb_solve_take(struct rb_program *p);
 /* Its total_cost before there are moments; 0 without memory. */
@@ -118,6 +122,11 @@ enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb
  * no certificate has an infinite difference or tolerance. */
 enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,
                               struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
+/* Before the first round: B is folded before it moves, and A is another model too: both are
+ * compared with what they were, and the certificate is of both. Borrowed until freed. RB_ENOMEM. */
+enum rb_status rb_certify_fold(struct rb_program *p, const struct rb_model *a,
+                               const struct rb_fold *fold_a, const struct rb_fold *fold_b,
+                               struct rb_error *err) RB_MUST_CHECK;
 struct rb_certificate rb_certify_result(const struct rb_program *p);
 /* Its total_cost; 0 without memory. */
 double rb_certify_cost(const struct rb_model *b);

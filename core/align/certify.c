@@ -4,7 +4,8 @@
  * through the very blend (lambda = 1) that the curve and the writer use. The probes are token ids
  * drawn by METHOD 7's generator, so they reach all over the vocabulary and need no text. What is
  * compared is the head's output: logits at the first positions of each sequence, a classifier's
- * logits, or, without a head, the last hidden state put back into B's order.
+ * logits, or, without a head, the last hidden state put back into B's order. Where norms are folded
+ * A is another model too: two more sides, A as it is and folded.
  *
  * Tolerance. Both sides compute the same sums in another order. A sum of n products in F32 differs
  * by about u sqrt(n) of its size, u = 2^-24; a model passes 2L + 2 such stages, each followed by a
@@ -18,12 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROBES = 16, PROBE_TOKENS = 32, ROWS_READ = 4, TILE = 1024 };
+enum { PROBES = 16, PROBE_TOKENS = 32, ROWS_READ = 4, TILE = 1024, SIDES = 4 };
+
+static const char *const side_names[SIDES] = {"B", "moved B", "A", "folded A"};
 
 /* The first output of a tile that is no finite number. */
 struct odd {
     bool found;
-    int side; /* 0: B, 1: moved B */
+    size_t side;
     size_t row, output;
     double value;
 };
@@ -31,12 +34,13 @@ struct odd {
 struct certify {
     struct rb_program program;
     const struct rb_model *model;
-    struct rb_motion motion;
-    struct rb_blend blend[2]; /* B, moved B */
+    struct rb_motion motion, folded; /* of B, of A */
+    struct rb_blend blend[SIDES];    /* B, moved B; A, folded A */
+    size_t sides;                    /* 2, or 4 with a fold */
     struct rb_walker walker;
     struct rb_sequences probes;
     enum { STAGE_START, STAGE_WALK, STAGE_HEAD, STAGE_COMPARE, STAGE_DONE } stage;
-    float *rows[2]; /* (row_count, width) what the head's output weight reads */
+    float *rows[SIDES]; /* (row_count, width) what the head's output weight reads */
     size_t row_count;
     double *worst; /* (tiles) largest difference, then largest logit, per tile */
     double *largest;
@@ -95,34 +99,49 @@ static enum rb_status gather_item(struct certify *c, size_t side, struct rb_scra
 
 /* Largest difference and largest size so far. What is not finite is kept apart: a maximum would
  * swallow NaN, and an infinite logit would make the tolerance infinite. */
-static void compare_one(struct certify *c, size_t tile, size_t row, size_t output,
+static void compare_one(struct certify *c, size_t tile, size_t row, size_t output, size_t side,
                         const double values[2])
 {
     struct odd *odd = &c->odd[tile];
-    for (int side = 0; side < 2; side++) {
-        if (isfinite(values[side]))
+    for (size_t k = 0; k < 2; k++) {
+        if (isfinite(values[k]))
             continue;
         if (!odd->found)
-            *odd = (struct odd){true, side, row, output, values[side]};
+            *odd = (struct odd){true, side + k, row, output, values[k]};
         return;
     }
     c->worst[tile] = fmax(c->worst[tile], fabs(values[0] - values[1]));
     c->largest[tile] = fmax(c->largest[tile], fabs(values[0]));
 }
 
-/* Without a head: unit j of moved B is unit index[j] of B. */
+/* Without a head: unit j of moved B is unit index[j] of B, with its sign. */
 static void compare_hidden(struct certify *c)
 {
-    const struct rb_motion *m = &c->motion;
-    const uint32_t *index = rb_motion_map(m, RB_AXIS_RES_LAST, 0)->index;
+    const struct rb_map *map = rb_motion_map(&c->motion, RB_AXIS_RES_LAST, 0);
     size_t d = c->model->config.hidden_size;
     for (size_t r = 0; r < c->row_count; r++)
         for (size_t j = 0; j < d; j++) {
-            size_t from = index != NULL ? index[j] : j;
-            const double values[2] = {(double)c->rows[0][r * d + from],
+            size_t from = map->index != NULL ? map->index[j] : j;
+            double sign = map->signs != NULL ? (double)map->signs[j] : 1;
+            const double values[2] = {sign * (double)c->rows[0][r * d + from],
                                       (double)c->rows[1][r * d + j]};
-            compare_one(c, 0, r, from, values);
+            compare_one(c, 0, r, from, 0, values);
         }
+}
+
+/* Logits [first, first + width) of one side: ret (row_count, width), with bias. */
+static enum rb_status side_logits(struct certify *c, size_t side, size_t first, size_t width,
+                                  float **ret, struct rb_head_tile *ret_tile,
+                                  struct rb_scratch *scratch, struct rb_error *err)
+{
+    *ret = rb_scratch_alloc(scratch, c->row_count * width, sizeof(float));
+    if (*ret == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the probes' logits");
+    enum rb_status s = rb_head_read_tile(&c->blend[side], first, width, ret_tile, scratch, err);
+    if (s == RB_OK)
+        rb_linear(c->rows[side], c->row_count, rb_head_width(c->model), ret_tile->weight, width,
+                  *ret);
+    return s;
 }
 
 /* Some outputs of both sides' heads, compared. */
@@ -133,25 +152,23 @@ static enum rb_status compare_item(struct certify *c, size_t tile, struct rb_scr
         compare_hidden(c);
         return RB_OK;
     }
-    size_t d = rb_head_width(c->model), n = rb_head_outputs(c->model), first = tile * TILE;
+    size_t n = rb_head_outputs(c->model), first = tile * TILE;
     size_t width = n - first < TILE ? n - first : TILE;
-    float *logits[2];
-    struct rb_head_tile tiles[2];
-    for (int side = 0; side < 2; side++) {
-        logits[side] = rb_scratch_alloc(scratch, c->row_count * width, sizeof(float));
-        if (logits[side] == NULL)
-            return rb_error_set(err, RB_ENOMEM, "no memory for the probes' logits");
-        enum rb_status s =
-            rb_head_read_tile(&c->blend[side], first, width, &tiles[side], scratch, err);
-        if (s != RB_OK)
-            return s;
-        rb_linear(c->rows[side], c->row_count, d, tiles[side].weight, width, logits[side]);
-    }
-    for (size_t i = 0; i < c->row_count * width; i++) {
-        double values[2];
-        for (int side = 0; side < 2; side++)
-            values[side] = (double)logits[side][i] + (double)tiles[side].bias[i % width];
-        compare_one(c, tile, i / width, first + i % width, values);
+    for (size_t side = 0; side < c->sides; side += 2) {
+        float *logits[2];
+        struct rb_head_tile tiles[2];
+        for (size_t k = 0; k < 2; k++) {
+            enum rb_status s =
+                side_logits(c, side + k, first, width, &logits[k], &tiles[k], scratch, err);
+            if (s != RB_OK)
+                return s;
+        }
+        for (size_t i = 0; i < c->row_count * width; i++) {
+            double values[2];
+            for (size_t k = 0; k < 2; k++)
+                values[k] = (double)logits[k][i] + (double)tiles[k].bias[i % width];
+            compare_one(c, tile, i / width, first + i % width, side, values);
+        }
     }
     return RB_OK;
 }
@@ -165,7 +182,7 @@ static enum rb_status check_finite(const struct certify *c, struct rb_error *err
                                 "%s %zu of row %zu of the certificate's probes is %g in %s, "
                                 "expected a finite number",
                                 c->model->head_shape == NULL ? "hidden unit" : "logit", o->output,
-                                o->row, o->value, o->side == 0 ? "B" : "moved B");
+                                o->row, o->value, side_names[o->side]);
     }
     return RB_OK;
 }
@@ -183,9 +200,21 @@ static void conclude(struct certify *c)
     c->result.equivalent = c->result.max_abs_logit_difference <= c->result.tolerance;
 }
 
+static enum rb_status init_walker(struct certify *c, struct rb_error *err)
+{
+    const struct rb_walker_options o = {
+        .reads = probes_read(c->model), .with_head = true, .ahead = true};
+    return rb_walker_init(&c->walker, c->blend, c->sides, &c->probes, &o, err);
+}
+
 static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
 {
     struct certify *c = (struct certify *)p;
+    if (c->stage == STAGE_START) {
+        enum rb_status s = init_walker(c, err);
+        if (s != RB_OK)
+            return s;
+    }
     if (c->stage <= STAGE_WALK) {
         enum rb_status s = c->stage == STAGE_START
                                ? rb_walker_begin(&c->walker, 0, c->probes.count, ret_items, err)
@@ -195,7 +224,7 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
             return s;
     }
     c->stage++;
-    *ret_items = c->stage == STAGE_HEAD ? 2 : c->stage == STAGE_COMPARE ? c->tile_count : 0;
+    *ret_items = c->stage == STAGE_HEAD ? c->sides : c->stage == STAGE_COMPARE ? c->tile_count : 0;
     if (c->stage != STAGE_DONE)
         return RB_OK;
     enum rb_status s = check_finite(c, err);
@@ -224,7 +253,7 @@ static double item_cost(const struct rb_program *p, size_t item)
     if (c->stage == STAGE_HEAD)
         return rows * rb_head_hidden_cost(c->model);
     if (c->stage == STAGE_COMPARE)
-        return 2 * rows * rb_head_logits_cost(c->model) / (double)c->tile_count;
+        return (double)c->sides * rows * rb_head_logits_cost(c->model) / (double)c->tile_count;
     return rb_walker_item_cost(&c->walker, item);
 }
 
@@ -233,17 +262,18 @@ static double total_cost(const struct certify *c)
 {
     const struct rb_model *m = c->model;
     double rows = (double)c->row_count;
-    return 2 * (rb_walker_flops(&m->config, &c->probes, probes_read(m), 0, PROBES) +
-                rows * (rb_head_hidden_cost(m) + rb_head_logits_cost(m)));
+    return (double)c->sides * (rb_walker_flops(&m->config, &c->probes, probes_read(m), 0, PROBES) +
+                               rows * (rb_head_hidden_cost(m) + rb_head_logits_cost(m)));
 }
 
 static void certify_free(struct rb_program *p)
 {
     struct certify *c = (struct certify *)p;
     rb_walker_deinit(&c->walker);
-    for (int side = 0; side < 2; side++)
+    for (size_t side = 0; side < SIDES; side++)
         free(c->rows[side]);
     rb_motion_deinit(&c->motion);
+    rb_motion_deinit(&c->folded);
     rb_sequences_deinit(&c->probes);
     free(c->worst);
     free(c->largest);
@@ -253,13 +283,10 @@ static void certify_free(struct rb_program *p)
 
 static const struct rb_program_ops ops = {next_round, run_item, item_cost, certify_free};
 
-static enum rb_status init_walker(struct certify *c, struct rb_error *err)
+static bool alloc_side(struct certify *c, size_t side)
 {
-    const struct rb_walker_options o = {
-        .reads = probes_read(c->model), .with_head = true, .ahead = true};
-    c->blend[0] = rb_blend_single(c->model, NULL);
-    c->blend[1] = rb_blend_single(c->model, &c->motion);
-    return rb_walker_init(&c->walker, c->blend, 2, &c->probes, &o, err);
+    c->rows[side] = rb_calloc_aligned(c->row_count * rb_head_width(c->model), sizeof(float));
+    return c->rows[side] != NULL;
 }
 
 enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,
@@ -282,16 +309,37 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
     c->largest = calloc(c->tile_count, sizeof *c->largest);
     c->odd = calloc(c->tile_count, sizeof *c->odd);
     bool ok = make_probes(c) && c->worst != NULL && c->largest != NULL && c->odd != NULL;
-    for (int side = 0; side < 2 && ok; side++) {
-        c->rows[side] = rb_calloc_aligned(c->row_count * rb_head_width(b), sizeof(float));
-        ok = c->rows[side] != NULL;
-    }
-    if (!ok || init_walker(c, NULL) != RB_OK) {
+    c->sides = 2;
+    for (size_t side = 0; side < c->sides && ok; side++)
+        ok = alloc_side(c, side);
+    c->blend[0] = rb_blend_single(b, NULL);
+    c->blend[1] = rb_blend_single(b, &c->motion);
+    if (!ok) {
         certify_free(&c->program);
         return rb_error_set(err, RB_ENOMEM, "no memory for the certificate");
     }
     c->program.total_cost = total_cost(c);
     *ret = &c->program;
+    return RB_OK;
+}
+
+enum rb_status rb_certify_fold(struct rb_program *p, const struct rb_model *a,
+                               const struct rb_fold *fold_a, const struct rb_fold *fold_b,
+                               struct rb_error *err)
+{
+    struct certify *c = (struct certify *)p;
+    enum rb_status s = rb_motion_init(&c->folded, a->config.num_hidden_layers, err);
+    if (s != RB_OK)
+        return s;
+    c->motion.fold = fold_b;
+    c->folded.fold = fold_a;
+    c->blend[2] = rb_blend_single(a, NULL);
+    c->blend[3] = rb_blend_single(a, &c->folded);
+    c->sides = SIDES;
+    c->program.total_cost = total_cost(c);
+    for (size_t side = 2; side < SIDES; side++)
+        if (!alloc_side(c, side))
+            return rb_error_set(err, RB_ENOMEM, "no memory for the certificate");
     return RB_OK;
 }
 
@@ -302,7 +350,7 @@ struct rb_certificate rb_certify_result(const struct rb_program *p)
 
 double rb_certify_cost(const struct rb_model *b)
 {
-    struct certify c = {.model = b};
+    struct certify c = {.model = b, .sides = 2};
     double cost = make_probes(&c) ? total_cost(&c) : 0;
     rb_sequences_deinit(&c.probes);
     return cost;

@@ -663,6 +663,13 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
     return RB_OK;
 }
 
+void rb_collect_move(struct rb_program *p, const struct rb_motion *a, const struct rb_motion *b)
+{
+    struct collect *c = (struct collect *)p;
+    c->blend[0].terms[0].motion = a;
+    c->blend[1].terms[0].motion = b;
+}
+
 struct rb_moments *rb_collect_take(struct rb_program *p)
 {
     struct collect *c = (struct collect *)p;

@@ -5,7 +5,7 @@
 #define RB_CORE_ALIGN_MOMENTS_H
 
 #include "core/align/options.h"
-#include "core/model/model.h"
+#include "core/model/blend.h"
 #include "core/program.h"
 #include "core/sequences.h"
 
@@ -57,6 +57,8 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
                               const struct rb_sequences *sequences, unsigned taps,
                               const struct rb_align_options *o, struct rb_program **ret,
                               struct rb_error *err) RB_MUST_CHECK;
+/* Before the first round: the models' features as these motions have them (folded). Borrowed. */
+void rb_collect_move(struct rb_program *p, const struct rb_motion *a, const struct rb_motion *b);
 /* After the program has finished: gives the moments away; the caller owns them. */
 struct rb_moments *rb_collect_take(struct rb_program *p);
 /* Bytes of accumulators and of buffers that a collection needs; for the plan of a job. */

@@ -8,7 +8,6 @@ const char *const rb_similarity_names[] = {"correlation", "covariance", "dot", N
 const char *const rb_pooling_names[] = {"token", "cls", "mean", "max", NULL};
 const char *const rb_match_names[] = {"activations", "weights", "both", NULL};
 const char *const rb_residual_map_names[] = {"permutation", "orthogonal", NULL};
-const char *const rb_equivalence_names[] = {"exact", "near", NULL};
 const char *const rb_head_map_names[] = {"permutation", "orthogonal", NULL};
 
 void rb_align_options_default(struct rb_align_options *o)
@@ -23,9 +22,7 @@ void rb_align_options_default(struct rb_align_options *o)
         .special_tokens = true,
         .match = RB_MATCH_ACTIVATIONS,
         .residual_map = RB_RESIDUAL_MAP_PERMUTATION,
-        .equivalence = RB_EXACT,
         .head_map = RB_HEAD_MAP_PERMUTATION,
-        .rounds = 1,
     };
 }
 
@@ -39,4 +36,9 @@ enum rb_head_map rb_align_head_map(const struct rb_align_options *o)
 bool rb_align_turns_stream(const struct rb_align_options *o)
 {
     return (o->components & RB_COMPONENT_RESIDUAL) && o->residual_map == RB_RESIDUAL_MAP_ORTHOGONAL;
+}
+
+bool rb_align_folds(const struct rb_align_options *o)
+{
+    return o->fold || rb_align_turns_stream(o);
 }

@@ -20,7 +20,6 @@ enum rb_similarity { RB_CORRELATION, RB_COVARIANCE, RB_DOT };
 enum rb_pooling { RB_POOL_TOKEN, RB_POOL_CLS, RB_POOL_MEAN, RB_POOL_MAX };
 enum rb_match { RB_MATCH_ACTIVATIONS, RB_MATCH_WEIGHTS, RB_MATCH_BOTH };
 enum rb_residual_map { RB_RESIDUAL_MAP_PERMUTATION, RB_RESIDUAL_MAP_ORTHOGONAL };
-enum rb_equivalence { RB_EXACT, RB_NEAR };
 enum rb_head_map { RB_HEAD_MAP_PERMUTATION, RB_HEAD_MAP_ORTHOGONAL };
 
 /* Names on the wire, in enum order, NULL-terminated; components in bit order. */
@@ -32,7 +31,6 @@ extern const char *const rb_similarity_names[];   /* "correlation", "covariance"
 extern const char *const rb_pooling_names[];      /* "token", "cls", "mean", "max" */
 extern const char *const rb_match_names[];        /* "activations", "weights", "both" */
 extern const char *const rb_residual_map_names[]; /* "permutation", "orthogonal" */
-extern const char *const rb_equivalence_names[];  /* "exact", "near" */
 extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal" */
 
 struct rb_align_options {
@@ -49,17 +47,15 @@ struct rb_align_options {
     bool special_tokens;
     enum rb_match match; /* what the stream's orthogonal map is made from */
     enum rb_residual_map residual_map;
-    enum rb_equivalence equivalence; /* of a map that the family does not admit exactly */
-    bool fold;                       /* norms folded into the maps behind them: METHOD 10 */
-    bool signed_units;               /* units may change sign: METHOD 9's `signed` */
+    bool fold;         /* norms folded into the maps behind them: METHOD 10 */
+    bool signed_units; /* units may change sign: METHOD 9's `signed` */
     enum rb_head_map head_map;
-    uint32_t rounds; /* of matching everything anew under the stream's map, from 1 */
 };
-
-enum { RB_ALIGN_ROUNDS_MOST = 20 };
 
 /* What is asked for inside heads: rotate_heads is another word for "orthogonal". */
 enum rb_head_map rb_align_head_map(const struct rb_align_options *o);
+/* Are norms folded? Asked for, or needed by a stream that turns exactly. */
+bool rb_align_folds(const struct rb_align_options *o);
 /* Is the stream moved by an orthogonal map? */
 bool rb_align_turns_stream(const struct rb_align_options *o);
 

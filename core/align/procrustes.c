@@ -81,8 +81,7 @@ static enum rb_status alloc_svd(size_t n, struct svd *ret, struct rb_error *err)
     return RB_OK;
 }
 
-enum rb_status rb_polar(const double *m, size_t n, double *ret, double *ret_nuclear,
-                        struct rb_error *err)
+enum rb_status rb_polar(const double *m, size_t n, double *ret, struct rb_error *err)
 {
     struct svd v;
     int size = (int)n, info;
@@ -92,15 +91,9 @@ enum rb_status rb_polar(const double *m, size_t n, double *ret, double *ret_nucl
     memcpy(v.a, m, n * n * sizeof *m);
     dgesdd_("A", &size, &size, v.a, &size, v.s, v.u, &size, v.vt, &size, v.work, &v.work_size,
             v.iwork, &info);
-    if (info == 0) {
-        double nuclear = 0;
-        for (size_t i = 0; i < n; i++)
-            nuclear += v.s[i];
-        *ret_nuclear = nuclear;
-        /* By columns M^T = W S U^T; R^T = W U^T by columns is R by rows. */
+    if (info == 0) /* By columns M^T = W S U^T; R^T = W U^T by columns is R by rows. */
         cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, size, size, size, 1.0, v.u, size,
                     v.vt, size, 0.0, ret, size);
-    }
     free_svd(&v);
     return info == 0 ? RB_OK
                      : rb_error_set(err, RB_ENUMERIC,

@@ -14,10 +14,8 @@ enum rb_status rb_procrustes(const double *m, size_t n, double *ret, struct rb_s
                              struct rb_error *err) RB_MUST_CHECK;
 
 /* The same for a whole stream, by divide and conquer: takes 4 n^2 doubles of the heap while it
- * runs and about 25 n^3 operations (rb_polar_cost). ret may be m. *ret_nuclear: the sum of M's
- * singular values, which is tr(R^T M). */
-enum rb_status rb_polar(const double *m, size_t n, double *ret, double *ret_nuclear,
-                        struct rb_error *err) RB_MUST_CHECK;
+ * runs and about 25 n^3 operations (rb_polar_cost). ret may be m. */
+enum rb_status rb_polar(const double *m, size_t n, double *ret, struct rb_error *err) RB_MUST_CHECK;
 double rb_polar_cost(double n);
 uint64_t rb_polar_bytes(uint64_t n);
 

@@ -1,6 +1,7 @@
 #include "core/align/report.h"
 #include "core/model/kernels.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,4 +109,49 @@ enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
     memset(squares, 0, d * sizeof *squares);
     heat_maps(correlation, d, group, values, squares);
     return RB_OK;
+}
+
+/* Deviations of one side's units, over all taps. */
+static void deviations(const struct rb_similarity_source *s, int side, double *ret)
+{
+    for (size_t i = 0; i < s->size; i++) {
+        double v = 0;
+        for (size_t t = 0; t < s->count; t++)
+            v += rb_tap_variance(s->taps[t], side, i) / (double)s->count;
+        ret[i] = sqrt(v);
+    }
+}
+
+static double root_mean_square(const double *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * x[i] / (double)n;
+    return sqrt(sum);
+}
+
+enum rb_status rb_report_turned(struct rb_group *group, const struct rb_similarity_source *source,
+                                const float *covariance, struct rb_scratch *scratch,
+                                struct rb_error *err)
+{
+    size_t d = group->size;
+    float *turned = rb_scratch_alloc(scratch, d * d, sizeof *turned);
+    double *a = rb_scratch_alloc(scratch, d, sizeof *a),
+           *b = rb_scratch_alloc(scratch, d, sizeof *b);
+    if (turned == NULL || a == NULL || b == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the report of group '%s'", group->name);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)d, (int)d, (int)d, 1.0f, covariance,
+                (int)d, group->matrix, (int)d, 0.0f, turned, (int)d);
+    deviations(source, 0, a);
+    deviations(source, 1, b);
+    double typical = root_mean_square(b, d);
+    for (size_t i = 0; i < d; i++)
+        for (size_t j = 0; j < d; j++)
+            turned[i * d + j] /= (float)fmax(a[i] * typical, 1e-7);
+    enum rb_status s = rb_report_fill(group, turned, scratch, err);
+    for (size_t i = 0; s == RB_OK && i < d; i++)
+        a[i] = (double)covariance[i * d + i] / fmax(a[i] * b[i], 1e-7);
+    if (s == RB_OK)
+        distribution(a, d, &group->correlations.identity);
+    return s;
 }

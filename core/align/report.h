@@ -3,10 +3,18 @@
 #define RB_CORE_ALIGN_REPORT_H
 
 #include "core/align/alignment.h"
+#include "core/align/similarity.h"
 
 /* correlation: (size, size) of the group, always the correlation whatever the similarity. Fills
  * group->mean_correlation and group->correlations (whose heat maps it allocates). RB_ENOMEM. */
 enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
                               struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
+
+/* The same of a stream that turns: covariance (d, d), rows A's units, columns B's. Correlations of
+ * A's units with those of B turned: B's deviations after the turn are not known unit by unit, so
+ * their mean square (which a turn keeps) stands for each. "identity" is of B as it was. */
+enum rb_status rb_report_turned(struct rb_group *group, const struct rb_similarity_source *source,
+                                const float *covariance, struct rb_scratch *scratch,
+                                struct rb_error *err) RB_MUST_CHECK;
 
 #endif

@@ -15,7 +15,6 @@ void rb_align_shape_of(const struct rb_config *c, enum rb_head head, struct rb_a
         .gated = c->mlp.gated,
         .rms = c->norm_kind == RB_NORM_RMS,
         .norm_before = c->norm_place == RB_NORM_BEFORE,
-        .norm_after_addition = c->norm_place == RB_NORM_AFTER_ADDITION,
         .query_key_norm = c->attention.query_key_norm,
         .head = head,
     };
@@ -24,11 +23,6 @@ void rb_align_shape_of(const struct rb_config *c, enum rb_head head, struct rb_a
 static bool grouped(const struct rb_align_shape *s)
 {
     return s->kv_heads != s->heads;
-}
-
-static bool folds(const struct rb_align_options *o)
-{
-    return o->fold || (rb_align_turns_stream(o) && o->equivalence == RB_EXACT);
 }
 
 static bool own_qk_order(const struct rb_align_shape *s, const struct rb_align_options *o)
@@ -59,23 +53,12 @@ static bool no_signs(const struct rb_align_shape *s, const struct rb_align_optio
 
 static bool no_fold(const struct rb_align_shape *s, const struct rb_align_options *o)
 {
-    return folds(o) && !s->norm_before;
+    return rb_align_folds(o) && !s->norm_before;
 }
 
-static bool near_without_need(const struct rb_align_shape *s, const struct rb_align_options *o)
+static bool turns_gains(const struct rb_align_shape *s, const struct rb_align_options *o)
 {
-    return o->equivalence == RB_NEAR && !(s->norm_after_addition && rb_align_turns_stream(o));
-}
-
-static bool turns_after_addition(const struct rb_align_shape *s, const struct rb_align_options *o)
-{
-    return rb_align_turns_stream(o) && s->norm_after_addition && o->equivalence == RB_EXACT;
-}
-
-static bool turns_narrow(const struct rb_align_shape *s, const struct rb_align_options *o)
-{
-    return rb_align_turns_stream(o) && s->norm_after_addition &&
-           s->embedding_size != s->hidden_size;
+    return rb_align_turns_stream(o) && !s->norm_before;
 }
 
 static bool output_head_lacks(const struct rb_align_shape *s, const struct rb_align_options *o)
@@ -100,15 +83,10 @@ static const struct rule {
     {"signed", "units can change sign only in a gated MLP or, with RMSNorm, in the stream",
      no_signs},
     {"residual_map",
-     "a norm stands after the addition here: exactly, only permutations keep the function; "
-     "\"equivalence\": \"near\" asks for an orthogonal map that nearly does",
-     turns_after_addition},
-    {"residual_map", "the embeddings are narrower than the stream: no near-equivalent map is made",
-     turns_narrow},
+     "no norm stands before each sublayer here: its gains lie on the stream's way, and only "
+     "permutations keep the function",
+     turns_gains},
     {"fold", "norms can be folded only where one stands before each sublayer", no_fold},
-    {"equivalence",
-     "\"near\" is for an orthogonal \"residual_map\" where a norm stands after the addition",
-     near_without_need},
     {"output_head", "the model has no head whose hidden layer could be matched", output_head_lacks},
 };
 

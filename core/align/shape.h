@@ -10,13 +10,12 @@ struct rb_align_shape {
     uint32_t layers, hidden_size, inner_size;
     uint32_t embedding_size; /* E; hidden_size where the embeddings are the stream */
     uint32_t heads, kv_heads, head_dim;
-    uint32_t rotary_dims;     /* of each head; 0: none */
-    uint32_t residual_taps;   /* 2 L + 1, or L + 1 with parallel residuals */
-    bool gated;               /* act(gate) * up: odd in up */
-    bool rms;                 /* norms without a mean */
-    bool norm_before;         /* a norm before each sublayer: it can be folded */
-    bool norm_after_addition; /* a norm on the residual path (BERT) */
-    bool query_key_norm;      /* gains on queries and keys: these turn no basis */
+    uint32_t rotary_dims;   /* of each head; 0: none */
+    uint32_t residual_taps; /* 2 L + 1, or L + 1 with parallel residuals */
+    bool gated;             /* act(gate) * up: odd in up */
+    bool rms;               /* norms without a mean */
+    bool norm_before;       /* a norm before each sublayer: it can be folded */
+    bool query_key_norm;    /* gains on queries and keys: these turn no basis */
     enum rb_head head;
 };
 

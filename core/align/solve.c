@@ -7,19 +7,40 @@
 #include "core/align/alignment.h"
 #include "core/align/assignment.h"
 #include "core/align/heads.h"
+#include "core/align/procrustes.h"
 #include "core/align/report.h"
 #include "core/align/rotate.h"
 #include "core/align/shape.h"
 #include "core/align/similarity.h"
+#include "core/align/stream.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIGN_ROWS = 64 };
+enum { SIGN_ROWS = 64, STREAM_ROWS = 64 };
 
-enum round { ROUND_START, ROUND_MATCH, ROUND_ASSEMBLE, ROUND_REPORT };
+enum round {
+    ROUND_START,
+    ROUND_MATCH,
+    ROUND_ASSEMBLE,
+    ROUND_MOMENTS, /* of the stream, where it turns … */
+    ROUND_WEIGHTS, /* … one tensor a round */
+    ROUND_TURN,
+    ROUND_REPORT
+};
+
+/* The stream's orthogonal map in the making (METHOD 10). */
+struct stream {
+    uint32_t group;
+    double *moments, *weights;         /* (d, d) M from either; NULL: not asked for */
+    struct rb_blend_term terms[2];     /* A, and B as matched so far */
+    struct rb_motion motion;           /* B's */
+    const struct rb_motion *unmatched; /* B's before that, for its fold */
+    struct rb_stream_tensor *tensors;
+    size_t tensor_count, tensor; /* the present one */
+};
 
 struct solve {
     struct rb_program program;
@@ -38,6 +59,7 @@ struct solve {
     size_t match_count;
     uint32_t *mha_groups; /* (layers) */
     size_t mha_count;
+    struct stream stream;
     enum round round;
 };
 
@@ -54,8 +76,8 @@ static bool is_stream(const struct rb_group *g)
 /* May this group's units change sign? METHOD 9, `signed`. */
 static bool takes_signs(const struct solve *s, const struct rb_group *g)
 {
-    return s->options.signed_units &&
-           ((g->axis == RB_AXIS_FF && s->shape.gated) || (is_stream(g) && s->shape.rms));
+    bool stream = is_stream(g) && s->shape.rms && !rb_align_turns_stream(&s->options);
+    return s->options.signed_units && ((g->axis == RB_AXIS_FF && s->shape.gated) || stream);
 }
 
 /* Rows [first, first + rows) of a similarity as assignments see it: absolute where the job says so.
@@ -262,6 +284,74 @@ static enum rb_status assemble(const struct solve *s, uint32_t group, struct rb_
     return st;
 }
 
+/* ---- the stream's orthogonal map ---- */
+
+static size_t stream_tiles(const struct solve *s)
+{
+    return (s->shape.hidden_size + STREAM_ROWS - 1) / STREAM_ROWS;
+}
+
+static enum rb_status add_to_stream(const struct solve *s, size_t tile, struct rb_worker *w,
+                                    struct rb_error *err)
+{
+    const struct stream *t = &s->stream;
+    size_t d = s->shape.hidden_size, first = tile * STREAM_ROWS;
+    size_t rows = d - first < STREAM_ROWS ? d - first : STREAM_ROWS;
+    if (s->round == ROUND_MOMENTS) {
+        const struct rb_similarity_source *source = &s->sources[t->group];
+        rb_stream_add_moments(source->taps, source->count, s->options.similarity == RB_DOT, first,
+                              rows, t->moments);
+        return RB_OK;
+    }
+    const struct rb_blend a = rb_blend_single(t->terms[0].model, t->terms[0].motion);
+    const struct rb_blend b = rb_blend_single(t->terms[1].model, &t->motion);
+    return rb_stream_add_weights(&a, &b, &t->tensors[t->tensor], first, rows, t->weights,
+                                 &w->scratch, err);
+}
+
+static double norm_of(const double *m, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += m[i] * m[i];
+    return sqrt(sum);
+}
+
+/* M divided by its norm; of both, the sum of the two. In moments or weights. */
+static double *join(const struct stream *t, size_t nn)
+{
+    double *parts[2] = {t->moments, t->weights}, *m = t->moments != NULL ? t->moments : t->weights;
+    for (size_t k = 0; k < 2; k++) {
+        double size = parts[k] != NULL ? norm_of(parts[k], nn) : 0;
+        for (size_t i = 0; parts[k] != NULL && size > 0 && i < nn; i++)
+            m[i] = parts[k][i] / size + (m == parts[k] ? 0 : m[i]);
+    }
+    return m;
+}
+
+static enum rb_status turn_stream(const struct solve *s, struct rb_error *err)
+{
+    struct rb_group *g = &s->alignment->groups[s->stream.group];
+    size_t d = g->size, nn = d * d;
+    const double *m = join(&s->stream, nn);
+    double *o = rb_malloc_aligned(nn, sizeof *o);
+    g->matrix = rb_malloc_aligned(nn, sizeof *g->matrix);
+    if (o == NULL || g->matrix == NULL) {
+        free(o);
+        return rb_error_set(err, RB_ENOMEM, "no memory for the stream's map");
+    }
+    memcpy(o, m, nn * sizeof *o);
+    if (!s->shape.rms)
+        rb_procrustes_keep_ones(o, d);
+    enum rb_status st = rb_polar(o, d, o, err);
+    for (size_t i = 0; st == RB_OK && i < nn; i++) {
+        g->score += o[i] * m[i];
+        g->matrix[i] = (float)o[i];
+    }
+    free(o);
+    return st;
+}
+
 /* ---- report ---- */
 
 static enum rb_status report(const struct solve *s, uint32_t group, struct rb_worker *w,
@@ -275,25 +365,60 @@ static enum rb_status report(const struct solve *s, uint32_t group, struct rb_wo
     if (c == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the report of group '%s'", g->name);
     enum rb_status st =
-        rb_similarity_rows(&s->sources[group], RB_CORRELATION, 0, d, c, &w->scratch, err);
+        rb_similarity_rows(&s->sources[group], g->matrix != NULL ? RB_COVARIANCE : RB_CORRELATION,
+                           0, d, c, &w->scratch, err);
+    if (st == RB_OK && g->matrix != NULL)
+        return rb_report_turned(g, &s->sources[group], c, &w->scratch, err);
     return st == RB_OK ? rb_report_fill(g, c, &w->scratch, err) : st;
 }
 
 /* ---- the program ---- */
 
+/* B as matched so far, for the products of weights: FF units and heads have their places. */
+static enum rb_status begin_weights(struct solve *s, struct rb_error *err)
+{
+    struct stream *t = &s->stream;
+    enum rb_status st = rb_alignment_motion(s->alignment, t->terms[1].model, &t->motion, err);
+    if (st == RB_OK && t->unmatched != NULL)
+        t->motion.fold = t->unmatched->fold;
+    return st == RB_OK ? rb_stream_tensors(t->terms[0].model, &t->tensors, &t->tensor_count, err)
+                       : st;
+}
+
+static size_t items_of(const struct solve *s, enum round round)
+{
+    switch (round) {
+    case ROUND_MATCH:
+        return s->match_count;
+    case ROUND_ASSEMBLE:
+        return s->mha_count;
+    case ROUND_MOMENTS:
+        return s->stream.moments != NULL ? stream_tiles(s) : 0;
+    case ROUND_WEIGHTS:
+        return s->stream.weights != NULL ? stream_tiles(s) : 0;
+    case ROUND_TURN:
+        return s->stream.moments != NULL || s->stream.weights != NULL;
+    case ROUND_REPORT:
+        return s->alignment->group_count;
+    default:
+        return 0;
+    }
+}
+
 static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
 {
     struct solve *s = (struct solve *)p;
-    (void)err;
-    const size_t items[] = {s->match_count, s->mha_count, s->alignment->group_count};
-    while (s->round != ROUND_REPORT) {
-        s->round = (enum round)(s->round + 1);
-        if (items[s->round - ROUND_MATCH] > 0) {
-            *ret_items = items[s->round - ROUND_MATCH];
-            return RB_OK;
-        }
-    }
     *ret_items = 0;
+    if (s->round == ROUND_WEIGHTS && ++s->stream.tensor < s->stream.tensor_count) {
+        *ret_items = items_of(s, ROUND_WEIGHTS);
+        return RB_OK;
+    }
+    while (s->round != ROUND_REPORT && *ret_items == 0) {
+        s->round = (enum round)(s->round + 1);
+        *ret_items = items_of(s, s->round);
+        if (s->round == ROUND_WEIGHTS && *ret_items > 0)
+            return begin_weights(s, err);
+    }
     return RB_OK;
 }
 
@@ -303,10 +428,19 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     struct solve *s = (struct solve *)p;
     if (rb_worker_stopped(w))
         return rb_error_set(err, RB_ECANCELED, "canceled");
-    if (s->round == ROUND_ASSEMBLE)
+    switch (s->round) {
+    case ROUND_ASSEMBLE:
         return assemble(s, s->mha_groups[item], w, err);
-    if (s->round == ROUND_REPORT)
+    case ROUND_MOMENTS:
+    case ROUND_WEIGHTS:
+        return add_to_stream(s, item, w, err);
+    case ROUND_TURN:
+        return turn_stream(s, err);
+    case ROUND_REPORT:
         return report(s, (uint32_t)item, w, err);
+    default:
+        break;
+    }
     const struct match *m = &s->matches[item];
     if (s->alignment->groups[m->group].axis == RB_AXIS_V && by_heads(s))
         return match_head(s, m->group, m->head, w, err);
@@ -319,6 +453,13 @@ static double item_cost(const struct rb_program *p, size_t item)
     double d = s->shape.hidden_size;
     if (s->round == ROUND_ASSEMBLE)
         return 50 * d * d;
+    if (s->round == ROUND_MOMENTS)
+        return 5.0 * STREAM_ROWS * d * (double)s->sources[s->stream.group].count;
+    if (s->round == ROUND_WEIGHTS)
+        return rb_stream_weights_cost(s->stream.terms[0].model,
+                                      &s->stream.tensors[s->stream.tensor], STREAM_ROWS);
+    if (s->round == ROUND_TURN)
+        return rb_polar_cost(d);
     if (s->round == ROUND_REPORT)
         return 30.0 * s->alignment->groups[item].size * s->alignment->groups[item].size;
     const struct rb_group *g = &s->alignment->groups[s->matches[item].group];
@@ -332,6 +473,10 @@ static void solve_free(struct rb_program *p)
     struct solve *s = (struct solve *)p;
     for (uint32_t l = 0; s->work != NULL && l < s->shape.layers; l++)
         rb_heads_work_deinit(&s->work[l]);
+    rb_motion_deinit(&s->stream.motion);
+    free(s->stream.moments);
+    free(s->stream.weights);
+    free(s->stream.tensors);
     rb_alignment_free(s->alignment);
     free(s->work);
     free(s->sources);
@@ -516,12 +661,33 @@ static void plan_layer(struct plan *p, uint32_t l)
         plan_heads(p, l);
 }
 
+/* A stream that turns: all of its taps, no assignment. */
+static void plan_turn(struct plan *p)
+{
+    struct solve *s = p->s;
+    size_t d = s->shape.hidden_size;
+    add_group(p, "residual", RB_AXIS_RES_FIRST, 0);
+    s->stream.group = (uint32_t)s->alignment->group_count - 1;
+    for (uint32_t k = 0; k < s->shape.residual_taps; k++)
+        add_tap(p, RB_TAP_RESIDUAL, k);
+    if (s->options.match != RB_MATCH_WEIGHTS)
+        s->stream.moments = rb_calloc_aligned(d * d, sizeof(double));
+    if (s->options.match != RB_MATCH_ACTIVATIONS)
+        s->stream.weights = rb_calloc_aligned(d * d, sizeof(double));
+    p->ok = p->ok && (s->stream.moments != NULL || s->options.match == RB_MATCH_WEIGHTS) &&
+            (s->stream.weights != NULL || s->options.match == RB_MATCH_ACTIVATIONS);
+}
+
 static void plan_residual(struct plan *p)
 {
     struct solve *s = p->s;
     uint32_t last = s->shape.residual_taps - 1;
     if (!(s->options.components & RB_COMPONENT_RESIDUAL))
         return;
+    if (rb_align_turns_stream(&s->options)) {
+        plan_turn(p);
+        return;
+    }
     if (s->options.residual == RB_RESIDUAL_SEPARATE) {
         for (uint32_t k = 0; k <= last; k++) {
             char name[32];
@@ -611,8 +777,19 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
         s->program.total_cost += 30.0 * s->alignment->groups[i].size * s->alignment->groups[i].size;
     s->program.total_cost +=
         50.0 * (double)s->mha_count * s->shape.hidden_size * s->shape.hidden_size;
+    if (s->stream.moments != NULL || s->stream.weights != NULL)
+        s->program.total_cost += rb_polar_cost(s->shape.hidden_size);
     *ret = &s->program;
     return RB_OK;
+}
+
+void rb_solve_models(struct rb_program *p, const struct rb_blend_term *a,
+                     const struct rb_blend_term *b)
+{
+    struct solve *s = (struct solve *)p;
+    s->stream.terms[0] = *a;
+    s->stream.terms[1] = *b;
+    s->stream.unmatched = b->motion;
 }
 
 struct rb_alignment *rb_solve_take(struct rb_program *p)

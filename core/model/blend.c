@@ -35,6 +35,13 @@ enum rb_status rb_motion_keep(struct rb_motion *m, void *array, struct rb_error 
     return RB_OK;
 }
 
+void rb_motion_fold(struct rb_motion *m, const struct rb_fold *f)
+{
+    m->fold = f;
+    if (f->model->head == RB_HEAD_CAUSAL && !f->model->unembedding_stored)
+        m->decoder_untied = true;
+}
+
 struct rb_map *rb_motion_map(const struct rb_motion *m, enum rb_axis axis, uint32_t layer)
 {
     return &m->maps[(size_t)axis * m->layers + layer];
@@ -43,14 +50,21 @@ struct rb_map *rb_motion_map(const struct rb_motion *m, enum rb_axis axis, uint3
 struct rb_blend rb_blend_pair(const struct rb_model *a, const struct rb_model *b,
                               const struct rb_motion *motion, double lambda)
 {
-    double w = lambda < 0 ? 0 : lambda > 1 ? 1 : lambda;
+    const struct rb_blend_term ends[2] = {{a, NULL, 0}, {b, motion, 0}};
+    if (a != NULL)
+        return rb_blend_path(&ends[0], &ends[1], lambda);
     struct rb_blend blend = rb_blend_single(b, motion);
-    if (a != NULL) {
-        blend.terms[0] = (struct rb_blend_term){a, NULL, 1 - w};
-        blend.terms[1] = (struct rb_blend_term){b, motion, w};
-        blend.count = 2;
-    }
     blend.lambda = lambda;
+    return blend;
+}
+
+struct rb_blend rb_blend_path(const struct rb_blend_term *a, const struct rb_blend_term *b,
+                              double lambda)
+{
+    double w = lambda < 0 ? 0 : lambda > 1 ? 1 : lambda;
+    struct rb_blend blend = {.terms = {*a, *b}, .count = 2, .lambda = lambda};
+    blend.terms[0].weight = 1 - w;
+    blend.terms[1].weight = w;
     return blend;
 }
 
@@ -71,6 +85,7 @@ const struct rb_model *rb_blend_model(const struct rb_blend *blend)
 /* One tensor of one term: where its rows come from, and how both of its axes move. */
 struct source {
     const struct rb_model *model;
+    const struct rb_fold *fold; /* NULL where folding leaves the tensor as it is */
     enum rb_slot slot;
     uint32_t layer;
     size_t rows, columns;
@@ -117,19 +132,25 @@ static struct source source_of(const struct rb_blend_term *term, enum rb_slot sl
         .gains = is_gain(slot),
     };
     rb_model_size(m, slot, &s.rows, &s.columns);
+    if (term->motion != NULL && term->motion->fold != NULL &&
+        rb_fold_changes(term->motion->fold, slot))
+        s.fold = term->motion->fold;
+    if (s.fold != NULL && s.gains) /* all 1, whatever moves them */
+        s.row_map = NULL;
     return s;
 }
 
 static bool moves(const struct source *s)
 {
-    return s->row_map != NULL || s->column_map != NULL;
+    return s->row_map != NULL || s->column_map != NULL || s->fold != NULL;
 }
 
 static enum rb_status read_plain(const struct source *s, const uint32_t *rows, size_t count,
                                  float *dst, struct rb_scratch *scratch, struct rb_error *err)
 {
     const struct rb_rows list = {.count = count, .list = rows};
-    return rb_tensor_read(s->model, s->slot, s->layer, &list, dst, scratch, err);
+    return s->fold != NULL ? rb_fold_read(s->fold, s->slot, s->layer, &list, dst, scratch, err)
+                           : rb_tensor_read(s->model, s->slot, s->layer, &list, dst, scratch, err);
 }
 
 /* An rb_map_reader: old rows, their columns in the new order. */

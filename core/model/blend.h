@@ -6,6 +6,7 @@
 #ifndef RB_CORE_MODEL_BLEND_H
 #define RB_CORE_MODEL_BLEND_H
 
+#include "core/model/fold.h"
 #include "core/model/map.h"
 #include "core/model/tensors.h"
 
@@ -19,12 +20,17 @@ struct rb_motion {
     void **kept;         /* (kept_count) arrays of its own that maps point to; owned */
     size_t kept_count;
     bool decoder_untied; /* the decoder no longer equals the moved word embeddings */
+    const struct rb_fold
+        *fold; /* borrowed; NULL, or what is done to the weights before they move */
 };
 
 /* Every map the identity. */
 enum rb_status rb_motion_init(struct rb_motion *m, uint32_t layers,
                               struct rb_error *err) RB_MUST_CHECK;
 void rb_motion_deinit(struct rb_motion *m);
+/* Folds the model's norms before it moves; f is borrowed. A tied unembedding takes the final norm's
+ * gain, which unties it. */
+void rb_motion_fold(struct rb_motion *m, const struct rb_fold *f);
 /* Gives the motion an array to free with itself; frees it at once where there is no memory for
  * that. RB_ENOMEM, also for array NULL. */
 enum rb_status rb_motion_keep(struct rb_motion *m, void *array, struct rb_error *err) RB_MUST_CHECK;
@@ -48,6 +54,9 @@ struct rb_blend {
  * when lambda is 1. */
 struct rb_blend rb_blend_pair(const struct rb_model *a, const struct rb_model *b,
                               const struct rb_motion *motion, double lambda);
+/* The same between two ends that both move: a folded A (weights of the terms are not read). */
+struct rb_blend rb_blend_path(const struct rb_blend_term *a, const struct rb_blend_term *b,
+                              double lambda);
 /* One model, moved. */
 struct rb_blend rb_blend_single(const struct rb_model *model, const struct rb_motion *motion);
 

@@ -39,6 +39,8 @@ void rb_moments_key(const struct rb_run *run, char ret[RB_SHA256_HEX])
     (void)snprintf(numbers, sizeof numbers, "%u %u %d %d %u", a->max_sequences, a->max_length,
                    (int)a->options.pooling, a->options.special_tokens, rb_taps_needed(&a->options));
     add_text(&h, numbers);
+    if (rb_align_folds(&a->options)) /* of other features */
+        add_text(&h, "folded");
     rb_sha256_end(&h, digest);
     rb_sha256_hex(digest, ret);
 }

@@ -76,6 +76,11 @@ struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve,
 {
     assert(run->has_motion || !rb_run_moves(run));
     bool moved = curve == RB_CURVE_ALIGNED && run->has_motion;
+    if (moved && run->folds) {
+        const struct rb_blend_term a = {&run->subject.model[0], &run->folded[0], 0};
+        const struct rb_blend_term b = {&run->subject.model[1], &run->motion, 0};
+        return rb_blend_path(&a, &b, lambda);
+    }
     return rb_blend_pair(&run->subject.model[0], &run->subject.model[1],
                          moved ? &run->motion : NULL, lambda);
 }
@@ -246,6 +251,10 @@ static void run_free(struct rb_run *run)
     rb_moments_free(run->moments);
     if (run->has_motion)
         rb_motion_deinit(&run->motion);
+    for (int i = 0; i < 2; i++) {
+        rb_motion_deinit(&run->folded[i]);
+        rb_fold_deinit(&run->fold[i]);
+    }
     rb_alignment_free(run->alignment);
     for (int c = 0; c < 2; c++) {
         free(run->curves[c].points);

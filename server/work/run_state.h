@@ -74,6 +74,10 @@ struct rb_run {
     struct rb_alignment *alignment;
     struct rb_motion motion;
     bool has_motion;
+    /* Where norms are folded (rb_align_folds): both models', and motions that do nothing else. */
+    struct rb_fold fold[2];
+    struct rb_motion folded[2];
+    bool folds;
 
     /* evaluating */
     struct rb_run_curve curves[2]; /* by enum rb_curve_name */

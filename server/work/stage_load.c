@@ -36,7 +36,8 @@ struct load {
     struct rb_subject subject;
     struct rb_plan plan;
     struct rb_alignment *alignment;
-    bool look_for_alignment;
+    struct rb_fold fold[2]; /* of the subject's models, where the alignment folds */
+    bool folds, look_for_alignment;
     enum rb_status status;
     struct rb_error error;
 };
@@ -78,6 +79,8 @@ static void load_free(struct rb_run *run)
         return;
     for (int i = 0; i < INPUTS; i++)
         rb_digests_deinit(&l->digests[i]);
+    for (int i = 0; i < 2; i++)
+        rb_fold_deinit(&l->fold[i]);
     rb_subject_deinit(&l->subject);
     rb_alignment_free(l->alignment);
     free(l);
@@ -149,6 +152,18 @@ static void hash(struct rb_async *a)
         h->status = compare(l, h->input, &h->error);
 }
 
+/* Folded norms need sums over what is written to the stream: found here, off the loop. */
+static enum rb_status fold_models(struct load *l, struct rb_error *err)
+{
+    const struct rb_align_options *o =
+        l->alignment != NULL ? &l->alignment->options : &l->run->spec.align.options;
+    enum rb_status status = RB_OK;
+    l->folds = o->components != 0 && rb_align_folds(o);
+    for (int i = 0; i < 2 && l->folds && status == RB_OK; i++)
+        status = rb_fold_init(&l->fold[i], &l->subject.model[i], err);
+    return status;
+}
+
 static void open_all(struct rb_async *a)
 {
     struct load *l = a->data;
@@ -164,6 +179,8 @@ static void open_all(struct rb_async *a)
                                           &l->error);
     if (l->status == RB_OK)
         l->status = find_alignment(l, &l->error);
+    if (l->status == RB_OK)
+        l->status = fold_models(l, &l->error);
     if (l->status != RB_OK)
         return;
     struct rb_plan_sizes sizes = rb_plan_sizes_of(&l->subject);
@@ -198,6 +215,35 @@ static void set_costs(struct rb_run *run)
         run->phases[p].weight = run->phases[p].total;
 }
 
+static enum rb_status take_folds(struct rb_run *run, struct load *l, struct rb_error *err)
+{
+    run->folds = l->folds;
+    for (int i = 0; i < 2 && l->folds; i++) {
+        enum rb_status status =
+            rb_motion_init(&run->folded[i], run->subject.model[i].config.num_hidden_layers, err);
+        if (status != RB_OK)
+            return status;
+        run->fold[i] = l->fold[i];
+        run->fold[i].model = &run->subject.model[i]; /* it has moved */
+        l->fold[i] = (struct rb_fold){0};
+        rb_motion_fold(&run->folded[i], &run->fold[i]);
+    }
+    return RB_OK;
+}
+
+/* What the stage left in the run before it failed goes: it is entered again. */
+static void give_back(struct rb_run *run, struct load *l)
+{
+    for (int i = 0; i < 2; i++) {
+        rb_motion_deinit(&run->folded[i]);
+        rb_fold_deinit(&run->fold[i]);
+    }
+    l->alignment = run->alignment;
+    run->alignment = NULL;
+    l->subject = run->subject;
+    run->subject = (struct rb_subject){0};
+}
+
 static enum rb_status take_over(struct rb_run *run, struct load *l, struct rb_error *err)
 {
     run->subject = l->subject;
@@ -206,21 +252,18 @@ static enum rb_status take_over(struct rb_run *run, struct load *l, struct rb_er
     run->alignment = l->alignment;
     l->alignment = NULL;
     set_costs(run);
-    if (run->alignment == NULL)
-        return RB_OK;
-    enum rb_status status =
-        rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, err);
-    run->has_motion = status == RB_OK;
-    if (status != RB_OK) { /* the stage is entered again */
-        l->alignment = run->alignment;
-        run->alignment = NULL;
-        l->subject = run->subject;
-        run->subject = (struct rb_subject){0};
+    enum rb_status status = take_folds(run, l, err);
+    if (status == RB_OK && run->alignment != NULL) {
+        status = rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, err);
+        run->has_motion = status == RB_OK;
     }
+    if (status != RB_OK)
+        give_back(run, l);
+    else if (run->has_motion && run->folds)
+        rb_motion_fold(&run->motion, &run->fold[1]);
     return status;
 }
 
-/* Once nothing is under way. A changed input explains whatever else went wrong. */
 static void loaded(struct load *l)
 {
     struct rb_run *run = l->run;

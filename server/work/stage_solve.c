@@ -138,6 +138,8 @@ static void solved(struct rb_pool_task *task, enum rb_status status, const struc
         done(s, status, &s->error);
         return;
     }
+    if (run->folds)
+        rb_motion_fold(&run->motion, &run->fold[1]);
     run->alignment = alignment;
     run->has_motion = true;
     s->async = (struct rb_async){.work = save, .done = solve_saved, .data = s};
@@ -162,6 +164,9 @@ static void solve_enter(struct rb_run *run)
         done(s, status, &err);
         return;
     }
+    const struct rb_blend_term ends[2] = {{a, run->folds ? &run->folded[0] : NULL, 0},
+                                          {a + 1, run->folds ? &run->folded[1] : NULL, 0}};
+    rb_solve_models(s->program, &ends[0], &ends[1]);
     run->phases[RB_PHASE_SOLVING].total = s->program->total_cost;
     run->phases[RB_PHASE_SOLVING].done = 0;
     rb_run_program(run, &s->task, s->program, solved, s);
@@ -249,6 +254,9 @@ static void certify_enter(struct rb_run *run)
         return;
     enum rb_status status =
         rb_certify_new(&run->subject.model[1], run->alignment, &s->program, &err);
+    if (status == RB_OK && run->folds)
+        status =
+            rb_certify_fold(s->program, &run->subject.model[0], &run->fold[0], &run->fold[1], &err);
     if (status != RB_OK) {
         done(s, status, &err);
         return;

@@ -175,6 +175,13 @@ static void test_faults(void **state)
          "/align/head_map", "component \"mha\""},
         {"{" MODELS ",'align':{'dataset':'d','head_map':'orthogonal','heads':'ignore'}}",
          "/align/head_map", "ignore"},
+        {"{" MODELS ",'align':{'dataset':'d','residual_map':'orthogonal'}}", "/align/residual_map",
+         "component \"residual\""},
+        {"{" MODELS ",'align':{'dataset':'d','components':['residual'],'residual':'first',"
+         "'residual_map':'orthogonal'}}",
+         "/align/residual", "all"},
+        {"{" MODELS ",'align':{'dataset':'d','match':'weights'}}", "/align/match", "residual_map"},
+        {"{" MODELS ",'align':{'components':[],'fold':true}}", "/align/fold", "component"},
         {"{" MODELS ",'align':{'dataset':'d','head_map':'invertible'}}", "/align/head_map",
          "expected one of permutation, orthogonal"},
         {"{" MODELS ",'align':{'dataset':'d','residual':'first'}}", "/align/residual",

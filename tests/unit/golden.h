@@ -427,7 +427,7 @@ static void golden_run(struct golden *g, const char *name)
 }
 
 /* All runs of a file. */
-static void golden_run_all(struct golden *g)
+static inline void golden_run_all(struct golden *g)
 {
     const char *name;
     json_t *run;

@@ -149,7 +149,6 @@ static void test_every_kind(void **state)
     for (size_t i = 0; i < (size_t)stream->size * stream->size; i++)
         stream->matrix[i] = (float)i;
     f.alignment->options.signed_units = f.alignment->options.fold = true;
-    f.alignment->options.rounds = 3;
     f.alignment->options.match = RB_MATCH_BOTH;
     MUST(rb_alignment_save(f.alignment, f.other, &f.pair.err), &f.pair.err);
     MUST(rb_alignment_load(f.other, &b, &f.pair.err), &f.pair.err);
@@ -159,7 +158,6 @@ static void test_every_kind(void **state)
     assert_int_equal(rb_group_kind(&b->groups[1]), RB_MAP_BLOCKS);
     assert_int_equal(rb_group_kind(rb_alignment_find(b, "residual")), RB_MAP_DENSE);
     assert_true(b->options.signed_units && b->options.fold);
-    assert_int_equal(b->options.rounds, 3);
     assert_int_equal(b->options.match, RB_MATCH_BOTH);
     rb_alignment_free(b);
     ff->signs[4] = 0.5f;
@@ -181,7 +179,6 @@ static void test_version_1(void **state)
     assert_int_equal(a->options.components, RB_COMPONENT_MHA);
     assert_true(a->options.rotate_heads && a->certificate.equivalent);
     assert_int_equal(a->options.match, RB_MATCH_ACTIVATIONS);
-    assert_int_equal(a->options.rounds, 1);
     for (size_t i = 0; i < a->group_count; i++) {
         assert_int_equal(rb_group_kind(&a->groups[i]), RB_MAP_BLOCKS);
         assert_int_equal(a->groups[i].axis, RB_AXIS_V);
@@ -308,9 +305,7 @@ static const struct {
     {-1, "fold", "1"},
     {-1, "match", "3"},
     {-1, "residual_map", "2"},
-    {-1, "equivalence", "2"},
     {-1, "head_map", "2"},
-    {-1, "rounds", "21"},
     {-1, "separate_qk", "1"},
     {-1, "tokens", "-5"},
     {-1, "tokens", "1.5"},
