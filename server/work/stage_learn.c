@@ -250,6 +250,8 @@ static enum rb_status take(struct learn *l, struct rb_error *err)
     run->has_motion = false;
     status = rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, err);
     run->has_motion = status == RB_OK;
+    if (run->has_motion && run->folds)
+        rb_motion_fold(&run->motion, &run->fold[1]);
     return status;
 }
 
@@ -297,8 +299,9 @@ static void state_read(struct rb_async *a)
     if (status == RB_OK)
         status = options_of(run, &l->options, &err);
     if (status == RB_OK)
-        status = rb_learn_new(&run->subject.model[0], NULL, &run->subject.model[1], &run->motion,
-                              &text, &l->options, &l->program, &err);
+        status = rb_learn_new(&run->subject.model[0], run->folds ? &run->folded[0] : NULL,
+                              &run->subject.model[1], &run->motion, &text, &l->options, &l->program,
+                              &err);
     if (status != RB_OK) {
         done(l, status, &err);
         return;
