@@ -13,7 +13,7 @@ export const spec = {
   name: 'contract',
   labels: { suite: 'contract' },
   models: { a: 'bert-a', b: 'bert-b' },
-  align: { dataset: 'align', max_sequences: 20, rotate_heads: true },
+  align: { dataset: 'align', max_sequences: 20, rotate_heads: true, learn: { steps: 2, batch_tokens: 96 } },
   interpolate: { points: 3 },
   evaluate: { task: 'mlm', dataset: 'eval', max_blocks: 4 },
   outputs: { merged: [0.5] },
@@ -124,7 +124,7 @@ async function submissions(d) {
 
 async function results(d, id) {
   const get = (path, expected, headers) => d.call('GET', `/v1/jobs/${id}${path}`, expected, { headers });
-  for (const path of ['/barrier', '/permutations', '/permutations/layer.0.ff',
+  for (const path of ['/barrier', '/learning', '/permutations', '/permutations/layer.0.ff',
     '/permutations/layer.0.mha?rotations=true', '/correlations', '/correlations/layer.0.ff',
     '/correlations/layer.0.ff?matrix=true&size=32', '/artifacts', '/events', '/events?limit=2'])
     await get(path, 200);
