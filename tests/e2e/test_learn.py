@@ -3,7 +3,7 @@ change no bit."""
 import random
 import time
 
-from daemon import Daemon, equal, problem, run, true
+from daemon import FIXTURES, Daemon, equal, problem, run, true
 
 JOB = {
     "models": {"a": "bert-a", "b": "bert-b"},
@@ -93,6 +93,29 @@ def test_cancel():
         began = time.monotonic()
         equal(d.wait_finished(job)["status"], "canceled")
         true(time.monotonic() - began < 20)
+
+
+def test_the_stream_of_a_decoder():
+    """Folded norms, a turned stream, heads: most of the barrier goes, and the function stays."""
+    with Daemon() as d:
+        d.register_fixtures()
+        for side in "ab":
+            equal(d.post("/v1/models", {"name": f"neox-{side}", "path":
+                         f"{FIXTURES}/models/neox-{side}"}).status, 201)
+        align = {"components": ["ff", "mha", "residual"], "residual_map": "orthogonal",
+                 "head_map": "orthogonal", "dataset": "align", "max_sequences": 300}
+        spec = {"models": {"a": "neox-a", "b": "neox-b"}, "align": align,
+                "interpolate": {"points": 3},
+                "evaluate": {"task": "clm", "dataset": "eval", "block_size": 128, "max_blocks": 16}}
+        turned = d.wait_finished(d.post("/v1/jobs", spec).json["id"])["summary"]
+        learning = {**spec, "align": {**align, "learn": {"steps": 30, "patience": 0}}}
+        learned = d.wait_finished(d.post("/v1/jobs", learning).json["id"])["summary"]
+        true(turned["equivalent"] and learned["equivalent"], (turned, learned))
+        control = turned["control_barrier_chord"]
+        true(turned["barrier_chord"] < 0.6 * control, turned)
+        true(learned["barrier_chord"] < 0.3 * control, learned)
+        print(f"      control {control:.2f}, turned {turned['barrier_chord']:.2f}, "
+              f"learned {learned['barrier_chord']:.2f}")
 
 
 def wait_for_points(d, job, count):
