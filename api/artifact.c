@@ -28,9 +28,8 @@ const char *rb_artifact_media_type(const char *name)
     static const struct {
         const char *ending, *media_type;
     } types[] = {
-        {".json", "application/json"},
-        {".csv", "text/csv"},
-        {".txt", "text/plain"},
+        {".json", "application/json"}, {".csv", "text/csv"},     {".txt", "text/plain"},
+        {".sha256", "text/plain"},     {".md", "text/markdown"}, {".svg", "image/svg+xml"},
     };
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot != NULL && i < sizeof types / sizeof types[0]; i++)
@@ -44,16 +43,41 @@ bool rb_artifact_name_valid(const char *name)
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     size_t length = strspn(name, allowed);
-    return length > 0 && length < RB_ARTIFACT_NAME_SIZE && name[length] == '\0' && name[0] != '.';
+    return length > 0 && length < RB_FILE_NAME_SIZE && name[length] == '\0' && name[0] != '.';
+}
+
+/* "0", "0.5" gain zeros; "0.125" and "1e-07" say what they say. */
+static void format_lambda(double lambda, char number[RB_NUMBER_SIZE])
+{
+    (void)rb_number_format(lambda, number);
+    const char *dot = strchr(number, '.');
+    if (strchr(number, 'e') == NULL && (dot == NULL || strlen(dot) < 3))
+        (void)snprintf(number, RB_NUMBER_SIZE, "%.2f", lambda);
 }
 
 void rb_artifact_merged_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE])
 {
     char number[RB_NUMBER_SIZE];
-    (void)rb_number_format(lambda, number);
-    const char *dot = strchr(number, '.');
-    /* "0", "0.5" gain zeros; "0.125" and "1e-07" say what they say. */
-    if (strchr(number, 'e') == NULL && (dot == NULL || strlen(dot) < 3))
-        (void)snprintf(number, sizeof number, "%.2f", lambda);
+    format_lambda(lambda, number);
     (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged-%s.safetensors", number);
+}
+
+void rb_artifact_folder_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE])
+{
+    char number[RB_NUMBER_SIZE];
+    format_lambda(lambda, number);
+    (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged/lambda-%s", number);
+}
+
+void rb_artifact_tar_digest_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE])
+{
+    char number[RB_NUMBER_SIZE];
+    format_lambda(lambda, number);
+    (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged/lambda-%s.tar.sha256", number);
+}
+
+const char *rb_artifact_file_name(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    return slash != NULL ? slash + 1 : name;
 }

@@ -9,6 +9,8 @@
  *     models/NAME/FILE                   uploaded checkpoints
  *     datasets/NAME/DIGEST               an uploaded text; DIGEST: 16 hex digits of its SHA-256
  *     jobs/ID/FILE                       a job's artifacts
+ *     jobs/ID/merged/lambda-0.50/FILE    those of one merged checkpoint, as a folder to use
+ *     jobs/ID/merged/lambda-0.50.tar.sha256
  *     cache/moments/KEY.safetensors
  *     cache/kernels/KEY                  which kernel of OpenBLAS is right here (blas_kernel.h)
  *
@@ -40,6 +42,13 @@ enum {
 #define RB_FILE_LEARNING_STATE "learning.state" /* no artifact: what a killed job goes on from */
 #define RB_FILE_BARRIER_JSON "barrier.json"
 #define RB_FILE_BARRIER_CSV "barrier.csv"
+
+/* What lies in the folder of a merged checkpoint (rb_artifact_folder_name) beside its config and
+ * tokenizer. */
+#define RB_FOLDER_WEIGHTS "model.safetensors"
+#define RB_FOLDER_CARD "README.md"
+#define RB_FOLDER_CURVE "curve.svg"
+#define RB_FOLDER_PROVENANCE "rebasind.json"
 
 /* All that a data folder may hold, for whoever made it for a while; ends with NULL. */
 extern const char *const rb_layout_all[];

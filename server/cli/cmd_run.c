@@ -46,7 +46,8 @@ const char rb_cmd_run_help[] =
     "{\"path\",\"format\",\"text\",\"text_pair\",\"label\"}.\n"
     "\n"
     "  --json          print one object: the job, with its barrier\n"
-    "  --output DIR    keep the artifacts here (permutations, curves, merged checkpoints)\n"
+    "  --output DIR    keep the artifacts here (permutations, curves, merged checkpoints; each of\n"
+    "                  these also as a folder to use, merged/lambda-0.50)\n"
     "  --data-dir DIR  where the working files go meanwhile (default: --output, or $TMPDIR)\n"
     "\n"
     "Exit status: 0 done, 1 the job failed, 2 the input is wrong.\n"
@@ -327,7 +328,13 @@ static enum rb_status keep_artifacts(const struct runner *r, const struct rb_job
     for (size_t i = 0; i < job->artifact_count && status == RB_OK; i++) {
         const char *name = job->artifacts[i].name;
         char below[RB_PATH_SIZE];
-        if (renameat(r->data_fd, rb_layout_job(job->id, name, below), to_fd, name) != 0)
+        const char *slash = strrchr(name, '/');
+        if (slash != NULL) {
+            (void)snprintf(below, sizeof below, "%.*s", (int)(slash - name), name);
+            status = rb_mkdirs_beneath(to_fd, below, err);
+        }
+        if (status == RB_OK &&
+            renameat(r->data_fd, rb_layout_job(job->id, name, below), to_fd, name) != 0)
             status = rb_error_errno(err, errno, name);
     }
     (void)close(to_fd);

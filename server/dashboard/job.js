@@ -113,7 +113,7 @@ function about(job) {
 function artifacts(job) {
   if (job.artifacts.length === 0)
     return h('p.note', cells.isOver(job) ? 'None.' : 'They come with the end of the job.');
-  const path = a => `v1/jobs/${job.id}/artifacts/${encodeURIComponent(a.name)}`;
+  const path = a => `v1/jobs/${job.id}/artifacts/${a.name.split('/').map(encodeURIComponent).join('/')}`;
   const save = async a => download(a.name, await (await request('GET', path(a),
     {headers: {Accept: '*/*'}})).blob());
   return h('table.artifacts', h('caption.unseen', 'Artifacts'),

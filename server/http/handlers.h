@@ -61,5 +61,8 @@ void rb_handle_correlation(struct rb_request *r);
 /* artifacts.c */
 void rb_handle_artifacts(struct rb_request *r);
 void rb_handle_artifact(struct rb_request *r);
+void rb_handle_merged_digest(struct rb_request *r);
+void rb_handle_merged_file(struct rb_request *r);
+void rb_handle_merged_tar(struct rb_request *r);
 
 #endif

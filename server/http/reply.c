@@ -16,6 +16,7 @@
 
 enum {
     STREAM_BLOCK_BYTES = 16 * 1024,
+    COMPUTED_BLOCK_BYTES = 64 * 1024,
     SMALL_REPLY_BYTES = 8 * 1024, /* not counted, so that every refusal can be said */
 };
 
@@ -289,45 +290,100 @@ static struct rb_range wanted_range(const struct rb_request *r, uint64_t bytes)
     return rb_range_parse(rb_request_header(r, MHD_HTTP_HEADER_RANGE), bytes);
 }
 
-static void refuse_range(struct rb_request *r, int fd, uint64_t bytes)
+static void refuse_range(struct rb_request *r, uint64_t bytes)
 {
-    (void)close(fd);
     rb_reply_header(r, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes */%llu", (unsigned long long)bytes);
     rb_reply_fail(r, RB_ERANGE, "the file has %llu bytes", (unsigned long long)bytes);
+}
+
+struct part { /* of a body that is wanted */
+    uint64_t first, count;
+    int status;
+};
+
+/* Sets the headers of a body of that digest. False: 304 or 416 has been replied instead. */
+static bool begin_part(struct rb_request *r, uint64_t bytes, const char *media_type,
+                       const unsigned char *sha256, struct part *ret)
+{
+    char hex[65], digest[RB_DIGEST_FIELD_BYTES];
+    sodium_bin2hex(hex, sizeof hex, sha256, 32);
+    rb_reply_etag(r, "\"%s\"", hex);
+    if (rb_reply_not_modified(r))
+        return false;
+    rb_reply_header(r, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
+    struct rb_range range = wanted_range(r, bytes);
+    if (range.kind == RB_RANGE_UNSATISFIABLE) {
+        refuse_range(r, bytes);
+        return false;
+    }
+    rb_reply_header(r, "Repr-Digest", "%s", rb_digest_format(sha256, digest));
+    rb_reply_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "%s", media_type);
+    *ret = (struct part){0, bytes, MHD_HTTP_OK};
+    if (range.kind == RB_RANGE_PART) {
+        *ret = (struct part){range.first, range.last - range.first + 1, MHD_HTTP_PARTIAL_CONTENT};
+        rb_reply_header(r, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes %llu-%llu/%llu",
+                        (unsigned long long)range.first, (unsigned long long)range.last,
+                        (unsigned long long)bytes);
+    }
+    return true;
 }
 
 void rb_reply_file(struct rb_request *r, int fd, uint64_t bytes, const char *media_type,
                    const unsigned char *sha256)
 {
-    char hex[65], digest[RB_DIGEST_FIELD_BYTES];
-    sodium_bin2hex(hex, sizeof hex, sha256, 32);
-    rb_reply_etag(r, "\"%s\"", hex);
-    if (rb_reply_not_modified(r)) {
+    struct part part;
+    if (!begin_part(r, bytes, media_type, sha256, &part)) {
         (void)close(fd);
         return;
     }
-    rb_reply_header(r, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
-    struct rb_range range = wanted_range(r, bytes);
-    if (range.kind == RB_RANGE_UNSATISFIABLE) {
-        refuse_range(r, fd, bytes);
-        return;
-    }
-    rb_reply_header(r, "Repr-Digest", "%s", rb_digest_format(sha256, digest));
-    rb_reply_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "%s", media_type);
-    uint64_t first = 0, count = bytes;
-    int status = MHD_HTTP_OK;
-    if (range.kind == RB_RANGE_PART) {
-        first = range.first;
-        count = range.last - range.first + 1;
-        status = MHD_HTTP_PARTIAL_CONTENT;
-        rb_reply_header(r, MHD_HTTP_HEADER_CONTENT_RANGE, "bytes %llu-%llu/%llu",
-                        (unsigned long long)first, (unsigned long long)range.last,
-                        (unsigned long long)bytes);
-    }
-    struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(count, fd, first);
+    struct MHD_Response *response =
+        MHD_create_response_from_fd_at_offset64(part.count, fd, part.first);
     if (response == NULL)
         (void)close(fd);
-    rb_reply_response(r, status, response, count);
+    rb_reply_response(r, part.status, response, part.count);
+}
+
+/* ---- computed bodies ---- */
+
+struct computed {
+    struct rb_reply_source source;
+    uint64_t first;
+};
+
+static ssize_t read_computed(void *data, uint64_t position, char *buffer, size_t max)
+{
+    const struct computed *c = data;
+    ssize_t n = c->source.read(c->source.data, c->first + position, buffer, max);
+    return n == RB_SOURCE_BROKEN ? MHD_CONTENT_READER_END_WITH_ERROR : n;
+}
+
+static void free_computed(void *data)
+{
+    struct computed *c = data;
+    c->source.release(c->source.data);
+    free(c);
+}
+
+void rb_reply_computed(struct rb_request *r, const struct rb_reply_source *source, uint64_t bytes,
+                       const char *media_type, const unsigned char *sha256)
+{
+    struct part part;
+    struct MHD_Response *response = NULL;
+    struct computed *c = malloc(sizeof *c);
+    if (c == NULL || !begin_part(r, bytes, media_type, sha256, &part)) {
+        bool replied = c != NULL;
+        free(c);
+        source->release(source->data);
+        if (!replied)
+            rb_request_drop(r);
+        return;
+    }
+    *c = (struct computed){*source, part.first};
+    response = MHD_create_response_from_callback(part.count, COMPUTED_BLOCK_BYTES, read_computed, c,
+                                                 free_computed);
+    if (response == NULL)
+        free_computed(c);
+    rb_reply_response(r, part.status, response, part.count);
 }
 
 /* ---- streams ---- */

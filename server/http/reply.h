@@ -64,6 +64,17 @@ bool rb_reply_cached(struct rb_request *r);
 void rb_reply_file(struct rb_request *r, int fd, uint64_t bytes, const char *media_type,
                    const unsigned char *sha256);
 
+/* The same for a body whose bytes are computed. read puts 1 to max of those from position on into
+ * buffer, or gives RB_SOURCE_BROKEN; release is called once, when nobody will read any more. */
+enum { RB_SOURCE_BROKEN = -2 };
+struct rb_reply_source {
+    ssize_t (*read)(void *data, uint64_t position, char *buffer, size_t max);
+    void (*release)(void *data);
+    void *data;
+};
+void rb_reply_computed(struct rb_request *r, const struct rb_reply_source *source, uint64_t bytes,
+                       const char *media_type, const unsigned char *sha256);
+
 /* A body that comes piece by piece, of unknown length. read puts up to max bytes into buffer and
  * returns how many; 0: nothing there now (the request is held until rb_request_release);
  * RB_STREAM_END. */

@@ -5,7 +5,7 @@
 
 #include "server/http/route.h"
 
-enum { RB_ROUTE_PARAMS_MAX = 2, RB_ALLOW_BYTES = 64 };
+enum { RB_ROUTE_PARAMS_MAX = 3, RB_ALLOW_BYTES = 64 };
 
 /* The row for method and path; params: the segments that stand for {…}, in order. prefix: the
  * segments of --route-prefix, which may or may not stand in front. RB_ENOTFOUND; RB_EMETHOD, and

@@ -124,6 +124,11 @@ const struct rb_route rb_routes[] = {
         rb_handle_correlation),
     POLL("listArtifacts", "/v1/jobs/{id}/artifacts", NULL, rb_handle_artifacts),
     GET("getArtifact", "/v1/jobs/{id}/artifacts/{name}", READ, NULL, rb_handle_artifact),
+    GET("getMergedDigest", "/v1/jobs/{id}/artifacts/merged/{file}", READ, NULL,
+        rb_handle_merged_digest),
+    GET("getMergedFile", "/v1/jobs/{id}/artifacts/merged/{folder}/{file}", READ, NULL,
+        rb_handle_merged_file),
+    GET("getMergedTar", "/v1/jobs/{id}/merged/{lambda}.tar", READ, NULL, rb_handle_merged_tar),
 };
 /* clang-format on */
 

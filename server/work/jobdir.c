@@ -48,6 +48,23 @@ enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, 
     return copy_file(data_fd, source, target, err);
 }
 
+enum rb_status rb_job_link_artifact(const struct rb_work *w, const char *id, const char *from,
+                                    const char *to, struct rb_error *err)
+{
+    char source[RB_PATH_SIZE], target[RB_PATH_SIZE];
+    int data_fd = w->options.data_fd;
+    rb_layout_job(id, from, source);
+    rb_layout_job(id, to, target);
+    enum rb_status status = rb_remove_beneath(data_fd, target, err);
+    if (status != RB_OK)
+        return status;
+    if (linkat(data_fd, source, data_fd, target, 0) == 0)
+        return rb_sync_beneath(data_fd, target, err);
+    if (errno == ENOENT)
+        return rb_error_errno(err, errno, source);
+    return copy_file(data_fd, source, target, err);
+}
+
 enum rb_status rb_job_describe_artifact(const struct rb_work *w, const char *id, const char *name,
                                         struct rb_artifact *ret, struct rb_error *err)
 {

@@ -15,6 +15,11 @@ void rb_data_remove(int data_fd, const char *below);
 enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, const char *id,
                                      struct rb_error *err) RB_MUST_CHECK;
 
+/* Puts a file of the job's folder there under a second name, in place of what had it: as a link, or
+ * a copy where the file system cannot. Durable on return. Pool threads; blocks. */
+enum rb_status rb_job_link_artifact(const struct rb_work *w, const char *id, const char *from,
+                                    const char *to, struct rb_error *err) RB_MUST_CHECK;
+
 /* Size and digest of a whole file in the job's folder. Pool threads; blocks. */
 enum rb_status rb_job_describe_artifact(const struct rb_work *w, const char *id, const char *name,
                                         struct rb_artifact *ret,

@@ -1,13 +1,16 @@
 /* The writing stage: merged checkpoints, one after the other, then the small files: the barrier,
  * and what makes the job's folder a checkpoint of its own (config, vocabulary, and an index that
- * names the merged file nearest to lambda 0.5). */
+ * names the merged file nearest to lambda 0.5); at last each checkpoint as a folder to use
+ * (merged_folder.h). */
 #include "api/artifact.h"
 #include "api/barrier.h"
 #include "core/input.h"
 #include "core/tensor/shards.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
+#include "server/store/models.h"
 #include "server/store/results.h"
+#include "server/work/merged_folder.h"
 #include "server/work/run_state.h"
 
 #include <errno.h>
@@ -22,7 +25,8 @@ enum { FILES_MAX = 16, COPIED_BYTES_MAX = 64 * 1024 * 1024 };
 
 struct small_file {
     const char *name;
-    char *bytes; /* NULL: to be copied from model A's folder, if it is there */
+    bool of_checkpoint; /* it belongs into the merged folders, too */
+    char *bytes;        /* NULL: to be copied from model A's folder, if it is there */
     size_t count;
 };
 
@@ -39,8 +43,12 @@ struct write {
     struct rb_metadata metadata[4];
     struct small_file files[FILES_MAX];
     size_t file_count;
-    struct rb_artifact artifacts[FILES_MAX];
+    struct rb_artifact *artifacts; /* not yet in the store; room for all */
     size_t artifact_count;
+    struct rb_point *points; /* of the curve, which the card tells */
+    struct rb_barrier_view curve;
+    struct rb_barrier_errors curve_errors;
+    struct rb_model_card card;
     enum rb_status status;
     struct rb_error error;
 };
@@ -54,6 +62,8 @@ static void write_leave(struct rb_run *run)
     rb_program_free(s->program);
     for (size_t i = 0; i < s->file_count; i++)
         free(s->files[i].bytes);
+    free(s->artifacts);
+    free(s->points);
     free(s->path);
     free(s);
 }
@@ -132,12 +142,10 @@ static enum rb_status read_whole(int fd, const char *path, struct small_file *f,
     return RB_OK;
 }
 
-/* Pool: a file of model A, absent unless it is there. The folder may have changed since the model
- * was registered. */
-static enum rb_status read_companion(const struct write *s, struct small_file *f,
-                                     struct rb_error *err)
+/* Pool: a file of a model's folder, absent unless it is there. The folder may have changed since
+ * the model was registered. */
+static enum rb_status read_companion(const char *folder, struct small_file *f, struct rb_error *err)
 {
-    const char *folder = s->run->places.path[0];
     char *path = NULL;
     int fd = -1;
     if (asprintf(&path, "%s/%s", folder, f->name) < 0)
@@ -159,8 +167,9 @@ static enum rb_status put_file(struct write *s, struct small_file *f, struct rb_
     char below[RB_PATH_SIZE];
     enum rb_status status = RB_OK;
     if (f->bytes == NULL)
-        status = strcmp(f->name, RB_SHARDS_INDEX) == 0 ? make_index(s, f, err)
-                                                       : read_companion(s, f, err);
+        status = strcmp(f->name, RB_SHARDS_INDEX) == 0
+                     ? make_index(s, f, err)
+                     : read_companion(run->places.path[0], f, err);
     if (status != RB_OK || f->bytes == NULL)
         return status;
     status = rb_file_put(run->work->options.data_fd, rb_layout_job(run->row.job.id, f->name, below),
@@ -172,6 +181,40 @@ static enum rb_status put_file(struct write *s, struct small_file *f, struct rb_
     return status;
 }
 
+/* Pool. A card that cannot be read names no license. */
+static void read_license(const char *folder, char ret[RB_LICENSE_SIZE])
+{
+    struct small_file card = {.name = RB_FOLDER_CARD};
+    struct rb_error ignored;
+    if (read_companion(folder, &card, &ignored) == RB_OK && card.bytes != NULL)
+        rb_card_license(card.bytes, card.count, ret);
+    free(card.bytes);
+}
+
+static enum rb_status put_folders(struct write *s, struct rb_error *err)
+{
+    const struct rb_run *run = s->run;
+    struct rb_folder_file files[FILES_MAX];
+    struct rb_merged_folder folder = {.card = &s->card, .files = files};
+    enum rb_status status = RB_OK;
+    for (size_t i = 0; i < s->file_count; i++)
+        if (s->files[i].of_checkpoint && s->files[i].bytes != NULL)
+            files[folder.file_count++] =
+                (struct rb_folder_file){s->files[i].name, s->files[i].bytes, s->files[i].count};
+    for (int i = 0; i < 2 && run->spec.merged.count > 0; i++)
+        read_license(run->places.path[i], s->card.parents[i].license);
+    for (size_t i = 0; i < run->spec.merged.count && status == RB_OK; i++) {
+        size_t count = 0;
+        if (atomic_load(&run->stop))
+            return rb_error_set(err, RB_ECANCELED, "stopped");
+        s->card.lambda = run->spec.merged.values[i];
+        status =
+            rb_merged_folder_put(run->work, &folder, s->artifacts + s->artifact_count, &count, err);
+        s->artifact_count += count;
+    }
+    return status;
+}
+
 static void put_files(struct rb_async *a)
 {
     struct write *s = a->data;
@@ -180,6 +223,8 @@ static void put_files(struct rb_async *a)
                                   rb_layout_job(s->run->row.job.id, NULL, below), &s->error);
     for (size_t i = 0; i < s->file_count && s->status == RB_OK; i++)
         s->status = put_file(s, &s->files[i], &s->error);
+    if (s->status == RB_OK)
+        s->status = put_folders(s, &s->error);
 }
 
 /* The whole list of artifacts in one transaction. */
@@ -209,29 +254,55 @@ static enum rb_status make_barrier(struct write *s, struct rb_error *err)
     struct rb_run *run = s->run;
     size_t n = run->spec.lambdas.count;
     struct small_file *json = &s->files[s->file_count], *csv = json + 1;
-    struct rb_point *points = calloc(2 * n + 1, sizeof *points);
-    if (points == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory to write the barrier");
-    struct rb_barrier_view v = rb_run_barrier_view(run, points);
-    struct rb_barrier_errors errors;
     struct rb_json w;
+    s->points = calloc(2 * n + 1, sizeof *s->points);
+    if (s->points == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write the barrier");
+    s->curve = rb_run_barrier_view(run, s->points);
     enum rb_status status =
-        rb_barrier_errors_read(run->work->store, run->row.seq, &v, &errors, err);
-    if (status != RB_OK) {
-        free(points);
+        rb_barrier_errors_read(run->work->store, run->row.seq, &s->curve, &s->curve_errors, err);
+    if (status != RB_OK)
         return status;
-    }
-    v.errors = &errors;
+    s->curve.errors = &s->curve_errors;
+    s->card.curve = &s->curve;
     rb_json_init(&w);
-    rb_barrier_encode(&w, NULL, &v);
+    rb_barrier_encode(&w, NULL, &s->curve);
     *json = (struct small_file){.name = RB_FILE_BARRIER_JSON};
     *csv = (struct small_file){.name = RB_FILE_BARRIER_CSV};
     s->file_count += 2;
     status = rb_json_finish(&w, &json->bytes, &json->count, err);
     if (status == RB_OK)
-        status = rb_barrier_csv(&v, &csv->bytes, &csv->count, err);
-    free(points);
+        status = rb_barrier_csv(&s->curve, &csv->bytes, &csv->count, err);
     return status;
+}
+
+/* All of the card but its curve, and what the pool reads. */
+static enum rb_status fill_card(struct write *s, struct rb_error *err)
+{
+    const struct rb_run *run = s->run;
+    struct rb_model_card *card = &s->card;
+    const struct rb_certificate *certificate =
+        run->alignment != NULL ? &run->alignment->certificate : NULL;
+    card->job = run->row.job.id;
+    card->version = RB_VERSION;
+    card->spec = run->row.job.spec_json;
+    card->environment = run->work->options.environment;
+    card->dtype = rb_output_dtype_names[run->spec.dtype];
+    card->inputs = run->row.job.inputs;
+    card->input_count = run->row.job.input_count;
+    card->moved = rb_run_moves(run);
+    card->certificate = card->moved && certificate->present ? certificate : NULL;
+    for (int i = 0; i < 2; i++) {
+        struct rb_card_parent *p = &card->parents[i];
+        struct rb_model_row model;
+        enum rb_status status = rb_model_get(run->work->store, run->places.name[i], &model, err);
+        if (status != RB_OK)
+            return status;
+        (void)snprintf(p->name, sizeof p->name, "%s", run->places.name[i]);
+        memcpy(p->source, model.resource.source, sizeof p->source);
+        rb_model_row_deinit(&model);
+    }
+    return RB_OK;
 }
 
 static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *err)
@@ -243,12 +314,13 @@ static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *er
     json_decref(config);
     if (text == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write config.json");
-    s->files[s->file_count++] =
-        (struct small_file){.name = "config.json", .bytes = text, .count = strlen(text)};
+    s->files[s->file_count++] = (struct small_file){
+        .name = "config.json", .of_checkpoint = true, .bytes = text, .count = strlen(text)};
     for (size_t i = 0; rb_tokenizer_files[i] != NULL; i++)
-        s->files[s->file_count++] = (struct small_file){.name = rb_tokenizer_files[i]};
+        s->files[s->file_count++] =
+            (struct small_file){.name = rb_tokenizer_files[i], .of_checkpoint = true};
     s->files[s->file_count++] = (struct small_file){.name = RB_SHARDS_INDEX};
-    return RB_OK;
+    return fill_card(s, err);
 }
 
 static void write_small_files(struct write *s)
@@ -383,7 +455,10 @@ static void write_enter(struct rb_run *run)
     struct rb_error err;
     struct write *s = calloc(1, sizeof *s);
     run->stage_data = s;
-    if (s == NULL) {
+    if (s != NULL)
+        s->artifacts =
+            calloc(FILES_MAX + run->spec.merged.count * RB_FOLDER_FILES_MAX, sizeof *s->artifacts);
+    if (s == NULL || s->artifacts == NULL) {
         (void)rb_error_set(&err, RB_ENOMEM, "no memory to write");
         rb_run_stage_done(run, RB_ENOMEM, &err);
         return;

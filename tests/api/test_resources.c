@@ -167,13 +167,24 @@ static void test_artifact_names(void **state)
         rb_artifact_merged_name(rows[i].lambda, name);
         assert_string_equal(name, rows[i].name);
         assert_true(rb_artifact_name_valid(name));
+        rb_artifact_folder_name(rows[i].lambda, name);
+        assert_memory_equal(name, "merged/lambda-", 14);
+        assert_memory_equal(name + 14, rows[i].name + 7, strlen(name + 14));
     }
+    char digest[RB_ARTIFACT_NAME_SIZE];
+    rb_artifact_tar_digest_name(0.5, digest);
+    assert_string_equal(digest, "merged/lambda-0.50.tar.sha256");
+    assert_string_equal(rb_artifact_file_name(digest), "lambda-0.50.tar.sha256");
+    assert_string_equal(rb_artifact_file_name("vocab.txt"), "vocab.txt");
     static const char *const wrong[] = {"", ".", "..", ".x", "a/b", "a b", "ä"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(rb_artifact_name_valid(wrong[i]));
     assert_string_equal(rb_artifact_media_type("x.safetensors"), "application/octet-stream");
     assert_string_equal(rb_artifact_media_type("barrier.json"), "application/json");
     assert_string_equal(rb_artifact_media_type("vocab.txt"), "text/plain");
+    assert_string_equal(rb_artifact_media_type("merged/lambda-0.50/README.md"), "text/markdown");
+    assert_string_equal(rb_artifact_media_type("merged/lambda-0.50/curve.svg"), "image/svg+xml");
+    assert_string_equal(rb_artifact_media_type(digest), "text/plain");
     assert_string_equal(rb_artifact_media_type("x"), "application/octet-stream");
 }
 

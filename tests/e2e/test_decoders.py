@@ -83,7 +83,8 @@ def check_merged(d, root, name, job, barrier):
     folder = os.path.join(root, f"merged-{name}")
     os.mkdir(folder)
     for artifact in d.get(f"/v1/jobs/{job['id']}/artifacts").json["data"]:
-        if artifact["name"] == "config.json" or ".safetensors" in artifact["name"]:
+        kept = artifact["name"]
+        if "/" not in kept and (kept == "config.json" or ".safetensors" in kept):
             reply = d.get(f"/v1/jobs/{job['id']}/artifacts/{artifact['name']}")
             with open(os.path.join(folder, artifact["name"]), "wb") as f:
                 f.write(reply.body)

@@ -1,0 +1,416 @@
+#include "api/model_card.h"
+
+#include "api/hf_name.h"
+#include "core/json.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the license of a parent ---- */
+
+/* One line, without its end; false where there is none any more. */
+static bool next_line(const char **at, const char *end, const char **ret, size_t *ret_bytes)
+{
+    if (*at == end)
+        return false;
+    const char *stop = memchr(*at, '\n', (size_t)(end - *at));
+    size_t n = (size_t)((stop != NULL ? stop : end) - *at);
+    *ret = *at;
+    *at += n + (stop != NULL);
+    *ret_bytes = n > 0 && (*ret)[n - 1] == '\r' ? n - 1 : n;
+    return true;
+}
+
+static bool is_license(char c)
+{
+    return isalnum((unsigned char)c) || c == '.' || c == '-' || c == '+';
+}
+
+static void read_value(const char *value, size_t bytes, char ret[RB_LICENSE_SIZE])
+{
+    while (bytes > 0 && value[0] == ' ')
+        value++, bytes--;
+    while (bytes > 0 && value[bytes - 1] == ' ')
+        bytes--;
+    if (bytes >= 2 && (value[0] == '"' || value[0] == '\'') && value[bytes - 1] == value[0])
+        value++, bytes -= 2;
+    for (size_t i = 0; i < bytes; i++)
+        if (!is_license(value[i]))
+            return;
+    if (bytes < RB_LICENSE_SIZE)
+        (void)snprintf(ret, RB_LICENSE_SIZE, "%.*s", (int)bytes, value);
+}
+
+void rb_card_license(const char *card, size_t bytes, char ret[RB_LICENSE_SIZE])
+{
+    static const char key[] = "license:";
+    const char *at = card, *end = card + bytes, *line;
+    char found[RB_LICENSE_SIZE] = "";
+    bool closed = false;
+    size_t n;
+    ret[0] = '\0';
+    if (!next_line(&at, end, &line, &n) || n != 3 || memcmp(line, "---", 3) != 0)
+        return;
+    while (!closed && next_line(&at, end, &line, &n)) {
+        closed = n == 3 && memcmp(line, "---", 3) == 0;
+        if (n >= sizeof key - 1 && memcmp(line, key, sizeof key - 1) == 0)
+            read_value(line + sizeof key - 1, n - (sizeof key - 1), found);
+    }
+    if (closed)
+        memcpy(ret, found, sizeof found);
+}
+
+/* ---- texts ---- */
+
+struct text {
+    FILE *out;
+    char *bytes;
+    size_t count;
+};
+
+static enum rb_status text_open(struct text *t, struct rb_error *err)
+{
+    *t = (struct text){0};
+    t->out = open_memstream(&t->bytes, &t->count);
+    return t->out != NULL ? RB_OK : rb_error_set(err, RB_ENOMEM, "no memory for a model card");
+}
+
+static enum rb_status text_close(struct text *t, char **ret, size_t *ret_bytes,
+                                 struct rb_error *err)
+{
+    bool failed = ferror(t->out) != 0;
+    if (fclose(t->out) != 0 || failed) {
+        free(t->bytes);
+        return rb_error_set(err, RB_ENOMEM, "no memory for a model card");
+    }
+    *ret = t->bytes;
+    *ret_bytes = t->count;
+    return RB_OK;
+}
+
+static const struct rb_point *point_at(const struct rb_curve_points *curve, double lambda)
+{
+    for (size_t i = 0; i < curve->count; i++)
+        if (curve->points[i].lambda == lambda)
+            return &curve->points[i];
+    return NULL;
+}
+
+/* ---- the curve ---- */
+
+enum { WIDTH = 640, HEIGHT = 360, LEFT = 64, RIGHT = 16, TOP = 32, BOTTOM = 40, TICKS = 4 };
+
+struct scale {
+    double low, high;
+};
+
+static double place_x(double lambda)
+{
+    return LEFT + lambda * (WIDTH - LEFT - RIGHT);
+}
+
+static double place_y(const struct scale *s, double loss)
+{
+    return TOP + (s->high - loss) / (s->high - s->low) * (HEIGHT - TOP - BOTTOM);
+}
+
+static void widen(struct scale *s, const struct rb_curve_points *curve)
+{
+    for (size_t i = 0; i < curve->count; i++) {
+        s->low = fmin(s->low, curve->points[i].loss);
+        s->high = fmax(s->high, curve->points[i].loss);
+    }
+}
+
+static void draw_curve(FILE *out, const struct scale *s, const struct rb_curve_points *curve,
+                       const char *color, const char *dashes)
+{
+    fprintf(out, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2\"%s points=\"", color,
+            dashes);
+    for (size_t i = 0; i < curve->count; i++)
+        fprintf(out, "%s%.1f,%.1f", i > 0 ? " " : "", place_x(curve->points[i].lambda),
+                place_y(s, curve->points[i].loss));
+    fputs("\"/>\n", out);
+}
+
+static void draw_axes(FILE *out, const struct scale *s)
+{
+    for (int i = 0; i <= TICKS; i++) {
+        double part = (double)i / TICKS, loss = s->low + part * (s->high - s->low);
+        double x = place_x(part), y = place_y(s, loss);
+        fprintf(out, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#ddd\"/>\n", LEFT,
+                y, WIDTH - RIGHT, y);
+        fprintf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.3f</text>\n", LEFT - 6, y + 4,
+                loss);
+        fprintf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.2f</text>\n", x,
+                HEIGHT - BOTTOM + 18, part);
+    }
+    fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">lambda</text>\n",
+            (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6);
+}
+
+static void draw(FILE *out, const struct rb_model_card *c)
+{
+    const struct rb_barrier_view *v = c->curve;
+    struct scale s = {INFINITY, -INFINITY};
+    widen(&s, &v->aligned);
+    if (v->has_control)
+        widen(&s, &v->control);
+    if (!(s.high > s.low)) /* all the same, or none */
+        s = isfinite(s.low) ? (struct scale){s.low - 0.5, s.low + 0.5} : (struct scale){0, 1};
+    fprintf(out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
+            "height=\"%d\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#333\">\n"
+            "<title>Loss from A (lambda 0) to B (lambda 1)</title>\n"
+            "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n",
+            WIDTH, HEIGHT, WIDTH, HEIGHT, WIDTH, HEIGHT);
+    draw_axes(out, &s);
+    double x = place_x(c->lambda);
+    fprintf(out,
+            "<line x1=\"%.1f\" y1=\"%d\" x2=\"%.1f\" y2=\"%d\" stroke=\"#999\" "
+            "stroke-dasharray=\"2 3\"/>\n",
+            x, TOP, x, HEIGHT - BOTTOM);
+    if (v->has_control)
+        draw_curve(out, &s, &v->control, "#b0413e", " stroke-dasharray=\"6 4\"");
+    draw_curve(out, &s, &v->aligned, "#1f5fa8", "");
+    fprintf(out, "<text x=\"%d\" y=\"20\" fill=\"#1f5fa8\">aligned</text>\n", LEFT);
+    if (v->has_control)
+        fprintf(out, "<text x=\"%d\" y=\"20\" fill=\"#b0413e\">control: not aligned</text>\n",
+                LEFT + 64);
+    fputs("</svg>\n", out);
+}
+
+enum rb_status rb_model_card_svg(const struct rb_model_card *c, char **ret, size_t *ret_bytes,
+                                 struct rb_error *err)
+{
+    struct text t;
+    enum rb_status status = text_open(&t, err);
+    if (status != RB_OK)
+        return status;
+    draw(t.out, c);
+    return text_close(&t, ret, ret_bytes, err);
+}
+
+/* ---- the card ---- */
+
+/* How the Hub calls a parent, if it comes from there; else its name here. */
+static void print_parent(FILE *out, const struct rb_card_parent *p)
+{
+    struct rb_hf_name hub;
+    bool known = strncmp(p->source, "hf:", 3) == 0 && rb_hf_name_parse(p->source + 3, &hub);
+    fputs(known ? hub.repository : p->name, out);
+}
+
+static void print_head(FILE *out, const struct rb_model_card *c)
+{
+    const char *license = c->parents[0].license;
+    fputs("---\nbase_model:\n", out);
+    for (int i = 0; i < 2; i++) { /* quoted: "1e5" would be a number */
+        fputs("- \"", out);
+        print_parent(out, &c->parents[i]);
+        fputs("\"\n", out);
+    }
+    fputs("tags:\n- merge\n- rebasind\n", out);
+    if (license[0] != '\0' && strcmp(license, c->parents[1].license) == 0)
+        fprintf(out, "license: %s\n", license);
+    fputs("---\n\n", out);
+}
+
+static void print_what(FILE *out, const struct rb_model_card *c)
+{
+    char lambda[RB_NUMBER_SIZE];
+    (void)rb_number_format(c->lambda, lambda);
+    fputs("# ", out);
+    print_parent(out, &c->parents[0]);
+    fputs(" and ", out);
+    print_parent(out, &c->parents[1]);
+    fprintf(out, ", merged at lambda %s\n\n", lambda);
+    fprintf(out, "Every weight is (1 - %s) A + %s %s, where A is **", lambda, lambda,
+            c->moved ? "moved B" : "B");
+    print_parent(out, &c->parents[0]);
+    fputs("** and B is **", out);
+    print_parent(out, &c->parents[1]);
+    fputs("**. ", out);
+    fputs(c->moved ? "Before that, B was moved: its units were matched with those of A that do the "
+                     "same work, and its weights put into their order.\n"
+                   : "B was taken as it is: nothing was aligned.\n",
+          out);
+    fprintf(out, "Config and tokenizer are A's. Made by rebasind %s, job `%s`.\n\n", c->version,
+            c->job);
+}
+
+static void print_certificate(FILE *out, const struct rb_model_card *c)
+{
+    const struct rb_certificate *found = c->certificate;
+    fputs("## Certificate\n\n", out);
+    if (!c->moved)
+        fputs("B was not moved, so there is nothing to certify.\n\n", out);
+    else if (found == NULL)
+        fputs("Whether moved B is still B was not measured.\n\n", out);
+    else
+        fprintf(out,
+                "Moved B %s: on %u sequences their logits differ by at most %.3g (tolerance "
+                "%.3g).\n\n",
+                found->equivalent ? "computes the same function as B"
+                                  : "is another function than B",
+                found->sequences, found->max_abs_logit_difference, found->tolerance);
+}
+
+static void print_loss(FILE *out, const struct rb_barrier_view *v, const char *what, double lambda)
+{
+    const struct rb_point *points[2] = {point_at(&v->aligned, lambda), NULL};
+    if (v->has_control)
+        points[1] = point_at(&v->control, lambda);
+    if (points[0] == NULL)
+        return;
+    fprintf(out, "| loss %s |", what);
+    for (int i = 0; i < (v->has_control ? 2 : 1); i++)
+        if (points[i] != NULL)
+            fprintf(out, " %.4f ± %.4f |", points[i]->loss, points[i]->standard_error);
+        else
+            fputs(" |", out);
+    fputc('\n', out);
+}
+
+static void print_figure(FILE *out, double value, double error, double lambda)
+{
+    fprintf(out, " %.4f", value);
+    if (!isnan(error))
+        fprintf(out, " ± %.4f", error);
+    fprintf(out, " at %.2f |", lambda);
+}
+
+static void print_barrier(FILE *out, const struct rb_barrier_view *v, bool chord,
+                          const struct rb_barrier b[2])
+{
+    fprintf(out, "| barrier over the %s |", chord ? "chord" : "mean");
+    for (int i = 0; i < (v->has_control ? 2 : 1); i++) {
+        double error = v->errors == NULL ? NAN : chord ? v->errors->chord[i] : v->errors->mean[i];
+        print_figure(out, chord ? b[i].chord : b[i].mean, error,
+                     chord ? b[i].chord_lambda : b[i].mean_lambda);
+    }
+    fputc('\n', out);
+}
+
+static void print_curve(FILE *out, const struct rb_model_card *c, const char *svg)
+{
+    const struct rb_barrier_view *v = c->curve;
+    struct rb_barrier b[2];
+    fprintf(out, "## Loss from A to B\n\n![Loss over lambda](%s)\n\n", svg);
+    fprintf(out, "| | aligned |%s\n|---|---:|%s\n", v->has_control ? " control |" : "",
+            v->has_control ? "---:|" : "");
+    print_loss(out, v, "of A", 0);
+    if (c->lambda > 0 && c->lambda < 1)
+        print_loss(out, v, "of this model", c->lambda);
+    print_loss(out, v, "of B", 1);
+    if (rb_curve_barrier(v, &v->aligned, &b[0]) &&
+        (!v->has_control || rb_curve_barrier(v, &v->control, &b[1]))) {
+        print_barrier(out, v, true, b);
+        print_barrier(out, v, false, b);
+    }
+    fputc('\n', out);
+}
+
+/* The spec with indents; jansson keeps the order of members. */
+static enum rb_status print_spec(FILE *out, const char *spec, struct rb_error *err)
+{
+    json_error_t why;
+    bool no_memory;
+    json_t *json = rb_json_load(spec, strlen(spec), 0, &why, &no_memory);
+    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(json);
+    if (text == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the spec in a model card");
+    fprintf(out, "## Spec\n\n```json\n%s\n```\n\n", text);
+    free(text);
+    return RB_OK;
+}
+
+static void print_inputs(FILE *out, const struct rb_model_card *c)
+{
+    fputs("## Inputs\n\n| role | name | SHA-256 |\n|---|---|---|\n", out);
+    for (size_t i = 0; i < c->input_count; i++)
+        fprintf(out, "| %s | %s | `%s` |\n", c->inputs[i].role, c->inputs[i].name,
+                c->inputs[i].sha256);
+    fputs("\nThe same for machines, with every figure: `rebasind.json`.\n", out);
+}
+
+enum rb_status rb_model_card_write(const struct rb_model_card *c, const char *svg, char **ret,
+                                   size_t *ret_bytes, struct rb_error *err)
+{
+    struct text t;
+    enum rb_status status = text_open(&t, err);
+    if (status != RB_OK)
+        return status;
+    print_head(t.out, c);
+    print_what(t.out, c);
+    if (c->curve != NULL)
+        print_curve(t.out, c, svg);
+    print_certificate(t.out, c);
+    status = print_spec(t.out, c->spec, err);
+    print_inputs(t.out, c);
+    if (status == RB_OK)
+        return text_close(&t, ret, ret_bytes, err);
+    (void)fclose(t.out);
+    free(t.bytes);
+    return status;
+}
+
+/* ---- the provenance ---- */
+
+static void encode_input(struct rb_json *w, const struct rb_model_card *c,
+                         const struct rb_job_input *in)
+{
+    int side = strcmp(in->role, "model_a") == 0 ? 0 : strcmp(in->role, "model_b") == 0 ? 1 : -1;
+    rb_json_object(w, NULL);
+    rb_json_string(w, "role", in->role);
+    rb_json_string(w, "name", in->name);
+    rb_json_text_or_null(w, "sha256", in->sha256);
+    if (side >= 0) {
+        rb_json_text_or_null(w, "source", c->parents[side].source);
+        rb_json_text_or_null(w, "license", c->parents[side].license);
+    }
+    rb_json_end(w);
+}
+
+static void encode_certificate(struct rb_json *w, const struct rb_certificate *c)
+{
+    if (c == NULL) {
+        rb_json_null(w, "certificate");
+        return;
+    }
+    rb_json_object(w, "certificate");
+    rb_json_bool(w, "equivalent", c->equivalent);
+    rb_json_number(w, "max_abs_logit_difference", c->max_abs_logit_difference);
+    rb_json_number(w, "tolerance", c->tolerance);
+    rb_json_uint(w, "sequences", c->sequences);
+    rb_json_end(w);
+}
+
+enum rb_status rb_model_card_provenance(const struct rb_model_card *c, char **ret,
+                                        size_t *ret_bytes, struct rb_error *err)
+{
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_json_object(&w, NULL);
+    rb_json_string(&w, "job", c->job);
+    rb_json_string(&w, "version", c->version);
+    rb_json_number(&w, "lambda", c->lambda);
+    rb_json_string(&w, "dtype", c->dtype);
+    rb_json_array(&w, "inputs");
+    for (size_t i = 0; i < c->input_count; i++)
+        encode_input(&w, c, &c->inputs[i]);
+    rb_json_end(&w);
+    rb_json_raw(&w, "spec", c->spec);
+    if (c->curve != NULL)
+        rb_barrier_encode(&w, "barrier", c->curve);
+    else
+        rb_json_null(&w, "barrier");
+    encode_certificate(&w, c->certificate);
+    rb_json_raw(&w, "environment", c->environment);
+    rb_json_end(&w);
+    return rb_json_finish(&w, ret, ret_bytes, err);
+}
