@@ -136,16 +136,18 @@ export class Form {
   }
 
   #group(pointer, key, schema, required) {
-    // Optional, but with members it cannot be without: a part to switch off as a whole.
-    const on = !required && schema.required
-      ? h('input', {type: 'checkbox', checked: true, class: 'whole'}) : null;
+    // A part to switch off as a whole: optional, but with members it cannot be without; or one that
+    // means something by being there (x-optional).
+    const alone = schema['x-optional'] === true;
+    const on = !required && (schema.required || alone)
+      ? h('input', {type: 'checkbox', checked: !alone, class: 'whole'}) : null;
     const fault = h('p.fault', {hidden: true});
     const name = schema.title ?? pretty(key);
     const body = h('div', this.#members(pointer, schema));
     const element = h('fieldset.panel',
       h('legend', on ? h('label', on, name) : name),
       h('p.help', prose(firstSentence(schema.description ?? ''))), fault, body);
-    this.groups.set(pointer, {on, fault, body, name});
+    this.groups.set(pointer, {on, alone, fault, body, name});
     return element;
   }
 
@@ -201,6 +203,9 @@ export class Form {
   /** The body, without what is at its default. */
   value() {
     const result = {};
+    for (const [pointer, {on, alone}] of this.groups)
+      if (alone && on.checked && this.#isOn(pointer))
+        pointer.split('/').slice(1).reduce((at, key) => (at[key] ??= {}), result);
     for (const [pointer, {control, element}] of this.fields) {
       const keys = pointer.split('/').slice(1), last = keys.pop();
       if (element.hidden || !this.#isOn(pointer)) continue;
@@ -218,7 +223,7 @@ export class Form {
       control.write(same(value, schema.default) ? undefined : value);
     }
     for (const [pointer, {on}] of this.groups)
-      if (on) on.checked = body[pointer.slice(1)] !== undefined;
+      if (on) on.checked = pointer.split('/').slice(1).reduce((at, key) => at?.[key], body) !== undefined;
     this.#arrange();
   }
 
@@ -266,8 +271,7 @@ export class Form {
   }
 
   #isOn(pointer) {
-    const group = this.groups.get(`/${pointer.split('/')[1]}`);
-    return !group?.on || group.on.checked;
+    return [...this.groups].every(([at, {on}]) => !pointer.startsWith(`${at}/`) || !on || on.checked);
   }
 
   /** Puts the cursor where something is wrong. */

@@ -55,9 +55,10 @@ test('members that mean nothing with what is chosen are not there', async () => 
   await page.getByText('More').nth(1).click();
   assert.ok(await field('/align/heads').isVisible());
   assert.ok(!await field('/align/residual').isVisible());
-  await page.getByLabel('residual', {exact: true}).check();
+  const residual = field('/align/components').getByLabel('residual', {exact: true});
+  await residual.check();
   assert.ok(await field('/align/residual').isVisible());
-  await page.getByLabel('residual', {exact: true}).uncheck();
+  await residual.uncheck();
 });
 
 test('what is missing is named, and asked for at its field once one submits', async () => {
@@ -111,6 +112,15 @@ test('only what differs from the defaults is sent', async () => {
     evaluate: {task: 'mlm', dataset: 'eval'}, outputs: {merged: [0.5]}});
   await page.locator('legend', {hasText: 'Evaluation'}).getByRole('checkbox').uncheck();
   await page.waitForFunction(() => !document.querySelector('aside pre').textContent.includes('mlm'));
+});
+
+test('a part that means something by being there is switched on, with all of its defaults', async () => {
+  const body = async () => JSON.parse(await page.getByLabel('The request’s body').textContent());
+  assert.equal((await body()).align.learn, undefined);
+  await page.locator('legend', {hasText: 'Learned maps'}).getByRole('checkbox').check();
+  await page.waitForFunction(() => document.querySelector('aside pre').textContent.includes('learn'));
+  assert.deepEqual((await body()).align.learn, {});
+  await page.locator('legend', {hasText: 'Learned maps'}).getByRole('checkbox').uncheck();
 });
 
 test('nothing but refused dry runs went wrong in the page', () => assertCalm(page, /422/));
