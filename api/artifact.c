@@ -1,6 +1,7 @@
 #include "api/artifact.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void rb_artifact_encode(struct rb_json *w, const char *key, const struct rb_artifact *a)
@@ -74,6 +75,22 @@ void rb_artifact_tar_digest_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZ
     char number[RB_NUMBER_SIZE];
     format_lambda(lambda, number);
     (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged/lambda-%s.tar.sha256", number);
+}
+
+bool rb_artifact_lambda_parse(const char *text, size_t length, double *ret)
+{
+    char number[RB_NUMBER_SIZE], *end;
+    if (length == 0 || length >= sizeof number || text[0] < '0' || text[0] > '9')
+        return false;
+    memcpy(number, text, length);
+    number[length] = '\0';
+    if (strspn(number, "0123456789.e-") != length)
+        return false;
+    double lambda = strtod(number, &end);
+    if (*end != '\0' || lambda > 1)
+        return false;
+    *ret = lambda;
+    return true;
 }
 
 const char *rb_artifact_file_name(const char *name)

@@ -35,6 +35,9 @@ void rb_artifact_folder_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE]);
 /* The folder's artifact "merged/lambda-0.50.tar.sha256": the digest of the folder as a tar
  * (server/base/tar.h), in a line as sha256sum writes it. */
 void rb_artifact_tar_digest_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE]);
+/* A lambda as people write it where they name such a folder: "0.5", "0.50", "1e-07"; (length)
+ * characters of text. false for anything else, or outside [0, 1]. */
+bool rb_artifact_lambda_parse(const char *text, size_t length, double *ret);
 /* What stands behind an artifact's last slash: the file's own name; borrowed from name. */
 const char *rb_artifact_file_name(const char *name);
 

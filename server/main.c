@@ -26,6 +26,8 @@ static const struct command {
     {"run", "run one job without a server", rb_cmd_run_help, true, rb_cmd_run},
     {"inspect", "say what a model folder holds and what is wrong with it", rb_cmd_inspect_help,
      false, rb_cmd_inspect},
+    {"export", "copy a merged model folder out of the data folder", rb_cmd_export_help, true,
+     rb_cmd_export},
     {"check-config", "print the settings and what is wrong with them", rb_cmd_check_config_help,
      true, rb_cmd_check_config},
     {"health", "ask a running daemon whether it is ready", rb_cmd_health_help, true, rb_cmd_health},

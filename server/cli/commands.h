@@ -25,6 +25,11 @@ extern const char rb_cmd_check_config_help[];
 int rb_cmd_health(int argc, char *const argv[], FILE *out);
 extern const char rb_cmd_health_help[];
 
+/* export JOB --lambda L --to DIR: copies a merged folder out of --data-dir, held against its
+ * digest; 2 where DIR is not empty. */
+int rb_cmd_export(int argc, char *const argv[], FILE *out);
+extern const char rb_cmd_export_help[];
+
 /* inspect PATH [--json]: what a folder holds, as the daemon sees it; 2 where it would be refused.
  */
 int rb_cmd_inspect(int argc, char *const argv[], FILE *out);

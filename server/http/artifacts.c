@@ -20,8 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DIGEST_LINE_MAX = 256 };
-
 void rb_handle_artifacts(struct rb_request *r)
 {
     struct rb_error err;
@@ -151,38 +149,24 @@ static void free_tar(void *data)
 static bool read_lambda(const char *segment, double *ret)
 {
     static const char ending[] = ".tar";
-    char *end;
-    size_t n = strspn(segment, "0123456789.e-");
-    if (n == 0 || n >= RB_NUMBER_SIZE || !(segment[0] >= '0' && segment[0] <= '9'))
-        return false;
-    *ret = strtod(segment, &end);
-    return strcmp(end, ending) == 0 && *ret <= 1;
+    size_t length = strlen(segment), tail = sizeof ending - 1;
+    return length > tail && strcmp(segment + length - tail, ending) == 0 &&
+           rb_artifact_lambda_parse(segment, length - tail, ret);
 }
 
 static enum rb_status read_digest(struct rb_request *r, const struct rb_job_row *row, double lambda,
                                   unsigned char ret[RB_SHA256_BYTES], struct rb_error *err)
 {
     const struct rb_server *server = rb_request_server(r);
-    char name[RB_ARTIFACT_NAME_SIZE], path[RB_PATH_SIZE], *text = NULL;
+    char name[RB_ARTIFACT_NAME_SIZE];
     struct rb_artifact artifact;
-    size_t bytes;
     rb_artifact_tar_digest_name(lambda, name);
     enum rb_status s = rb_artifact_get(server->store, row->seq, name, &artifact, err);
     if (s == RB_ENOTFOUND)
         return rb_error_set(err, RB_ENOTFOUND, "the job has no merged folder at lambda %g", lambda);
     if (s == RB_OK)
-        s = rb_file_get(server->data_fd, rb_layout_job(row->job.id, name, path), DIGEST_LINE_MAX,
-                        &text, &bytes, err);
-    if (s != RB_OK)
-        return s == RB_ENOTFOUND || s == RB_ETOOLARGE
-                   ? rb_error_set(err, RB_EIO, "%s is gone from the disk", path)
-                   : s;
-    if (bytes >= RB_SHA256_HEX)
-        text[RB_SHA256_HEX - 1] = '\0';
-    if (!rb_sha256_from_hex(text, ret))
-        s = rb_error_set(err, RB_EINTERNAL, "%s is damaged", path);
-    free(text);
-    return s;
+        s = rb_folder_digest_read(server->data_fd, row->job.id, lambda, ret, err);
+    return s == RB_ENOTFOUND ? rb_error_set(err, RB_EIO, "%s is gone from the disk", name) : s;
 }
 
 static enum rb_status open_tar(struct rb_request *r, const struct rb_job_row *row, double lambda,

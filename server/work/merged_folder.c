@@ -135,6 +135,25 @@ enum rb_status rb_merged_folder_put(const struct rb_work *w, const struct rb_mer
 
 /* ---- the tar ---- */
 
+enum rb_status rb_folder_digest_read(int data_fd, const char *job, double lambda,
+                                     unsigned char ret[RB_SHA256_BYTES], struct rb_error *err)
+{
+    enum { LINE_MAX_BYTES = 256 };
+    char name[RB_ARTIFACT_NAME_SIZE], below[RB_PATH_SIZE], *line = NULL;
+    size_t bytes;
+    rb_artifact_tar_digest_name(lambda, name);
+    enum rb_status status =
+        rb_file_get(data_fd, rb_layout_job(job, name, below), LINE_MAX_BYTES, &line, &bytes, err);
+    if (status != RB_OK)
+        return status;
+    if (bytes >= RB_SHA256_HEX)
+        line[RB_SHA256_HEX - 1] = '\0';
+    if (!rb_sha256_from_hex(line, ret))
+        status = rb_error_set(err, RB_EINTERNAL, "%s: expected 64 hex digits and a name", below);
+    free(line);
+    return status;
+}
+
 static enum rb_status open_entry(int data_fd, const char *job, const struct rb_artifact *a,
                                  size_t skipped, struct rb_tar_entry *ret, struct rb_error *err)
 {

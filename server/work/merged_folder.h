@@ -31,6 +31,12 @@ enum rb_status rb_merged_folder_put(const struct rb_work *w, const struct rb_mer
                                     struct rb_artifact ret[RB_FOLDER_FILES_MAX], size_t *ret_count,
                                     struct rb_error *err) RB_MUST_CHECK;
 
+/* The digest of the folder's tar, from the file beside it: what is there says that the folder is
+ * whole. RB_ENOTFOUND, RB_EINTERNAL if damaged, RB_EIO. Any thread. */
+enum rb_status rb_folder_digest_read(int data_fd, const char *job, double lambda,
+                                     unsigned char ret[RB_SHA256_BYTES],
+                                     struct rb_error *err) RB_MUST_CHECK;
+
 /* The entries of the tar of one folder among a job's artifacts (count), sorted by name: names from
  * "lambda-0.50/" on, files open. Room for RB_FOLDER_FILES_MAX. 0 entries where there is no such
  * folder. Each file is held against its artifact's size. Any thread. The caller ends with

@@ -176,6 +176,16 @@ static void test_artifact_names(void **state)
     assert_string_equal(digest, "merged/lambda-0.50.tar.sha256");
     assert_string_equal(rb_artifact_file_name(digest), "lambda-0.50.tar.sha256");
     assert_string_equal(rb_artifact_file_name("vocab.txt"), "vocab.txt");
+    static const char *const numbers[] = {"0", "0.5", "0.50", "1", "1.00", "1e-07", "5e-1"};
+    static const char *const no_numbers[] = {"",     "-0",  "1.01", ".5",   "0x1",
+                                             "0.5 ", "nan", "1e9",  "0.5e", "0..5"};
+    double lambda = -1;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        assert_true(rb_artifact_lambda_parse(numbers[i], strlen(numbers[i]), &lambda));
+        assert_true(lambda == strtod(numbers[i], NULL));
+    }
+    for (size_t i = 0; i < sizeof no_numbers / sizeof no_numbers[0]; i++)
+        assert_false(rb_artifact_lambda_parse(no_numbers[i], strlen(no_numbers[i]), &lambda));
     static const char *const wrong[] = {"", ".", "..", ".x", "a/b", "a b", "ä"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(rb_artifact_name_valid(wrong[i]));

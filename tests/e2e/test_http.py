@@ -270,7 +270,7 @@ def test_health_and_help():
         equal((r.returncode, r.stdout), (0, "ready\n"), r)
     r = command("health", "--listen", listen)
     equal(r.returncode, 1, r)
-    for words in ([], ["serve"], ["health"], ["inspect"], ["token"], ["check-config"], ["version"], ["help"]):
+    for words in ([], ["serve"], ["health"], ["inspect"], ["export"], ["token"], ["check-config"], ["version"], ["help"]):
         r = command(*words, "--help")
         equal(r.returncode, 0, r)
         true("Example:" in r.stdout, r)

@@ -10,7 +10,7 @@ import tempfile
 import time
 import xml.dom.minidom
 
-from daemon import BINARY, ENVIRONMENT, FIXTURES, Daemon, equal, problem, run, true
+from daemon import BINARY, ENVIRONMENT, FIXTURES, Daemon, command, equal, problem, run, true
 
 JOB = {"models": {"a": "merged-a", "b": "bert-b"},
        "align": {"dataset": "align", "max_sequences": 50, "max_length": 48},
@@ -154,6 +154,38 @@ def test_folder():
             true(not os.path.exists(folder), folder)
 
 
+def export(d, job, *words):
+    return command("export", job, *words, "--data-dir", d.data_dir)
+
+
+def test_export():
+    with tempfile.TemporaryDirectory() as root, Daemon() as d:
+        d.register_fixtures()
+        job = d.post("/v1/jobs", {"models": {"a": "bert-a", "b": "bert-b"}, "align": {"components": []},
+                                  "outputs": {"merged": [0.5]}}).json["id"]
+        equal(d.wait_finished(job)["status"], "succeeded")
+        source, to = f"{d.data_dir}/jobs/{job}/merged/lambda-0.50", f"{root}/new/merged"
+        r = export(d, job, "--lambda", "0.5", "--to", to)  # the daemon runs
+        equal((r.returncode, r.stderr), (0, ""), r)
+        equal(sorted(os.listdir(to)), sorted(os.listdir(source)))
+        for name in os.listdir(source):
+            true(open(f"{to}/{name}", "rb").read() == open(f"{source}/{name}", "rb").read(), name)
+        equal(command("inspect", to).returncode, 0)
+        for code, words, said in ((2, ("--lambda", "0.5", "--to", to), "empty"), (2, ("--lambda", "0.5"), "--to"),
+                                  (2, ("--lambda", "2", "--to", f"{root}/x"), "from 0 to 1"),
+                                  (1, ("--lambda", "0.25", "--to", f"{root}/x"), "no merged folder")):
+            r = export(d, job, *words)
+            equal(r.returncode, code, r)
+            true(said in r.stderr, r)
+        equal(export(d, "../x", "--lambda", "0.5", "--to", f"{root}/x").returncode, 2)
+        with open(f"{source}/config.json", "r+b") as f:  # the same size, another byte
+            f.write(b" ")
+        r = export(d, job, "--lambda", "0.5", "--to", f"{root}/x")
+        equal(r.returncode, 1, r)
+        true("digest" in r.stderr, r)
+        equal(os.listdir(root), ["new"])
+
+
 def test_licenses_that_differ():
     """And a job without a curve: the card has no license, no table, no picture."""
     with tempfile.TemporaryDirectory() as root:
@@ -177,4 +209,4 @@ def test_licenses_that_differ():
 
 
 if __name__ == "__main__":
-    run([test_folder, test_licenses_that_differ])
+    run([test_folder, test_export, test_licenses_that_differ])
