@@ -1,6 +1,8 @@
 #include "api/barrier.h"
 
 #include "api/job.h"
+#include "core/merge/barrier.h"
+#include "core/merge/evaluate.h"
 #include "core/merge/refine.h"
 
 #include <assert.h>

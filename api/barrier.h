@@ -5,6 +5,7 @@
 #include "api/encode.h"
 #include "api/event.h"
 #include "api/job_spec.h"
+#include "core/merge/barrier.h"
 #include "core/merge/curve.h"
 
 /* The points known of one curve: ascending lambda, each equal to one of the grid's; borrowed. */

@@ -1,4 +1,5 @@
 #include "api/event.h"
+#include "core/merge/evaluate.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -2,6 +2,7 @@
 
 #include "api/hf_name.h"
 #include "core/json.h"
+#include "core/merge/barrier.h"
 
 #include <ctype.h>
 #include <math.h>

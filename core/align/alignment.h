@@ -97,46 +97,9 @@ bool rb_alignment_preserves(const struct rb_align_options *o);
 /* Will b, moved so, have a decoder that is no longer its word embeddings? */
 bool rb_alignment_unties(const struct rb_model *b, const struct rb_align_options *o);
 
-/* Solves every assignment of METHOD 4 from the moments; a program. Borrows moments until freed.
- * RB_EMODELS when the moments lack a tap or are of another size than the model; RB_ENOMEM. */
-enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
-                            const struct rb_moments *moments, const struct rb_align_options *o,
-                            struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
-/* Gives a solving program both models as they were collected (motions: their folds, or NULL),
- * before its first round: it reads their weights where `match` says so. Borrowed until freed. */
-void rb_solve_models(struct rb_program *p, const struct rb_blend_term *a,
-                     const struct rb_blend_term *b);
-/* After it has finished: the caller owns the alignment. */
-struct rb_alignment *rb_solve_take(struct rb_program *p);
-/* Its total_cost before there are moments; 0 without memory. */
-double rb_solve_cost(const struct rb_config *c, enum rb_head head,
-                     const struct rb_align_options *o);
-
 /* What the forward pass and the writer need of an alignment: a map per axis. Borrows from a.
  * *ret must be deinitialised with rb_motion_deinit. RB_EMODELS if a does not fit the model. */
 enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb_model *b,
                                    struct rb_motion *ret, struct rb_error *err) RB_MUST_CHECK;
-
-/* Compares moved B with B on probe sequences; a program. rb_certify_result is valid after it.
- * The program ends with RB_ENUMERIC, naming the first logit, if one of either side is not finite:
- * no certificate has an infinite difference or tolerance. */
-enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,
-                              struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
-/* Before the first round: B is folded before it moves, and A is another model too: both are
- * compared with what they were, and the certificate is of both. Borrowed until freed. RB_ENOMEM. */
-enum rb_status rb_certify_fold(struct rb_program *p, const struct rb_model *a,
-                               const struct rb_fold *fold_a, const struct rb_fold *fold_b,
-                               struct rb_error *err) RB_MUST_CHECK;
-struct rb_certificate rb_certify_result(const struct rb_program *p);
-/* Its total_cost; 0 without memory. */
-double rb_certify_cost(const struct rb_model *b);
-
-/* alignment.safetensors: index vectors and head assignments as I32, rotations and heat maps as F32,
- * all else as JSON in __metadata__. Loading checks everything: each index a permutation, sizes,
- * names. RB_ESAFETENSORS, RB_EIO, RB_ENOMEM, RB_EDISKFULL. */
-enum rb_status rb_alignment_save(const struct rb_alignment *a, const char *path,
-                                 struct rb_error *err) RB_MUST_CHECK;
-enum rb_status rb_alignment_load(const char *path, struct rb_alignment **ret,
-                                 struct rb_error *err) RB_MUST_CHECK;
 
 #endif

@@ -3,9 +3,11 @@
  * Version 2 says of each group which kind its map has, and holds signs, grouped heads, inverses and
  * dense matrices. Version 1 (no "version") knew index vectors and rotations inside heads; it is
  * read as what it meant. */
-#include "core/align/alignment.h"
+#include "core/align/alignment_file.h"
 
 #include "core/json.h"
+#include "core/tensor/safetensors_open.h"
+#include "core/tensor/safetensors_write.h"
 
 #include <math.h>
 #include <stdio.h>

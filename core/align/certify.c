@@ -11,7 +11,7 @@
  * by about u sqrt(n) of its size, u = 2^-24; a model passes 2L + 2 such stages, each followed by a
  * norm that keeps sizes equal. So 4 u sqrt(max(d, d_ff)) (2L + 2) times the largest logit: a
  * permutation applied wrongly is off by the size of the logits themselves, 3 orders above. */
-#include "core/align/alignment.h"
+#include "core/align/certify.h"
 #include "core/model/linear.h"
 #include "core/model/walker.h"
 

@@ -12,6 +12,7 @@
  * on how many threads ran. Where one slab is all, its F32 products are the sums: half the memory,
  * and the kernel clearing that memory is what costs then. Memory: the sums of all taps, and one
  * layer's features of one slab. */
+#include "core/align/collect.h"
 #include "core/align/pooling.h"
 #include "core/align/tiles.h"
 #include "core/model/kernels.h"

@@ -1,4 +1,6 @@
 #include "core/align/moments.h"
+#include "core/tensor/safetensors_open.h"
+#include "core/tensor/safetensors_write.h"
 
 #include <errno.h>
 #include <inttypes.h>

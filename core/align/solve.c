@@ -4,7 +4,7 @@
  * the residual stream, and for heads all d_h x d_h problems of one of A's heads). Assemble: per
  * layer, heads are assigned, inner permutations put together, queries and keys matched inside that
  * assignment, rotations found. Report: per group, the correlations of what was matched. */
-#include "core/align/alignment.h"
+#include "core/align/solve.h"
 #include "core/align/assignment.h"
 #include "core/align/heads.h"
 #include "core/align/procrustes.h"

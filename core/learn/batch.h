@@ -3,7 +3,17 @@
 #ifndef RB_CORE_LEARN_BATCH_H
 #define RB_CORE_LEARN_BATCH_H
 
-#include "core/learn/learn.h"
+#include "core/learn/options.h"
+#include "core/sequences.h"
+#include "core/status.h"
+
+/* Text to learn from: blocks of equal length, unmasked; `special` marks what is never predicted. */
+struct rb_learn_text {
+    const struct rb_sequences *blocks;
+    int32_t mask_id;          /* MLM (METHOD 7); -1: the next token is predicted */
+    uint32_t mask_vocabulary; /* random replacements are drawn below this */
+    double mask_probability;
+};
 
 struct rb_learn_batch {
     struct rb_sequences s; /* owned; what its arrays hold changes from step to step */

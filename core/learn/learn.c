@@ -1,4 +1,6 @@
+#include "core/learn/learn.h"
 #include "core/learn/adam.h"
+#include "core/learn/learn_fold.h"
 #include "core/learn/learn_internal.h"
 #include "core/model/embed.h"
 #include "core/model/layer.h"

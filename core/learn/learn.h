@@ -15,26 +15,12 @@
 #ifndef RB_CORE_LEARN_LEARN_H
 #define RB_CORE_LEARN_LEARN_H
 
-#include "core/align/alignment.h"
+#include "core/align/options.h"
+#include "core/learn/batch.h"
+#include "core/learn/look.h"
 #include "core/learn/options.h"
 #include "core/model/blend.h"
 #include "core/program.h"
-#include "core/sequences.h"
-
-/* Text to learn from: blocks of equal length, unmasked; `special` marks what is never predicted. */
-struct rb_learn_text {
-    const struct rb_sequences *blocks;
-    int32_t mask_id;          /* MLM (METHOD 7); -1: the next token is predicted */
-    uint32_t mask_vocabulary; /* random replacements are drawn below this */
-    double mask_probability;
-};
-
-/* One entry of the training curve. */
-struct rb_learn_look {
-    uint32_t step;
-    double train_loss; /* mean over the steps since the last look; NaN before the first step */
-    double held_loss;  /* at lambda = 1/2 on the held part; NaN where the text is too short */
-};
 
 /* What of `groups` (enum rb_learn_group; 0: everything) may be learned for that model after an
  * alignment with those options, into o's residual, query_keys and values. RB_EMODELS, saying why,
@@ -62,21 +48,8 @@ uint32_t rb_learn_best_step(const struct rb_program *p);
 /* Loss of the last step; NaN before the first. */
 double rb_learn_last_loss(const struct rb_program *p);
 
-/* Between two steps only (rb_learn_at_step): the whole state, as bytes; *ret is malloc'ed. */
+/* Is it between two steps? */
 bool rb_learn_at_step(const struct rb_program *p);
-enum rb_status rb_learn_save(const struct rb_program *p, unsigned char **ret, size_t *ret_bytes,
-                             struct rb_error *err) RB_MUST_CHECK;
-/* Before the first round. RB_EINPUT when the bytes are damaged or of another run (other options,
- * sizes or text): nothing is changed then. */
-enum rb_status rb_learn_restore(struct rb_program *p, const unsigned char *bytes, size_t count,
-                                struct rb_error *err) RB_MUST_CHECK;
-
-/* After the program has finished: the learned matrices into the groups of the alignment that the
- * motion was made from, and what was learned into its facts; the motion is to be made anew. On
- * RB_ENOMEM the alignment is as it was. */
-enum rb_status rb_learn_apply(const struct rb_program *p, struct rb_alignment *a,
-                              struct rb_error *err) RB_MUST_CHECK;
-
 /* Memory beyond mapped weights, and cost of all steps in flops, for the plan. */
 uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options *o,
                         size_t block_size);

@@ -1,3 +1,4 @@
+#include "core/learn/learn_apply.h"
 #include "core/learn/learn_internal.h"
 
 #include <math.h>

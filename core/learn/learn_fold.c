@@ -1,4 +1,4 @@
-#include "core/learn/learn_internal.h"
+#include "core/learn/learn_fold.h"
 
 #include <cblas.h>
 #include <stdlib.h>

@@ -3,10 +3,11 @@
 #define RB_CORE_LEARN_LEARN_INTERNAL_H
 
 #include "core/learn/batch.h"
-#include "core/learn/learn.h"
 #include "core/learn/learn_head.h"
+#include "core/learn/look.h"
 #include "core/learn/maps.h"
 #include "core/learn/tape.h"
+#include "core/program.h"
 
 /* What a layer's slot says to the maps. */
 struct rb_wanted {
@@ -88,25 +89,5 @@ static inline size_t rb_learn_tokens(const struct rb_learn *c)
 {
     return c->batch.s.count * c->batch.block_size;
 }
-
-/* ---- learn_fold.c: from gradients of weights to those of maps ---- */
-
-/* Which of a layer's tensors the maps move, and room for their gradients. RB_ENOMEM. */
-enum rb_status rb_learn_list_wanted(struct rb_learn *c, struct rb_error *err) RB_MUST_CHECK;
-
-/* Parts of the present layer's gradients, from the tape. */
-size_t rb_learn_gradient_items(const struct rb_learn *c);
-void rb_learn_gradient_item(const struct rb_learn *c, size_t item);
-
-/* The stream's G in tiles of rows, and the matrices of the present layer's heads: from the
- * gradients and the moved weights of that layer. */
-size_t rb_learn_stream_items(const struct rb_learn *c);
-size_t rb_learn_head_items(const struct rb_learn *c);
-void rb_learn_fold_stream(const struct rb_learn *c, size_t item);
-void rb_learn_fold_heads(const struct rb_learn *c, size_t item);
-/* Stream tiles: what the unembedding and the final norm's bias say, and the embeddings. */
-enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
-                                    struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
-void rb_learn_fold_embeddings(const struct rb_learn *c, size_t item);
 
 #endif

@@ -1,3 +1,4 @@
+#include "core/learn/learn_state.h"
 #include "core/learn/learn_internal.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* Both barriers of METHOD 6, and what the curve looks like. */
-#include "core/merge/curve.h"
+#include "core/merge/barrier.h"
 
 #include <math.h>
 

@@ -7,7 +7,7 @@
  * each row of the decoder is interpolated once. Classification and regression: pooler and
  * classifier over the first token of each sequence. Losses are kept per position and added in
  * order, in F64. */
-#include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 #include "core/merge/metrics.h"
 #include "core/model/kernels.h"
 #include "core/model/linear.h"

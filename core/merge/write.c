@@ -4,6 +4,7 @@
  * blend in pieces of rows, converted and written at its place: pieces are independent items. The
  * last round has one item, the commit (which syncs). */
 #include "core/merge/write.h"
+#include "core/tensor/safetensors_write.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 #include "core/tensor/container.h"
 #include "core/file.h"
+#include "core/tensor/safetensors_open.h"
 #include "core/tensor/torch_file.h"
 
 #include <stdlib.h>

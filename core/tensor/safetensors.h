@@ -1,4 +1,5 @@
-/* core/tensor/safetensors.h: one safetensors file, in (by mmap) and out (tensor by tensor).
+/* core/tensor/safetensors.h: one safetensors file: its tensors and metadata. Made by
+ * safetensors_open.h; safetensors_write.h writes one.
  *
  * Format: 8 bytes little-endian header length N, N bytes JSON, then the data. The header comes
  * from strangers, so everything in it is checked before use: N against the file's size and
@@ -42,22 +43,6 @@ struct rb_safetensors {
     char *names;
 };
 
-/* Checks a header that is in memory: `head` is the file's first head_bytes bytes (at least the 8
- * length bytes and the whole header), file_bytes its full size. data pointers are set relative to
- * `data` (the byte after the header; may be NULL: then all data pointers are NULL, for checks on
- * arrival). `label` names the file in errors. The target of fuzzing.
- * RB_ESAFETENSORS, RB_ENOMEM. On success the caller owns *ret: rb_safetensors_deinit. */
-enum rb_status rb_safetensors_parse(const char *label, const void *head, size_t head_bytes,
-                                    uint64_t file_bytes, const void *data,
-                                    struct rb_safetensors *ret, struct rb_error *err) RB_MUST_CHECK;
-
-/* Maps the file read-only and parses it. RB_ENOTFOUND (or not a regular file), RB_EIO,
- * RB_ESAFETENSORS, RB_ENOMEM. */
-enum rb_status rb_safetensors_open(const char *path, struct rb_safetensors *ret,
-                                   struct rb_error *err) RB_MUST_CHECK;
-/* The same of an open descriptor (borrowed: may be closed afterwards). */
-enum rb_status rb_safetensors_open_fd(int fd, const char *label, struct rb_safetensors *ret,
-                                      struct rb_error *err) RB_MUST_CHECK;
 void rb_safetensors_deinit(struct rb_safetensors *st);
 
 /* By name, NULL if absent; binary search. */
@@ -73,35 +58,5 @@ bool rb_shape_bytes(enum rb_dtype dtype, const uint64_t *shape, uint32_t rank,
 
 /* "[512, 128]" into buffer; returns buffer. */
 char *rb_shape_text(const uint64_t *shape, uint32_t rank, char *buffer, size_t size);
-
-/* ---- writing ----
- * All tensors are announced first (name, dtype, shape), so that offsets are known; then each is
- * written, in any order, from any thread, in pieces; commit checks that every byte was written,
- * fsyncs, renames over `path` and fsyncs the folder. Until commit nothing is seen at `path`;
- * abort removes the temporary file (path + ".tmp"); opening replaces one left by a killed run, so
- * there can be one writer per path. The data start 8-byte aligned, tensors in the order of specs,
- * without gaps. Disk space is reserved at opening. RB_EDISKFULL, RB_EFILES, RB_EIO, RB_ENOMEM,
- * RB_ENOTFOUND (no such folder); RB_EINTERNAL for a name announced twice, a write outside a tensor,
- * or a commit with bytes missing. */
-struct rb_st_writer;
-
-struct rb_st_spec {
-    const char *name; /* copied */
-    enum rb_dtype dtype;
-    uint32_t rank;
-    uint64_t shape[RB_ST_MAX_RANK];
-};
-
-enum rb_status rb_st_writer_open(const char *path, const struct rb_st_spec *specs, size_t count,
-                                 const struct rb_metadata *metadata, size_t metadata_count,
-                                 struct rb_st_writer **ret, struct rb_error *err) RB_MUST_CHECK;
-/* `bytes` bytes of tensor `index` (position in specs) at byte `offset` inside it. Thread-safe. */
-enum rb_status rb_st_writer_write(struct rb_st_writer *w, size_t index, uint64_t offset,
-                                  const void *data, size_t bytes,
-                                  struct rb_error *err) RB_MUST_CHECK;
-/* Frees w whether it succeeds or not. */
-enum rb_status rb_st_writer_commit(struct rb_st_writer *w, struct rb_error *err) RB_MUST_CHECK;
-/* w may be NULL. */
-void rb_st_writer_abort(struct rb_st_writer *w);
 
 #endif

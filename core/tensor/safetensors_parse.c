@@ -5,9 +5,9 @@
  * first (json_bounded.h) and then jansson, which knows JSON, reads that one entry and frees it
  * again. So memory stays in proportion to the number of tensors, not to what a hostile text can
  * make a parser allocate. Names are compared once all are there: sorted, twins are neighbours. */
+#include "core/tensor/safetensors_parse.h"
 #include "core/json.h"
 #include "core/json_bounded.h"
-#include "core/tensor/safetensors.h"
 #include "core/tensor/safetensors_format.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
+#include "core/tensor/safetensors_write.h"
 #include "core/memory.h"
-#include "core/tensor/safetensors.h"
 #include "core/tensor/safetensors_format.h"
 
 #include <errno.h>

@@ -3,6 +3,8 @@
 #include "core/tensor/foreign.h"
 #include "core/tensor/map.h"
 #include "core/tensor/torch_layout.h"
+#include "core/tensor/torch_legacy.h"
+#include "core/tensor/torch_zip.h"
 #include "core/tensor/zip.h"
 
 #include <inttypes.h>

@@ -18,15 +18,6 @@ struct rb_torch_layout {
     unsigned char *text;
 };
 
-/* Does the file begin like the older layout? */
-bool rb_torch_legacy_begins(const unsigned char *head, size_t bytes);
-
-/* Reads all but the tensors' bytes. RB_ETORCH, RB_EIO, RB_ENOMEM; *ret, zeroed by the caller, is
- * for rb_torch_layout_deinit whatever is returned. */
-enum rb_status rb_torch_zip_read(const struct rb_bytes *file, struct rb_torch_layout *ret,
-                                 struct rb_error *err) RB_MUST_CHECK;
-enum rb_status rb_torch_legacy_read(const struct rb_bytes *file, struct rb_torch_layout *ret,
-                                    struct rb_error *err) RB_MUST_CHECK;
 void rb_torch_layout_deinit(struct rb_torch_layout *l);
 
 /* A storage's size in bytes; false if it cannot be. */

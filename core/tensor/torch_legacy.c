@@ -1,4 +1,4 @@
-#include "core/tensor/torch_layout.h"
+#include "core/tensor/torch_legacy.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

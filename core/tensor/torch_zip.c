@@ -1,4 +1,4 @@
-#include "core/tensor/torch_layout.h"
+#include "core/tensor/torch_zip.h"
 #include "core/tensor/zip.h"
 
 #include <inttypes.h>
@@ -161,16 +161,4 @@ enum rb_status rb_torch_zip_read(const struct rb_bytes *file, struct rb_torch_la
         s = resolve(&r, ret);
     rb_zip_deinit(&r.zip);
     return s;
-}
-
-bool rb_torch_storage_bytes(const struct rb_torch_storage *storage, uint64_t *ret)
-{
-    return !__builtin_mul_overflow(storage->count, (uint64_t)rb_dtype_bytes(storage->dtype), ret);
-}
-
-void rb_torch_layout_deinit(struct rb_torch_layout *l)
-{
-    rb_torch_objects_deinit(&l->objects);
-    free(l->text);
-    *l = (struct rb_torch_layout){0};
 }

@@ -1,7 +1,7 @@
 /* core/text/bpe.h: byte-level BPE, as GPT-2, RoBERTa, GPT-NeoX, Llama 3 and Qwen2 have it: added
  * tokens apart, NFC where the model asks for it, words by a known pattern (pretokenize.h), the
  * bytes of each word merged pair by pair in the order of the merges. Equal, id for id, to Hugging
- * Face's fast tokenizers. Made by tokenizer_json.c and tokenizer_files.c. */
+ * Face's fast tokenizers. Made by tokenizer_json.c and bpe_files.c. */
 #ifndef RB_CORE_TEXT_BPE_H
 #define RB_CORE_TEXT_BPE_H
 
@@ -33,13 +33,6 @@ struct rb_bpe_parts {
     const struct rb_added_token *added;
     size_t added_count;
 };
-
-/* From vocab.json and merges.txt of a checkpoint folder; which rules go with them is the class's
- * matter (tokenizer_settings.h). RB_ENOTFOUND where one is missing, RB_EIO, RB_ENOMEM, RB_EVOCAB
- * naming file and place. */
-struct rb_tokenizer_settings;
-enum rb_status rb_bpe_open(const char *folder, const struct rb_tokenizer_settings *settings,
-                           struct rb_tokenizer **ret, struct rb_error *err) RB_MUST_CHECK;
 
 /* The tokenizer has neither special ids (all -1) nor templates yet: whoever makes it sets them.
  * RB_EVOCAB naming the merge or token at fault, RB_ENOMEM. */

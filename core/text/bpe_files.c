@@ -1,4 +1,5 @@
 /* Byte-level BPE from vocab.json and merges.txt. */
+#include "core/text/bpe_files.h"
 #include "core/text/bpe.h"
 
 #include "core/text/input_file.h"

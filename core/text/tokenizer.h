@@ -10,10 +10,6 @@
 
 struct rb_tokenizer; /* immutable once made: any thread may use it */
 
-/* From a checkpoint folder. Which files are read is the kind's matter (its header says so).
- * RB_ENOTFOUND, RB_EIO, RB_ENOMEM, RB_EVOCAB naming the file and the member. */
-enum rb_status rb_tokenizer_open(const char *folder, struct rb_tokenizer **ret,
-                                 struct rb_error *err) RB_MUST_CHECK;
 void rb_tokenizer_free(struct rb_tokenizer *t); /* t may be NULL */
 
 /* The names of all files that a tokenizer may have in a checkpoint folder, whether this kind reads

@@ -1,5 +1,6 @@
 /* A tokenizer from a checkpoint's folder: which files are there decides its kind. */
-#include "core/text/bpe.h"
+#include "core/text/tokenizer_open.h"
+#include "core/text/bpe_files.h"
 #include "core/text/input_file.h"
 #include "core/text/tokenizer_json.h"
 #include "core/text/wordpiece.h"

@@ -1,4 +1,5 @@
 #include "server/cli/run_report.h"
+#include "core/merge/barrier.h"
 
 #include <math.h>
 #include <string.h>

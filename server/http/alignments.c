@@ -1,5 +1,6 @@
 /* Permutations and correlations: read from the job's alignment.safetensors, on a pool thread,
  * since that file grows with the model. */
+#include "core/align/alignment_file.h"
 #include "server/http/common.h"
 #include "server/http/handlers.h"
 #include "server/http/reply.h"

@@ -2,6 +2,7 @@
 #include "api/body.h"
 #include "core/model/model.h"
 #include "core/text/tokenizer.h"
+#include "core/text/tokenizer_open.h"
 #include "server/base/fsutil.h"
 
 #include <stdio.h>

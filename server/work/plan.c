@@ -1,7 +1,11 @@
 #include "server/work/plan.h"
 #include "core/align/alignment.h"
+#include "core/align/certify.h"
+#include "core/align/collect.h"
+#include "core/align/solve.h"
 #include "core/learn/learn.h"
 #include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 #include "core/merge/refine.h"
 #include "core/model/layer.h"
 

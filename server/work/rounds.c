@@ -1,5 +1,6 @@
 #include "server/work/rounds.h"
 
+#include "core/merge/barrier.h"
 #include "core/merge/refine.h"
 #include "server/work/run_state.h"
 #include "server/store/results.h"

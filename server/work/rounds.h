@@ -9,6 +9,7 @@
 #define RB_SERVER_WORK_ROUNDS_H
 
 #include "core/merge/curve.h"
+#include "core/status.h"
 
 #include <stdbool.h>
 

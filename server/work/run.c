@@ -20,6 +20,7 @@
  *
  * The final status: canceled or queued again if it was stopped (`why`), else succeeded or failed.
  */
+#include "core/merge/barrier.h"
 #include "server/work/run_state.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"

@@ -1,4 +1,5 @@
 /* The aligning stage: moments of both models over the alignment text, from the cache or anew. */
+#include "core/align/collect.h"
 #include "core/align/moments.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"

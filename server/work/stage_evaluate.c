@@ -1,5 +1,6 @@
 /* The evaluating stage: the loss at each lambda of both curves, ascending, two at a time so that
  * the end of one leaves no core idle. Each is recorded before its place is given to the next. */
+#include "core/merge/evaluate.h"
 #include "server/work/rounds.h"
 #include "server/work/run_state.h"
 

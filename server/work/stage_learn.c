@@ -8,6 +8,8 @@
  * learned maps without the row has only the row left to write. */
 #include "api/learning.h"
 #include "core/learn/learn.h"
+#include "core/learn/learn_apply.h"
+#include "core/learn/learn_state.h"
 #include "server/base/clock.h"
 #include "server/base/beneath.h"
 #include "server/base/file.h"

@@ -5,6 +5,7 @@
  * what is not known, each input by itself and in pieces, and beside that open, read and plan (pool,
  * in the lane of what reads files whole), take over (loop). What is opened from a file that turns
  * out to be another is thrown away. */
+#include "core/align/alignment_file.h"
 #include "server/work/digests.h"
 #include "server/work/imports.h"
 #include "server/work/run_state.h"

@@ -1,6 +1,9 @@
 /* The solving and the certifying stage. Both end with the alignment on disk: first as solved, so
  * that a restart need not solve again; then with its certificate, and as an artifact. */
 #include "api/permutations.h"
+#include "core/align/alignment_file.h"
+#include "core/align/certify.h"
+#include "core/align/solve.h"
 #include "server/base/fsutil.h"
 #include "server/base/hash.h"
 #include "server/base/log.h"

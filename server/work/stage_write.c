@@ -5,6 +5,7 @@
 #include "api/artifact.h"
 #include "api/barrier.h"
 #include "core/input.h"
+#include "core/tensor/safetensors_open.h"
 #include "core/tensor/shards.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"

@@ -1,10 +1,11 @@
 #include "server/work/subject.h"
 #include "core/learn/learn.h"
+#include "core/merge/evaluate.h"
 #include "core/model/spans.h"
 #include "core/input.h"
-#include "core/merge/curve.h"
 #include "core/model/finite.h"
 #include "core/tensor/map.h"
+#include "core/text/tokenizer_open.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,7 @@
 #include "server/work/submit.h"
 #include "api/job_spec_encode.h"
 #include "core/align/alignment.h"
+#include "core/align/alignment_file.h"
 #include "core/align/shape.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"

@@ -6,6 +6,7 @@
 #include "api/correlations.h"
 #include "api/event.h"
 #include "api/permutations.h"
+#include "core/merge/barrier.h"
 
 #include <math.h>
 

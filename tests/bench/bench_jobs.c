@@ -1,6 +1,9 @@
 /* Alignment as a whole, and a job as a whole: the same work as torch_pipeline.py's, so that both
  * can be timed and their results compared. */
 #include "tests/bench/bench.h"
+#include "core/align/certify.h"
+#include "core/align/collect.h"
+#include "core/align/solve.h"
 #include "core/merge/curve.h"
 
 #include <stdio.h>

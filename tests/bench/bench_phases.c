@@ -1,6 +1,8 @@
 /* Core's two heavy phases one by one, each against the machine's product rate. */
 #include "tests/bench/bench.h"
+#include "core/align/collect.h"
 #include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -8,6 +8,7 @@
  * The last two write a sequence of ids a line, "id:target" where the MLM task predicts, so that
  * another program can be given exactly what the engine computes on. */
 #include "core/text/packing.h"
+#include "core/text/tokenizer_open.h"
 #include "tests/bench/synth.h"
 
 #include <fcntl.h>

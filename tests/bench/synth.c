@@ -1,5 +1,5 @@
 #include "tests/bench/synth.h"
-#include "core/tensor/safetensors.h"
+#include "core/tensor/safetensors_write.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -6,6 +6,7 @@
 #include "core/tensor/checkpoint.h"
 #include "core/json_bounded.h"
 #include "core/text/tokenizer.h"
+#include "core/text/tokenizer_open.h"
 
 #include <fcntl.h>
 #include <ftw.h>

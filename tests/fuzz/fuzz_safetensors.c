@@ -1,6 +1,7 @@
 /* libFuzzer target: any bytes as a safetensors file. What is accepted must keep its promises:
  * every field is read, every data range lies in the input, together they cover it. */
 #include "core/tensor/safetensors.h"
+#include "core/tensor/safetensors_parse.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -8,6 +8,7 @@
  * 0xFE never occurs in UTF-8. What is refused must be told in UTF-8; what is taken must give ids of
  * tokens, the same twice, and be equal to itself. */
 #include "core/text/tokenizer.h"
+#include "core/text/tokenizer_open.h"
 
 #include <fcntl.h>
 #include <ftw.h>

@@ -11,8 +11,14 @@
 #include "unit/threads.h"
 
 #include "core/align/alignment.h"
+#include "core/align/certify.h"
+#include "core/align/collect.h"
+#include "core/align/solve.h"
+#include "core/merge/barrier.h"
 #include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 #include "core/text/packing.h"
+#include "core/text/tokenizer_open.h"
 
 #include <fcntl.h>
 #include <stdio.h>

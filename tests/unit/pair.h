@@ -6,7 +6,11 @@
 #include "unit/random_model.h"
 
 #include "core/align/alignment.h"
+#include "core/align/certify.h"
+#include "core/align/collect.h"
+#include "core/align/solve.h"
 #include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 
 struct pair {
     struct tmpdir dir;

@@ -12,6 +12,7 @@
 
 #include "core/model/model.h"
 #include "core/sequences.h"
+#include "core/tensor/safetensors_write.h"
 
 #include <errno.h>
 

@@ -2,8 +2,8 @@
  * model that computes the same function, made by permuting and rotating every group of units
  * (METHOD 5).
  *
- * The table below is written from METHOD 5 and Hugging Face's names, not from core/model/families, so
- * that a mistake there does not meet itself here. Values are what the dtype can hold. */
+ * The table below is written from METHOD 5 and Hugging Face's names, not from core/model/families,
+ * so that a mistake there does not meet itself here. Values are what the dtype can hold. */
 #ifndef RB_TESTS_RANDOM_MODEL_H
 #define RB_TESTS_RANDOM_MODEL_H
 
@@ -12,6 +12,7 @@
 
 #include "core/model/model.h"
 #include "core/sequences.h"
+#include "core/tensor/safetensors_write.h"
 
 #include <errno.h>
 

@@ -7,6 +7,8 @@
 #include "unit/tmpdir.h"
 
 #include "core/tensor/safetensors.h"
+#include "core/tensor/safetensors_open.h"
+#include "core/tensor/safetensors_write.h"
 
 enum { REWRITE_TENSORS = 256, REWRITE_METADATA = 64 };
 

@@ -1,5 +1,7 @@
 // LINK: core_merge
 /* Alignments on disk: the same bits back, and every damaged file refused. */
+#include "core/align/alignment_file.h"
+#include "core/align/certify.h"
 #include "unit/odd_shapes.h"
 #include "unit/pair.h"
 #include "unit/rewrite.h"

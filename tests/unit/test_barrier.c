@@ -3,6 +3,7 @@
  * for any curve. Tolerance: F64 rounding. */
 #include "unit/numbers.h"
 
+#include "core/merge/barrier.h"
 #include "core/merge/curve.h"
 
 #include <stdio.h>

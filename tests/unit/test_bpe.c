@@ -1,5 +1,6 @@
 // LINK: core_text
 #include "core/text/bpe.h"
+#include "core/text/tokenizer_open.h"
 #include "core/text/unicode.h"
 #include "unit/text_support.h"
 #include "unit/tmpdir.h"

@@ -1,6 +1,8 @@
 // LINK: core_tensor
 #include "core/tensor/map.h"
 #include "core/tensor/checkpoint.h"
+#include "core/tensor/safetensors_open.h"
+#include "core/tensor/safetensors_write.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -7,8 +7,12 @@
 #include "unit/decoder_shapes.h"
 
 #include "core/align/alignment.h"
+#include "core/align/certify.h"
+#include "core/align/collect.h"
 #include "core/align/shape.h"
+#include "core/align/solve.h"
 #include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 #include "core/merge/write.h"
 
 #include <cblas.h>

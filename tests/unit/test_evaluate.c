@@ -5,6 +5,7 @@
 #include "unit/odd_shapes.h"
 
 #include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 #include "core/merge/metrics.h"
 
 #include <cblas.h>

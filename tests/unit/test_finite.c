@@ -4,6 +4,7 @@
 #include "unit/odd_shapes.h"
 #include "unit/pair.h"
 
+#include "core/align/certify.h"
 #include "core/model/finite.h"
 
 #include <cblas.h>

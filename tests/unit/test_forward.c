@@ -8,6 +8,7 @@
 #include "unit/odd_shapes.h"
 
 #include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 #include "core/model/embed.h"
 #include "core/model/linear.h"
 #include "core/model/walker.h"

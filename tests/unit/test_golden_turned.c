@@ -4,7 +4,11 @@
  * certificates, and how orthogonal the maps are. */
 #include "unit/golden.h"
 
+#include "core/align/certify.h"
+#include "core/align/collect.h"
 #include "core/align/procrustes.h"
+#include "core/align/solve.h"
+#include "core/merge/evaluate.h"
 
 #include <cblas.h>
 

@@ -5,10 +5,12 @@
 #include "unit/numbers.h"
 
 #include "core/align/alignment.h"
+#include "core/align/certify.h"
 #include "core/model/linear.h"
 #include "core/model/walker.h"
 #include "core/program.h"
 #include "core/text/packing.h"
+#include "core/text/tokenizer_open.h"
 
 #include <cblas.h>
 

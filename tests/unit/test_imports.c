@@ -6,6 +6,7 @@
 #include "core/input.h"
 #include "core/tensor/checkpoint.h"
 #include "core/text/tokenizer.h"
+#include "core/text/tokenizer_open.h"
 #include "server/work/imports.h"
 
 static const char vocab[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n";

@@ -6,7 +6,9 @@
 #include "unit/pair.h"
 #include "unit/threads.h"
 
+#include "core/learn/learn.h"
 #include "core/learn/learn_internal.h"
+#include "core/learn/learn_state.h"
 #include "core/text/packing.h"
 
 enum { BLOCKS = 12, BLOCK = 11 };

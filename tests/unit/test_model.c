@@ -1,6 +1,7 @@
 // LINK: core_merge
 /* Opening a model: what is bound, and every way in which config.json or the tensors can be wrong,
  * with the words that a person then reads. */
+#include "core/tensor/safetensors_write.h"
 #include "unit/odd_shapes.h"
 
 #include <cblas.h>

@@ -6,6 +6,7 @@
 #include "unit/rewrite.h"
 
 #include "core/align/similarity.h"
+#include "core/align/solve.h"
 
 #include <cblas.h>
 #include <math.h>

@@ -11,8 +11,11 @@
 
 #include "api/job_spec.h"
 #include "core/align/alignment.h"
+#include "core/align/certify.h"
+#include "core/align/collect.h"
 #include "core/align/moments.h"
-#include "core/merge/curve.h"
+#include "core/align/solve.h"
+#include "core/merge/evaluate.h"
 #include "server/work/plan.h"
 #include "unit/tmpdir.h"
 

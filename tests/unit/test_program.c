@@ -5,7 +5,11 @@
 #include "unit/threads.h"
 
 #include "core/align/alignment.h"
+#include "core/align/certify.h"
+#include "core/align/collect.h"
+#include "core/align/solve.h"
 #include "core/merge/curve.h"
+#include "core/merge/evaluate.h"
 #include "core/merge/write.h"
 
 #include <cblas.h>

@@ -4,6 +4,7 @@
  * barrier is left. B is unrelated to A: permutations leave B's function alone, the breaking options
  * do not. Tolerances. FLAT: two losses of the same function, sums in another order. TURNED: the
  * same with rotations, which are found from moments, and rounded to F32. */
+#include "core/merge/barrier.h"
 #include "unit/odd_shapes.h"
 #include "unit/pair.h"
 

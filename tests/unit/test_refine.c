@@ -1,5 +1,6 @@
 // LINK: core_merge
 /* Which lambdas are evaluated where only the barrier is asked for, against the whole grid. */
+#include "core/merge/barrier.h"
 #include "core/merge/refine.h"
 
 #include "core/merge/curve.h"

@@ -1,5 +1,7 @@
 // LINK: core_tensor
 #include "core/tensor/safetensors.h"
+#include "core/tensor/safetensors_open.h"
+#include "core/tensor/safetensors_parse.h"
 
 #include <inttypes.h>
 #include <setjmp.h>

@@ -1,5 +1,7 @@
 // LINK: core_tensor
 #include "core/tensor/safetensors.h"
+#include "core/tensor/safetensors_open.h"
+#include "core/tensor/safetensors_write.h"
 
 #include <errno.h>
 #include <pthread.h>

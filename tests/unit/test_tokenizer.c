@@ -1,6 +1,7 @@
 // LINK: core_text
 #include "unit/text_support.h"
 
+#include "core/text/tokenizer_open.h"
 #include "core/text/unicode.h"
 #include "core/text/vocabulary.h"
 #include "core/text/wordpiece.h"

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "core/text/packing.h"
+#include "core/text/tokenizer_open.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 

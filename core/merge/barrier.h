@@ -1,0 +1,40 @@
+/* core/merge/barrier.h: the barriers of a curve, their standard errors, and its shape. */
+#ifndef RB_CORE_MERGE_BARRIER_H
+#define RB_CORE_MERGE_BARRIER_H
+
+#include "core/merge/curve.h"
+
+enum rb_shape { RB_SHAPE_FLAT, RB_SHAPE_HUMP, RB_SHAPE_M, RB_SHAPE_VALLEY, RB_SHAPE_MONOTONE };
+extern const char *const rb_shape_names[]; /* "flat", "hump", "m", "valley", "monotone" */
+
+enum { RB_MAX_PEAKS = 4 };
+
+/* METHOD 6: both barriers and where they are. Diagnosis: the shape, peaks and lowest point. */
+struct rb_barrier {
+    double chord, chord_lambda;
+    double mean, mean_lambda;
+    size_t chord_at, mean_at; /* indices of those two points */
+    enum rb_shape shape;
+    uint32_t peak_count;
+    double
+        peaks[RB_MAX_PEAKS]; /* lambda of the highest point of each hump, ascending; flat: none */
+    double lowest_lambda;
+};
+
+/* points: (count) by ascending lambda, the first at 0, the last at 1; count >= 2. */
+void rb_barrier_compute(const struct rb_point *points, size_t count, struct rb_barrier *ret);
+
+/* A barrier by blocks: the losses of the same blocks at its lambda and at both ends, and the ends'
+ * weights (over the chord 1 - lambda and lambda, over the mean a half each). Borrowed. */
+struct rb_excess {
+    const struct rb_block *at, *first, *last; /* (count each) */
+    double first_weight, last_weight;
+};
+/* METHOD 13: the standard error of a barrier, and that of the reduction 1 - aligned / control, each
+ * paired by blocks, the lambda taken as given. NaN below two blocks, or where there is nothing to
+ * reduce. */
+double rb_excess_error(const struct rb_excess *e, size_t blocks);
+double rb_excess_reduction_error(const struct rb_excess *aligned, const struct rb_excess *control,
+                                 size_t blocks);
+
+#endif
