@@ -44,6 +44,14 @@ static size_t too_deep_at(const char *text, size_t bytes)
     return bytes;
 }
 
+/* Words for people: jansson's name the C constant that would allow it. */
+static const char *parser_words(const json_error_t *why)
+{
+    return json_error_code(why) == json_error_null_character
+               ? "the character \\u0000 is not taken in a string"
+               : why->text;
+}
+
 enum rb_status rb_body_parse(const char *text, size_t bytes, size_t max_bytes, json_t **ret,
                              struct rb_error *err)
 {
@@ -68,7 +76,7 @@ enum rb_status rb_body_parse(const char *text, size_t bytes, size_t max_bytes, j
         return rb_error_set(err, RB_ENOMEM, "not enough memory to read the body");
     if (json == NULL)
         return rb_error_set(err, RB_EJSON, "line %d, column %d: %s", why.line,
-                            why.column > 0 ? why.column : 1, why.text);
+                            why.column > 0 ? why.column : 1, parser_words(&why));
     *ret = json;
     return RB_OK;
 }

@@ -127,8 +127,17 @@ static void unexpected(const struct rb_field *f, const json_t *json, const char 
                        struct rb_problems *problems)
 {
     char expected[TEXT_SIZE], found[TEXT_SIZE];
+    uint32_t hidden;
+    size_t at;
     describe_field(f, expected, sizeof expected);
     rb_json_describe(json, found, sizeof found);
+    if (json_is_string(json) &&
+        rb_text_hidden(json_string_value(json), json_string_length(json), &hidden, &at)) {
+        rb_problems_add(problems, pointer,
+                        "expected %s, found %s: character %zu is U+%04X, which nobody would see",
+                        expected, found, at, (unsigned)hidden);
+        return;
+    }
     rb_problems_add(problems, pointer, "expected %s, found %s", expected, found);
 }
 
@@ -167,16 +176,14 @@ static bool decode_number(const struct rb_field *f, const json_t *json, double *
     return true;
 }
 
-/* Control characters have no place in what is shown in logs and terminals. */
 bool rb_text_fits(const char *text, size_t low, size_t high)
 {
-    size_t characters = 0;
-    for (const unsigned char *s = (const unsigned char *)text; *s != '\0'; s++) {
-        if (*s < 0x20 || *s == 0x7f)
-            return false;
+    size_t characters = 0, at;
+    uint32_t hidden;
+    for (const unsigned char *s = (const unsigned char *)text; *s != '\0'; s++)
         characters += (*s & 0xc0) != 0x80;
-    }
-    return characters >= low && characters <= high;
+    return characters >= low && characters <= high &&
+           !rb_text_hidden(text, strlen(text), &hidden, &at);
 }
 
 static bool keep_string(const char *text, char **target, struct rb_problems *problems)

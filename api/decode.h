@@ -98,7 +98,8 @@ struct rb_object {
 void rb_object_decode(const json_t *json, const char *at, const struct rb_object *object,
                       unsigned flags, void *target, struct rb_problems *problems);
 
-/* What RB_FIELD_STRING asks of a text: low to high characters, none of them a control character. */
+/* What RB_FIELD_STRING asks of a text: low to high characters, none of them hidden
+ * (rb_text_hidden). */
 bool rb_text_fits(const char *text, size_t low, size_t high);
 /* One enum by name, for custom decoders: true and *ret = index into names, or a fault that lists
  * the names and suggests the nearest. */

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 static void encode_fault(struct rb_json *w, const char *pointer, const char *detail)
 {
@@ -9,6 +10,17 @@ static void encode_fault(struct rb_json *w, const char *pointer, const char *det
     rb_json_string(w, "pointer", pointer);
     rb_json_string(w, "detail", detail);
     rb_json_end(w);
+}
+
+/* err's own words without the pointer, or the end of it, that they may begin with: in `detail`,
+ * which stands alone, it is wanted; beside `pointer` it is said twice. */
+static const char *words_of(const struct rb_error *err)
+{
+    const char *colon = strstr(err->detail, ": ");
+    size_t n = colon != NULL ? (size_t)(colon - err->detail) : 0, all = strlen(err->pointer);
+    if (n == 0 || n > all || memcmp(err->pointer + all - n, err->detail, n) != 0)
+        return err->detail;
+    return n == all || err->detail[0] == '/' ? colon + 2 : err->detail;
 }
 
 static void encode_faults(struct rb_json *w, const struct rb_error *err,
@@ -21,7 +33,7 @@ static void encode_faults(struct rb_json *w, const struct rb_error *err,
     for (size_t i = 0; i < count; i++)
         encode_fault(w, problems->items[i].pointer, problems->items[i].detail);
     if (count == 0)
-        encode_fault(w, err->pointer, err->detail);
+        encode_fault(w, err->pointer, words_of(err));
     rb_json_end(w);
 }
 

@@ -1,6 +1,7 @@
 /* The list of faults, pointers, and the words that describe what was found. */
 
 #include "api/problems.h"
+#include "api/encode.h"
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -67,6 +68,45 @@ void rb_pointer_append_index(char *pointer, size_t size, size_t index)
     rb_pointer_append(pointer, size, token);
 }
 
+/* The character that begins at p and its bytes; what is no UTF-8 stands for itself, byte by byte.
+ */
+static size_t character(const unsigned char *p, size_t left, uint32_t *ret)
+{
+    size_t n = p[0] < 0xc0 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    if (n > left)
+        n = 1;
+    uint32_t c = n == 1 ? p[0] : p[0] & (0x7fU >> n);
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (p[i] & 0x3fU);
+    *ret = c;
+    return n;
+}
+
+static bool is_hidden(uint32_t c)
+{
+    static const uint32_t ranges[][2] = {
+        {0x00, 0x1f}, {0x7f, 0x9f}, {0x2028, 0x2029}, {0x202a, 0x202e}, {0x2066, 0x2069}};
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (c >= ranges[i][0] && c <= ranges[i][1])
+            return true;
+    return false;
+}
+
+bool rb_text_hidden(const char *text, size_t bytes, uint32_t *ret, size_t *ret_at)
+{
+    size_t at = 1;
+    for (size_t i = 0; i < bytes; at++) {
+        uint32_t c;
+        i += character((const unsigned char *)text + i, bytes - i, &c);
+        if (!is_hidden(c))
+            continue;
+        *ret = c;
+        *ret_at = at;
+        return true;
+    }
+    return false;
+}
+
 /* The beginning of a string, quoted, control characters and what cannot be shown as '?'. */
 static void describe_string(const char *text, size_t bytes, char *buffer, size_t size)
 {
@@ -78,16 +118,23 @@ static void describe_string(const char *text, size_t bytes, char *buffer, size_t
             shown--;
     }
     char copy[SHOWN_MAX + 1];
-    memcpy(copy, text, shown);
-    copy[shown] = '\0';
-    for (size_t i = 0; i < shown; i++)
-        if ((unsigned char)copy[i] < 0x20 || copy[i] == 0x7f)
-            copy[i] = '?';
+    size_t used = 0;
+    for (size_t i = 0, n; i < shown; i += n) {
+        uint32_t c;
+        n = character((const unsigned char *)text + i, shown - i, &c);
+        if (is_hidden(c))
+            copy[used++] = '?';
+        else
+            for (size_t k = 0; k < n; k++)
+                copy[used++] = text[i + k];
+    }
+    copy[used] = '\0';
     (void)snprintf(buffer, size, "\"%s%s\"", copy, shown < bytes ? "…" : "");
 }
 
 void rb_json_describe(const json_t *json, char *buffer, size_t size)
 {
+    char number[RB_NUMBER_SIZE];
     switch (json_typeof(json)) {
     case JSON_OBJECT:
         (void)snprintf(buffer, size, "an object");
@@ -102,7 +149,8 @@ void rb_json_describe(const json_t *json, char *buffer, size_t size)
         (void)snprintf(buffer, size, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
         break;
     case JSON_REAL:
-        (void)snprintf(buffer, size, "%.15g", json_real_value(json));
+        (void)rb_number_format(json_real_value(json), number);
+        (void)snprintf(buffer, size, "%s", number);
         break;
     case JSON_TRUE:
     case JSON_FALSE:

@@ -6,6 +6,7 @@
 #include "api/status.h"
 
 #include <jansson.h>
+#include <stdint.h>
 
 enum { RB_PROBLEMS_MAX = 16 };
 
@@ -45,6 +46,11 @@ void rb_enum_describe(const char *const *names, const char *found, char *buffer,
 /* Appends "/token" to pointer (size bytes), escaped by RFC 6901; cut at a character if too long. */
 void rb_pointer_append(char *pointer, size_t size, const char *token);
 void rb_pointer_append_index(char *pointer, size_t size, size_t index);
+
+/* A character of text (UTF-8) that would not be seen, or would turn its surroundings around, in a
+ * log or a terminal: control characters (C0, DEL, C1), line and paragraph separators, overrides and
+ * isolates of direction. False if there is none; else *ret is it and *ret_at its number from 1. */
+bool rb_text_hidden(const char *text, size_t bytes, uint32_t *ret, size_t *ret_at);
 
 /* What a value is, for messages: `"x"`, `7`, `null`, `an object`; long strings are cut. */
 void rb_json_describe(const json_t *json, char *buffer, size_t size);

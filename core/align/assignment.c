@@ -435,7 +435,7 @@ static enum rb_status look_through(struct problem *p, struct rb_error *err)
                     return rb_error_set(err, RB_ENUMERIC,
                                         "similarity of unit %zu of A and unit "
                                         "%zu of B is %g",
-                                        i, j, (double)s[j]);
+                                        i, j, isnan(s[j]) ? (double)NAN : (double)s[j]);
     }
     return RB_OK;
 }

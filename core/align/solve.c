@@ -442,9 +442,13 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
         break;
     }
     const struct match *m = &s->matches[item];
-    if (s->alignment->groups[m->group].axis == RB_AXIS_V && by_heads(s))
-        return match_head(s, m->group, m->head, w, err);
-    return match_whole(s, m->group, w, err);
+    const struct rb_group *g = &s->alignment->groups[m->group];
+    enum rb_status st = g->axis == RB_AXIS_V && by_heads(s)
+                            ? match_head(s, m->group, m->head, w, err)
+                            : match_whole(s, m->group, w, err);
+    if (st == RB_ENUMERIC) /* whose units they are */
+        (void)rb_error_prefix(err, "group '%s': ", g->name);
+    return st;
 }
 
 static double item_cost(const struct rb_program *p, size_t item)

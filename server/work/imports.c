@@ -20,9 +20,10 @@ static const char *below(const char *real, const char *root)
 }
 
 /* Opens real, a path without links, if it is below root: *ret_fd is -1 where it is not. A root that
- * cannot be looked at has nothing below it; not so if only descriptors are short. */
+ * cannot be looked at has nothing below it; not so if only descriptors are short.
+ * *ret_below is set if it is below, but does not open. */
 static enum rb_status open_below(const char *root, const char *real, int flags, int *ret_fd,
-                                 struct rb_error *err)
+                                 bool *ret_below, struct rb_error *err)
 {
     char *real_root = realpath(root, NULL);
     const char *rest = real_root != NULL ? below(real, real_root) : NULL;
@@ -36,6 +37,7 @@ static enum rb_status open_below(const char *root, const char *real, int flags, 
     if (root_fd >= 0)
         close(root_fd);
     free(real_root);
+    *ret_below |= rest != NULL && status != RB_OK;
     return status == RB_EFILES || status == RB_ENOMEM ? status : RB_OK;
 }
 
@@ -86,6 +88,7 @@ static enum rb_status resolve(const struct rb_strings *roots, const char *path, 
                               char **ret, int *ret_fd, struct rb_error *err)
 {
     char *real = realpath(path, NULL);
+    bool is_below = false;
     int fd = -1;
     enum rb_status status = RB_OK;
     if (real == NULL)
@@ -93,8 +96,13 @@ static enum rb_status resolve(const struct rb_strings *roots, const char *path, 
     if (roots == NULL && (fd = open(real, flags | O_CLOEXEC)) < 0)
         status = rb_error_errno(err, errno, path);
     for (size_t i = 0; roots != NULL && fd < 0 && status == RB_OK && i < roots->count; i++)
-        status = open_below(roots->items[i], real, flags, &fd, err);
-    if (status == RB_OK && fd < 0)
+        status = open_below(roots->items[i], real, flags, &fd, &is_below, err);
+    if (status == RB_OK && fd < 0 && is_below)
+        status = rb_error_at(err, RB_EINPUT, "/path",
+                             "%s: is below an import root, but does not "
+                             "open",
+                             path);
+    else if (status == RB_OK && fd < 0)
         status = refuse(roots, path, err);
     if (status != RB_OK) {
         free(real);

@@ -128,8 +128,14 @@ static enum rb_status text_open(const struct rb_text_place *t, bool labels, stru
     enum rb_status status = rb_input_open(t->path, 0, &fd, err);
     if (status != RB_OK)
         return status;
-    status = fstat(fd, &st) == 0 ? rb_map_open(fd, &st, t->path, &ret->map, err)
-                                 : rb_error_errno(err, errno, t->path);
+    if (fstat(fd, &st) != 0)
+        status = rb_error_errno(err, errno, t->path);
+    else if (!S_ISREG(st.st_mode) || st.st_size == 0) /* it was one with a line when it came */
+        status = rb_error_set(err, RB_EDATASET, "%s: %s", t->path,
+                              S_ISREG(st.st_mode) ? "the file is empty by now"
+                                                  : "not a regular file any more");
+    else
+        status = rb_map_open(fd, &st, t->path, &ret->map, err);
     close(fd);
     if (status != RB_OK)
         return status;

@@ -9,6 +9,9 @@
 #include "core/text/tokenizer_open.h"
 #include "server/work/imports.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 static const char vocab[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n";
 
 struct fixture {
@@ -153,13 +156,30 @@ static void test_no_file(void **state)
     close_fixture(&f);
 }
 
+/* A socket below the root is not said to be elsewhere. */
+static void test_what_does_not_open(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct rb_error err = {0};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = -1, s = socket(AF_UNIX, SOCK_STREAM, 0);
+    open_fixture(&f);
+    assert_true((size_t)snprintf(address.sun_path, sizeof address.sun_path, "%s/s", f.root) <
+                sizeof address.sun_path);
+    assert_int_equal(bind(s, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(rb_input_open(address.sun_path, 0, &fd, &err), RB_EINPUT);
+    assert_text_has(err.detail, "does not open");
+    close(s);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_links_outward),
-        cmocka_unit_test(test_links_inward),
-        cmocka_unit_test(test_data_folder),
-        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_links_outward),      cmocka_unit_test(test_links_inward),
+        cmocka_unit_test(test_data_folder),        cmocka_unit_test(test_no_file),
+        cmocka_unit_test(test_what_does_not_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
