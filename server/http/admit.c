@@ -72,9 +72,15 @@ static enum rb_status check_body(const struct rb_request *r, struct rb_error *er
     if (encoding != NULL && r->announced_bytes > 0 && strcasecmp(encoding, "identity") != 0)
         return rb_error_at(err, RB_EMEDIA, "Content-Encoding",
                            "bodies are taken without Content-Encoding, found '%.40s'", encoding);
+    /* RFC 9110, 14.5: a part would be taken for the whole. */
+    if (r->method == RB_PUT && rb_request_header(r, MHD_HTTP_HEADER_CONTENT_RANGE) != NULL)
+        return rb_error_at(err, RB_EHEADER, "Content-Range",
+                           "a PUT takes the whole, not a part of it");
     switch (r->route->body) {
     case RB_BODY_NONE:
         return check_length(r, 0, "none is taken here", err);
+    case RB_BODY_EMPTY:
+        return check_length(r, RB_BODY_EMPTY_MAX_BYTES, "none or {}", err);
     case RB_BODY_JSON:
         if (!is_json(r))
             return rb_error_at(err, RB_EMEDIA, "Content-Type",

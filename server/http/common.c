@@ -1,6 +1,7 @@
 #include "server/http/common.h"
 
 #include "server/base/fsutil.h"
+#include "server/http/headers.h"
 #include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/http/internal.h"
@@ -97,6 +98,21 @@ void rb_job_reply(struct rb_request *r, int status, const struct rb_job *job)
     if (!rb_job_status_terminal(job->status))
         rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     rb_reply_json(r, status, &w);
+}
+
+/* ---- preconditions ---- */
+
+enum rb_status rb_preconditions_check(const struct rb_request *r, const char *tag,
+                                      struct rb_error *err)
+{
+    const char *match = rb_request_header(r, MHD_HTTP_HEADER_IF_MATCH);
+    const char *none = rb_request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    const char *now = tag != NULL ? tag : "none: there is no such thing";
+    if (match != NULL && (tag == NULL || !rb_etag_listed(match, tag, false)))
+        return rb_error_at(err, RB_EPRECOND, "If-Match", "the ETag is %s", now);
+    if (none != NULL && tag != NULL && rb_etag_listed(none, tag, true))
+        return rb_error_at(err, RB_EPRECOND, "If-None-Match", "the ETag is %s", now);
+    return RB_OK;
 }
 
 /* ---- what is registered: models and datasets ---- */

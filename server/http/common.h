@@ -61,4 +61,9 @@ void rb_registered_delete(struct rb_request *r, bool models,
  * a crash leaves behind is swept at the next start. */
 void rb_trash(struct rb_server *server, const char *path);
 
+/* If-Match and If-None-Match of a request that changes or deletes something; tag: of what is there,
+ * NULL if nothing is. RB_EPRECOND. */
+enum rb_status rb_preconditions_check(const struct rb_request *r, const char *tag,
+                                      struct rb_error *err) RB_MUST_CHECK;
+
 #endif

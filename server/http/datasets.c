@@ -39,6 +39,15 @@ void rb_handle_datasets(struct rb_request *r)
     rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
 }
 
+enum { TAG_SIZE = 48 };
+
+static char *tag_of(const struct rb_dataset_row *row, char tag[TAG_SIZE])
+{
+    (void)snprintf(tag, TAG_SIZE, "\"%llu-%llx\"", (unsigned long long)row->version,
+                   (unsigned long long)row->updated_ms);
+    return tag;
+}
+
 static void reply_dataset(struct rb_request *r, int status, const char *name)
 {
     struct rb_error err;
@@ -48,8 +57,8 @@ static void reply_dataset(struct rb_request *r, int status, const char *name)
         rb_reply_error(r, &err, NULL);
         return;
     }
-    rb_reply_etag(r, "\"%llu-%llx\"", (unsigned long long)row.version,
-                  (unsigned long long)row.updated_ms);
+    char tag[TAG_SIZE];
+    rb_reply_etag(r, "%s", tag_of(&row, tag));
     if (!rb_reply_not_modified(r)) {
         rb_json_init(&w);
         rb_dataset_encode(&w, NULL, &row.resource);
@@ -116,14 +125,18 @@ static enum rb_status may_change(struct rb_request *r, const char *name, bool *r
 {
     struct rb_store *store = rb_request_server(r)->store;
     struct rb_dataset_row row;
+    char tag[TAG_SIZE] = "";
     bool imported = false, used = false;
     enum rb_status s = rb_dataset_get(store, name, &row, err);
     *ret_exists = s == RB_OK;
     if (s == RB_OK) {
         imported = row.imported;
+        (void)tag_of(&row, tag);
         rb_dataset_row_deinit(&row);
     }
     if (s == RB_OK || s == RB_ENOTFOUND)
+        s = rb_preconditions_check(r, tag[0] != '\0' ? tag : NULL, err);
+    if (s == RB_OK)
         s = rb_jobs_use_dataset(store, name, &used, err);
     return s == RB_OK ? rb_registered_check("dataset", name, imported, used, err) : s;
 }
@@ -187,5 +200,19 @@ const struct rb_body_stream rb_dataset_stream = {.begin = begin, .data = rb_uplo
 
 void rb_handle_dataset_delete(struct rb_request *r)
 {
+    struct rb_error err;
+    struct rb_dataset_row row;
+    char tag[TAG_SIZE] = "";
+    enum rb_status s = rb_dataset_get(rb_request_server(r)->store, r->params[0], &row, &err);
+    if (s == RB_OK) {
+        (void)tag_of(&row, tag);
+        rb_dataset_row_deinit(&row);
+    }
+    if (s == RB_OK || s == RB_ENOTFOUND)
+        s = rb_preconditions_check(r, tag[0] != '\0' ? tag : NULL, &err);
+    if (s != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
     rb_registered_delete(r, false, rb_layout_dataset, rb_dataset_delete);
 }

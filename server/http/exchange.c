@@ -202,32 +202,44 @@ static enum MHD_Result take(struct rb_request *r, const char *data, size_t bytes
         return swallow(r, bytes);
     const struct rb_settings *settings = r->http->server->settings;
     uint64_t limit = r->route->body == RB_BODY_JSON     ? settings->max_body_bytes
+                     : r->route->body == RB_BODY_EMPTY  ? RB_BODY_EMPTY_MAX_BYTES
                      : r->route->body == RB_BODY_STREAM ? settings->max_upload_bytes
                                                         : 0;
     if (r->received_bytes > limit)
         rb_reply_fail(r, RB_ETOOLARGE, "the body has more than the %llu bytes allowed here",
                       (unsigned long long)limit);
-    else if (r->route->body == RB_BODY_JSON)
+    else if (r->route->body == RB_BODY_JSON || r->route->body == RB_BODY_EMPTY)
         gather(r, data, bytes);
     else
         r->route->stream->data(r, data, bytes);
     return r->closing ? MHD_NO : MHD_YES;
 }
 
+static enum rb_status parse_body(struct rb_request *r, struct rb_error *err)
+{
+    enum rb_status s =
+        rb_body_parse(r->body != NULL ? r->body : "", (size_t)r->received_bytes,
+                      (size_t)r->http->server->settings->max_body_bytes, &r->json, err);
+    if (r->route->body == RB_BODY_JSON || s == RB_ENOMEM)
+        return s;
+    if (s != RB_OK || !json_is_object(r->json) || json_object_size(r->json) > 0)
+        return rb_error_set(err, RB_ETOOLARGE, "no body is taken here but {}");
+    free(r->body); /* the same request as one without */
+    r->body = NULL;
+    return RB_OK;
+}
+
 static void handle(struct rb_request *r)
 {
+    struct rb_error err;
     rb_client_is_busy(r->client);
     if (r->response != NULL)
         return;
-    if (r->route->body == RB_BODY_JSON) {
-        struct rb_error err;
-        const char *text = r->body != NULL ? r->body : "";
-        if (rb_body_parse(text, (size_t)r->received_bytes,
-                          (size_t)r->http->server->settings->max_body_bytes, &r->json,
-                          &err) != RB_OK) {
-            rb_reply_error(r, &err, NULL);
-            return;
-        }
+    if ((r->route->body == RB_BODY_JSON ||
+         (r->route->body == RB_BODY_EMPTY && r->received_bytes > 0)) &&
+        parse_body(r, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
     }
     if (!rb_reply_cached(r))
         r->route->handle(r);

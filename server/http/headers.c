@@ -273,9 +273,15 @@ enum rb_status rb_prefer_wait(const char *value, int max_seconds, int *ret, stru
             uint64_t seconds = 0;
             bool some = false;
             const char *rest = equals;
-            if (*equals == '=')
-                rest = skip_blanks(number(skip_blanks(equals + 1), &seconds, &some));
-            if (!some || (rest != end && *rest != ';') || seconds > (uint64_t)max_seconds)
+            bool quoted = false, whole = true;
+            if (*equals == '=') {
+                rest = skip_blanks(equals + 1);
+                quoted = *rest == '"';
+                rest = number(rest + quoted, &seconds, &some);
+                whole = !quoted || *rest == '"';
+                rest = skip_blanks(rest + (quoted && whole));
+            }
+            if (!some || !whole || (rest != end && *rest != ';') || seconds > (uint64_t)max_seconds)
                 return rb_error_at(err, RB_EHEADER, "Prefer",
                                    "Prefer: wait takes 0 to %d seconds, found '%.40s'", max_seconds,
                                    p);

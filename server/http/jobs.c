@@ -29,6 +29,10 @@ static enum rb_status read_statuses(const struct rb_request *r, uint32_t *ret, s
             continue;
         char value[128], *rest = NULL;
         (void)snprintf(value, sizeof value, "%s", r->target.pairs[i].value);
+        if (strspn(value, ",") == strlen(value))
+            return rb_error_at(err, RB_EQUERY, "status",
+                               "status: expected at least one status, found none; leave it out for "
+                               "jobs of every status");
         for (char *word = strtok_r(value, ",", &rest); word != NULL;
              word = strtok_r(NULL, ",", &rest)) {
             int status = rb_enum_find(rb_job_status_names, word);
@@ -225,6 +229,18 @@ void rb_handle_job_delete(struct rb_request *r)
     char folder[RB_PATH_SIZE];
     if (!rb_job_row_read(r, &row))
         return;
+    /* As for PATCH: progress is no change. */
+    char tag[RB_JOB_TAG_SIZE];
+    const char *match = rb_request_header(r, MHD_HTTP_HEADER_IF_MATCH);
+    const char *none = rb_request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    if ((match != NULL && !rb_job_tag_matches(match, row.job.version)) ||
+        (none != NULL && rb_etag_listed(none, rb_job_tag(&row.job, tag), true))) {
+        (void)rb_error_at(&err, RB_EPRECOND, "If-Match", "the job has version %llu by now",
+                          (unsigned long long)row.job.version);
+        rb_job_row_deinit(&row);
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
     rb_layout_job(row.job.id, NULL, folder);
     enum rb_status s = rb_job_delete(server->store, row.seq, &err);
     if (s == RB_OK)

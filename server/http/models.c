@@ -42,6 +42,15 @@ void rb_handle_models(struct rb_request *r)
     rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
 }
 
+enum { TAG_SIZE = 80 };
+
+static char *tag_of(const struct rb_model_row *row, char tag[TAG_SIZE])
+{
+    (void)snprintf(tag, TAG_SIZE, "\"%llu-%llx\"", (unsigned long long)row->version,
+                   (unsigned long long)row->updated_ms);
+    return tag;
+}
+
 static void reply_model(struct rb_request *r, int status, const char *name)
 {
     struct rb_error err;
@@ -51,8 +60,8 @@ static void reply_model(struct rb_request *r, int status, const char *name)
         rb_reply_error(r, &err, NULL);
         return;
     }
-    rb_reply_etag(r, "\"%llu-%llx\"", (unsigned long long)row.version,
-                  (unsigned long long)row.updated_ms);
+    char tag[TAG_SIZE];
+    rb_reply_etag(r, "%s", tag_of(&row, tag));
     if (!rb_reply_not_modified(r)) {
         rb_json_init(&w);
         rb_model_encode(&w, NULL, &row.resource);
@@ -89,18 +98,32 @@ void rb_handle_model_import(struct rb_request *r)
 
 /* ---- uploads ---- */
 
+/* A file cannot be read back: its tag is the digest that the model tells of it. Empty if there is
+ * no such file. */
+static void file_tag_of(const struct rb_model_row *row, const char *file, char tag[TAG_SIZE])
+{
+    tag[0] = '\0';
+    for (size_t i = 0; i < row->resource.file_count; i++)
+        if (strcmp(row->resource.files[i].name, file) == 0)
+            (void)snprintf(tag, TAG_SIZE, "\"%s\"", row->resource.files[i].sha256);
+}
+
 /* May files be put into that model: it is ours, and no live job reads it. */
 static enum rb_status may_change(struct rb_request *r, const char *name, struct rb_error *err)
 {
     struct rb_store *store = rb_request_server(r)->store;
     struct rb_model_row row;
+    char tag[TAG_SIZE] = "";
     bool imported = false, used = false;
     enum rb_status s = rb_model_get(store, name, &row, err);
     if (s == RB_OK) {
         imported = row.imported;
+        file_tag_of(&row, r->params[1], tag);
         rb_model_row_deinit(&row);
     }
     if (s == RB_OK || s == RB_ENOTFOUND)
+        s = rb_preconditions_check(r, tag[0] != '\0' ? tag : NULL, err);
+    if (s == RB_OK)
         s = rb_jobs_use_model(store, name, &used, err);
     return s == RB_OK ? rb_registered_check("model", name, imported, used, err) : s;
 }
@@ -184,5 +207,19 @@ const struct rb_body_stream rb_model_file_stream = {
 
 void rb_handle_model_delete(struct rb_request *r)
 {
+    struct rb_error err;
+    struct rb_model_row row;
+    char tag[TAG_SIZE] = "";
+    enum rb_status s = rb_model_get(rb_request_server(r)->store, r->params[0], &row, &err);
+    if (s == RB_OK) {
+        (void)tag_of(&row, tag);
+        rb_model_row_deinit(&row);
+    }
+    if (s == RB_OK || s == RB_ENOTFOUND)
+        s = rb_preconditions_check(r, tag[0] != '\0' ? tag : NULL, &err);
+    if (s != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
     rb_registered_delete(r, true, rb_layout_model, rb_model_delete);
 }

@@ -27,10 +27,13 @@ enum rb_access { RB_ACCESS_OPEN, RB_ACCESS_READ, RB_ACCESS_SUBMIT, RB_ACCESS_ADM
 extern const char *const rb_access_names[]; /* "", "read", "submit", "admin" */
 
 enum rb_body {
-    RB_BODY_NONE,   /* a body is refused: 413 */
-    RB_BODY_JSON,   /* required; parsed before the handler runs; --max-body-bytes */
+    RB_BODY_NONE,  /* a body is refused: 413 */
+    RB_BODY_EMPTY, /* none or an empty JSON object, of whatever media type: many clients send one */
+    RB_BODY_JSON,  /* required; parsed before the handler runs; --max-body-bytes */
     RB_BODY_STREAM, /* any media type; goes to the row's stream; --max-upload-bytes */
 };
+
+enum { RB_BODY_EMPTY_MAX_BYTES = 64 };
 
 enum rb_query_type {
     RB_QUERY_TEXT, /* `max` bytes at most; the handler decodes it */

@@ -68,6 +68,8 @@ static const struct rb_query_rule correlation_rules[] = {
     {operation, RB_GET, path, RB_ACCESS_READ, RB_BODY_NONE, query, NULL, true, handle}
 #define ACT(operation, method, path, access, handle)                                               \
     {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_NONE, NULL, NULL, false, handle}
+#define PRESS(operation, path, handle)                                                             \
+    {operation, RB_POST, path, RB_ACCESS_SUBMIT, RB_BODY_EMPTY, NULL, NULL, false, handle}
 #define JSON(operation, method, path, access, query, handle)                                       \
     {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_JSON, query, NULL, false, handle}
 #define STREAM(operation, path, query, stream)                                                     \
@@ -107,8 +109,8 @@ const struct rb_route rb_routes[] = {
     POLL("getJob", "/v1/jobs/{id}", NULL, rb_handle_job),
     JSON("patchJob", PATCH, "/v1/jobs/{id}", SUBMIT, NULL, rb_handle_job_patch),
     ACT("deleteJob", DELETE, "/v1/jobs/{id}", SUBMIT, rb_handle_job_delete),
-    ACT("cancelJob", POST, "/v1/jobs/{id}/cancel", SUBMIT, rb_handle_job_cancel),
-    ACT("retryJob", POST, "/v1/jobs/{id}/retry", SUBMIT, rb_handle_job_retry),
+    PRESS("cancelJob", "/v1/jobs/{id}/cancel", rb_handle_job_cancel),
+    PRESS("retryJob", "/v1/jobs/{id}/retry", rb_handle_job_retry),
 
     /* what they bring */
     POLL("listJobEvents", "/v1/jobs/{id}/events", page_rules, rb_handle_job_events),

@@ -95,16 +95,20 @@ static bool read_key(struct rb_submitting *f)
     const char *key = rb_request_header(r, "Idempotency-Key");
     if (key == NULL || f->dry_run)
         return true;
-    if (!rb_text_is_key(key, KEY_MAX_BYTES)) {
+    /* The draft of the header makes it a string of RFC 9651, in quotes; both mean the same key. */
+    size_t n = strlen(key);
+    bool quoted = n >= 2 && key[0] == '"' && key[n - 1] == '"' && n - 2 <= KEY_MAX_BYTES;
+    (void)snprintf(f->key, sizeof f->key, "%.*s", quoted ? (int)(n - 2) : KEY_MAX_BYTES,
+                   key + quoted);
+    if ((!quoted && n > KEY_MAX_BYTES) || !rb_text_is_key(f->key, KEY_MAX_BYTES)) {
         rb_reply_fail(r, RB_EHEADER, "Idempotency-Key takes 1 to %d of a-z A-Z 0-9 - . _ : ~ + / =",
                       KEY_MAX_BYTES);
         return false;
     }
-    (void)snprintf(f->key, sizeof f->key, "%s", key);
     hash_request(r, f->request_sha256);
     if (is_under_way(f)) {
         rb_reply_fail(r, RB_EINFLIGHT, "the first request with Idempotency-Key '%s' is under way",
-                      key);
+                      f->key);
         return false;
     }
     f->has_key = true;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -205,12 +206,32 @@ static void after_write(struct rb_async *async)
         rb_request_release(u->r);
 }
 
+/* A list may be spread over lines (RFC 9110, 5.3), one algorithm in each. */
+struct digest_lines {
+    const char *name;
+    char text[1024];
+};
+
+static enum MHD_Result join_line(void *data, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
+{
+    struct digest_lines *lines = data;
+    size_t used = strlen(lines->text);
+    (void)kind;
+    if (strcasecmp(name, lines->name) == 0 && value != NULL)
+        (void)snprintf(lines->text + used, sizeof lines->text - used, "%s%s", used > 0 ? ", " : "",
+                       value);
+    return MHD_YES;
+}
+
 static bool read_digest(struct rb_request *r, struct rb_upload *u)
 {
     struct rb_error err;
-    const char *value = rb_request_header(r, "Repr-Digest");
-    if (value == NULL)
-        value = rb_request_header(r, "Content-Digest"); /* the same thing without encodings */
+    /* Content-Digest is the same thing without encodings. */
+    struct digest_lines lines = {
+        .name = rb_request_header(r, "Repr-Digest") != NULL ? "Repr-Digest" : "Content-Digest"};
+    const char *value = rb_request_header(r, lines.name) != NULL ? lines.text : NULL;
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, join_line, &lines);
     if (rb_digest_parse(value, u->expected, &u->has_expected, &err) == RB_OK)
         return true;
     rb_reply_error(r, &err, NULL);

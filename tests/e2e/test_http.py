@@ -119,7 +119,7 @@ def test_bodies():
                        b"Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n")
         true(answer.startswith(b"HTTP/1.1 413"), answer)
         # No body where none belongs.
-        problem(d.post("/v1/jobs/x/cancel", b"{}"), 413, "too_large")
+        problem(d.post("/v1/jobs/x/cancel", b"{" + b" " * 100 + b"}"), 413, "too_large")
         # A body that nobody will read, larger than what is swallowed.
         answer = d.raw(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\n"
                        b"Content-Length: 99999999999\r\n\r\nxxx")
@@ -251,7 +251,7 @@ def test_embedded_contract():
     root = os.path.join(FIXTURES, "..", "..")
     if not os.path.exists(os.path.join(root, "openapi.yaml")):
         return
-    routes = re.findall(r'\b(?:GET|POLL|ACT|JSON|STREAM)\("(\w+)", (?:(\w+), )?"([^"]+)"',
+    routes = re.findall(r'\b(?:GET|POLL|ACT|PRESS|JSON|STREAM)\("(\w+)", (?:(\w+), )?"([^"]+)"',
                         open(os.path.join(root, "server", "http", "routes.c")).read())
     with Daemon() as d:
         document = d.get("/openapi.json").json

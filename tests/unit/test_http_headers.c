@@ -159,13 +159,16 @@ static void test_prefer(void **state)
                 {"respond-async, wait=5", 5},
                 {"wait=5;x=y", 5},
                 {"wait=3, wait=9", 3},
+                {"wait=\"5\"", 5},
+                {"x, wait = \"6\" ; y", 6},
                 {"x=\"wait=9\"", -1}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(rb_prefer_wait(rows[i].value, 60, &wait, &err), RB_OK);
         assert_int_equal(wait, rows[i].wait);
     }
     static const char *const bad[] = {
-        "wait=61", "wait", "wait=", "wait=x", "wait=1x", "wait=-1", "wait=99999999999999999999"};
+        "wait=\"5", "wait=5\"", "wait=\"\"", "wait=61", "wait",
+        "wait=",    "wait=x",   "wait=1x",   "wait=-1", "wait=99999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(rb_prefer_wait(bad[i], 60, &wait, &err), RB_EHEADER);
 }
