@@ -30,8 +30,8 @@ const facts = pairs => h('dl.facts', pairs.filter(Boolean).map(([name, value, he
 /* ---- parts that are functions of the job ---- */
 
 function phases(job) {
-  const reached = cells.PHASES.indexOf(job.phase);
-  return h('ol.phases', {'aria-label': 'Phases'}, cells.PHASES.map((p, i) => {
+  const all = cells.phasesOf(job), reached = all.indexOf(job.phase);
+  return h('ol.phases', {'aria-label': 'Phases'}, all.map((p, i) => {
     const took = job.timings[p];
     const state = job.phase === p ? 'now' : took !== undefined || i < reached ? 'done' : 'ahead';
     return h('li', {'data-state': state, 'aria-current': state === 'now' ? 'step' : null},

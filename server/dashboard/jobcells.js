@@ -4,7 +4,9 @@ import {duration, jobName, number, percent} from './format.js';
 import {link} from './router.js';
 
 export const STATUSES = ['queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled'];
-export const PHASES = ['loading', 'aligning', 'solving', 'certifying', 'evaluating', 'writing'];
+export const PHASES = ['loading', 'aligning', 'solving', 'learning', 'certifying', 'evaluating', 'writing'];
+/** Those that a job passes: only some learn. */
+export const phasesOf = job => PHASES.filter(p => p !== 'learning' || job.spec.align?.learn);
 
 export const isOver = job => STATUSES.indexOf(job.status) >= 3;
 

@@ -53,9 +53,13 @@ const VIEWS = () => ({
   data: ['#/data', 'tbody tr'],
 });
 
-/* The page itself never scrolls sideways; only tables within it do. */
-const assertFits = async (page, words) => assert.ok(await page.evaluate(() =>
-  document.documentElement.scrollWidth <= document.documentElement.clientWidth), `${words} is too wide`);
+/* The page itself never scrolls sideways; only tables within it do. Says what sticks out. */
+const assertFits = async (page, words) => assert.deepEqual(await page.evaluate(() => {
+  const {scrollWidth, clientWidth} = document.documentElement;
+  if (scrollWidth <= clientWidth) return [];
+  return [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > clientWidth + 1)
+    .map(e => `${e.tagName}.${e.className}: ${e.textContent.slice(0, 40)}`).slice(0, 12);
+}), [], `${words} is too wide`);
 
 for (const name of ['jobs', 'job', 'compare', 'new', 'data'])
   for (const [shape, options] of Object.entries({light: {}, dark: {dark: true},
