@@ -57,13 +57,17 @@ void rb_exchanges_stop(struct rb_http *http, bool all)
 /* ---- from line to reply ---- */
 
 /* Tokens have no business in a target and are refused there; whoever tries one all the same should
- * not find it in the log. line may be NULL. */
+ * not find it in the log. A page's token is no secret. line may be NULL; it is the cache's key
+ * until the request has been answered, so this is for the log alone. */
 static void hide_secrets(char *line)
 {
-    static const char name[] = "token=";
-    for (char *at = line; at != NULL && (at = strstr(at, name)) != NULL;)
+    static const char name[] = "token=", page[] = "page_";
+    size_t n = sizeof page - 1;
+    for (char *at = line; at != NULL && (at = strstr(at, name)) != NULL;) {
+        bool secret = (size_t)(at - line) < n || strncmp(at - n, page, n) != 0;
         for (at += sizeof name - 1; *at != '\0' && *at != '&'; at++)
-            *at = '*';
+            *at = secret ? '*' : *at;
+    }
 }
 
 static struct rb_request *make(struct rb_http *http, struct rb_client *client, const char *target)
@@ -75,7 +79,6 @@ static struct rb_request *make(struct rb_http *http, struct rb_client *client, c
     r->client = client;
     r->started_ns = rb_clock_monotonic_ns();
     r->line = strndup(target, RB_REQUEST_LINE_LOGGED);
-    hide_secrets(r->line);
     rb_request_id_make(r->id);
     r->next = &http->requests;
     r->previous = http->requests.previous;
@@ -290,6 +293,7 @@ static void record(const struct rb_request *r, int status)
         rb_metrics_observe(m, RB_METER_REQUEST_SECONDS, (double)(end_ns - r->started_ns) * 1e-9,
                            route);
     enum rb_log_level level = status >= 500 ? RB_LOG_WARN : RB_LOG_INFO;
+    hide_secrets(r->line);
     RB_LOG(level, "request", RB_S("request", r->id), RB_S("client", r->who.address),
            RB_S("method", r->method_text != NULL ? r->method_text : "?"),
            RB_S("target", r->line != NULL ? r->line : "?"), RB_I("status", status),
