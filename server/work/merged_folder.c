@@ -1,4 +1,7 @@
 #include "server/work/merged_folder.h"
+#include "core/tensor/container.h"
+#include "core/tensor/safetensors_open.h"
+#include "core/tensor/split.h"
 #include "server/base/fsutil.h"
 #include "server/base/hash.h"
 
@@ -56,13 +59,70 @@ static enum rb_status put_text(struct putting *p, const char *file, enum rb_stat
     return status;
 }
 
-static enum rb_status put_weights(struct putting *p, struct rb_error *err)
+static enum rb_status link_weights(struct putting *p, const char *flat, struct rb_error *err)
 {
-    char flat[RB_ARTIFACT_NAME_SIZE], name[RB_ARTIFACT_NAME_SIZE];
-    rb_artifact_merged_name(p->folder->card->lambda, flat);
+    char name[RB_ARTIFACT_NAME_SIZE];
     enum rb_status status = rb_job_link_artifact(p->work, p->folder->card->job, flat,
                                                  name_in(p, RB_FOLDER_WEIGHTS, name), err);
     return status == RB_OK ? describe(p, name, err) : status;
+}
+
+/* The whole path of an artifact; free(). NULL when out of memory. */
+static char *path_of(const struct putting *p, const char *name)
+{
+    char below[RB_PATH_SIZE];
+    return rb_layout_absolute(p->work->options.data_dir,
+                              rb_layout_job(p->folder->card->job, name, below));
+}
+
+static enum rb_status put_shard(struct putting *p, const struct rb_split *split,
+                                const struct rb_safetensors *st, size_t shard, struct rb_error *err)
+{
+    char file[RB_SPLIT_NAME_SIZE], name[RB_ARTIFACT_NAME_SIZE];
+    rb_split_name(split, shard, file);
+    char *path = path_of(p, name_in(p, file, name));
+    if (path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write %s", name);
+    enum rb_status status = rb_split_write(split, st, shard, path, err);
+    free(path);
+    return status == RB_OK ? describe(p, name, err) : status;
+}
+
+static enum rb_status put_shards(struct putting *p, const struct rb_split *split,
+                                 const struct rb_safetensors *st, struct rb_error *err)
+{
+    enum rb_status status = RB_OK;
+    for (size_t i = 0; i < split->count && status == RB_OK; i++)
+        status = put_shard(p, split, st, i, err);
+    if (status != RB_OK)
+        return status;
+    json_t *index = rb_split_index(split, st);
+    char *text = index != NULL ? json_dumps(index, JSON_INDENT(2)) : NULL;
+    json_decref(index);
+    status = text != NULL ? RB_OK : rb_error_set(err, RB_ENOMEM, "no memory to write an index");
+    return put_text(p, RB_SHARDS_INDEX, status, text, text != NULL ? strlen(text) : 0, err);
+}
+
+static enum rb_status put_weights(struct putting *p, struct rb_error *err)
+{
+    char flat[RB_ARTIFACT_NAME_SIZE];
+    struct rb_safetensors st;
+    struct rb_split split;
+    rb_artifact_merged_name(p->folder->card->lambda, flat);
+    char *path = path_of(p, flat);
+    if (path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to write %s", p->name);
+    enum rb_status status = rb_safetensors_open(path, &st, err);
+    free(path);
+    if (status != RB_OK)
+        return status;
+    status = rb_split_plan(&st, p->folder->shard_bytes, RB_FOLDER_SHARDS_MAX, &split, err);
+    if (status == RB_OK) {
+        status = split.count == 1 ? link_weights(p, flat, err) : put_shards(p, &split, &st, err);
+        rb_split_deinit(&split);
+    }
+    rb_safetensors_deinit(&st);
+    return status;
 }
 
 static enum rb_status put_card(struct putting *p, struct rb_error *err)

@@ -3,7 +3,8 @@
  * and the provenance; and, beside it, the digest of the folder as a tar.
  *
  * The weights are the flat artifact (merged-0.50.safetensors) under a second name: a link, or a
- * copy where the file system has no links. Each file is whole and durable before it is described;
+ * copy where the file system has no links. Above shard_bytes they are copied into shards with an
+ * index, as transformers has them. Each file is whole and durable before it is described;
  * what an earlier process has left is written again. */
 #ifndef RB_SERVER_WORK_MERGED_FOLDER_H
 #define RB_SERVER_WORK_MERGED_FOLDER_H
@@ -12,7 +13,7 @@
 #include "server/base/tar.h"
 #include "server/work/jobdir.h"
 
-enum { RB_FOLDER_FILES_MAX = 16 };
+enum { RB_FOLDER_SHARDS_MAX = 48, RB_FOLDER_FILES_MAX = 64 };
 
 struct rb_folder_file { /* one that the folder has as it is */
     const char *name, *bytes;
@@ -22,7 +23,8 @@ struct rb_folder_file { /* one that the folder has as it is */
 struct rb_merged_folder {
     const struct rb_model_card *card; /* its lambda is the folder's */
     const struct rb_folder_file *files;
-    size_t file_count; /* at most RB_FOLDER_FILES_MAX - 5 */
+    size_t file_count;    /* at most 11 */
+    uint64_t shard_bytes; /* RB_SHARD_BYTES */
 };
 
 /* Writes the folder of job card->job. ret: its artifacts, room for RB_FOLDER_FILES_MAX. Pool

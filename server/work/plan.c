@@ -8,6 +8,7 @@
 #include "core/merge/evaluate.h"
 #include "core/merge/refine.h"
 #include "core/model/layer.h"
+#include "core/tensor/split.h"
 
 /* Code, libraries, the store's cache and BLAS's buffers. */
 static const uint64_t PROCESS_BYTES = 48 * 1000 * 1000;
@@ -128,7 +129,8 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     p.disk_bytes = SMALL_FILES_BYTES + sums;
     for (size_t i = 0; i < spec->merged.count; i++) {
         p.cost[RB_PHASE_WRITING] += rb_write_cost(&blend, spec->dtype);
-        p.disk_bytes += rb_write_bytes(&blend, spec->dtype);
+        uint64_t bytes = rb_write_bytes(&blend, spec->dtype); /* in shards they lie there twice */
+        p.disk_bytes += bytes > RB_SHARD_BYTES ? 2 * bytes : bytes;
     }
     p.peak_bytes = PROCESS_BYTES + models + working;
     *ret = p;

@@ -7,6 +7,7 @@
 #include "core/input.h"
 #include "core/tensor/safetensors_open.h"
 #include "core/tensor/shards.h"
+#include "core/tensor/split.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
 #include "server/store/models.h"
@@ -196,7 +197,8 @@ static enum rb_status put_folders(struct write *s, struct rb_error *err)
 {
     const struct rb_run *run = s->run;
     struct rb_folder_file files[FILES_MAX];
-    struct rb_merged_folder folder = {.card = &s->card, .files = files};
+    struct rb_merged_folder folder = {
+        .card = &s->card, .files = files, .shard_bytes = RB_SHARD_BYTES};
     enum rb_status status = RB_OK;
     for (size_t i = 0; i < s->file_count; i++)
         if (s->files[i].of_checkpoint && s->files[i].bytes != NULL)
