@@ -26,10 +26,13 @@ static enum rb_status open_below(const char *root, const char *real, int flags, 
                                  bool *ret_below, struct rb_error *err)
 {
     char *real_root = realpath(root, NULL);
+    int why = real_root == NULL ? errno : 0;
     const char *rest = real_root != NULL ? below(real, real_root) : NULL;
     int root_fd = -1;
     enum rb_status status = RB_ENOTFOUND;
     *ret_fd = -1;
+    if (why == ENOMEM || why == EMFILE || why == ENFILE) /* nobody knows what lies below it */
+        return rb_error_errno(err, why, root);
     if (rest != NULL)
         status = rb_root_open(real_root, false, &root_fd, err);
     if (status == RB_OK)
