@@ -155,7 +155,7 @@ def test_sandbox_holds():
     same turn of a link works without the sandbox."""
     status, log = status_after_turn("require")
     equal(status, 401)
-    true("tokens cannot be read" in log and "Permission denied" in log, log)
+    true("valid no longer" in log and "Permission denied" in log, log)
     equal(status_after_turn("off")[0], 200)
 
 

@@ -48,7 +48,8 @@ def test_commands_of_the_manual():
 
         def estimate(command):
             answer = json.loads(shell(command, c, c.folder, TOKEN=TOKEN, URL=url))
-            equal(set(answer), {"peak_bytes", "seconds", "disk_bytes"})
+            equal(set(answer), {"peak_bytes", "seconds", "least_seconds", "saved_seconds",
+                                "disk_bytes"})
             true(answer["peak_bytes"] > 0, answer)
 
         def create(command):

@@ -213,7 +213,7 @@ def test_compose():
                 true(os.path.exists(os.path.join(DEPLOY, source)), volume)
             elif not source.startswith("$"):
                 true(source in compose["volumes"], volume)
-    known = read("server/base/config.h")
+    known = read("server/base/settings.h")
     for key in daemon["environment"]:
         flag = key[len("REBASIND_"):].lower().replace("_", "-")
         true(f'"{flag}"' in known, f"{key} is an option")
@@ -256,7 +256,7 @@ def test_kubernetes_says_what_it_must():
     labels = spec["template"]["metadata"]["labels"]
     equal(one("Service")["spec"]["selector"], labels)
     equal(one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"], labels)
-    known = read("server/base/config.h")
+    known = read("server/base/settings.h")
     for entry in container["env"]:
         flag = entry["name"][len("REBASIND_"):].lower().replace("_", "-")
         true(f'"{flag}"' in known, f"{entry['name']} is an option")
