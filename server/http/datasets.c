@@ -208,9 +208,9 @@ void rb_handle_dataset_delete(struct rb_request *r)
         (void)tag_of(&row, tag);
         rb_dataset_row_deinit(&row);
     }
-    if (s == RB_OK || s == RB_ENOTFOUND)
-        s = rb_preconditions_check(r, tag[0] != '\0' ? tag : NULL, &err);
-    if (s != RB_OK) {
+    if (s == RB_OK)
+        s = rb_preconditions_check(r, tag, &err);
+    if (s != RB_OK && s != RB_ENOTFOUND) { /* what is not there has no precondition (RFC 9110) */
         rb_reply_error(r, &err, NULL);
         return;
     }

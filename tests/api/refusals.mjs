@@ -19,7 +19,9 @@ const json = { 'content-type': 'application/json' };
 function concrete(o, job) {
   const names = { '/v1/models': 'bert-a', '/v1/datasets': 'eval', '/v1/jobs': 'barrier.csv' };
   const name = Object.entries(names).find(([start]) => o.path.startsWith(start))?.[1];
-  const values = { id: job ?? unknownJob, name: job ? name : 'none', file: 'vocab.txt', group: 'layer.0.ff' };
+  const values = { id: job ?? unknownJob, name: job ? name : 'none', file: 'vocab.txt', group: 'layer.0.ff',
+    folder: 'lambda-0.50', lambda: '0.5' };
+  if (o.path.endsWith('/artifacts/merged/{file}')) values.file = 'lambda-0.50.tar.sha256';
   const path = o.path.replaceAll(/\{(\w+)\}/g, (_, key) => values[key]);
   return o.id === 'getBarriers' ? `${path}?job=${values.id}` : path;
 }
