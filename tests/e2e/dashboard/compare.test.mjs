@@ -30,7 +30,7 @@ after(async () => {
 test('selected jobs are compared; each has its curve', async () => {
   page = await open(browser, daemon.url);
   for (const name of ['permute 20', 'monotonic 20'])
-    await page.getByRole('row', {name}).getByRole('checkbox').check();
+    await page.getByRole('row', {name: `succeeded ${name} `}).getByRole('checkbox').check();
   await page.getByRole('link', {name: 'Compare'}).last().click();
   await page.getByRole('img', {name: /of 2 curves in 2 groups/}).waitFor();
   assert.match(page.url(), /job=job_.*job=job_/);
