@@ -49,8 +49,9 @@ test('a label groups them: two means, which are the means', async () => {
   await page.getByLabel('grouped by').selectOption('label:heads');
   await page.getByRole('img', {name: /in 2 groups; heads monotonic: 2, heads permute: 2/}).waitFor();
   await page.getByText('Data table').click();
-  const cells = await page.getByRole('region', {name: /Mean loss/}).locator('tbody tr').nth(2)
-    .locator('td').allTextContents();
+  const row = page.getByRole('region', {name: /Mean loss/}).locator('tbody tr').nth(2);
+  await row.locator('td').nth(1).waitFor(); // the table is made when it is opened
+  const cells = await row.locator('td').allTextContents();
   const half = async job => (await daemon.get(`v1/jobs/${job.id}/barrier`)).aligned.loss[2];
   const mean = async name => {
     const losses = await Promise.all(jobs.filter(j => j.labels.heads === name).map(half));
