@@ -84,10 +84,13 @@ static unsigned metrics_of(const struct rb_barrier_view *v)
 
 /* ---- errors ---- */
 
-static const struct rb_barrier_errors no_errors = {
-    .chord = {NAN, NAN}, .mean = {NAN, NAN}, .reduction_chord = NAN, .reduction_mean = NAN};
+static const struct rb_barrier_errors no_errors = {.chord = {NAN, NAN},
+                                                   .mean = {NAN, NAN},
+                                                   .reduction_chord = NAN,
+                                                   .reduction_mean = NAN,
+                                                   .parent = {NAN, NAN}};
 
-enum place { AT_FIRST, AT_LAST, AT_CHORD, AT_MEAN, PLACES };
+enum place { AT_FIRST, AT_LAST, AT_CHORD, AT_MEAN, AT_BEST, PLACES };
 
 /* One curve's blocks at the points that its barriers need. */
 struct curve_blocks {
@@ -107,7 +110,8 @@ static enum rb_status read_blocks(const struct rb_barrier_view *v, enum rb_curve
     const size_t places[PLACES] = {[AT_FIRST] = 0,
                                    [AT_LAST] = points->count - 1,
                                    [AT_CHORD] = c->barrier.chord_at,
-                                   [AT_MEAN] = c->barrier.mean_at};
+                                   [AT_MEAN] = c->barrier.mean_at,
+                                   [AT_BEST] = rb_merge_best(points->points, points->count)};
     c->known = true;
     for (int i = 0; i < PLACES; i++) {
         size_t count = 0;
@@ -132,6 +136,12 @@ static struct rb_excess over_mean(const struct curve_blocks *c)
     return (struct rb_excess){c->at[AT_MEAN], c->at[AT_FIRST], c->at[AT_LAST], 0.5, 0.5};
 }
 
+/* Of the best point over one end. */
+static struct rb_excess over_end(const struct curve_blocks *c, int end)
+{
+    return (struct rb_excess){c->at[AT_BEST], c->at[AT_FIRST], c->at[AT_LAST], end == 0, end == 1};
+}
+
 enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks_reader *read,
                                       void *data, struct rb_barrier_errors *ret,
                                       struct rb_error *err)
@@ -149,6 +159,10 @@ enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks
         mean[c] = over_mean(&curves[c]);
         e.chord[c] = rb_excess_error(&chord[c], curves[c].count);
         e.mean[c] = rb_excess_error(&mean[c], curves[c].count);
+    }
+    for (int end = 0; end < 2 && status == RB_OK && curves[0].known; end++) {
+        struct rb_excess excess = over_end(&curves[0], end);
+        e.parent[end] = rb_excess_error(&excess, curves[0].count);
     }
     if (status == RB_OK && curves[0].known)
         e.blocks = curves[0].count;
@@ -318,11 +332,20 @@ void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barri
     else
         rb_json_null(w, "control");
     encode_reduction(w, aligned, control, errors);
+    if (v->verdict != NULL)
+        rb_merge_verdict_encode(w, "verdict", v->verdict);
+    else
+        rb_json_null(w, "verdict");
     rb_json_end(w);
     free(rows);
 }
 
 /* ---- CSV ---- */
+
+static bool has_verdict(const struct rb_barrier_view *v)
+{
+    return v->verdict != NULL && v->verdict->kind != RB_MERGE_NONE;
+}
 
 static void print_header(FILE *out, const struct rb_barrier_view *v, unsigned metrics)
 {
@@ -339,6 +362,8 @@ static void print_header(FILE *out, const struct rb_barrier_view *v, unsigned me
                       v->has_control ? ",control_chord_standard_error,"
                                        "reduction_chord_standard_error"
                                      : "");
+    if (has_verdict(v))
+        (void)fprintf(out, ",verdict,chance_loss");
     (void)fprintf(out, "\n");
 }
 
@@ -381,6 +406,11 @@ static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metri
     }
     if (v->errors != NULL)
         print_errors(out, v, row->lambda);
+    if (has_verdict(v)) {
+        bool here = row->lambda == v->verdict->lambda;
+        (void)fprintf(out, ",%s", here ? rb_merge_verdict_names[v->verdict->kind] : "");
+        print_cell(out, here ? v->verdict->chance.loss : NAN);
+    }
     (void)fprintf(out, "\n");
 }
 

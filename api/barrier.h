@@ -5,6 +5,7 @@
 #include "api/encode.h"
 #include "api/event.h"
 #include "api/job_spec.h"
+#include "api/verdict.h"
 #include "core/merge/barrier.h"
 #include "core/merge/curve.h"
 
@@ -18,6 +19,8 @@ struct rb_curve_points {
 struct rb_barrier_errors {
     double chord[2], mean[2]; /* by enum rb_curve_name */
     double reduction_chord, reduction_mean;
+    /* Of the loss at the best point between the ends less that at the first and at the last. */
+    double parent[2];
     size_t blocks; /* that the points were evaluated on; rows, for classification; 0: not known */
 };
 struct rb_barrier_view {
@@ -30,6 +33,7 @@ struct rb_barrier_view {
     struct rb_curve_points control;
     bool adaptive; /* of lambdas only what rb_refine asks for makes the curves whole */
     const struct rb_barrier_errors *errors; /* borrowed; NULL: not known */
+    const struct rb_merge_verdict *verdict; /* borrowed; NULL: not known yet */
 };
 
 /* The view of a job's curves. spec: with `evaluate`; borrowed. points: (aligned + control), as many
@@ -41,15 +45,17 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
 /* The answer of GET /v1/jobs/{id}/barrier. "lambdas" are those at which some curve is known, a
  * loss that is not is null. A curve's barrier, shape, peaks and lowest_lambda are null until its
  * last point is there; complete says that both curves are whole; reduction is 1 - aligned/control
- * for both barriers (null without a control or where the control has no barrier). Standard errors
+ * for both barriers (null without a control or where the control has no barrier); verdict is null
+ * until it is known. Standard errors
  * are null where v has none. Metrics that
  * have no value at any point are left out. */
 void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barrier_view *v);
 
 /* text/csv: lambda, aligned_loss, aligned_standard_error, aligned_<metric>…, then control_… the
  * same; where errors are known, aligned_chord_standard_error, control_… and reduction_… follow,
- * each in the row where that barrier is. Empty cells where not known; lines end in LF. New, free()
- * it. RB_ENOMEM. */
+ * each in the row where that barrier is; where the verdict is known, verdict and chance_loss, in
+ * the row of the best lambda. Empty cells where not known; lines end in LF. New, free() it.
+ * RB_ENOMEM. */
 enum rb_status rb_barrier_csv(const struct rb_barrier_view *v, char **ret, size_t *ret_bytes,
                               struct rb_error *err) RB_MUST_CHECK;
 

@@ -18,6 +18,12 @@ _Static_assert(sizeof rb_job_status_names / sizeof *rb_job_status_names == RB_JO
 _Static_assert(sizeof rb_phase_names / sizeof *rb_phase_names == RB_PHASE_COUNT + 1,
                "a name for each phase");
 
+struct rb_job_summary rb_job_summary_none(void)
+{
+    return (struct rb_job_summary){
+        NAN, NAN, NAN, NAN, NAN, NAN, .equivalent = -1, .verdict = rb_merge_verdict_none()};
+}
+
 void rb_job_init(struct rb_job *j)
 {
     *j = (struct rb_job){
@@ -26,7 +32,7 @@ void rb_job_init(struct rb_job *j)
         .started_ms = -1,
         .finished_ms = -1,
         .updated_ms = -1,
-        .summary = {NAN, NAN, NAN, NAN, NAN, NAN, .equivalent = -1},
+        .summary = rb_job_summary_none(),
     };
     for (int p = 0; p < RB_PHASE_COUNT; p++)
         j->timings[p] = NAN;
@@ -97,6 +103,7 @@ static void encode_summary(struct rb_json *w, const struct rb_job_summary *s)
         rb_json_null(w, "equivalent");
     else
         rb_json_bool(w, "equivalent", s->equivalent > 0);
+    rb_merge_verdict_encode(w, "verdict", &s->verdict);
     rb_json_end(w);
 }
 

@@ -7,6 +7,7 @@
 #include "api/encode.h"
 #include "api/job_spec.h"
 #include "api/names.h"
+#include "api/verdict.h"
 
 /* queued -> running -> succeeded | failed; canceling -> canceled. */
 enum rb_job_status {
@@ -59,10 +60,15 @@ enum { RB_JOB_INPUTS_MAX = 6 };
 struct rb_job_summary {
     double barrier_chord, barrier_mean;
     double control_barrier_chord, control_barrier_mean;
-    double reduction;       /* 1 - barrier_mean / control_barrier_mean */
+    /* 1 - barrier_mean / control_barrier_mean; NaN too where moving lost B's function */
+    double reduction;
     double reduction_error; /* its standard error */
     int equivalent;         /* the certificate's word: -1 not known (null), 0, 1 */
+    struct rb_merge_verdict verdict;
 };
+
+/* Nothing known. */
+struct rb_job_summary rb_job_summary_none(void);
 
 /* On what a job is computed: {"cpu","blas_kernel","instruction_set","gflops_per_core","threads",
  * "executor","nodes"}. All strings borrowed. */
@@ -110,9 +116,9 @@ struct rb_job {
 void rb_job_init(struct rb_job *j);
 void rb_job_deinit(struct rb_job *j);
 
-/* All members of openapi.yaml's Job, null where unknown; links are relative to the service root. Leaves the
- * object closed; for `rebasind run --json`, rb_job_encode_open leaves it open for more members
- * (a barrier): the caller ends it with rb_json_end. */
+/* All members of openapi.yaml's Job, null where unknown; links are relative to the service root.
+ * Leaves the object closed; for `rebasind run --json`, rb_job_encode_open leaves it open for more
+ * members (a barrier): the caller ends it with rb_json_end. */
 void rb_job_encode(struct rb_json *w, const char *key, const struct rb_job *j);
 void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job *j);
 

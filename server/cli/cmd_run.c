@@ -243,6 +243,7 @@ static void show(const struct runner *r, const struct rb_job *job, const struct 
     if (r->spec.as_given.has_evaluate)
         rb_report_barrier(r->out, v);
     rb_report_certificate(r->out, &job->summary);
+    rb_report_verdict(r->out, &job->summary.verdict);
     if (r->output != NULL)
         fprintf(r->out, "artifacts are in %s\n", r->output);
 }
@@ -298,6 +299,7 @@ static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
     struct rb_barrier_errors errors;
     status = rb_barrier_errors_read(r->store, seq, &v, &errors, err);
     v.errors = &errors;
+    v.verdict = &job->summary.verdict;
     if (status != RB_OK) {
         /* told by whoever called */
     } else if (r->json) {

@@ -112,12 +112,12 @@ static void print_figure(FILE *out, const char *name, const struct figure *f, co
 }
 
 static void print_barrier(FILE *out, const char *name, const struct figure *aligned,
-                          const struct figure *control, double reduction_error)
+                          const struct figure *control, double reduction_error, bool ranks)
 {
     fprintf(out, "barrier over the %-5s  ", name);
     print_figure(out, "aligned", aligned, "lambda ");
     if (control != NULL) {
-        double reduction = rb_reduction(aligned->value, control->value);
+        double reduction = ranks ? rb_reduction(aligned->value, control->value) : (double)NAN;
         print_figure(out, ", control", control, "");
         if (!isnan(reduction))
             fprintf(out, ": reduced by %.1f", 100 * reduction);
@@ -155,8 +155,17 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
     struct figure mean[2] = {{aligned.mean, e->mean[0], aligned.mean_lambda},
                              {control.mean, e->mean[1], control.mean_lambda}};
     fputc('\n', out);
-    print_barrier(out, "chord", &chord[0], has_control ? &chord[1] : NULL, e->reduction_chord);
-    print_barrier(out, "mean", &mean[0], has_control ? &mean[1] : NULL, e->reduction_mean);
+    bool ranks = v->verdict == NULL || rb_merge_verdict_ranks(v->verdict);
+    print_barrier(out, "chord", &chord[0], has_control ? &chord[1] : NULL, e->reduction_chord,
+                  ranks);
+    print_barrier(out, "mean", &mean[0], has_control ? &mean[1] : NULL, e->reduction_mean, ranks);
+}
+
+void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict)
+{
+    char sentence[RB_MERGE_SENTENCE_SIZE];
+    if (verdict->kind != RB_MERGE_NONE)
+        fprintf(out, "%s\n", rb_merge_verdict_sentence(verdict, sentence));
 }
 
 void rb_report_certificate(FILE *out, const struct rb_job_summary *summary)

@@ -12,9 +12,12 @@
 void rb_report_progress(FILE *out, enum rb_phase phase, const struct rb_progress *p);
 /* Takes that line away. */
 void rb_report_progress_end(FILE *out);
-/* lambda, aligned, control; both barriers with their lambda, the reduction; the plot. */
+/* lambda, aligned, control; both barriers with their lambda, the reduction unless the verdict is
+ * that B's function was lost; the plot. */
 void rb_report_barrier(FILE *out, const struct rb_barrier_view *v);
 /* Whether moved B is still B, as the certificate says. */
 void rb_report_certificate(FILE *out, const struct rb_job_summary *summary);
+/* The verdict as a sentence; nothing where there is none. */
+void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict);
 
 #endif

@@ -63,6 +63,7 @@ static enum rb_status curve_read(struct rb_store *store, const char *id, struct 
         return s;
     }
     ret->view.errors = &ret->errors;
+    ret->view.verdict = &ret->row.job.summary.verdict;
     return RB_OK;
 }
 

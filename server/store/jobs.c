@@ -166,6 +166,27 @@ static enum rb_status get_status(struct rb_store *s, int64_t seq, enum rb_job_st
     return rb_query_end(&q, status, err);
 }
 
+#define VERDICT_SET                                                                                \
+    "verdict = ?, moved_nearly = ?, best_lambda = ?, best_loss = ?, best_metric = ?, loss_a = ?, " \
+    "loss_b = ?, metric_a = ?, metric_b = ?, metric = ?, chance_loss = ?, chance_accuracy = ?"
+
+static void bind_verdict(struct rb_query *q, const struct rb_merge_verdict *v)
+{
+    bool known = v->kind != RB_MERGE_NONE;
+    rb_bind_text(q, known ? rb_merge_verdict_names[v->kind] : NULL);
+    rb_bind_int(q, v->near);
+    rb_bind_double(q, v->lambda);
+    rb_bind_double(q, v->loss);
+    rb_bind_double(q, v->metric);
+    for (int i = 0; i < 2; i++)
+        rb_bind_double(q, v->parent_loss[i]);
+    for (int i = 0; i < 2; i++)
+        rb_bind_double(q, v->parent_metric[i]);
+    rb_bind_text(q, known ? rb_metric_names[v->metric_name] : NULL);
+    rb_bind_double(q, v->chance.loss);
+    rb_bind_double(q, v->chance.accuracy);
+}
+
 static enum rb_status write_summary(struct rb_store *s, int64_t seq,
                                     const struct rb_job_summary *summary, struct rb_error *err)
 {
@@ -173,8 +194,8 @@ static enum rb_status write_summary(struct rb_store *s, int64_t seq,
     enum rb_status status = rb_query_begin(
         s,
         "UPDATE jobs SET barrier_chord = ?, barrier_mean = ?, control_barrier_chord = ?, "
-        "control_barrier_mean = ?, reduction = ?, reduction_error = ?, equivalent = ? "
-        "WHERE seq = ?",
+        "control_barrier_mean = ?, reduction = ?, reduction_error = ?, equivalent = ?, " VERDICT_SET
+        " WHERE seq = ?",
         &q, err);
     if (status != RB_OK)
         return status;
@@ -185,6 +206,7 @@ static enum rb_status write_summary(struct rb_store *s, int64_t seq,
     rb_bind_double(&q, summary->reduction);
     rb_bind_double(&q, summary->reduction_error);
     rb_bind_time(&q, summary->equivalent); /* NULL below 0, as for times */
+    bind_verdict(&q, &summary->verdict);
     rb_bind_int(&q, seq);
     return rb_query_run(&q, err);
 }

@@ -17,7 +17,9 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "barrier_chord, barrier_mean, control_barrier_chord, control_barrier_mean, reduction, "        \
     "equivalent, loading_seconds, aligning_seconds, solving_seconds, learning_seconds, "           \
     "certifying_seconds, "                                                                         \
-    "evaluating_seconds, writing_seconds, environment, reduction_error"
+    "evaluating_seconds, writing_seconds, environment, reduction_error, "                          \
+    "verdict, moved_nearly, best_lambda, best_loss, best_metric, loss_a, loss_b, metric_a, "       \
+    "metric_b, metric, chance_loss, chance_accuracy"
 
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
 {
@@ -34,6 +36,24 @@ static void read_summary(const struct rb_query *q, int column, struct rb_job_sum
     ret->control_barrier_mean = rb_column_double(q, column + 3);
     ret->reduction = rb_column_double(q, column + 4);
     ret->equivalent = (int)rb_column_time(q, column + 5); /* -1 for NULL, as for times */
+}
+
+static void read_verdict(struct rb_query *q, int column, struct rb_merge_verdict *ret)
+{
+    if (rb_column_text(q, column) == NULL)
+        return;
+    ret->kind = (enum rb_merge_verdict_kind)rb_column_enum(q, column, rb_merge_verdict_names);
+    ret->near = rb_column_int(q, column + 1) != 0;
+    ret->lambda = rb_column_double(q, column + 2);
+    ret->loss = rb_column_double(q, column + 3);
+    ret->metric = rb_column_double(q, column + 4);
+    for (int i = 0; i < 2; i++) {
+        ret->parent_loss[i] = rb_column_double(q, column + 5 + i);
+        ret->parent_metric[i] = rb_column_double(q, column + 7 + i);
+    }
+    ret->metric_name = (enum rb_metric)rb_column_enum(q, column + 9, rb_metric_names);
+    ret->chance.loss = rb_column_double(q, column + 10);
+    ret->chance.accuracy = rb_column_double(q, column + 11);
 }
 
 static void read_columns(struct rb_query *q, struct rb_job_row *ret)
@@ -63,6 +83,7 @@ static void read_columns(struct rb_query *q, struct rb_job_row *ret)
     int rest = 24 + RB_PHASE_COUNT - RB_PHASE_LOADING;
     j->environment_json = rb_column_copy(q, rest);
     j->summary.reduction_error = rb_column_double(q, rest + 1);
+    read_verdict(q, rest + 2, &j->summary.verdict);
 }
 
 static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)

@@ -241,6 +241,24 @@ struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_p
     return rb_barrier_view_make(run->row.job.id, &run->spec, points, aligned, control);
 }
 
+static enum rb_sameness sameness(const struct rb_run *run)
+{
+    if (!rb_run_moves(run) || run->alignment == NULL || !run->alignment->certificate.present)
+        return RB_SAME_UNKNOWN;
+    return run->alignment->certificate.equivalent ? RB_SAME_EXACT : RB_SAME_DIFFERENT;
+}
+
+void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
+                    struct rb_merge_verdict *ret)
+{
+    const struct rb_evaluate_options *o = &run->spec.evaluate.options;
+    struct rb_barrier ignored;
+    bool whole = run->spec.has_evaluate && rb_curve_barrier(v, &v->aligned, &ignored);
+    rb_merge_verdict_make(v->aligned.points, whole ? v->aligned.count : 0, o->task, o->metric,
+                          run->spec.has_evaluate ? &run->subject.chance : NULL,
+                          v->errors != NULL ? v->errors->parent : NULL, sameness(run), ret);
+}
+
 /* ---- the end ---- */
 
 static void run_free(struct rb_run *run)
@@ -300,21 +318,12 @@ static void resume_after(struct rb_run *run, uint64_t ms, void (*resume)(struct 
     uv_timer_start(&run->timer, timer_fired, ms, 0);
 }
 
-static void summarize(const struct rb_run *run, struct rb_job_summary *s)
+static void summarize_curves(const struct rb_barrier_view *v, struct rb_job_summary *s)
 {
-    size_t n = run->spec.lambdas.count;
-    struct rb_point *points = calloc(2 * n + 2, sizeof *points);
-    *s = (struct rb_job_summary){NAN, NAN, NAN, NAN, NAN, NAN, -1};
-    if (rb_run_moves(run) && run->alignment != NULL && run->alignment->certificate.present)
-        s->equivalent = run->alignment->certificate.equivalent;
-    if (points == NULL || !run->spec.has_evaluate) {
-        free(points);
-        return;
-    }
-    struct rb_barrier_view v = rb_run_barrier_view(run, points);
     struct rb_barrier aligned, control;
-    bool has_aligned = rb_curve_barrier(&v, &v.aligned, &aligned);
-    bool has_control = v.has_control && rb_curve_barrier(&v, &v.control, &control);
+    bool has_aligned = rb_curve_barrier(v, &v->aligned, &aligned);
+    bool has_control = v->has_control && rb_curve_barrier(v, &v->control, &control);
+    bool ranks = rb_merge_verdict_ranks(&s->verdict);
     if (has_aligned) {
         s->barrier_chord = aligned.chord;
         s->barrier_mean = aligned.mean;
@@ -323,11 +332,29 @@ static void summarize(const struct rb_run *run, struct rb_job_summary *s)
         s->control_barrier_chord = control.chord;
         s->control_barrier_mean = control.mean;
     }
-    if (has_aligned && has_control)
+    if (has_aligned && has_control && ranks)
         s->reduction = rb_reduction(aligned.mean, control.mean);
+    if (v->errors != NULL && ranks)
+        s->reduction_error = v->errors->reduction_mean;
+}
+
+static void summarize(const struct rb_run *run, struct rb_job_summary *s)
+{
+    size_t n = run->spec.lambdas.count;
+    struct rb_point *points = calloc(2 * n + 2, sizeof *points);
+    *s = rb_job_summary_none();
+    if (rb_run_moves(run) && run->alignment != NULL && run->alignment->certificate.present)
+        s->equivalent = run->alignment->certificate.equivalent;
+    if (points == NULL)
+        return;
+    struct rb_barrier_view v = rb_run_barrier_view(run, points);
     struct rb_barrier_errors errors;
-    if (rb_barrier_errors_read(run->work->store, run->row.seq, &v, &errors, NULL) == RB_OK)
-        s->reduction_error = errors.reduction_mean;
+    if (run->spec.has_evaluate &&
+        rb_barrier_errors_read(run->work->store, run->row.seq, &v, &errors, NULL) == RB_OK)
+        v.errors = &errors;
+    rb_run_verdict(run, &v, &s->verdict);
+    if (run->spec.has_evaluate)
+        summarize_curves(&v, s);
     free(points);
 }
 

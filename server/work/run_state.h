@@ -123,6 +123,10 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
                             const struct rb_point *point, const struct rb_block *blocks,
                             struct rb_error *err) RB_MUST_CHECK;
 
+/* What the curve v, of this run, says about merging; RB_MERGE_NONE until it is whole. */
+void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
+                    struct rb_merge_verdict *ret);
+
 /* The curves as far as they are known. points: the caller's, room for 2 * spec.lambdas.count. */
 struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points);
 

@@ -50,6 +50,7 @@ struct write {
     struct rb_point *points; /* of the curve, which the card tells */
     struct rb_barrier_view curve;
     struct rb_barrier_errors curve_errors;
+    struct rb_merge_verdict verdict;
     struct rb_model_card card;
     enum rb_status status;
     struct rb_error error;
@@ -267,6 +268,8 @@ static enum rb_status make_barrier(struct write *s, struct rb_error *err)
     if (status != RB_OK)
         return status;
     s->curve.errors = &s->curve_errors;
+    rb_run_verdict(run, &s->curve, &s->verdict);
+    s->curve.verdict = &s->verdict;
     s->card.curve = &s->curve;
     rb_json_init(&w);
     rb_barrier_encode(&w, NULL, &s->curve);

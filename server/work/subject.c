@@ -275,6 +275,8 @@ enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_place
             status = read_evaluate(s, &p->evaluate, o, extent, err);
         if (status == RB_OK)
             status = rb_evaluate_check(&s->model[0], o, &s->evaluate, err);
+        if (status == RB_OK && extent == RB_SUBJECT_WHOLE)
+            status = rb_chance_compute(o->task, &s->evaluate, &s->chance, err);
         if (status == RB_EHEAD)
             (void)snprintf(err->pointer, sizeof err->pointer, "/evaluate/task");
         else if (status != RB_OK)

@@ -10,6 +10,7 @@
 #define RB_SERVER_WORK_SUBJECT_H
 
 #include "api/job_spec.h"
+#include "core/merge/chance.h"
 #include "core/model/model.h"
 #include "core/text/packing.h"
 #include "server/work/places.h"
@@ -23,6 +24,7 @@ struct rb_subject {
     struct rb_tokenizer *tokenizer;
     struct rb_sequences align, evaluate; /* count 0 where the job needs none */
     struct rb_sequences learn;           /* blocks, unmasked; likewise */
+    struct rb_chance chance;             /* of evaluate; with RB_SUBJECT_WHOLE alone */
 };
 void rb_subject_deinit(struct rb_subject *s);
 

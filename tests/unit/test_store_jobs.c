@@ -105,7 +105,16 @@ static void test_life(void **state)
                                      .control_barrier_chord = NAN,
                                      .control_barrier_mean = NAN,
                                      .reduction = NAN,
-                                     .equivalent = 0};
+                                     .equivalent = 0,
+                                     .verdict = {.kind = RB_MERGE_BETTER,
+                                                 .near = true,
+                                                 .lambda = 0.25,
+                                                 .loss = 1.5,
+                                                 .metric = 2.5,
+                                                 .parent_loss = {3, 4},
+                                                 .parent_metric = {5, 6},
+                                                 .metric_name = RB_ACCURACY,
+                                                 .chance = {7, 0.75}}};
     struct rb_artifact artifacts[2] = {{.name = "b.json", .bytes = 10},
                                        {.name = "a.csv", .bytes = 20}};
     memset(artifacts[0].sha256, 'c', 64);
@@ -126,6 +135,13 @@ static void test_life(void **state)
     assert_true(row.job.summary.barrier_mean == 1.0 / 3);
     assert_true(isnan(row.job.summary.reduction));
     assert_int_equal(row.job.summary.equivalent, 0);
+    struct rb_merge_verdict *v = &row.job.summary.verdict;
+    assert_int_equal(v->kind, RB_MERGE_BETTER);
+    assert_true(v->near && v->lambda == 0.25 && v->loss == 1.5 && v->metric == 2.5);
+    assert_true(v->parent_loss[0] == 3 && v->parent_loss[1] == 4);
+    assert_true(v->parent_metric[0] == 5 && v->parent_metric[1] == 6);
+    assert_int_equal(v->metric_name, RB_ACCURACY);
+    assert_true(v->chance.loss == 7 && v->chance.accuracy == 0.75);
     assert_true(row.job.timings[RB_PHASE_EVALUATING] == timings[RB_PHASE_EVALUATING]);
     assert_true(isnan(row.job.timings[RB_PHASE_WRITING]));
     assert_int_equal(row.job.peak_bytes, 1 << 20);

@@ -1,0 +1,189 @@
+#include "api/verdict.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+const char *const rb_merge_verdict_names[] = {
+    "none",
+    "better than both",
+    "between",
+    "worse than both",
+    "no better than chance",
+    "not the same function",
+    NULL,
+};
+_Static_assert(sizeof rb_merge_verdict_names / sizeof *rb_merge_verdict_names == RB_MERGE_COUNT + 1,
+               "a name for each verdict");
+
+struct rb_merge_verdict rb_merge_verdict_none(void)
+{
+    const double nan = (double)NAN;
+    return (struct rb_merge_verdict){.lambda = nan,
+                                     .loss = nan,
+                                     .metric = nan,
+                                     .parent_loss = {nan, nan},
+                                     .parent_metric = {nan, nan},
+                                     .chance = rb_chance_unknown()};
+}
+
+/* ---- the answer ---- */
+
+/* By how much the best point's loss is above a parent's, as far as that is more than the choice of
+ * blocks would bring about, or the rounding of F32: else 0. */
+static double above(const struct rb_merge_verdict *v, int parent, const double errors[2])
+{
+    static const double ROUNDING = 1e-5;
+    double margin = ROUNDING * fabs(v->parent_loss[parent]);
+    if (errors != NULL && 2 * errors[parent] > margin)
+        margin = 2 * errors[parent];
+    double difference = v->loss - v->parent_loss[parent];
+    return fabs(difference) > margin ? difference : 0;
+}
+
+static enum rb_merge_verdict_kind judge(const struct rb_merge_verdict *v, const double errors[2])
+{
+    double a = above(v, 0, errors), b = above(v, 1, errors);
+    if (!isnan(v->chance.loss) && v->loss >= v->chance.loss)
+        return RB_MERGE_CHANCE;
+    if (a < 0 && b < 0)
+        return RB_MERGE_BETTER;
+    return a > 0 && b > 0 ? RB_MERGE_WORSE : RB_MERGE_BETWEEN;
+}
+
+/* The metric asked for goes with tasks that have labels; the others have one each. */
+static enum rb_metric metric_of(enum rb_task task, enum rb_metric asked)
+{
+    if (task == RB_TASK_MLM)
+        return RB_PSEUDO_PERPLEXITY;
+    return task == RB_TASK_CLM ? RB_PERPLEXITY : asked;
+}
+
+size_t rb_merge_best(const struct rb_point *points, size_t count)
+{
+    size_t best = count >= 3 ? 1 : 0;
+    for (size_t i = 2; i + 1 < count; i++)
+        best = points[i].loss < points[best].loss ? i : best;
+    return best;
+}
+
+void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_task task,
+                           enum rb_metric metric, const struct rb_chance *chance,
+                           const double parent_errors[2], enum rb_sameness same,
+                           struct rb_merge_verdict *ret)
+{
+    struct rb_merge_verdict v = rb_merge_verdict_none();
+    v.near = same == RB_SAME_NEAR;
+    v.metric_name = metric_of(task, metric);
+    if (chance != NULL)
+        v.chance = *chance;
+    if (count >= 3) {
+        const struct rb_point *best = &points[rb_merge_best(points, count)];
+        v.lambda = best->lambda;
+        v.loss = best->loss;
+        v.metric = best->metrics[v.metric_name];
+        for (int i = 0; i < 2; i++) {
+            const struct rb_point *end = &points[i == 0 ? 0 : count - 1];
+            v.parent_loss[i] = end->loss;
+            v.parent_metric[i] = end->metrics[v.metric_name];
+        }
+        v.kind = judge(&v, parent_errors);
+    }
+    if (same == RB_SAME_DIFFERENT)
+        v.kind = RB_MERGE_DIFFERENT;
+    *ret = v;
+}
+
+/* ---- in words ---- */
+
+struct sentence {
+    char *text;
+    size_t used;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct sentence *s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(s->text + s->used, RB_MERGE_SENTENCE_SIZE - s->used, format, args);
+    va_end(args);
+    if (n > 0)
+        s->used += (size_t)n;
+    if (s->used >= RB_MERGE_SENTENCE_SIZE)
+        s->used = RB_MERGE_SENTENCE_SIZE - 1;
+}
+
+static void say_figures(struct sentence *s, const struct rb_merge_verdict *v)
+{
+    say(s, "loss %.3f, the parents %.3f and %.3f", v->loss, v->parent_loss[0], v->parent_loss[1]);
+    if (!isnan(v->chance.loss))
+        say(s, ", guessing by frequency %.3f", v->chance.loss);
+    if (!isnan(v->chance.accuracy) && v->metric_name == RB_ACCURACY && !isnan(v->metric))
+        say(s, "; accuracy %.3f, always the commonest class %.3f", v->metric, v->chance.accuracy);
+}
+
+char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_MERGE_SENTENCE_SIZE])
+{
+    struct sentence s = {ret, 0};
+    ret[0] = '\0';
+    switch (v->kind) {
+    case RB_MERGE_NONE:
+    case RB_MERGE_COUNT:
+        return ret;
+    case RB_MERGE_BETTER:
+        say(&s, "Better than both parents at lambda %.3g: ", v->lambda);
+        break;
+    case RB_MERGE_BETWEEN:
+        say(&s, "Between its parents at lambda %.3g: ", v->lambda);
+        break;
+    case RB_MERGE_WORSE:
+        say(&s, "Worse than both parents, at best at lambda %.3g: ", v->lambda);
+        break;
+    case RB_MERGE_CHANCE:
+        say(&s, "No better than chance, at best at lambda %.3g: ", v->lambda);
+        break;
+    case RB_MERGE_DIFFERENT:
+        say(&s, "Not the same function: what was moved no longer computes what B computes, so the "
+                "curve says nothing about merging A and B");
+        break;
+    }
+    if (v->kind != RB_MERGE_DIFFERENT)
+        say_figures(&s, v);
+    say(&s, "%s.", v->near ? "; B was moved nearly, not exactly" : "");
+    return ret;
+}
+
+/* ---- JSON ---- */
+
+void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v)
+{
+    char sentence[RB_MERGE_SENTENCE_SIZE];
+    if (v->kind == RB_MERGE_NONE) {
+        rb_json_null(w, key);
+        return;
+    }
+    rb_json_object(w, key);
+    rb_json_string(w, "text", rb_merge_verdict_names[v->kind]);
+    rb_json_string(w, "sentence", rb_merge_verdict_sentence(v, sentence));
+    rb_json_number(w, "best_lambda", v->lambda);
+    rb_json_number(w, "loss", v->loss);
+    if (isnan(v->metric)) {
+        rb_json_null(w, "metric");
+    } else {
+        rb_json_object(w, "metric");
+        rb_json_string(w, "name", rb_metric_names[v->metric_name]);
+        rb_json_number(w, "value", v->metric);
+        rb_json_end(w);
+    }
+    rb_json_array(w, "parents");
+    for (int i = 0; i < 2; i++) {
+        rb_json_object(w, NULL);
+        rb_json_number(w, "loss", v->parent_loss[i]);
+        rb_json_number(w, "metric", v->parent_metric[i]);
+        rb_json_end(w);
+    }
+    rb_json_end(w);
+    rb_json_number(w, "chance", v->chance.loss);
+    rb_json_number(w, "chance_accuracy", v->chance.accuracy);
+    rb_json_end(w);
+}

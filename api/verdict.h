@@ -1,0 +1,70 @@
+/* api/verdict.h: what a job's curve says about merging, in one of five answers: everywhere the
+ * same, made in one place. Pure. */
+#ifndef RB_API_VERDICT_H
+#define RB_API_VERDICT_H
+
+#include "api/encode.h"
+#include "core/merge/chance.h"
+#include "core/merge/curve.h"
+
+enum rb_merge_verdict_kind {
+    RB_MERGE_NONE, /* nothing is known: null */
+    RB_MERGE_BETTER,
+    RB_MERGE_BETWEEN,
+    RB_MERGE_WORSE,
+    RB_MERGE_CHANCE,
+    RB_MERGE_DIFFERENT,
+    RB_MERGE_COUNT
+};
+/* "none", "better than both", "between", "worse than both", "no better than chance", "not the same
+ * function": in enum order, NULL-terminated; "none" never goes over the wire. */
+extern const char *const rb_merge_verdict_names[];
+
+/* What the certificate says of moved B. */
+enum rb_sameness {
+    RB_SAME_UNKNOWN, /* nothing was moved, or nobody looked */
+    RB_SAME_EXACT,
+    RB_SAME_NEAR,
+    RB_SAME_DIFFERENT,
+};
+
+/* NaN where not known. */
+struct rb_merge_verdict {
+    enum rb_merge_verdict_kind kind;
+    bool near;                   /* B was moved nearly, not exactly */
+    double lambda, loss, metric; /* of the best point between the ends: that of least loss */
+    double parent_loss[2];       /* of A, and of B as it was evaluated: moved */
+    double parent_metric[2];
+    enum rb_metric metric_name; /* what metric and parent_metric are */
+    struct rb_chance chance;
+};
+struct rb_merge_verdict rb_merge_verdict_none(void);
+
+/* The index of the point between the ends that has the least loss; 0 if there is none. */
+size_t rb_merge_best(const struct rb_point *points, size_t count);
+
+/* METHOD 13. points: (count) of the aligned curve, whole, ascending in lambda; without a point
+ * between the ends there is no answer but RB_MERGE_DIFFERENT, which needs no curve. chance: NULL
+ * where it is not known. parent_errors: standard errors of the best point's loss less each
+ * parent's, paired; NULL or NaN where not known: then what is above rounding (1e-5 of the loss)
+ * counts. */
+void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_task task,
+                           enum rb_metric metric, const struct rb_chance *chance,
+                           const double parent_errors[2], enum rb_sameness same,
+                           struct rb_merge_verdict *ret);
+
+/* Is it a merge whose numbers may be held against others'? Not if B's function was lost. */
+static inline bool rb_merge_verdict_ranks(const struct rb_merge_verdict *v)
+{
+    return v->kind != RB_MERGE_DIFFERENT;
+}
+
+/* {"text","sentence","best_lambda","loss","metric":{"name","value"},"parents":[{"loss","metric"},
+ * {"loss","metric"}],"chance","chance_accuracy"}; null for RB_MERGE_NONE. */
+void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v);
+
+/* The answer in words, with its numbers; "" for RB_MERGE_NONE. Returns ret. */
+enum { RB_MERGE_SENTENCE_SIZE = 320 };
+char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_MERGE_SENTENCE_SIZE]);
+
+#endif

@@ -1,0 +1,123 @@
+// LINK: rb_api
+/* What a curve says about merging: each answer, at its borders, and on the wire. */
+#include "tests/api/api_support.h"
+
+#include "api/barrier.h"
+#include "api/verdict.h"
+
+#include <math.h>
+#include <string.h>
+
+static struct rb_point point(double lambda, double loss)
+{
+    struct rb_point p = {.lambda = lambda, .loss = loss};
+    for (int m = 0; m < RB_METRIC_COUNT; m++)
+        p.metrics[m] = NAN;
+    p.metrics[RB_PSEUDO_PERPLEXITY] = 10 * loss;
+    return p;
+}
+
+/* A loses 3, B 2, chance is 5, errors are 0.1. */
+static struct rb_merge_verdict judge(double middle, enum rb_sameness same)
+{
+    struct rb_point points[] = {point(0, 3), point(0.25, 6), point(0.5, middle), point(1, 2)};
+    struct rb_chance chance = {.loss = 5, .accuracy = NAN};
+    const double errors[2] = {0.1, 0.1};
+    struct rb_merge_verdict v;
+    rb_merge_verdict_make(points, 4, RB_TASK_MLM, RB_ACCURACY, &chance, errors, same, &v);
+    return v;
+}
+
+static void test_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        double loss;
+        enum rb_sameness same;
+        enum rb_merge_verdict_kind kind;
+    } cases[] = {
+        {1.7, RB_SAME_EXACT, RB_MERGE_BETTER},  {1.7, RB_SAME_UNKNOWN, RB_MERGE_BETTER},
+        {1.7, RB_SAME_NEAR, RB_MERGE_BETTER},   {1.7, RB_SAME_DIFFERENT, RB_MERGE_DIFFERENT},
+        {1.9, RB_SAME_EXACT, RB_MERGE_BETWEEN}, /* within two standard errors of B */
+        {2.5, RB_SAME_EXACT, RB_MERGE_BETWEEN}, {3.15, RB_SAME_EXACT, RB_MERGE_BETWEEN},
+        {3.25, RB_SAME_EXACT, RB_MERGE_WORSE},  {4.9, RB_SAME_EXACT, RB_MERGE_WORSE},
+        {5, RB_SAME_EXACT, RB_MERGE_CHANCE},    {5.7, RB_SAME_DIFFERENT, RB_MERGE_DIFFERENT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rb_merge_verdict v = judge(cases[i].loss, cases[i].same);
+        if (v.kind != cases[i].kind)
+            fail_msg("loss %g: %s", cases[i].loss, rb_merge_verdict_names[v.kind]);
+        assert_true(v.lambda == 0.5 && v.loss == cases[i].loss && v.metric == 10 * v.loss);
+        assert_true(v.parent_loss[0] == 3 && v.parent_loss[1] == 2 && v.parent_metric[1] == 20);
+        assert_int_equal(rb_merge_verdict_ranks(&v), v.kind != RB_MERGE_DIFFERENT);
+    }
+}
+
+/* Without errors, what is above rounding counts; the ends are not "between" themselves. */
+static void test_what_is_missing(void **state)
+{
+    (void)state;
+    struct rb_point points[] = {point(0, 2), point(0.5, 2.00001), point(1, 2)};
+    struct rb_merge_verdict v;
+    rb_merge_verdict_make(points, 3, RB_TASK_MLM, RB_ACCURACY, NULL, NULL, RB_SAME_EXACT, &v);
+    assert_int_equal(v.kind, RB_MERGE_BETWEEN);
+    points[1].loss = 2.001;
+    rb_merge_verdict_make(points, 3, RB_TASK_MLM, RB_ACCURACY, NULL, NULL, RB_SAME_EXACT, &v);
+    assert_int_equal(v.kind, RB_MERGE_WORSE);
+    rb_merge_verdict_make(points, 2, RB_TASK_MLM, RB_ACCURACY, NULL, NULL, RB_SAME_EXACT, &v);
+    assert_int_equal(v.kind, RB_MERGE_NONE);
+    rb_merge_verdict_make(NULL, 0, RB_TASK_MLM, RB_ACCURACY, NULL, NULL, RB_SAME_DIFFERENT, &v);
+    assert_int_equal(v.kind, RB_MERGE_DIFFERENT);
+    assert_true(isnan(v.loss));
+}
+
+static void test_wire(void **state)
+{
+    (void)state;
+    struct rb_json w;
+    struct rb_merge_verdict v = judge(1.5, RB_SAME_NEAR);
+    rb_json_init(&w);
+    rb_merge_verdict_encode(&w, NULL, &v);
+    assert_tree(tree_of(&w),
+                "{'text':'better than both','sentence':'Better than both parents at lambda 0.5: "
+                "loss 1.500, the parents 3.000 and 2.000, guessing by frequency 5.000; B was moved "
+                "nearly, not exactly.','best_lambda':0.5,'loss':1.5,"
+                "'metric':{'name':'pseudo_perplexity','value':15},"
+                "'parents':[{'loss':3,'metric':30},{'loss':2,'metric':20}],"
+                "'chance':5,'chance_accuracy':null}");
+    v = rb_merge_verdict_none();
+    rb_merge_verdict_encode(&w, NULL, &v);
+    assert_tree(tree_of(&w), "null");
+}
+
+/* In CSV it stands in the row of the best lambda. */
+static void test_csv(void **state)
+{
+    (void)state;
+    static const double grid[] = {0, 0.25, 0.5, 1};
+    struct rb_point points[] = {point(0, 3), point(0.25, 6), point(0.5, 1.5), point(1, 2)};
+    struct rb_merge_verdict v = judge(1.5, RB_SAME_EXACT);
+    struct rb_barrier_view view = {.task = RB_TASK_MLM,
+                                   .lambdas = grid,
+                                   .lambda_count = 4,
+                                   .aligned = {points, 4},
+                                   .verdict = &v};
+    struct rb_error err;
+    char *text;
+    assert_int_equal(rb_barrier_csv(&view, &text, NULL, &err), RB_OK);
+    assert_non_null(strstr(text, ",verdict,chance_loss\n"));
+    assert_non_null(strstr(text, "\n0.5,1.5,0,15,better than both,5\n"));
+    assert_non_null(strstr(text, "\n1,2,0,20,,\n"));
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_what_is_missing),
+        cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_csv),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
