@@ -1,6 +1,6 @@
 // The barrier curve of one job: aligned against control, with a band of one standard error, and the
 // barrier marked.
-import {css, h, put} from './dom.js';
+import {css, h, put, setText} from './dom.js';
 import {figure, number} from './format.js';
 import {airy, axes, faint, FONT, Plot} from './plot.js';
 import {dataTable} from './table.js';
@@ -44,8 +44,20 @@ export class BarrierChart {
     this.switches = h('div.switches');
     this.table = dataTable('Loss along the path', ['\u03bb', 'Aligned', '\u00b1', 'Control', '\u00b1'],
       () => this.#rows());
-    this.element = h('figure', h('div.above', this.readout, this.switches),
-      this.plot.element, this.table);
+    this.above = h('div.above', this.readout, this.switches);
+    this.empty = h('p.note');
+    this.element = h('figure', this.empty, this.above, this.plot.element, this.table);
+    this.#hide(true);
+  }
+
+  /** words: what stands in place of a curve without points. */
+  explain(words) {
+    setText(this.empty, words);
+  }
+
+  #hide(empty) {
+    this.empty.hidden = !empty;
+    for (const part of [this.above, this.plot.element, this.table]) part.hidden = empty;
   }
 
   /** barrier: what GET …/barrier gave. */
@@ -75,6 +87,8 @@ export class BarrierChart {
 
   #show() {
     const lambdas = this.#lambdas();
+    this.#hide(lambdas.length === 0);
+    if (lambdas.length === 0) return; // no axes for what nobody has measured
     const loss = this.y === 'loss';
     const columns = ['control', 'aligned'].flatMap(c => {
       const y = lambdas.map(l => this.points[c].y(l, this.y));

@@ -7,14 +7,14 @@ import {saveCsv, saveHtml, savePng} from './export.js';
 import {flatten, jobName, number, plural} from './format.js';
 import * as cells from './jobcells.js';
 import {known} from './jobs.js';
-import {colourOf, gridOf, Overlay, summary} from './overlay.js';
+import {dashOf, gridOf, Overlay, summary, swatch} from './overlay.js';
 import {go, link, refine, title} from './router.js';
 import {attempt, fault} from './shell.js';
 import {compare, dataTable, Table} from './table.js';
 
 const MOST = 1000;
 const BARRIERS_AT_ONCE = 100;
-const SINGLE_MOST = 8; // ungrouped, so many jobs get a colour each
+const SINGLE_MOST = 12; // ungrouped, so many jobs get a colour each
 const UNTOLD = new Set(['name', 'priority']); // of a spec: not what makes results differ
 
 /* ---- what is compared ---- */
@@ -166,8 +166,7 @@ export function mount(element, route) {
         const name = choice.curve === 'both' ? `${own}, ${which}` : own;
         const key = single ? `${job.id} ${which}` : name;
         if (!made.has(key))
-          made.set(key, {name, own: single ? job.id : own, dashed: which === 'control' &&
-            choice.curve === 'both', curves: []});
+          made.set(key, {name, own: single ? job.id : own, control: which === 'control', curves: []});
         made.get(key).curves.push({job: job.id, name: jobName(job), which, ...points});
       }
     }
@@ -176,21 +175,20 @@ export function mount(element, route) {
     grid = gridOf(sorted.flatMap(g => g.curves));
     // A group's control has its colour, dashed.
     const owners = [...new Set(sorted.map(g => g.own))];
-    return sorted.map(g => ({...g, colour: owners.indexOf(g.own), visible: !hidden.has(g.name),
-      summary: summary(g.curves, grid)}));
+    return sorted.map(g => {
+      const colour = owners.indexOf(g.own);
+      return {...g, colour, dash: dashOf(colour, g.control), visible: !hidden.has(g.name),
+        summary: summary(g.curves, grid)};
+    });
   }
 
   function showLegend() {
-    put(legend, groups.map(g => {
-      const swatch = h('span.swatch', {'aria-hidden': 'true'});
-      swatch.style.background = colourOf(g.colour);
-      swatch.classList.toggle('dashed', g.dashed);
-      return h('button.legend-item', {'aria-pressed': String(g.visible),
-        onclick: () => {
-          if (!hidden.delete(g.name)) hidden.add(g.name);
-          show();
-        }}, swatch, g.name, g.curves.length > 1 && h('span.aside', ` ${g.curves.length}`));
-    }), groups.some(g => g.curves.length > 1) && h('span.aside',
+    put(legend, groups.map(g => h('button.legend-item', {'aria-pressed': String(g.visible),
+      onclick: () => {
+        if (!hidden.delete(g.name)) hidden.add(g.name);
+        show();
+      }}, swatch(g.colour, g.dash), g.name,
+    g.curves.length > 1 && h('span.aside', ` ${g.curves.length}`))), groups.some(g => g.curves.length > 1) && h('span.aside',
       'bold: mean, band: \u00b1 one standard deviation'));
   }
 
@@ -198,30 +196,30 @@ export function mount(element, route) {
 
   const columns = () => [
     {id: 'name', label: 'Job', value: j => `${jobName(j)} ${colours.get(j.id)}`, order: jobName,
-      fill: (td, j) => {
-        const swatch = h('span.swatch', {'aria-hidden': 'true'});
-        swatch.style.background = colourOf(colours.get(j.id) ?? 0);
-        put(td, swatch, cells.nameLink(j));
-      }},
+      text: jobName, fill: (td, j) => put(td, swatch(colours.get(j.id) ?? 0), cells.nameLink(j))},
     {id: 'status', label: 'Status', rank: 2, value: j => j.status, order: j => j.status,
       fill: (td, j) => put(td, cells.badge(j.status))},
     ...[['barrier', 'Barrier', 'barrier_mean'], ['chord', 'Over chord', 'barrier_chord'],
       ['control', 'Control', 'control_barrier_mean']].map(([id, label, key]) => ({id, label,
       figure: true, value: j => number(j.summary[key]), order: j => j.summary[key]})),
     {id: 'reduction', label: 'Reduction', figure: true, value: j => j.summary.reduction,
-      order: j => j.summary.reduction, fill: cells.reduction},
+      order: j => j.summary.reduction, text: cells.reductionText, fill: cells.reduction},
     ...differing.map(path => ({id: path, label: path, rank: 2,
       value: j => String(fieldOf(j, path) ?? '\u2013'), order: j => fieldOf(j, path)})),
   ];
   let colours = new Map(); // job -> colour of its group
   let table = null;
 
+  function inOrder(shape) {
+    const order = shape.find(c => c.id === sorted.by)?.order ?? jobName;
+    return [...jobs].sort((a, b) => compare(order(a), order(b), sorted.down));
+  }
+
   function showTable() {
     // The last word is the aligned curve's.
     colours = new Map(groups.toReversed().flatMap(g => g.curves.map(c => [c.job, g.colour])));
     const shape = columns();
-    const order = shape.find(c => c.id === sorted.by)?.order ?? jobName;
-    const rows = [...jobs].sort((a, b) => compare(order(a), order(b), sorted.down));
+    const rows = inOrder(shape);
     if (!table || table.columns.map(c => c.id).join() !== shape.map(c => c.id).join()) {
       table = new Table({caption: 'Jobs compared', columns: shape, key: j => j.id, sorted,
         open: j => go(link('job', j.id)), onsort: id => {
@@ -255,8 +253,8 @@ export function mount(element, route) {
   }
 
   /* What an export needs. */
-  const shown = () => ({jobs, barriers, differing, grid, groups: groups.filter(g => g.visible),
-    yName: nameOfY(choice.y), fieldOf, group: choice.group});
+  const shown = () => ({jobs: inOrder(columns()), columns: columns(), barriers, differing, grid,
+    groups: groups.filter(g => g.visible), yName: nameOfY(choice.y), fieldOf});
 
   async function load() {
     asking?.abort();

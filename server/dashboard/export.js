@@ -1,7 +1,7 @@
 // A comparison to take away: as CSV, as a picture, as one page that needs nothing else.
 import {asset} from './api.js';
 import {css, download} from './dom.js';
-import {jobName, number, percent, plural} from './format.js';
+import {plural} from './format.js';
 import {colourOf} from './overlay.js';
 
 const CURVES = ['aligned', 'control'];
@@ -59,10 +59,15 @@ export async function savePng(overlay, {groups, jobs, yName}) {
   font(400, 12);
   groups.forEach((g, i) => {
     const y = canvas.height - margin - (groups.length - i - 0.5) * row;
-    ctx.fillStyle = colourOf(g.colour);
-    ctx.fillRect(margin, y - 5 * px, 10 * px, 10 * px);
+    ctx.strokeStyle = colourOf(g.colour);
+    ctx.lineWidth = 3 * px;
+    ctx.setLineDash((g.dash ?? []).map(n => n * px));
+    ctx.beginPath();
+    ctx.moveTo(margin, y);
+    ctx.lineTo(margin + 26 * px, y);
+    ctx.stroke();
     ctx.fillStyle = css('--ink');
-    ctx.fillText(`${g.name} (${g.curves.length})`, margin + 16 * px, y);
+    ctx.fillText(`${g.name} (${g.curves.length})`, margin + 34 * px, y);
   });
   const blob = await new Promise(resolve => canvas.toBlob(resolve, 'image/png'));
   download(`rebasind-${stamp()}.png`, blob);
@@ -77,19 +82,18 @@ const inScript = text => text.replaceAll('</', '<\\/');
 
 const escape = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 
-export async function htmlOf({jobs, groups, grid, yName, differing, fieldOf}) {
+/** columns: those of the table; jobs: in its order. */
+export async function htmlOf({jobs, groups, grid, yName, columns}) {
   const [uplot, own, style] = await Promise.all(
     ['uplot.js', 'standalone.js', 'style.css'].map(textOf));
   const title = `${yName} along the path, ${plural(jobs.length, 'job')}`;
   const data = {
     yName,
     grid,
-    groups: groups.map(g => ({name: g.name, colour: colourOf(g.colour), n: g.curves.length,
+    groups: groups.map(g => ({name: g.name, colour: colourOf(g.colour), dash: g.dash, n: g.curves.length,
       ...g.summary, curves: g.curves.map(c => ({name: c.name, xs: c.xs, ys: c.ys}))})),
-    heads: ['Job', 'Barrier', 'Over chord', 'Control', 'Reduction', ...differing],
-    rows: jobs.map(j => [jobName(j), number(j.summary.barrier_mean), number(j.summary.barrier_chord),
-      number(j.summary.control_barrier_mean), percent(j.summary.reduction),
-      ...differing.map(p => String(fieldOf(j, p) ?? '\u2013'))]),
+    heads: columns.map(c => c.label),
+    rows: jobs.map(j => columns.map(c => String(c.text ? c.text(j) : c.value(j)))),
   };
   return `<!doctype html>
 <html lang="en" data-theme="${document.documentElement.dataset.theme}">

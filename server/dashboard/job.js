@@ -191,8 +191,7 @@ export function mount(element, route) {
       h('p.under', cells.models(job), ' ', cells.labels(job), h('code.id', job.id),
         copyButton('Copy id', job.id))]);
     fill('fault', [job.error], () => job.error && h('div.fault', {role: 'alert'},
-      h('b', job.error.title), h('p', job.error.detail),
-      job.error.retryable && h('p', 'Trying again may help.')));
+      h('b', job.error.title), h('p', job.error.detail), h('p', cells.remedy(job.error))));
     put(parts.phases, phases(job));
     cells.progress(parts.progress, {...job, error: null, status: job.status === 'failed' ? 'canceled'
       : job.status});
@@ -200,8 +199,14 @@ export function mount(element, route) {
     put(parts.timings, timings(job));
     put(parts.about, about(job));
     fill('artifacts', [job.status, job.artifacts], () => artifacts(job));
+    chart?.explain(emptyWords());
     parts.chart.setAttribute('aria-busy', String(!cells.isOver(job)));
   }
+
+  /* Why there is no point yet. */
+  const emptyWords = () => cells.isOver(job) ? `No point was measured before the job ${job.status === 'failed'
+    ? 'failed' : 'ended'}.` : job.status === 'queued' ? 'The job waits for its turn; its curve will grow here.'
+    : 'No point is measured yet; the curve grows here once the models are aligned.';
 
   function actions() {
     const act = (label, f, kind = '') => h('button', {class: kind,

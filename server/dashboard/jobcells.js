@@ -27,14 +27,34 @@ export const models = job => [
 
 export const nameLink = job => h('a', {href: link('job', job.id), class: 'name'}, jobName(job));
 
-/** "evaluating · 43 % · 34 s left". */
+/* What can be done about an error, where the daemon's words do not say it already. */
+const REMEDIES = {
+  no_space: 'Make room on the daemon’s disk, then retry: it goes on where it stopped.',
+  out_of_memory: 'Free memory or let the daemon run with fewer workers, then retry: it goes on where it stopped.',
+  out_of_files: 'Raise the daemon’s limit of open files (ulimit -n), then retry.',
+  store_unavailable: 'Retry once the data folder’s disk answers again.',
+  io_error: 'See whether the file can be read on the daemon’s machine, then retry.',
+  digest_mismatch: 'A file has changed since it was registered: register the model or dataset anew and submit a new job.',
+  not_found: 'Something it names is gone: register it again under the same name, or submit a new job.',
+  not_finite: 'A weight or a loss is not a number: look at both checkpoints, or try dtype f32.',
+  models_differ: 'Choose two models of one architecture, size and vocabulary.',
+  head_mismatch: 'Choose the task that the models’ head is made for.',
+  invalid_dataset: 'Correct the dataset where the words say, register it anew and submit a new job.',
+  crash_loop: 'A retry would end the daemon again. Try fewer sequences or blocks; the daemon’s log has the rest.',
+  internal_error: 'This is a fault of rebasind: please report it with the job’s id and the log.',
+};
+export const remedy = error => REMEDIES[error.code] ??
+  (error.retryable ? 'Trying again may help.' : 'Correct what the words name and submit a new job.');
+
+/** "evaluating · 43 % · 34 s left in all": the time is the whole job's, not the phase's. */
 export function progressText(job) {
-  if (job.status === 'failed') return job.error?.title ?? 'failed';
+  if (job.status === 'failed')
+    return job.error ? `${job.error.title}. ${remedy(job.error)}` : 'failed';
   if (job.status !== 'running' && job.status !== 'canceling') return '';
   const {fraction, eta_seconds: eta} = job.progress;
   const parts = [job.phase ?? 'starting'];
   if (fraction > 0) parts.push(percent(fraction));
-  if (eta !== null) parts.push(`${duration(eta)} left`);
+  if (eta !== null) parts.push(`${duration(eta)} left in all`);
   return parts.join(' \u00b7 ');
 }
 
@@ -42,7 +62,7 @@ export function progressText(job) {
 export function progress(element, job) {
   const text = progressText(job);
   if (isOver(job) || job.status === 'queued') {
-    put(element, text ? h('span.aside', {title: job.error?.detail}, text) : '');
+    put(element, text ? h('span.aside', {title: job.error ? `${job.error.detail}\n${text}` : null}, text) : '');
     return;
   }
   if (!element.querySelector('.bar'))
@@ -66,12 +86,12 @@ export function state(td, job) {
 }
 
 /** The control's and the job's own curve, as wide as a word. curves: {aligned, control}: maps from
- * lambda to loss. */
-export function sparkline(curves) {
+ * lambda to loss; low, high: the scale. */
+export function sparkline(curves, [low, high] = []) {
   const width = 96, height = 26, pad = 2;
   const all = [...(curves?.aligned.values() ?? []), ...(curves?.control.values() ?? [])];
   if (all.length < 2) return null;
-  const low = Math.min(...all), span = Math.max(...all) - low || 1;
+  const span = high - low || 1;
   const path = points => [...points].sort((a, b) => a[0] - b[0]).map(([x, y], i) =>
     `${i === 0 ? 'M' : 'L'}${(pad + x * (width - 2 * pad)).toFixed(1)} ` +
     `${(height - pad - (y - low) / span * (height - 2 * pad)).toFixed(1)}`).join('');
@@ -80,11 +100,16 @@ export function sparkline(curves) {
     svg('path.aligned', {d: path(curves.aligned)}));
 }
 
-/** The reduction, in the colour of better or worse. */
+const errorText = x => (typeof x === 'number' ? ` \u00b1 ${number(100 * x, 1)}` : '');
+
+/** "28.6 % \u00b1 1.2". */
+export const reductionText = ({summary: s}) =>
+  percent(s.reduction, 1) + errorText(s.reduction_standard_error);
+
+/** The same, in the colour of better or worse. */
 export function reduction(element, job) {
-  const x = job.summary.reduction;
-  const error = job.summary.reduction_standard_error;
-  put(element, percent(x, 1), typeof error === 'number' && h('span.aside', ` \u00b1 ${number(100 * error, 1)}`));
+  const {reduction: x, reduction_standard_error: error} = job.summary;
+  put(element, percent(x, 1), h('span.aside', errorText(error)));
   element.classList.toggle('better', x !== null && x > 0);
   element.classList.toggle('worse', x !== null && x < 0);
 }

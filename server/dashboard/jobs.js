@@ -21,8 +21,10 @@ const COLUMNS = [
   {id: 'models', label: 'Models', rank: 2, help: 'A, and B which is moved onto it',
     value: j => `${j.spec.models.a} ${j.spec.models.b}`,
     order: j => `${j.spec.models.a} ${j.spec.models.b}`, fill: (td, j) => put(td, cells.models(j))},
-  {id: 'curve', label: 'Loss', rank: 2, help: 'Loss along the path: aligned, and the control',
-    value: j => curveKey(j), fill: (td, j) => put(td, cells.sparkline(curves.get(j.id)))},
+  {id: 'curve', label: 'Loss', rank: 2,
+    help: 'Loss along the path: aligned, and the control; one scale for all jobs on the same text',
+    value: j => `${curveKey(j)} ${scales.get(scaleKey(j))}`,
+    fill: (td, j) => put(td, cells.sparkline(curves.get(j.id), scales.get(scaleKey(j))))},
   {id: 'barrier', label: 'Barrier', figure: true, help: 'Loss barrier over the mean of both ends',
     value: j => cells.barrierText(j.summary.barrier_mean), order: j => j.summary.barrier_mean},
   {id: 'control', label: 'Control', figure: true, rank: 2, help: 'The same without alignment',
@@ -58,10 +60,26 @@ const USUAL = COLUMNS.filter(c => !c.extra).map(c => c.id);
 const selected = new Set();
 const curves = new Map(); // job id -> {aligned, control, complete}
 export const known = new Map(); // job id -> job, for the comparison too
+const scales = new Map(); // what is measured -> [low, high] of the curves in the list
 
 function curveKey(job) {
   const c = curves.get(job.id);
   return c ? `${c.aligned.size} ${c.control.size}` : '';
+}
+
+/* Losses on one text by one task can be held against each other, others not. */
+const scaleKey = ({spec: {evaluate: e}}) => `${e?.task} ${e?.dataset}`;
+
+/* Makes room for a job's losses in its scale; says whether it had to grow. */
+function stretch(job) {
+  const c = curves.get(job.id);
+  if (!c) return false;
+  const ys = [...c.aligned.values(), ...c.control.values()];
+  const [low, high] = scales.get(scaleKey(job)) ?? [Infinity, -Infinity];
+  const next = [Math.min(low, ...ys), Math.max(high, ...ys)];
+  if (next[0] === low && next[1] === high) return false;
+  scales.set(scaleKey(job), next);
+  return true;
 }
 
 /* ---- filters: URL <-> search box ---- */
@@ -189,7 +207,10 @@ export function mount(element, route) {
   function show() {
     const order = column(f.by)?.order ?? column('created').order;
     const rows = [...ids].map(id => known.get(id)).filter(j => j && fits(j, f));
-    rows.sort((a, b) => compare(order(a), order(b), f.down) || (a.id < b.id ? 1 : -1));
+    // Equal ones stay as the daemon lists them: those of a batch have one time.
+    rows.sort((a, b) => compare(order(a), order(b), f.down));
+    scales.clear();
+    rows.forEach(stretch);
     table.set(rows);
     const partial = next && !column(f.by)?.server ? ', sorted among these' : '';
     setText(note, rows.length === 0 ? ''
@@ -331,8 +352,15 @@ export function mount(element, route) {
   function keepCurve(b) {
     const points = c => new Map((c?.loss ?? []).flatMap((y, i) => y === null ? [] : [[b.lambdas[i], y]]));
     curves.set(b.job, {aligned: points(b.aligned), control: points(b.control), complete: b.complete});
-    if (known.has(b.job)) table.patch(known.get(b.job));
+    showCurve(b.job);
   }
+
+  function showCurve(id) {
+    if (!known.has(id)) return;
+    if (stretch(known.get(id))) rescale();
+    table.patch(known.get(id));
+  }
+  const rescale = throttle(() => show(), 200);
 
   /* -- events -- */
 
@@ -349,7 +377,7 @@ export function mount(element, route) {
     const c = curves.get(job) ?? {aligned: new Map(), control: new Map(), complete: false};
     c[data.curve].set(data.lambda, data.loss);
     curves.set(job, c);
-    table.patch(known.get(job));
+    showCurve(job);
   }
 
   function onStatus({job, data}) {
@@ -370,15 +398,18 @@ export function mount(element, route) {
       await load();
       return;
     }
+    let fresh = false;
     for (const id of some) {
       try {
         const job = await get(`v1/jobs/${id}`);
         known.set(id, job);
-        if (!next || f.by === 'created' && f.down) ids.add(id);
+        fresh ||= !ids.has(id) && fits(job, f) && (!next || f.by === 'created' && f.down);
       } catch (error) {
         if (error.status === 404) forget(id);
       }
     }
+    // Where a new one belongs, among those of the same moment, the daemon knows.
+    if (fresh) await load();
     show();
   }, 200);
 
@@ -391,9 +422,15 @@ export function mount(element, route) {
   /* -- life -- */
 
   function onKey(e) {
-    if (e.key !== '/' || e.target.closest('input, textarea, select, dialog')) return;
+    if (e.ctrlKey || e.metaKey || e.altKey) return;
+    const typing = e.target.closest('input:not([type=checkbox]), textarea, select, dialog');
+    if (e.key === 'Escape' && e.target === search) table.enter() || search.blur();
+    else if (typing) return;
+    else if (e.key === '/') search.focus();
+    // Within the table its own keys have moved on already.
+    else if (e.key === 'j' && !table.body.contains(e.target)) table.enter();
+    else return;
     e.preventDefault();
-    search.focus();
   }
   document.addEventListener('keydown', onKey);
   stops.push(events.listen('status', onStatus), events.listen('progress', onProgress),

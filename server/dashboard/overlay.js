@@ -6,8 +6,22 @@ import {airy, axes, faint, Plot} from './plot.js';
 
 const NEAR_PX = 24;
 
-/** Group i's colour; dotted from the ninth on. */
-export const colourOf = i => css(`--g${i % 8}`);
+const COLOURS = 12;
+export const CONTROL_DASH = [6, 4];
+
+/** Group i's colour. */
+export const colourOf = i => css(`--g${i % COLOURS}`);
+
+/** Of a control, and of what comes after all colours are taken. */
+export const dashOf = (i, control) => control ? CONTROL_DASH : i >= COLOURS ? [2, 3] : undefined;
+
+/** A piece of a group's line, for legends and tables. */
+export function swatch(colour, dash) {
+  const line = h('span.swatch.line', {'aria-hidden': 'true'});
+  line.style.color = colourOf(colour);
+  line.style.borderTopStyle = dash ? dash === CONTROL_DASH ? 'dashed' : 'dotted' : 'solid';
+  return line;
+}
 
 function at(curve, x) {
   const {xs, ys} = curve;
@@ -49,7 +63,7 @@ export class Overlay {
     this.element = h('div', this.readout, this.plot.element);
   }
 
-  /** groups: [{name, colour: index, dashed, curves: [{job, name, xs, ys}], summary, visible}]. */
+  /** groups: [{name, colour: index, dash, curves: [{job, name, xs, ys}], summary, visible}]. */
   set(groups, grid, label) {
     this.groups = groups.filter(g => g.visible);
     this.yLabel = label;
@@ -76,9 +90,8 @@ export class Overlay {
   #options() {
     const series = this.groups.flatMap(g => {
       const many = g.curves.length > 1;
-      const dash = g.dashed ? [6, 4] : g.colour >= 8 ? [2, 3] : undefined;
       return [
-        {stroke: colourOf(g.colour), width: many ? 2.5 : 2, dash, spanGaps: true, points: {show: false}},
+        {stroke: colourOf(g.colour), width: many ? 2.5 : 2, dash: g.dash, spanGaps: true, points: {show: false}},
         {stroke: 'transparent', spanGaps: true, points: {show: false}},
         {stroke: 'transparent', spanGaps: true, points: {show: false}},
       ];
@@ -111,6 +124,7 @@ export class Overlay {
     for (const g of this.groups) {
       if (g.curves.length === 1) continue; // its mean is itself
       ctx.strokeStyle = faint(colourOf(g.colour), Math.max(0.1, Math.min(0.5, 8 / g.curves.length)));
+      ctx.setLineDash((g.dash ?? []).map(n => n * devicePixelRatio));
       ctx.beginPath();
       for (const c of g.curves) this.#trace(ctx, u, c, true);
       ctx.stroke();

@@ -1,16 +1,26 @@
 // The view is in the URL's fragment, "#/jobs?status=running", so that a link is a view at any path
 // prefix and the daemon needs no routes for it.
 
+import {h, put} from './dom.js';
+
 let routes = {};
 let outlet = null;
 let current = null; // {name, id, view}
 let here = null;
 const scrolls = new Map(); // where each view was left
 
+function plain(id) {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return id; // a stray "%"
+  }
+}
+
 export function parse(hash = location.hash) {
   const [path, query = ''] = hash.replace(/^#\/?/, '').split('?');
   const [name, id = ''] = path.split('/');
-  return {name: name || 'jobs', id: decodeURIComponent(id), params: new URLSearchParams(query)};
+  return {name: name || 'jobs', id: plain(id), params: new URLSearchParams(query)};
 }
 
 /** "#/job/job_…?y=loss" from its parts; empty parameters are left out. */
@@ -35,7 +45,8 @@ export function refine(params) {
 
 async function show() {
   const route = parse();
-  const known = routes[route.name] ? route : {...route, name: 'jobs', id: ''};
+  // The API's path of a job leads to it too.
+  const known = route.name === 'jobs' && route.id ? {...route, name: 'job'} : route;
   if (current && current.name === known.name && current.id === known.id) {
     current.view.update?.(known);
     here = known;
@@ -46,7 +57,7 @@ async function show() {
     current.view.leave?.();
   }
   here = known;
-  const {mount} = await routes[known.name]();
+  const {mount} = await (routes[known.name]?.() ?? {mount: lost});
   if (here !== known) return; // gone elsewhere while it was loading
   outlet.replaceChildren();
   const first = current === null;
@@ -57,6 +68,12 @@ async function show() {
   scrollTo(0, scrolls.get(`${known.name}/${known.id}`) ?? 0);
   // A screen reader goes on from the new heading.
   if (!first && here === known) outlet.querySelector('h1')?.focus({preventScroll: true});
+}
+
+function lost(element, {name}) {
+  title('Not found');
+  put(element, h('h1', {tabindex: '-1'}, 'There is no such view'), h('p', `No view is named \u201c${name}\u201d. `,
+    h('a', {href: '#/jobs'}, 'All jobs')));
 }
 
 /** table: {name: () => import('./jobs.js')}; each module exports mount(element, route), which

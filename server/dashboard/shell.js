@@ -63,6 +63,18 @@ async function enter() {
   if (token) setToken(token);
 }
 
+/* ---- menus: gone with Esc, or when one turns to something else ---- */
+
+function watchMenus() {
+  const close = keep => [...document.querySelectorAll('details.menu[open]')]
+    .filter(menu => !menu.contains(keep)).map(menu => {
+      menu.open = false;
+      return menu.firstChild;
+    });
+  document.addEventListener('keydown', e => e.key === 'Escape' && close(null)[0]?.focus());
+  document.addEventListener('pointerdown', e => close(e.target));
+}
+
 /* ---- theme and token ---- */
 
 function themeButton() {
@@ -105,6 +117,7 @@ export function start() {
     }
   });
   events.listen('state', showBanner);
+  watchMenus();
 }
 
 /** A passing message at the foot of the page; faults stay until they are closed. */

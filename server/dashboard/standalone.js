@@ -17,11 +17,13 @@
       if (g.n === 1) continue;
       u.ctx.strokeStyle = faint(g.colour, Math.max(0.1, Math.min(0.5, 8 / g.n)));
       u.ctx.lineWidth = devicePixelRatio;
+      u.ctx.setLineDash((g.dash ?? []).map(n => n * devicePixelRatio));
       u.ctx.beginPath();
       for (const c of g.curves)
         c.xs.forEach((x, i) => u.ctx[i === 0 ? 'moveTo' : 'lineTo'](u.valToPos(x, 'x', true),
           u.valToPos(c.ys[i], 'y', true)));
       u.ctx.stroke();
+      u.ctx.setLineDash([]);
     }
   };
 
@@ -39,8 +41,8 @@
       legend: {show: false},
       scales: {x: {time: false, range: [0, 1]}, y: {range: () => [low - pad, high + pad]}},
       axes: [{...axis, label: '\u03bb'}, {...axis, label: data.yName, size: 60}],
-      series: [{}, ...groups.flatMap(g => [{stroke: g.colour, width: 2.5, points: {show: false},
-        spanGaps: true}, side, side])],
+      series: [{}, ...groups.flatMap(g => [{stroke: g.colour, width: 2.5, dash: g.dash,
+        points: {show: false}, spanGaps: true}, side, side])],
       bands: groups.flatMap((g, i) => (g.n > 1
         ? [{series: [3 * i + 3, 3 * i + 2], fill: faint(g.colour, 0.16)}] : [])),
       hooks: {drawAxes: [crowd(groups)]},
@@ -51,7 +53,9 @@
     const item = make('button', '', 'legend-item');
     item.ariaPressed = 'true';
     const swatch = make('span', '', 'swatch');
-    swatch.style.background = g.colour;
+    swatch.style.color = g.colour;
+    swatch.style.borderTopStyle = g.dash ? 'dashed' : 'solid';
+    swatch.classList.add('line');
     item.append(swatch, g.n > 1 ? `${g.name} (${g.n})` : g.name);
     item.onclick = () => {
       if (!off.delete(g.name)) off.add(g.name);

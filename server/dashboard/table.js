@@ -175,6 +175,13 @@ export class Table {
     e.preventDefault();
   }
 
+  /** Puts the cursor on the row that the Tab key would come to; says whether there is one. */
+  enter() {
+    const tr = this.body.querySelector('tr[tabindex="0"]');
+    tr?.focus();
+    return Boolean(tr);
+  }
+
   #focus(tr) {
     if (!tr) return;
     this.body.querySelector('tr[tabindex="0"]')?.setAttribute('tabindex', '-1');

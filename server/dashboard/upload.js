@@ -96,7 +96,7 @@ class Upload {
     if (files.length === 0) return;
     const fields = await this.fieldsFor(files);
     const name = h('input', {id: `${this.one}-name`, required: true, autocomplete: 'off',
-      value: nameOf(folder || files[0].name) || this.one});
+      placeholder: 'a name for it', value: nameOf(folder || await this.proposal(files))});
     const lines = h('ul.uploads');
     const stop = new AbortController();
     const start = h('button', {type: 'submit', class: 'primary'}, `Upload ${plural(files.length, 'file')}`);
@@ -144,6 +144,16 @@ export class ModelUpload extends Upload {
       [['Choose folder\u2026', {webkitdirectory: true}], ['Choose files\u2026', {multiple: true}]]);
   }
 
+  /* Loose files: what the checkpoint calls itself, if it does; "config" names nothing. */
+  async proposal(files) {
+    try {
+      const config = JSON.parse(await files.find(f => f.name === 'config.json').text());
+      return String(config._name_or_path ?? '').split('/').at(-1);
+    } catch {
+      return '';
+    }
+  }
+
   async fieldsFor() {
     return {element: null};
   }
@@ -177,6 +187,8 @@ export class DatasetUpload extends Upload {
     super(done, 'Drop a text, JSONL or TSV file here.', [['Choose file\u2026',
       {accept: '.txt,.jsonl,.ndjson,.tsv,text/plain'}]]);
   }
+
+  proposal = ([file]) => file.name;
 
   async fieldsFor([file]) {
     const {format, names} = await peek(file);

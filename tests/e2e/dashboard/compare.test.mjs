@@ -94,6 +94,9 @@ test('PNG: a picture larger than the chart', async () => {
 });
 
 test('HTML: one file that draws itself with nothing else at hand', async () => {
+  await page.getByLabel('of', {exact: true}).selectOption('both');
+  await page.getByRole('button', {name: 'Barrier'}).click();
+  await page.getByRole('columnheader', {name: 'Barrier'}).and(page.locator('[aria-sort=descending]')).waitFor();
   const html = await save('HTML');
   const context = await browser.newContext({offline: true});
   const alone = await context.newPage();
@@ -102,6 +105,12 @@ test('HTML: one file that draws itself with nothing else at hand', async () => {
   alone.on('request', r => r.url().startsWith('file:') || troubles.push(r.url()));
   await alone.goto(pathToFileURL(html).href);
   assert.equal(await alone.locator('#jobs tbody tr').count(), 4);
+  // What the page shows: its order, its decimals, and the control apart from the aligned.
+  assert.deepEqual(await alone.locator('#jobs tbody td:first-child').allTextContents(),
+    await page.locator('tbody tr .name').allTextContents());
+  assert.match(await alone.locator('#jobs').textContent(), /\d\.\d\u202f% ± \d/);
+  assert.deepEqual(await alone.locator('.legend-item .swatch').evaluateAll(list =>
+    list.map(s => s.style.borderTopStyle)), ['solid', 'dashed', 'solid', 'dashed']);
   const inked = await alone.locator('canvas').evaluate(c => new Uint8Array(
     c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer).some(v => v > 0));
   assert.ok(inked, 'the canvas is empty');
