@@ -415,6 +415,7 @@ enum rb_status rb_model_card_provenance(const struct rb_model_card *c, char **re
         rb_json_null(&w, "barrier");
     encode_certificate(&w, c->certificate);
     rb_json_raw(&w, "environment", c->environment);
+    rb_json_raw(&w, "build", c->build);
     rb_json_end(&w);
     return rb_json_finish(&w, ret, ret_bytes, err);
 }

@@ -22,6 +22,7 @@ struct rb_model_card {
     const char *job, *version; /* id; the daemon's version */
     const char *spec;          /* JSON, as rb_job_spec_encode wrote it */
     const char *environment;   /* JSON, as rb_environment_encode wrote it; NULL: null */
+    const char *build;         /* JSON, as rb_build_encode wrote it; NULL: null */
     const char *dtype;         /* of rb_output_dtype_names */
     double lambda;
     struct rb_card_parent parents[2]; /* a, b */
@@ -44,8 +45,8 @@ enum rb_status rb_model_card_write(const struct rb_model_card *c, const char *sv
 enum rb_status rb_model_card_svg(const struct rb_model_card *c, char **ret, size_t *ret_bytes,
                                  struct rb_error *err) RB_MUST_CHECK;
 /* {"job","version","lambda","dtype","inputs":[{"role","name","sha256","source","license"}],"spec",
- * "barrier","certificate","environment"}: parts the job has not are null; source and license stand
- * with models alone. New, free() it. RB_ENOMEM. */
+ * "barrier","certificate","environment","build"}: parts the job has not are null; source and
+ * license stand with models alone. New, free() it. RB_ENOMEM. */
 enum rb_status rb_model_card_provenance(const struct rb_model_card *c, char **ret,
                                         size_t *ret_bytes, struct rb_error *err) RB_MUST_CHECK;
 

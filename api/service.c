@@ -16,10 +16,8 @@ static void encode_blas(struct rb_json *w, const struct rb_blas_view *b)
     rb_json_end(w);
 }
 
-void rb_version_encode(struct rb_json *w, const char *key, const struct rb_version_view *v)
+static void encode_build(struct rb_json *w, const struct rb_version_view *v)
 {
-    rb_json_object(w, key);
-    rb_json_string(w, "name", "rebasind");
     rb_json_string(w, "version", v->version);
     rb_json_string(w, "commit", v->commit);
     rb_json_string(w, "compiler", v->compiler);
@@ -27,7 +25,21 @@ void rb_version_encode(struct rb_json *w, const char *key, const struct rb_versi
     for (size_t i = 0; i < v->library_count; i++)
         rb_json_string(w, v->libraries[i].name, v->libraries[i].version);
     rb_json_end(w);
+}
+
+void rb_version_encode(struct rb_json *w, const char *key, const struct rb_version_view *v)
+{
+    rb_json_object(w, key);
+    rb_json_string(w, "name", "rebasind");
+    encode_build(w, v);
     encode_blas(w, &v->blas);
+    rb_json_end(w);
+}
+
+void rb_build_encode(struct rb_json *w, const char *key, const struct rb_version_view *v)
+{
+    rb_json_object(w, key);
+    encode_build(w, v);
     rb_json_end(w);
 }
 

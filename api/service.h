@@ -27,6 +27,9 @@ struct rb_version_view {
     struct rb_blas_view blas;
 };
 void rb_version_encode(struct rb_json *w, const char *key, const struct rb_version_view *v);
+/* What of it is the same wherever this binary runs, for the provenance of what it wrote:
+ * {"version","commit","compiler","libraries"}. */
+void rb_build_encode(struct rb_json *w, const char *key, const struct rb_version_view *v);
 
 /* GET /readyz?verbose: {"ready","checks":[{"name","ok","detail"}],"version":{…}}. */
 struct rb_ready_check {

@@ -43,7 +43,9 @@ const char rb_cmd_run_help[] =
     "/v1/jobs,\n"
     "in which models are folders and datasets are files, relative to the spec's folder or else to\n"
     "the working directory; a dataset may also be\n"
-    "{\"path\",\"format\",\"text\",\"text_pair\",\"label\"}.\n"
+    "{\"path\",\"format\",\"text\",\"text_pair\",\"label\"}. A model may be "
+    "\"hf:org/name[@revision]\", found in a\n"
+    "Hugging Face cache: that of --import-root, or $HF_HUB_CACHE, $HF_HOME, ~/.cache/huggingface.\n"
     "\n"
     "  --json          print one object: the job, with its barrier\n"
     "  --output DIR    keep the artifacts here (permutations, curves, merged checkpoints; each of\n"
@@ -83,6 +85,7 @@ struct runner {
     const char *output;      /* a folder; NULL: nothing is kept */
     char id[RB_JOB_ID_SIZE]; /* "": not submitted */
     char *environment;       /* of the job */
+    char *build;             /* of merged folders */
     bool json, bar, ended;
     enum rb_status status; /* of what came before the job */
     struct rb_error error;
@@ -396,6 +399,7 @@ static enum rb_status open_engine(struct runner *r, struct rb_error *err)
         .parallel_jobs = 1,
         .queue_limit = 1,
         .environment = r->environment,
+        .build = r->build,
         .one_shot = true,
     };
     return rb_work_init(&r->work, &r->loop, r->store, NULL, &options, err);
@@ -472,7 +476,7 @@ static enum rb_status load(struct runner *r, int argc, char *const argv[], struc
         return status;
     if (word == NULL)
         return rb_error_set(err, RB_EUSAGE, "run needs a SPEC.json; see `rebasind run --help`");
-    status = rb_run_spec_read(word, &r->spec, err);
+    status = rb_run_spec_read(word, &r->settings.import_root, &r->spec, err);
     if (status == RB_OK && r->spec.as_given.merged.count > 0 && r->output == NULL)
         status = rb_error_at(err, RB_EINPUT, "/outputs/merged",
                              "merged checkpoints need a place: --output DIR");
@@ -499,6 +503,8 @@ int rb_cmd_run(int argc, char *const argv[], FILE *out)
     if (status == RB_OK)
         status = rb_environment_here((unsigned)r.settings.workers, &r.environment, &err);
     if (status == RB_OK)
+        status = rb_build_here(&r.build, &err);
+    if (status == RB_OK)
         status = make_data_dir(&r, &err);
     if (status == RB_OK)
         status = run(&r, &err);
@@ -513,6 +519,7 @@ int rb_cmd_run(int argc, char *const argv[], FILE *out)
     remove_data_dir(&r);
     rb_run_spec_deinit(&r.spec);
     free(r.environment);
+    free(r.build);
     rb_settings_deinit(&r.settings);
     (void)uv_loop_close(&r.loop);
     return exit_status;

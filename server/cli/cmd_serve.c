@@ -60,6 +60,7 @@ struct daemon {
     uv_loop_t loop;
     struct rb_work work;
     char *environment; /* of every job */
+    char *build;       /* of merged folders */
     uv_signal_t signal_handles[SIGNALS];
     uv_timer_t lag, prune, watchdog, end;
     uint64_t lag_due_ns;
@@ -119,6 +120,8 @@ static enum rb_status settle_kernel(struct daemon *d, struct rb_error *err)
         rb_kernel_log(rb_kernel_info());
         s = rb_environment_here((unsigned)d->settings.workers, &d->environment, err);
     }
+    if (s == RB_OK)
+        s = rb_build_here(&d->build, err);
     return s;
 }
 
@@ -155,6 +158,7 @@ static enum rb_status open_work(struct daemon *d, struct rb_error *err)
         .queue_limit = d->settings.queue_limit,
         .moments_cache_bytes = d->settings.moments_cache_bytes,
         .environment = d->environment,
+        .build = d->build,
     };
     enum rb_status s =
         rb_work_init(&d->work, &d->loop, d->server.store, d->server.metrics, &options, err);
@@ -450,6 +454,7 @@ int rb_cmd_serve(int argc, char *const argv[], FILE *out)
         rb_log_info("stopped");
     (void)uv_loop_close(&d.loop);
     free(d.environment);
+    free(d.build);
     rb_settings_deinit(&d.settings);
     return s == RB_OK ? 0 : s == RB_EUSAGE ? 2 : 1;
 }

@@ -31,7 +31,10 @@ static int print_json(const struct rb_version_view *v, FILE *out)
 
 static int print_text(const struct rb_version_view *v, FILE *out)
 {
-    fprintf(out, "rebasind %s\ncompiler %s\n", v->version, v->compiler);
+    fprintf(out, "rebasind %s\n", v->version);
+    if (v->commit != NULL)
+        fprintf(out, "commit %s\n", v->commit);
+    fprintf(out, "compiler %s\n", v->compiler);
     for (size_t i = 0; i < v->library_count; i++)
         fprintf(out, "%s %s\n", v->libraries[i].name, v->libraries[i].version);
     return fflush(out) == 0 ? 0 : 1;
@@ -39,9 +42,7 @@ static int print_text(const struct rb_version_view *v, FILE *out)
 
 int rb_cmd_version(int argc, char *const argv[], FILE *out)
 {
-    struct rb_version_view v = {
-        .version = RB_VERSION, .compiler = __VERSION__, .blas = rb_blas_view_here()};
-    v.libraries = rb_libraries(&v.library_count);
+    const struct rb_version_view v = rb_version_here();
     if (argc > 2 || (argc == 2 && strcmp(argv[1], "--json") != 0)) {
         fprintf(stderr, "rebasind: version takes --json or nothing, found \"%s\"\n",
                 argv[argc - 1]);

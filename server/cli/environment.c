@@ -1,7 +1,9 @@
 #include "server/cli/environment.h"
 
 #include "api/job.h"
+#include "api/service.h"
 #include "server/base/blas_kernel.h"
+#include "server/http/libraries.h"
 
 enum rb_status rb_environment_here(unsigned threads, char **ret, struct rb_error *err)
 {
@@ -18,5 +20,14 @@ enum rb_status rb_environment_here(unsigned threads, char **ret, struct rb_error
     struct rb_json w;
     rb_json_init(&w);
     rb_environment_encode(&w, NULL, &here);
+    return rb_json_finish(&w, ret, NULL, err);
+}
+
+enum rb_status rb_build_here(char **ret, struct rb_error *err)
+{
+    const struct rb_version_view here = rb_version_here();
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_build_encode(&w, NULL, &here);
     return rb_json_finish(&w, ret, NULL, err);
 }

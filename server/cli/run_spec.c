@@ -1,5 +1,7 @@
 #include "server/cli/run_spec.h"
 #include "api/body.h"
+#include "api/hf_name.h"
+#include "server/work/hf_cache.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -78,6 +80,57 @@ static enum rb_status find_path(const char *file, const char *path, const char *
     return status;
 }
 
+/* ---- the Hugging Face cache ---- */
+
+static const char HF[] = "hf:";
+
+static bool names_hf(const char *path)
+{
+    return strncmp(path, HF, sizeof HF - 1) == 0;
+}
+
+/* Where huggingface_hub keeps it, by its own variables; *ret NULL: nowhere. New, free(). */
+static enum rb_status default_cache(char **ret, struct rb_error *err)
+{
+    static const struct {
+        const char *variable, *below;
+    } places[] = {{"HF_HUB_CACHE", ""},
+                  {"HF_HOME", "/hub"},
+                  {"XDG_CACHE_HOME", "/huggingface/hub"},
+                  {"HOME", "/.cache/huggingface/hub"}};
+    *ret = NULL;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        const char *base = getenv(places[i].variable);
+        if (base == NULL || base[0] == '\0')
+            continue;
+        if (asprintf(ret, "%s%s", base, places[i].below) < 0) {
+            *ret = NULL;
+            return rb_error_set(err, RB_ENOMEM, "no memory to find the Hugging Face cache");
+        }
+        break;
+    }
+    return RB_OK;
+}
+
+/* "hf:org/name[@revision]" below the roots, or in the user's own cache if there are none. */
+static enum rb_status find_hf(const struct rb_strings *roots, const char *path, const char *pointer,
+                              char **ret, struct rb_error *err)
+{
+    struct rb_hf_name name;
+    char *own = NULL;
+    if (!rb_hf_name_parse(path + sizeof HF - 1, &name))
+        return rb_error_at(err, RB_EINPUT, pointer, "%s: expected hf: and then %s", path,
+                           RB_HF_NAME_RULE);
+    enum rb_status status = roots->count > 0 ? RB_OK : default_cache(&own, err);
+    const struct rb_strings cache = {.items = &own, .count = own != NULL ? 1 : 0};
+    if (status == RB_OK)
+        status = rb_hf_cache_find(roots->count > 0 ? roots : &cache, &name, ret, err);
+    if (status != RB_OK)
+        (void)snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
+    free(own);
+    return status;
+}
+
 /* ---- names ---- */
 
 /* The last part of the path, in what a name may hold. */
@@ -102,6 +155,12 @@ static void name_from(const char *path, char name[RB_NAME_SIZE])
         (void)snprintf(name, RB_NAME_SIZE, "input");
 }
 
+/* Where a spec's paths are looked for. */
+struct place {
+    const char *file;               /* the spec's */
+    const struct rb_strings *roots; /* caches of "hf:" */
+};
+
 static bool taken(const struct rb_run_spec *s, const struct rb_run_input *in)
 {
     for (size_t i = 0; i < s->input_count; i++)
@@ -110,18 +169,20 @@ static bool taken(const struct rb_run_spec *s, const struct rb_run_input *in)
     return false;
 }
 
-static enum rb_status add_input(struct rb_run_spec *s, const char *file, bool is_model,
-                                const char *path, const struct rb_dataset_ref *dataset,
-                                const char *pointer, char **ret_name, struct rb_error *err)
+static enum rb_status add_input(struct rb_run_spec *s, const struct place *place, const char *path,
+                                const struct rb_dataset_ref *dataset, const char *pointer,
+                                char **ret_name, struct rb_error *err)
 {
     struct rb_run_input *in = &s->inputs[s->input_count];
-    *in = (struct rb_run_input){.is_model = is_model, .pointer = pointer};
-    enum rb_status status = find_path(file, path, pointer, &in->path, err);
+    *in = (struct rb_run_input){.is_model = dataset == NULL, .pointer = pointer};
+    bool hf = in->is_model && names_hf(path);
+    enum rb_status status = hf ? find_hf(place->roots, path, pointer, &in->path, err)
+                               : find_path(place->file, path, pointer, &in->path, err);
     if (status != RB_OK)
         return status;
     if (dataset != NULL)
         in->dataset = *dataset;
-    name_from(in->path, in->name);
+    name_from(hf ? path + sizeof HF - 1 : in->path, in->name); /* a snapshot's folder is called by its commit */
     size_t length = strlen(in->name);
     for (unsigned k = 2; taken(s, in); k++)
         (void)snprintf(in->name + length, sizeof in->name - length, "-%u", k);
@@ -131,30 +192,32 @@ static enum rb_status add_input(struct rb_run_spec *s, const char *file, bool is
     return *ret_name != NULL ? RB_OK : rb_error_set(err, RB_ENOMEM, "no memory to name %s", path);
 }
 
-static enum rb_status name_inputs(struct rb_run_spec *s, const char *file, struct rb_error *err)
+static enum rb_status name_inputs(struct rb_run_spec *s, const struct place *place,
+                                  struct rb_error *err)
 {
     struct rb_job_spec *given = &s->as_given, *job = &s->job;
     enum rb_status status =
-        add_input(s, file, true, given->model_a, NULL, "/models/a", &job->model_a, err);
+        add_input(s, place, given->model_a, NULL, "/models/a", &job->model_a, err);
     if (status == RB_OK)
-        status = add_input(s, file, true, given->model_b, NULL, "/models/b", &job->model_b, err);
+        status = add_input(s, place, given->model_b, NULL, "/models/b", &job->model_b, err);
     if (status == RB_OK && given->align.options.components != 0)
-        status = add_input(s, file, false, given->align.dataset.name, &given->align.dataset,
+        status = add_input(s, place, given->align.dataset.name, &given->align.dataset,
                            "/align/dataset", &job->align.dataset.name, err);
     if (status == RB_OK && given->align.has_learn && given->align.learn.dataset.name != NULL)
-        status =
-            add_input(s, file, false, given->align.learn.dataset.name, &given->align.learn.dataset,
-                      "/align/learn/dataset", &job->align.learn.dataset.name, err);
+        status = add_input(s, place, given->align.learn.dataset.name, &given->align.learn.dataset,
+                           "/align/learn/dataset", &job->align.learn.dataset.name, err);
     if (status == RB_OK && given->has_evaluate)
-        status = add_input(s, file, false, given->evaluate.dataset.name, &given->evaluate.dataset,
+        status = add_input(s, place, given->evaluate.dataset.name, &given->evaluate.dataset,
                            "/evaluate/dataset", &job->evaluate.dataset.name, err);
     job->align.dataset.is_path = job->evaluate.dataset.is_path = false;
     job->align.learn.dataset.is_path = false;
     return status;
 }
 
-enum rb_status rb_run_spec_read(const char *file, struct rb_run_spec *ret, struct rb_error *err)
+enum rb_status rb_run_spec_read(const char *file, const struct rb_strings *roots,
+                                struct rb_run_spec *ret, struct rb_error *err)
 {
+    const struct place place = {file, roots};
     struct rb_run_spec s = {0};
     json_t *json = NULL;
     enum rb_status status = parse(file, &json, err);
@@ -165,7 +228,7 @@ enum rb_status rb_run_spec_read(const char *file, struct rb_run_spec *ret, struc
         status = rb_job_spec_decode(json, "", RB_SPEC_PATHS, &s.job, NULL, err);
     json_decref(json);
     if (status == RB_OK)
-        status = name_inputs(&s, file, err);
+        status = name_inputs(&s, &place, err);
     if (status == RB_OK)
         *ret = s;
     else

@@ -3,12 +3,14 @@
  * The engine knows models and datasets by name. So each path gets a name made from its last part,
  * is imported under it into a store of its own, and the job is submitted with the names; what is
  * printed at the end has the paths again. A relative path is looked for from the spec's folder,
- * then from the working directory. */
+ * then from the working directory. A model may be "hf:org/name[@revision]", as when one is
+ * registered: it is looked for in a Hugging Face cache. */
 #ifndef RB_SERVER_CLI_RUN_SPEC_H
 #define RB_SERVER_CLI_RUN_SPEC_H
 
 #include "api/job_spec.h"
 #include "api/names.h"
+#include "server/base/config.h"
 
 /* One thing to import. Strings owned by struct rb_run_spec. */
 struct rb_run_input {
@@ -28,10 +30,12 @@ struct rb_run_spec {
     size_t input_count;
 };
 
-/* Reads and checks the file ("-": standard input). RB_EINPUT, RB_EJSON, RB_ENOTFOUND (also when a
- * path leads nowhere, naming both places), RB_EIO, RB_ENOMEM. */
-enum rb_status rb_run_spec_read(const char *file, struct rb_run_spec *ret,
-                                struct rb_error *err) RB_MUST_CHECK;
+/* Reads and checks the file ("-": standard input). roots: the caches of "hf:" models; none: the
+ * user's own, by $HF_HUB_CACHE, $HF_HOME, $XDG_CACHE_HOME or $HOME. RB_EINPUT (also a model that no
+ * cache has), RB_EJSON, RB_ENOTFOUND (also when a path leads nowhere, naming both places), RB_EIO,
+ * RB_ENOMEM. */
+enum rb_status rb_run_spec_read(const char *file, const struct rb_strings *roots,
+                                struct rb_run_spec *ret, struct rb_error *err) RB_MUST_CHECK;
 void rb_run_spec_deinit(struct rb_run_spec *s);
 
 #endif

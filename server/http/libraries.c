@@ -1,6 +1,7 @@
 #include "server/http/libraries.h"
 
 #include "server/base/blas_kernel.h"
+#include "server/http/commit.h"
 #include "server/store/store.h"
 
 #include <cblas.h>
@@ -14,7 +15,13 @@
 
 enum { LIBRARY_COUNT = 9 };
 
-struct rb_blas_view rb_blas_view_here(void)
+#ifdef __clang__
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+static struct rb_blas_view blas_view(void)
 {
     const struct rb_kernel_info *k = rb_kernel_info();
     return (struct rb_blas_view){
@@ -28,7 +35,7 @@ struct rb_blas_view rb_blas_view_here(void)
     };
 }
 
-const struct rb_library_version *rb_libraries(size_t *ret_count)
+static const struct rb_library_version *libraries(void)
 {
     static struct rb_library_version rows[LIBRARY_COUNT + 1];
     if (rows[0].name == NULL) {
@@ -42,6 +49,17 @@ const struct rb_library_version *rb_libraries(size_t *ret_count)
         rows[7] = (struct rb_library_version){"utf8proc", utf8proc_version()};
         rows[8] = (struct rb_library_version){"zlib", zlibVersion()};
     }
-    *ret_count = LIBRARY_COUNT;
     return rows;
+}
+
+struct rb_version_view rb_version_here(void)
+{
+    return (struct rb_version_view){
+        .version = RB_VERSION,
+        .commit = rb_commit[0] != '\0' ? rb_commit : NULL,
+        .compiler = COMPILER,
+        .libraries = libraries(),
+        .library_count = LIBRARY_COUNT,
+        .blas = blas_view(),
+    };
 }

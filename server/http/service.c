@@ -1,5 +1,4 @@
 /* What the daemon says about itself. */
-#include "server/http/commit.h"
 #include "server/http/embedded.h"
 #include "server/http/handlers.h"
 #include "server/http/internal.h"
@@ -35,30 +34,10 @@ void rb_handle_livez(struct rb_request *r)
 
 /* ---- versions ---- */
 
-#ifdef __clang__
-#define COMPILER "clang " __clang_version__
-#else
-#define COMPILER "gcc " __VERSION__
-#endif
-
-static struct rb_version_view version_view(void)
-{
-    size_t count;
-    const struct rb_library_version *libraries = rb_libraries(&count);
-    return (struct rb_version_view){
-        .version = RB_VERSION,
-        .commit = rb_commit[0] != '\0' ? rb_commit : NULL,
-        .compiler = COMPILER,
-        .libraries = libraries,
-        .library_count = count,
-        .blas = rb_blas_view_here(),
-    };
-}
-
 void rb_handle_version(struct rb_request *r)
 {
     struct rb_json w;
-    const struct rb_version_view view = version_view();
+    const struct rb_version_view view = rb_version_here();
     rb_json_init(&w);
     rb_version_encode(&w, NULL, &view);
     rb_reply_json(r, MHD_HTTP_OK, &w);
@@ -138,7 +117,7 @@ static void check_ready(const struct rb_server *server, struct readiness *ready)
                    rb_pool_running(server->work->pool), rb_pool_workers(server->work->pool));
     add_check(ready, 3, "workers", RB_OK, ready->workers);
     add_check(ready, 4, "sandbox", RB_OK, server->sandbox.text);
-    const struct rb_blas_view blas = rb_blas_view_here();
+    const struct rb_blas_view blas = rb_version_here().blas;
     (void)snprintf(ready->blas, sizeof ready->blas, "%s%s%s, %.0f of %.0f GF/s a core%s",
                    blas.kernel, blas.instruction_set != NULL ? ", " : "",
                    blas.instruction_set != NULL ? blas.instruction_set : "", blas.rate * 1e-9,
@@ -155,7 +134,7 @@ void rb_handle_readyz(struct rb_request *r)
     struct rb_json w;
     check_ready(rb_request_server(r), &ready);
     if (rb_query_flag(&r->target, "verbose")) {
-        const struct rb_version_view view = version_view();
+        const struct rb_version_view view = rb_version_here();
         rb_json_init(&w);
         rb_ready_encode(&w, ready.checks, CHECK_COUNT, &view);
         rb_reply_json(r, ready.failure == RB_OK ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, &w);

@@ -293,6 +293,7 @@ static enum rb_status fill_card(struct write *s, struct rb_error *err)
     card->version = RB_VERSION;
     card->spec = run->row.job.spec_json;
     card->environment = run->work->options.environment;
+    card->build = run->work->options.build;
     card->dtype = rb_output_dtype_names[run->spec.dtype];
     card->inputs = run->row.job.inputs;
     card->input_count = run->row.job.input_count;

@@ -24,6 +24,7 @@ struct rb_work_options {
     unsigned parallel_jobs; /* jobs under way at once, >= 1 */
     uint64_t queue_limit;
     uint64_t moments_cache_bytes; /* 0: moments are kept only while their job needs them */
+    const char *build;            /* of merged folders, as rb_build_encode wrote it; borrowed */
     const char *environment;      /* of every job, as rb_environment_encode wrote it; borrowed */
     bool one_shot; /* `rebasind run`: nothing is written only for the sake of a restart */
 };

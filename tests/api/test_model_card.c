@@ -121,6 +121,7 @@ static void test_provenance(void **state)
     size_t bytes;
     c.spec = "{\"models\":{}}";
     c.environment = "{\"cpu\":\"z\"}";
+    c.build = "{\"commit\":\"c0ffee\"}";
     assert_int_equal(rb_model_card_provenance(&c, &text, &bytes, &err), RB_OK);
     assert_string_equal(
         text,
@@ -130,7 +131,7 @@ static void test_provenance(void **state)
         "{\"role\":\"model_b\",\"name\":\"y\",\"sha256\":\"bb\",\"source\":\"import\",\"license\":"
         "\"mit\"}],\"spec\":{\"models\":{}},\"barrier\":null,\"certificate\":{\"equivalent\":true,"
         "\"max_abs_logit_difference\":1e-05,\"tolerance\":0.001,\"sequences\":8},\"environment\":{"
-        "\"cpu\":\"z\"}}");
+        "\"cpu\":\"z\"},\"build\":{\"commit\":\"c0ffee\"}}");
     free(text);
 }
 

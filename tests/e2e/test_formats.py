@@ -196,6 +196,38 @@ def test_hugging_face_cache():
         problem(d.post("/v1/models", {"name": "x", "hf": "a/b", "path": "/a"}), 422, "invalid_request", "/hf")
 
 
+def test_run_takes_the_cache():
+    """Models of `rebasind run` by the Hub's names: from --import-root, or where huggingface_hub keeps them."""
+    def run_it(spec, *flags, **env):
+        with open(f"{root.path}/spec.json", "w", encoding="ascii") as f:
+            json.dump({"models": spec, "align": {"components": []}, "outputs": {"merged": [0.5]}}, f)
+        shutil.rmtree(f"{root.path}/out", ignore_errors=True)
+        return subprocess.run([BINARY, "run", f"{root.path}/spec.json", "--json", "--output", f"{root.path}/out", *flags],
+                              capture_output=True, text=True, env={"PATH": "/bin", **env})
+
+    with Root() as root:
+        root.cached("lab/bert-a", hub="/home/.cache/huggingface/hub")
+        root.cached("lab/bert-a", "bert-b", OTHER, hub="/home/.cache/huggingface/hub")
+        pair = {"a": f"hf:lab/bert-a@{COMMIT}", "b": "hf:lab/bert-a"}
+        home = f"{root.path}/home"
+        for flags, env in ((("--import-root", f"{home}/.cache/huggingface"), {}), ((), {"HOME": home}),
+                           ((), {"HF_HOME": f"{home}/.cache/huggingface", "HOME": "/nowhere"}),
+                           ((), {"HF_HUB_CACHE": f"{home}/.cache/huggingface/hub", "HF_HOME": "/nowhere"})):
+            r = run_it(pair, *flags, **env)
+            equal((r.returncode, r.stderr), (0, ""), r)
+            equal(json.loads(r.stdout)["spec"]["models"], pair)
+            with open(f"{root.path}/out/merged/lambda-0.50/rebasind.json", encoding="utf-8") as f:
+                inputs = json.load(f)["inputs"]
+            equal([i["source"] for i in inputs], [f"hf:lab/bert-a@{c}" for c in (COMMIT, OTHER)])
+            with open(f"{root.path}/out/merged/lambda-0.50/README.md", encoding="utf-8") as f:
+                true('base_model:\n- "lab/bert-a"\n' in f.read(), "base_model")
+        for model, said in (("hf:lab/none", "huggingface-cli download lab/none"), ("hf:../x", "org/name"), ("hf:", "org/name")):
+            r = run_it({"a": model, "b": "hf:lab/bert-a"}, HOME=home)
+            equal(r.returncode, 2, r)
+            true("/models/a" in r.stderr and said in r.stderr, r)
+        equal(run_it(pair).returncode, 2)  # no home: no cache
+
+
 def test_cache_links_stay_inside():
     with Root() as root, Root() as outside, Daemon("--sandbox", "off", import_root=root.path) as d:
         outside.model("out")
@@ -292,5 +324,6 @@ def test_inspect():
 
 if __name__ == "__main__":
     run([test_job_of_torch_files_equals_its_twins, test_torch_files_compute_what_their_twin_does,
-         test_both_formats, test_uploads_are_looked_through, test_imports_are_held_against_their_checksums, test_hugging_face_cache, test_cache_links_stay_inside,
+         test_both_formats, test_uploads_are_looked_through, test_imports_are_held_against_their_checksums, test_hugging_face_cache,
+         test_run_takes_the_cache, test_cache_links_stay_inside,
          test_first_mistakes, test_inspect])

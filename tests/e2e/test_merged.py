@@ -86,6 +86,8 @@ def check_card(job, files, barrier):
           (job["id"], 0.3, job["spec"], job["environment"]))
     equal(found["barrier"], barrier)
     equal([{k: i[k] for k in ("role", "name", "sha256")} for i in found["inputs"]], job["inputs"])
+    version = json.loads(command("version", "--json").stdout)
+    equal(found["build"], {k: version[k] for k in ("version", "commit", "compiler", "libraries")})
     equal((found["inputs"][0]["license"], found["certificate"]["equivalent"]), ("apache-2.0", True))
 
 
