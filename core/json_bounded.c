@@ -1,4 +1,6 @@
 #include "core/json_bounded.h"
+
+#include "core/download.h"
 #include "core/json.h"
 #include "core/file.h"
 
@@ -55,10 +57,12 @@ static enum rb_status parse(const char *text, size_t n, const char *label,
 {
     static const char bom[] = "\xEF\xBB\xBF";
     if (n >= 3 && memcmp(text, bom, 3) == 0)
-        return rb_error_set(err, status,
-                            "%s: begins with a byte order mark: save it as UTF-8 without one",
-                            label);
+        return rb_error_set(
+            err, status, "%s: begins with a byte order mark: save it as UTF-8 without one", label);
     size_t start = space_span(text, n);
+    const char *instead = rb_download_failed(text, n);
+    if (instead != NULL)
+        return rb_error_set(err, status, "%s: %s", label, instead);
     if (start == n || text[start] != '{')
         return rb_error_set(err, status, "%s: not a JSON object", label);
     struct rb_json_span span = rb_json_span(text + start, n - start);

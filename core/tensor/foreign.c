@@ -1,14 +1,10 @@
 #include "core/tensor/foreign.h"
 
+#include "core/download.h"
+
 #include <ctype.h>
 #include <stdbool.h>
 #include <string.h>
-
-#define HTML                                                                                       \
-    "an HTML page, not weights: the download was answered by a page; if the model asks to be "     \
-    "logged "                                                                                      \
-    "in (a gated model), accept its terms on the Hub, run `huggingface-cli login` and fetch it "   \
-    "again"
 
 /* Longer beginnings before those that they begin with. */
 static const struct {
@@ -21,9 +17,7 @@ static const struct {
     {                                                                                              \
         0, text, sizeof text - 1, sentence                                                         \
     }
-    BEGINS("version https://git-lfs", "a Git LFS pointer, not the file itself: run `git lfs pull` "
-                                      "in the folder it was cloned to, "
-                                      "or fetch the file with `huggingface-cli download`"),
+    BEGINS("version https://git-lfs", rb_download_pointer),
     BEGINS("GGUF", "a GGUF file (llama.cpp), whose weights are quantised: fetch the original "
                    "model.safetensors"),
     BEGINS("\x89HDF\r\n\x1a\n",
@@ -66,7 +60,7 @@ const char *rb_foreign_name(const unsigned char *head, size_t bytes)
     while (text < bytes && isspace(head[text]))
         text++;
     if (text < bytes && head[text] == '<')
-        return HTML;
+        return rb_download_page;
     if (text < bytes && head[text] == '{')
         return "JSON text, not weights: perhaps the answer of a server that refused the download";
     if (is_short_text(head, bytes))

@@ -152,6 +152,9 @@ static const struct {
      "pytorch_model.bin"},
 };
 
+static const char beside_sentence[] =
+    "what training leaves beside a model, not its weights: take those from where it was saved";
+
 static const char *sentence_of_suffix(const char *name)
 {
     size_t n = strlen(name);
@@ -164,8 +167,8 @@ static const char *sentence_of_suffix(const char *name)
     return NULL;
 }
 
-/* The first file of the folder, by name, whose ending says what it is. */
-static const char *look_around(int dir_fd, char name[MAX_NAME_BYTES + 1])
+/* The first file of the folder, by name, whose ending says what it is, or that lies beside. */
+static const char *look_around(int dir_fd, bool beside, char name[MAX_NAME_BYTES + 1])
 {
     const char *sentence = NULL;
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -177,7 +180,8 @@ static const char *look_around(int dir_fd, char name[MAX_NAME_BYTES + 1])
     }
     struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
-        const char *found = sentence_of_suffix(entry->d_name);
+        const char *found = beside ? (rb_lies_beside(entry->d_name) ? beside_sentence : NULL)
+                                   : sentence_of_suffix(entry->d_name);
         if (found != NULL && (sentence == NULL || strcmp(entry->d_name, name) < 0)) {
             sentence = found;
             (void)snprintf(name, MAX_NAME_BYTES + 1, "%s", entry->d_name);
@@ -197,7 +201,9 @@ static enum rb_status no_weights(int dir_fd, const char *folder, struct rb_error
             sentence = instead[i].sentence;
         }
     if (sentence == NULL)
-        sentence = look_around(dir_fd, name);
+        sentence = look_around(dir_fd, false, name);
+    if (sentence == NULL)
+        sentence = look_around(dir_fd, true, name);
     if (sentence != NULL)
         return rb_error_set(err, RB_ENOTFOUND, "%s: neither %s nor %s is there, only %.80s: %s",
                             folder, rb_container_formats[0].single, rb_container_formats[1].single,

@@ -1,5 +1,6 @@
 #include "core/text/input_file.h"
 
+#include "core/download.h"
 #include "core/input.h"
 #include "core/json.h"
 
@@ -59,6 +60,11 @@ enum rb_status rb_input_file_read(const char *path, size_t max_bytes, char **ret
         goto err_after_buffer;
     close(fd);
     buffer[bytes] = '\0';
+    const char *instead = rb_download_failed(buffer, bytes);
+    if (instead != NULL) {
+        status = rb_error_set(err, RB_EVOCAB, "%s: %s", path, instead);
+        goto err_after_buffer;
+    }
     *ret = buffer;
     *ret_bytes = bytes;
     return RB_OK;

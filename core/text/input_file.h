@@ -7,7 +7,8 @@
 #include <jansson.h>
 
 /* A regular file of at most max_bytes, with a NUL behind its bytes; the caller frees *ret.
- * RB_ENOTFOUND, RB_EVOCAB (no regular file, too large), RB_EIO, RB_ENOMEM. */
+ * RB_ENOTFOUND, RB_EVOCAB (no regular file, too large, what a failed download left), RB_EIO,
+ * RB_ENOMEM. */
 enum rb_status rb_input_file_read(const char *path, size_t max_bytes, char **ret, size_t *ret_bytes,
                                   struct rb_error *err) RB_MUST_CHECK;
 

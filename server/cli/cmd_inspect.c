@@ -117,6 +117,15 @@ static enum rb_status add_problem(struct report *r, const struct rb_error *probl
     return RB_OK;
 }
 
+/* Is it one of the problems, with or without the folder before it? */
+static bool is_told(const struct report *r, const struct rb_error *problem)
+{
+    for (size_t i = 0; i < r->model.problem_count; i++)
+        if (strstr(problem->detail, r->model.problems[i].detail) != NULL)
+            return true;
+    return false;
+}
+
 /* As the daemon does while it hashes. */
 static enum rb_status check_file(struct report *r, const char *name, struct rb_error *err)
 {
@@ -144,11 +153,14 @@ static enum rb_status look(struct report *r, struct rb_error *err)
         return rb_error_errno(err, errno, r->path);
     if (!S_ISDIR(st.st_mode))
         return rb_error_set(err, RB_ENOTFOUND, "%s: expected a folder", r->path);
-    if (rb_checkpoint_files(r->path, rb_tokenizer_files, &r->read, NULL) != RB_OK)
-        r->read = NULL; /* why is what examining says */
+    struct rb_error unlisted = {.status = RB_OK};
+    if (rb_checkpoint_files(r->path, rb_tokenizer_files, &r->read, &unlisted) != RB_OK)
+        r->read = NULL;
     enum rb_status s = list_ignored(r, err);
     if (s == RB_OK)
         s = rb_model_examine(r->path, &r->model, &r->facts, err);
+    if (s == RB_OK && r->read == NULL && !is_told(r, &unlisted))
+        s = add_problem(r, &unlisted, err); /* what registering would say */
     for (size_t i = 0; s == RB_OK && r->model.problem_count == 0 && r->read[i] != NULL; i++)
         s = check_file(r, r->read[i], err);
     real = realpath(r->path, NULL);

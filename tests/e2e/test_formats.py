@@ -256,7 +256,10 @@ def test_first_mistakes():
             ("adapter_config.json", b"{}", "LoRA adapter"), ("model.gguf", b"GGUF", "GGUF"),
             ("model.onnx", b"\x08", "ONNX"),
             ("model.safetensors", b"<!DOCTYPE html><html>", "huggingface-cli login"),
-            ("pytorch_model.bin", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"))
+            ("pytorch_model.bin", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+            ("pytorch_model.bin", b"GGUF\3\0\0\0" + bytes(99), "GGUF"),
+            ("optimizer.pt", b"\x80\x02", "training leaves beside a model"),
+            ("adapter_model.safetensors", b"\0", "LoRA adapter"))
     with Root() as root, Daemon(import_root=root.path) as d:
         for n, (file, data, says) in enumerate(rows):
             path = root.model(f"m{n}")
@@ -266,6 +269,22 @@ def test_first_mistakes():
             r = d.post("/v1/models", {"name": f"m{n}", "path": path})
             equal(r.status, 422, r)
             true(says in r.json["detail"], r)
+            i = inspect(path)
+            true(i.returncode == 2 and says in i.stdout, i)
+            os.unlink(f"{path}/config.json")  # what else is missing hides nothing
+            i = inspect(path)
+            true(i.returncode == 2 and (says in i.stdout or file.startswith(("model.safe", "pytorch"))), i)
+        # A page or a pointer may lie under any name.
+        for n, file in enumerate(("config.json", "vocab.txt", "tokenizer_config.json")):
+            for data, says in ((b"\n<!DOCTYPE html><html>", "huggingface-cli login"),
+                               (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull")):
+                path = root.model(f"text{n}{says[:3]}")
+                with open(f"{path}/{file}", "wb") as f:
+                    f.write(data)
+                r = d.post("/v1/models", {"name": f"text{n}", "path": path})
+                equal(r.status, 422, r)
+                true(file in r.json["detail"] and says in r.json["detail"], r)
+                true(says in inspect(path).stdout, path)
         # What the Trainer leaves beside a model is none of its files, and no reason to complain.
         path = root.model("trained")
         for file in ("optimizer.pt", "training_args.bin", "scheduler.pt", "rng_state.pth"):
