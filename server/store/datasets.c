@@ -1,7 +1,7 @@
 #include "server/store/datasets.h"
 
 #include "server/store/query.h"
-#include "server/store/jobs.h"
+#include "server/store/registered.h"
 #include "server/store/terms.h"
 
 #include <stdlib.h>
@@ -12,7 +12,6 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_dataset_row *r
                               bool *ret_created, struct rb_error *err)
 {
     struct rb_query q;
-    bool more;
     const struct rb_dataset_resource *d = &row->resource;
     enum rb_status status = rb_query_begin(
         s,
@@ -35,11 +34,7 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_dataset_row *r
     rb_bind_hex_digest(&q, d->sha256);
     rb_bind_int(&q, d->created_ms);
     rb_bind_int(&q, row->updated_ms);
-    status = rb_query_step(&q, &more, err);
-    if (status != RB_OK)
-        return rb_query_end(&q, status, err);
-    *ret_created = rb_column_int(&q, 0) == 1;
-    return rb_query_run(&q, err);
+    return rb_registered_put(&q, ret_created, err);
 }
 
 enum rb_status rb_dataset_put(struct rb_store *s, const struct rb_dataset_row *row,
@@ -52,31 +47,6 @@ enum rb_status rb_dataset_put(struct rb_store *s, const struct rb_dataset_row *r
     if (status == RB_OK && ret_created != NULL)
         *ret_created = created;
     return status;
-}
-
-static enum rb_status delete_unused(struct rb_store *s, const char *name, struct rb_error *err)
-{
-    struct rb_query q;
-    bool used;
-    enum rb_status status = rb_jobs_use_dataset(s, name, &used, err);
-    if (status == RB_OK && used)
-        status = rb_error_set(err, RB_EINUSE,
-                              "dataset \"%s\" is used by a job that has not finished", name);
-    if (status == RB_OK)
-        status = rb_query_begin(s, "DELETE FROM datasets WHERE name = ?", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, name);
-    status = rb_query_run(&q, err);
-    if (status == RB_OK && rb_store_changes(s) == 0)
-        status = rb_error_set(err, RB_ENOTFOUND, "there is no dataset \"%s\"", name);
-    return status;
-}
-
-enum rb_status rb_dataset_delete(struct rb_store *s, const char *name, struct rb_error *err)
-{
-    enum rb_status status = rb_store_begin(s, err);
-    return status == RB_OK ? rb_store_end(s, delete_unused(s, name, err), err) : status;
 }
 
 /* ---- reading ---- */
@@ -124,38 +94,41 @@ void rb_datasets_free(struct rb_dataset_row *rows, size_t count)
     rb_rows_free(&dataset_kind, rows, count);
 }
 
+static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_count,
+                                struct rb_error *err)
+{
+    return rb_query_list(q, &dataset_kind, ret, ret_count, err);
+}
+
+/* ---- what datasets and models do alike ---- */
+
+static const struct rb_registered_kind registered = {
+    .noun = "dataset",
+    .select_one = SELECT_DATASETS "WHERE name = ?",
+    .select_page = SELECT_DATASETS "WHERE name > ? ORDER BY name LIMIT ?",
+    .remove = "DELETE FROM datasets WHERE name = ?",
+    .used = rb_jobs_use_dataset,
+    .read = read_rows,
+    .row_bytes = sizeof(struct rb_dataset_row),
+};
+
+enum rb_status rb_dataset_delete(struct rb_store *s, const char *name, struct rb_error *err)
+{
+    return rb_registered_remove(s, &registered, name, err);
+}
+
 enum rb_status rb_dataset_get(struct rb_store *s, const char *name, struct rb_dataset_row *ret,
                               struct rb_error *err)
 {
-    struct rb_query q;
-    void *rows;
-    size_t count;
-    enum rb_status status = rb_query_begin(s, SELECT_DATASETS "WHERE name = ?", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, name);
-    status = rb_query_list(&q, &dataset_kind, &rows, &count, err);
-    if (status != RB_OK)
-        return status;
-    if (count == 1)
-        *ret = *(struct rb_dataset_row *)rows;
-    free(rows);
-    return count == 1 ? RB_OK : rb_error_set(err, RB_ENOTFOUND, "there is no dataset \"%s\"", name);
+    return rb_registered_get(s, &registered, name, ret, err);
 }
 
 enum rb_status rb_datasets_list(struct rb_store *s, const char *after, uint32_t limit,
                                 struct rb_dataset_row **ret, size_t *ret_count,
                                 struct rb_error *err)
 {
-    struct rb_query q;
     void *rows;
-    enum rb_status status =
-        rb_query_begin(s, SELECT_DATASETS "WHERE name > ? ORDER BY name LIMIT ?", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, after != NULL ? after : "");
-    rb_bind_int(&q, limit);
-    status = rb_query_list(&q, &dataset_kind, &rows, ret_count, err);
+    enum rb_status status = rb_registered_list(s, &registered, after, limit, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;

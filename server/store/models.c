@@ -1,7 +1,7 @@
 #include "server/store/models.h"
 
 #include "server/store/query.h"
-#include "server/store/jobs.h"
+#include "server/store/registered.h"
 #include "server/store/terms.h"
 
 #include <stdlib.h>
@@ -12,7 +12,6 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_model_row *row
                               struct rb_error *err)
 {
     struct rb_query q;
-    bool more;
     const struct rb_model_resource *m = &row->resource;
     enum rb_status status = rb_query_begin(
         s,
@@ -49,11 +48,7 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_model_row *row
     rb_bind_text_or_null(&q, m->family);
     rb_bind_text_or_null(&q, m->tokenizer_kind);
     rb_bind_int(&q, m->tokenizer_size);
-    status = rb_query_step(&q, &more, err);
-    if (status != RB_OK)
-        return rb_query_end(&q, status, err);
-    *ret_created = rb_column_int(&q, 0) == 1;
-    return rb_query_run(&q, err);
+    return rb_registered_put(&q, ret_created, err);
 }
 
 static enum rb_status delete_parts(struct rb_store *s, const char *sql, const char *name,
@@ -124,26 +119,6 @@ enum rb_status rb_model_put(struct rb_store *s, const struct rb_model_row *row, 
     if (status == RB_OK && ret_created != NULL)
         *ret_created = created;
     return status;
-}
-
-static enum rb_status delete_unused(struct rb_store *s, const char *name, struct rb_error *err)
-{
-    bool used;
-    enum rb_status status = rb_jobs_use_model(s, name, &used, err);
-    if (status == RB_OK && used)
-        status = rb_error_set(err, RB_EINUSE, "model \"%s\" is used by a job that has not finished",
-                              name);
-    if (status == RB_OK)
-        status = delete_parts(s, "DELETE FROM models WHERE name = ?", name, err);
-    if (status == RB_OK && rb_store_changes(s) == 0)
-        status = rb_error_set(err, RB_ENOTFOUND, "there is no model \"%s\"", name);
-    return status;
-}
-
-enum rb_status rb_model_delete(struct rb_store *s, const char *name, struct rb_error *err)
-{
-    enum rb_status status = rb_store_begin(s, err);
-    return status == RB_OK ? rb_store_end(s, delete_unused(s, name, err), err) : status;
 }
 
 /* ---- reading ---- */
@@ -249,8 +224,7 @@ void rb_models_free(struct rb_model_row *rows, size_t count)
     rb_rows_free(&model_kind, rows, count);
 }
 
-/* Ends q. */
-static enum rb_status read_rows(struct rb_query *q, struct rb_model_row **ret, size_t *ret_count,
+static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_count,
                                 struct rb_error *err)
 {
     struct rb_store *s = q->store;
@@ -270,36 +244,37 @@ static enum rb_status read_rows(struct rb_query *q, struct rb_model_row **ret, s
     return RB_OK;
 }
 
+/* ---- what datasets and models do alike ---- */
+
+static const struct rb_registered_kind registered = {
+    .noun = "model",
+    .select_one = SELECT_MODELS "WHERE name = ?",
+    .select_page = SELECT_MODELS "WHERE name > ? ORDER BY name LIMIT ?",
+    .remove = "DELETE FROM models WHERE name = ?",
+    .used = rb_jobs_use_model,
+    .read = read_rows,
+    .row_bytes = sizeof(struct rb_model_row),
+};
+
+enum rb_status rb_model_delete(struct rb_store *s, const char *name, struct rb_error *err)
+{
+    return rb_registered_remove(s, &registered, name, err);
+}
+
 enum rb_status rb_model_get(struct rb_store *s, const char *name, struct rb_model_row *ret,
                             struct rb_error *err)
 {
-    struct rb_query q;
-    struct rb_model_row *rows;
-    size_t count;
-    enum rb_status status = rb_query_begin(s, SELECT_MODELS "WHERE name = ?", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, name);
-    status = read_rows(&q, &rows, &count, err);
-    if (status != RB_OK)
-        return status;
-    if (count == 1)
-        *ret = rows[0];
-    free(rows);
-    return count == 1 ? RB_OK : rb_error_set(err, RB_ENOTFOUND, "there is no model \"%s\"", name);
+    return rb_registered_get(s, &registered, name, ret, err);
 }
 
 enum rb_status rb_models_list(struct rb_store *s, const char *after, uint32_t limit,
                               struct rb_model_row **ret, size_t *ret_count, struct rb_error *err)
 {
-    struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s, SELECT_MODELS "WHERE name > ? ORDER BY name LIMIT ?", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, after != NULL ? after : "");
-    rb_bind_int(&q, limit);
-    return read_rows(&q, ret, ret_count, err);
+    void *rows;
+    enum rb_status status = rb_registered_list(s, &registered, after, limit, &rows, ret_count, err);
+    if (status == RB_OK)
+        *ret = rows;
+    return status;
 }
 
 enum rb_status rb_models_count(struct rb_store *s, uint64_t *ret, struct rb_error *err)
