@@ -7,7 +7,6 @@
 #include "server/http/internal.h"
 #include "server/http/reply.h"
 #include "server/store/jobs_read.h"
-#include "server/work/inspect.h"
 #include "server/work/work.h"
 
 #include <errno.h>
@@ -113,43 +112,6 @@ enum rb_status rb_preconditions_check(const struct rb_request *r, const char *ta
     if (none != NULL && tag != NULL && rb_etag_listed(none, tag, true))
         return rb_error_at(err, RB_EPRECOND, "If-None-Match", "the ETag is %s", now);
     return RB_OK;
-}
-
-/* ---- what is registered: models and datasets ---- */
-
-enum rb_status rb_registered_check(const char *noun, const char *name, bool imported, bool used,
-                                   struct rb_error *err)
-{
-    if (imported)
-        return rb_error_set(err, RB_ECONFLICT,
-                            "%s '%s' is registered in place; delete it first to upload under its "
-                            "name",
-                            noun, name);
-    if (used)
-        return rb_error_set(err, RB_EINUSE, "%s '%s' is used by a live job", noun, name);
-    return RB_OK;
-}
-
-void rb_registered_delete(struct rb_request *r, bool models,
-                          char *(*place)(const char *name, const char *file,
-                                         char buffer[RB_PATH_SIZE]),
-                          enum rb_status (*remove)(struct rb_store *store, const char *name,
-                                                   struct rb_error *err))
-{
-    struct rb_server *server = rb_request_server(r);
-    struct rb_error err;
-    char folder[RB_PATH_SIZE];
-    enum rb_status s = remove(server->store, r->params[0], &err);
-    if (s == RB_ENOTFOUND && rb_inspections_delete(server->work, models, r->params[0])) {
-        rb_reply_empty(r, MHD_HTTP_NO_CONTENT); /* it was being imported: nothing is there yet */
-        return;
-    }
-    if (s != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    rb_trash(server, place(r->params[0], NULL, folder));
-    rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
 }
 
 /* ---- files ---- */

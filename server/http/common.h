@@ -40,20 +40,6 @@ char *rb_job_tag(const struct rb_job *job, char tag[RB_JOB_TAG_SIZE]);
 /* Does If-Match's value name that version, whatever the progress was? */
 bool rb_job_tag_matches(const char *if_match, uint64_t version);
 
-/* ---- what is registered: models and datasets ---- */
-
-/* May the files of the `noun` ("model") of that name be replaced? RB_ECONFLICT if it is registered
- * in place, RB_EINUSE if a live job uses it. */
-enum rb_status rb_registered_check(const char *noun, const char *name, bool imported, bool used,
-                                   struct rb_error *err) RB_MUST_CHECK;
-/* Replies a DELETE of {name}: its row goes, then its folder, which `place` names
- * (rb_layout_model). */
-void rb_registered_delete(struct rb_request *r, bool models,
-                          char *(*place)(const char *name, const char *file,
-                                         char buffer[RB_PATH_SIZE]),
-                          enum rb_status (*remove)(struct rb_store *store, const char *name,
-                                                   struct rb_error *err));
-
 /* ---- files ---- */
 
 /* Takes `path` below the data folder away at once (by renaming it into tmp/) and removes it on a

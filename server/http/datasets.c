@@ -1,6 +1,7 @@
 #include "server/http/common.h"
 #include "server/http/handlers.h"
 #include "server/http/inspections.h"
+#include "server/http/registered.h"
 #include "server/http/reply.h"
 #include "server/http/upload.h"
 #include "server/server.h"
@@ -10,66 +11,46 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- reading ---- */
+static void encode(struct rb_json *w, const void *row)
+{
+    rb_dataset_encode(w, NULL, &((const struct rb_dataset_row *)row)->resource);
+}
+
+static void upload_tag(const struct rb_request *r, const void *row,
+                       char tag[RB_REGISTERED_TAG_SIZE])
+{
+    (void)r;
+    rb_registered_tag(&rb_datasets_kind, row, tag);
+}
+
+static const struct rb_registered_resource datasets = {
+    .kind = &rb_datasets_kind,
+    .models = false,
+    .encode = encode,
+    .place = rb_layout_dataset,
+    .upload_tag = upload_tag,
+};
+
+/* ---- reading and deleting ---- */
 
 void rb_handle_datasets(struct rb_request *r)
 {
-    struct rb_error err;
-    struct rb_page_request page;
-    struct rb_dataset_row *rows;
-    size_t count;
-    if (!rb_page_request_read(r, "datasets", &page))
-        return;
-    /* One more than is shown says whether there is a next page. */
-    if (rb_datasets_list(rb_request_server(r)->store, page.has_after ? page.after.text : NULL,
-                         page.limit + 1, &rows, &count, &err) != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    size_t shown = count > page.limit ? page.limit : count;
-    struct rb_page_position next = {.number = 0};
-    struct rb_json w;
-    rb_json_init(&w);
-    rb_page_begin(&w);
-    for (size_t i = 0; i < shown; i++)
-        rb_dataset_encode(&w, NULL, &rows[i].resource);
-    if (count > shown)
-        (void)snprintf(next.text, sizeof next.text, "%s", rows[shown - 1].resource.name);
-    rb_datasets_free(rows, count);
-    rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
-}
-
-enum { TAG_SIZE = 48 };
-
-static char *tag_of(const struct rb_dataset_row *row, char tag[TAG_SIZE])
-{
-    (void)snprintf(tag, TAG_SIZE, "\"%llu-%llx\"", (unsigned long long)row->version,
-                   (unsigned long long)row->updated_ms);
-    return tag;
+    rb_registered_reply_page(r, &datasets);
 }
 
 static void reply_dataset(struct rb_request *r, int status, const char *name)
 {
-    struct rb_error err;
-    struct rb_dataset_row row;
-    struct rb_json w;
-    if (rb_dataset_get(rb_request_server(r)->store, name, &row, &err) != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    char tag[TAG_SIZE];
-    rb_reply_etag(r, "%s", tag_of(&row, tag));
-    if (!rb_reply_not_modified(r)) {
-        rb_json_init(&w);
-        rb_dataset_encode(&w, NULL, &row.resource);
-        rb_reply_json(r, status, &w);
-    }
-    rb_dataset_row_deinit(&row);
+    rb_registered_reply(r, &datasets, status, name);
 }
 
 void rb_handle_dataset(struct rb_request *r)
 {
     reply_dataset(r, MHD_HTTP_OK, r->params[0]);
+}
+
+void rb_handle_dataset_delete(struct rb_request *r)
+{
+    rb_registered_reply_delete(r, &datasets);
 }
 
 /* ---- importing ---- */
@@ -119,35 +100,13 @@ static struct rb_fields asked_fields(const struct rb_request *r)
     };
 }
 
-/* May the dataset be replaced: it is not registered in place, and no live job reads it. */
-static enum rb_status may_change(struct rb_request *r, const char *name, bool *ret_exists,
-                                 struct rb_error *err)
-{
-    struct rb_store *store = rb_request_server(r)->store;
-    struct rb_dataset_row row;
-    char tag[TAG_SIZE] = "";
-    bool imported = false, used = false;
-    enum rb_status s = rb_dataset_get(store, name, &row, err);
-    *ret_exists = s == RB_OK;
-    if (s == RB_OK) {
-        imported = row.imported;
-        (void)tag_of(&row, tag);
-        rb_dataset_row_deinit(&row);
-    }
-    if (s == RB_OK || s == RB_ENOTFOUND)
-        s = rb_preconditions_check(r, tag[0] != '\0' ? tag : NULL, err);
-    if (s == RB_OK)
-        s = rb_jobs_use_dataset(store, name, &used, err);
-    return s == RB_OK ? rb_registered_check("dataset", name, imported, used, err) : s;
-}
-
 static void received(struct rb_upload *u)
 {
     struct rb_error err;
     char path[RB_PATH_SIZE], name[RB_NAME_SIZE];
     bool exists = false;
     /* A job may have been submitted while the file was on its way. */
-    if (may_change(u->r, u->name, &exists, &err) != RB_OK) {
+    if (rb_registered_may_change(u->r, &datasets, u->name, &exists, &err) != RB_OK) {
         rb_reply_error(rb_upload_release(u), &err, NULL);
         return;
     }
@@ -170,11 +129,10 @@ static void begin(struct rb_request *r)
     struct rb_problems problems = {0};
     struct rb_error err;
     char path[RB_PATH_SIZE];
-    bool exists = false;
     const char *name = r->params[0];
     const struct rb_fields fields = asked_fields(r);
-    if (!rb_name_valid(name, strlen(name))) {
-        rb_reply_fail(r, RB_EINPUT, "a dataset's name is " RB_NAME_RULE ", found '%.80s'", name);
+    if (rb_registered_check_name(&datasets, name, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
         return;
     }
     rb_dataset_fields_check(asked_format(r), fields.text, fields.text_pair, fields.label, NULL,
@@ -184,7 +142,7 @@ static void begin(struct rb_request *r)
         rb_reply_error(r, &err, &problems);
         return;
     }
-    if (may_change(r, name, &exists, &err) != RB_OK) {
+    if (rb_registered_may_change(r, &datasets, name, NULL, &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }
@@ -195,24 +153,3 @@ static void begin(struct rb_request *r)
 }
 
 const struct rb_body_stream rb_dataset_stream = {.begin = begin, .data = rb_upload_data};
-
-/* ---- deleting ---- */
-
-void rb_handle_dataset_delete(struct rb_request *r)
-{
-    struct rb_error err;
-    struct rb_dataset_row row;
-    char tag[TAG_SIZE] = "";
-    enum rb_status s = rb_dataset_get(rb_request_server(r)->store, r->params[0], &row, &err);
-    if (s == RB_OK) {
-        (void)tag_of(&row, tag);
-        rb_dataset_row_deinit(&row);
-    }
-    if (s == RB_OK)
-        s = rb_preconditions_check(r, tag, &err);
-    if (s != RB_OK && s != RB_ENOTFOUND) { /* what is not there has no precondition (RFC 9110) */
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    rb_registered_delete(r, false, rb_layout_dataset, rb_dataset_delete);
-}

@@ -1,6 +1,7 @@
 #include "server/http/common.h"
 #include "server/http/handlers.h"
 #include "server/http/inspections.h"
+#include "server/http/registered.h"
 #include "server/http/reply.h"
 #include "server/http/upload.h"
 #include "server/server.h"
@@ -13,66 +14,48 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- reading ---- */
+static void encode(struct rb_json *w, const void *row)
+{
+    rb_model_encode(w, NULL, &((const struct rb_model_row *)row)->resource);
+}
+
+/* A file cannot be read back: its tag is the digest that the model tells of it. */
+static void file_tag(const struct rb_request *r, const void *row, char tag[RB_REGISTERED_TAG_SIZE])
+{
+    const struct rb_model_resource *m = &((const struct rb_model_row *)row)->resource;
+    for (size_t i = 0; i < m->file_count; i++)
+        if (strcmp(m->files[i].name, r->params[1]) == 0)
+            (void)snprintf(tag, RB_REGISTERED_TAG_SIZE, "\"%s\"", m->files[i].sha256);
+}
+
+static const struct rb_registered_resource models = {
+    .kind = &rb_models_kind,
+    .models = true,
+    .encode = encode,
+    .place = rb_layout_model,
+    .upload_tag = file_tag,
+};
+
+/* ---- reading and deleting ---- */
 
 void rb_handle_models(struct rb_request *r)
 {
-    struct rb_error err;
-    struct rb_page_request page;
-    struct rb_model_row *rows;
-    size_t count;
-    if (!rb_page_request_read(r, "models", &page))
-        return;
-    /* One more than is shown says whether there is a next page. */
-    if (rb_models_list(rb_request_server(r)->store, page.has_after ? page.after.text : NULL,
-                       page.limit + 1, &rows, &count, &err) != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    size_t shown = count > page.limit ? page.limit : count;
-    struct rb_page_position next = {.number = 0};
-    struct rb_json w;
-    rb_json_init(&w);
-    rb_page_begin(&w);
-    for (size_t i = 0; i < shown; i++)
-        rb_model_encode(&w, NULL, &rows[i].resource);
-    if (count > shown)
-        (void)snprintf(next.text, sizeof next.text, "%s", rows[shown - 1].resource.name);
-    rb_models_free(rows, count);
-    rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
-}
-
-enum { TAG_SIZE = 80 };
-
-static char *tag_of(const struct rb_model_row *row, char tag[TAG_SIZE])
-{
-    (void)snprintf(tag, TAG_SIZE, "\"%llu-%llx\"", (unsigned long long)row->version,
-                   (unsigned long long)row->updated_ms);
-    return tag;
+    rb_registered_reply_page(r, &models);
 }
 
 static void reply_model(struct rb_request *r, int status, const char *name)
 {
-    struct rb_error err;
-    struct rb_model_row row;
-    struct rb_json w;
-    if (rb_model_get(rb_request_server(r)->store, name, &row, &err) != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    char tag[TAG_SIZE];
-    rb_reply_etag(r, "%s", tag_of(&row, tag));
-    if (!rb_reply_not_modified(r)) {
-        rb_json_init(&w);
-        rb_model_encode(&w, NULL, &row.resource);
-        rb_reply_json(r, status, &w);
-    }
-    rb_model_row_deinit(&row);
+    rb_registered_reply(r, &models, status, name);
 }
 
 void rb_handle_model(struct rb_request *r)
 {
     reply_model(r, MHD_HTTP_OK, r->params[0]);
+}
+
+void rb_handle_model_delete(struct rb_request *r)
+{
+    rb_registered_reply_delete(r, &models);
 }
 
 /* ---- importing ---- */
@@ -98,36 +81,6 @@ void rb_handle_model_import(struct rb_request *r)
 
 /* ---- uploads ---- */
 
-/* A file cannot be read back: its tag is the digest that the model tells of it. Empty if there is
- * no such file. */
-static void file_tag_of(const struct rb_model_row *row, const char *file, char tag[TAG_SIZE])
-{
-    tag[0] = '\0';
-    for (size_t i = 0; i < row->resource.file_count; i++)
-        if (strcmp(row->resource.files[i].name, file) == 0)
-            (void)snprintf(tag, TAG_SIZE, "\"%s\"", row->resource.files[i].sha256);
-}
-
-/* May files be put into that model: it is ours, and no live job reads it. */
-static enum rb_status may_change(struct rb_request *r, const char *name, struct rb_error *err)
-{
-    struct rb_store *store = rb_request_server(r)->store;
-    struct rb_model_row row;
-    char tag[TAG_SIZE] = "";
-    bool imported = false, used = false;
-    enum rb_status s = rb_model_get(store, name, &row, err);
-    if (s == RB_OK) {
-        imported = row.imported;
-        file_tag_of(&row, r->params[1], tag);
-        rb_model_row_deinit(&row);
-    }
-    if (s == RB_OK || s == RB_ENOTFOUND)
-        s = rb_preconditions_check(r, tag[0] != '\0' ? tag : NULL, err);
-    if (s == RB_OK)
-        s = rb_jobs_use_model(store, name, &used, err);
-    return s == RB_OK ? rb_registered_check("model", name, imported, used, err) : s;
-}
-
 /* Weights are looked through on arrival, so that a damaged file replaces no good one. */
 static enum rb_status check_file(struct rb_upload *u, struct rb_error *err)
 {
@@ -147,7 +100,7 @@ static void file_received(struct rb_upload *u)
 {
     struct rb_error err;
     /* A job may have been submitted while the file was on its way. */
-    if (may_change(u->r, u->name, &err) != RB_OK) {
+    if (rb_registered_may_change(u->r, &models, u->name, NULL, &err) != RB_OK) {
         rb_reply_error(rb_upload_release(u), &err, NULL);
         return;
     }
@@ -176,8 +129,8 @@ static void begin_file(struct rb_request *r)
     struct rb_error err;
     char path[RB_PATH_SIZE];
     const char *name = r->params[0], *file = r->params[1];
-    if (!rb_name_valid(name, strlen(name))) {
-        rb_reply_fail(r, RB_EINPUT, "a model's name is " RB_NAME_RULE ", found '%.80s'", name);
+    if (rb_registered_check_name(&models, name, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
         return;
     }
     if (!rb_artifact_name_valid(file)) {
@@ -187,7 +140,7 @@ static void begin_file(struct rb_request *r)
                       file);
         return;
     }
-    if (may_change(r, name, &err) != RB_OK) {
+    if (rb_registered_may_change(r, &models, name, NULL, &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }
@@ -202,24 +155,3 @@ const struct rb_body_stream rb_model_file_stream = {
     .begin = begin_file,
     .data = rb_upload_data,
 };
-
-/* ---- deleting ---- */
-
-void rb_handle_model_delete(struct rb_request *r)
-{
-    struct rb_error err;
-    struct rb_model_row row;
-    char tag[TAG_SIZE] = "";
-    enum rb_status s = rb_model_get(rb_request_server(r)->store, r->params[0], &row, &err);
-    if (s == RB_OK) {
-        (void)tag_of(&row, tag);
-        rb_model_row_deinit(&row);
-    }
-    if (s == RB_OK)
-        s = rb_preconditions_check(r, tag, &err);
-    if (s != RB_OK && s != RB_ENOTFOUND) { /* what is not there has no precondition (RFC 9110) */
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    rb_registered_delete(r, true, rb_layout_model, rb_model_delete);
-}

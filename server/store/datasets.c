@@ -1,10 +1,10 @@
 #include "server/store/datasets.h"
 
 #include "server/store/query.h"
-#include "server/store/registered.h"
 #include "server/store/terms.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- writing ---- */
 
@@ -89,11 +89,6 @@ static void deinit_row(void *row)
 static const struct rb_row_kind dataset_kind = {sizeof(struct rb_dataset_row), read_row,
                                                 deinit_row};
 
-void rb_datasets_free(struct rb_dataset_row *rows, size_t count)
-{
-    rb_rows_free(&dataset_kind, rows, count);
-}
-
 static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_count,
                                 struct rb_error *err)
 {
@@ -102,36 +97,35 @@ static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_coun
 
 /* ---- what datasets and models do alike ---- */
 
-static const struct rb_registered_kind registered = {
+static struct rb_registered describe(const void *row)
+{
+    const struct rb_dataset_row *m = row;
+    return (struct rb_registered){m->resource.name, m->imported, m->updated_ms, m->version};
+}
+
+const struct rb_registered_kind rb_datasets_kind = {
     .noun = "dataset",
+    .plural = "datasets",
     .select_one = SELECT_DATASETS "WHERE name = ?",
     .select_page = SELECT_DATASETS "WHERE name > ? ORDER BY name LIMIT ?",
     .remove = "DELETE FROM datasets WHERE name = ?",
     .used = rb_jobs_use_dataset,
     .read = read_rows,
+    .describe = describe,
+    .deinit = deinit_row,
     .row_bytes = sizeof(struct rb_dataset_row),
 };
-
-enum rb_status rb_dataset_delete(struct rb_store *s, const char *name, struct rb_error *err)
-{
-    return rb_registered_remove(s, &registered, name, err);
-}
 
 enum rb_status rb_dataset_get(struct rb_store *s, const char *name, struct rb_dataset_row *ret,
                               struct rb_error *err)
 {
-    return rb_registered_get(s, &registered, name, ret, err);
-}
-
-enum rb_status rb_datasets_list(struct rb_store *s, const char *after, uint32_t limit,
-                                struct rb_dataset_row **ret, size_t *ret_count,
-                                struct rb_error *err)
-{
-    void *rows;
-    enum rb_status status = rb_registered_list(s, &registered, after, limit, &rows, ret_count, err);
-    if (status == RB_OK)
-        *ret = rows;
-    return status;
+    void *row;
+    enum rb_status status = rb_registered_get(s, &rb_datasets_kind, name, &row, err);
+    if (status != RB_OK)
+        return status;
+    memcpy(ret, row, sizeof *ret);
+    free(row);
+    return RB_OK;
 }
 
 enum rb_status rb_datasets_count(struct rb_store *s, uint64_t *ret, struct rb_error *err)

@@ -1,10 +1,10 @@
 #include "server/store/models.h"
 
 #include "server/store/query.h"
-#include "server/store/registered.h"
 #include "server/store/terms.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- writing ---- */
 
@@ -219,11 +219,6 @@ static enum rb_status read_parts(struct rb_store *s, struct rb_model_row *row, s
     return status;
 }
 
-void rb_models_free(struct rb_model_row *rows, size_t count)
-{
-    rb_rows_free(&model_kind, rows, count);
-}
-
 static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_count,
                                 struct rb_error *err)
 {
@@ -236,7 +231,7 @@ static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_coun
     for (size_t i = 0; status == RB_OK && i < count; i++)
         status = read_parts(s, (struct rb_model_row *)rows + i, err);
     if (status != RB_OK) {
-        rb_models_free(rows, count);
+        rb_rows_free(&model_kind, rows, count);
         return status;
     }
     *ret = rows;
@@ -246,35 +241,35 @@ static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_coun
 
 /* ---- what datasets and models do alike ---- */
 
-static const struct rb_registered_kind registered = {
+static struct rb_registered describe(const void *row)
+{
+    const struct rb_model_row *m = row;
+    return (struct rb_registered){m->resource.name, m->imported, m->updated_ms, m->version};
+}
+
+const struct rb_registered_kind rb_models_kind = {
     .noun = "model",
+    .plural = "models",
     .select_one = SELECT_MODELS "WHERE name = ?",
     .select_page = SELECT_MODELS "WHERE name > ? ORDER BY name LIMIT ?",
     .remove = "DELETE FROM models WHERE name = ?",
     .used = rb_jobs_use_model,
     .read = read_rows,
+    .describe = describe,
+    .deinit = deinit_row,
     .row_bytes = sizeof(struct rb_model_row),
 };
-
-enum rb_status rb_model_delete(struct rb_store *s, const char *name, struct rb_error *err)
-{
-    return rb_registered_remove(s, &registered, name, err);
-}
 
 enum rb_status rb_model_get(struct rb_store *s, const char *name, struct rb_model_row *ret,
                             struct rb_error *err)
 {
-    return rb_registered_get(s, &registered, name, ret, err);
-}
-
-enum rb_status rb_models_list(struct rb_store *s, const char *after, uint32_t limit,
-                              struct rb_model_row **ret, size_t *ret_count, struct rb_error *err)
-{
-    void *rows;
-    enum rb_status status = rb_registered_list(s, &registered, after, limit, &rows, ret_count, err);
-    if (status == RB_OK)
-        *ret = rows;
-    return status;
+    void *row;
+    enum rb_status status = rb_registered_get(s, &rb_models_kind, name, &row, err);
+    if (status != RB_OK)
+        return status;
+    memcpy(ret, row, sizeof *ret);
+    free(row);
+    return RB_OK;
 }
 
 enum rb_status rb_models_count(struct rb_store *s, uint64_t *ret, struct rb_error *err)

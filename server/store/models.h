@@ -3,7 +3,7 @@
 #define RB_SERVER_STORE_MODELS_H
 
 #include "api/model.h"
-#include "server/store/store.h"
+#include "server/store/registered.h"
 
 /* When written all is borrowed, when read the row owns it. */
 struct rb_model_row {
@@ -22,14 +22,8 @@ enum rb_status rb_model_put(struct rb_store *s, const struct rb_model_row *row, 
 /* RB_ENOTFOUND naming the model. */
 enum rb_status rb_model_get(struct rb_store *s, const char *name, struct rb_model_row *ret,
                             struct rb_error *err) RB_MUST_CHECK;
-/* RB_EINUSE while a live job uses it; RB_ENOTFOUND. The files are the caller's to remove. */
-enum rb_status rb_model_delete(struct rb_store *s, const char *name,
-                               struct rb_error *err) RB_MUST_CHECK;
-/* By name, those after `after` (NULL: from the start). The caller owns *ret: rb_models_free. */
-enum rb_status rb_models_list(struct rb_store *s, const char *after, uint32_t limit,
-                              struct rb_model_row **ret, size_t *ret_count,
-                              struct rb_error *err) RB_MUST_CHECK;
-void rb_models_free(struct rb_model_row *rows, size_t count);
+/* To list, find and delete them: rb_registered_list and so on. */
+extern const struct rb_registered_kind rb_models_kind;
 enum rb_status rb_models_count(struct rb_store *s, uint64_t *ret,
                                struct rb_error *err) RB_MUST_CHECK;
 

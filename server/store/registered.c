@@ -1,9 +1,8 @@
 #include "server/store/registered.h"
 
-#include "server/store/store.h"
+#include "server/store/query.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum rb_status rb_registered_put(struct rb_query *q, bool *ret_created, struct rb_error *err)
 {
@@ -47,7 +46,7 @@ enum rb_status rb_registered_remove(struct rb_store *s, const struct rb_register
 }
 
 enum rb_status rb_registered_get(struct rb_store *s, const struct rb_registered_kind *kind,
-                                 const char *name, void *ret, struct rb_error *err)
+                                 const char *name, void **ret, struct rb_error *err)
 {
     struct rb_query q;
     void *rows;
@@ -59,10 +58,12 @@ enum rb_status rb_registered_get(struct rb_store *s, const struct rb_registered_
     status = kind->read(&q, &rows, &count, err);
     if (status != RB_OK)
         return status;
-    if (count == 1)
-        memcpy(ret, rows, kind->row_bytes);
-    free(rows);
-    return count == 1 ? RB_OK : no_such(kind, name, err);
+    if (count != 1) {
+        rb_registered_free(kind, rows, count);
+        return no_such(kind, name, err);
+    }
+    *ret = rows;
+    return RB_OK;
 }
 
 enum rb_status rb_registered_list(struct rb_store *s, const struct rb_registered_kind *kind,
@@ -76,4 +77,16 @@ enum rb_status rb_registered_list(struct rb_store *s, const struct rb_registered
     rb_bind_text(&q, after != NULL ? after : "");
     rb_bind_int(&q, limit);
     return kind->read(&q, ret, ret_count, err);
+}
+
+const void *rb_registered_at(const struct rb_registered_kind *kind, const void *rows, size_t i)
+{
+    return (const char *)rows + i * kind->row_bytes;
+}
+
+void rb_registered_free(const struct rb_registered_kind *kind, void *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        kind->deinit((char *)rows + i * kind->row_bytes);
+    free(rows);
 }

@@ -1,11 +1,23 @@
-/* server/store/registered.h: what models and datasets do alike; private to server/store. */
+/* server/store/registered.h: what models and datasets do alike. Loop thread only. */
 #ifndef RB_SERVER_STORE_REGISTERED_H
 #define RB_SERVER_STORE_REGISTERED_H
 
-#include "server/store/query.h"
+#include "server/store/store.h"
 
+struct rb_query;
+
+/* What a row of either tells; name is the row's. */
+struct rb_registered {
+    const char *name;
+    bool imported;
+    int64_t updated_ms;
+    uint64_t version;
+};
+
+/* Models and datasets as data; a "row" is a struct rb_model_row or struct rb_dataset_row. */
 struct rb_registered_kind {
     const char *noun;        /* "model", in messages */
+    const char *plural;      /* "models", in addresses */
     const char *select_one;  /* one parameter: the name */
     const char *select_page; /* two: the name to go on after, and how many rows */
     const char *remove;      /* one: the name */
@@ -13,21 +25,26 @@ struct rb_registered_kind {
     enum rb_status (*used)(struct rb_store *s, const char *name, bool *ret, struct rb_error *err);
     /* Ends q, and gives all its rows with what belongs to them. */
     enum rb_status (*read)(struct rb_query *q, void **ret, size_t *ret_count, struct rb_error *err);
+    struct rb_registered (*describe)(const void *row);
+    void (*deinit)(void *row);
     size_t row_bytes;
 };
 
 /* Runs an upsert that returns the version, and ends it; *ret_created: it was an insert. */
 enum rb_status rb_registered_put(struct rb_query *q, bool *ret_created,
                                  struct rb_error *err) RB_MUST_CHECK;
-/* RB_EINUSE while a live job uses it; RB_ENOTFOUND. */
+/* RB_EINUSE while a live job uses it; RB_ENOTFOUND. The files are the caller's to remove. */
 enum rb_status rb_registered_remove(struct rb_store *s, const struct rb_registered_kind *kind,
                                     const char *name, struct rb_error *err) RB_MUST_CHECK;
-/* *ret: (kind->row_bytes). RB_ENOTFOUND naming it. */
+/* RB_ENOTFOUND naming it. The caller owns *ret, one row: rb_registered_free. */
 enum rb_status rb_registered_get(struct rb_store *s, const struct rb_registered_kind *kind,
-                                 const char *name, void *ret, struct rb_error *err) RB_MUST_CHECK;
-/* By name, those after `after` (NULL: from the start). The caller owns *ret. */
+                                 const char *name, void **ret, struct rb_error *err) RB_MUST_CHECK;
+/* By name, those after `after` (NULL: from the start). The caller owns *ret: rb_registered_free. */
 enum rb_status rb_registered_list(struct rb_store *s, const struct rb_registered_kind *kind,
                                   const char *after, uint32_t limit, void **ret, size_t *ret_count,
                                   struct rb_error *err) RB_MUST_CHECK;
+void rb_registered_free(const struct rb_registered_kind *kind, void *rows, size_t count);
+/* Row i of those. */
+const void *rb_registered_at(const struct rb_registered_kind *kind, const void *rows, size_t i);
 
 #endif

@@ -530,16 +530,16 @@ static void test_in_use(void **state)
     assert_true(used);
     assert_ok(rb_jobs_use_model(store, "d", &used, &err)); /* is a dataset */
     assert_false(used);
-    assert_int_equal(rb_model_delete(store, "a", &err), RB_EINUSE);
-    assert_int_equal(rb_dataset_delete(store, "d", &err), RB_EINUSE);
+    assert_int_equal(rb_registered_remove(store, &rb_models_kind, "a", &err), RB_EINUSE);
+    assert_int_equal(rb_registered_remove(store, &rb_datasets_kind, "d", &err), RB_EINUSE);
     assert_ok(change_job(seq, RB_JOB_RUNNING, 2));
     assert_ok(change_job(seq, RB_JOB_CANCELING, 2));
-    assert_int_equal(rb_model_delete(store, "a", &err), RB_EINUSE);
+    assert_int_equal(rb_registered_remove(store, &rb_models_kind, "a", &err), RB_EINUSE);
     assert_ok(change_job(seq, RB_JOB_CANCELED, 2));
-    assert_ok(rb_model_delete(store, "a", &err));
-    assert_ok(rb_dataset_delete(store, "d", &err));
-    assert_int_equal(rb_model_delete(store, "a", &err), RB_ENOTFOUND);
-    assert_int_equal(rb_dataset_delete(store, "d", &err), RB_ENOTFOUND);
+    assert_ok(rb_registered_remove(store, &rb_models_kind, "a", &err));
+    assert_ok(rb_registered_remove(store, &rb_datasets_kind, "d", &err));
+    assert_int_equal(rb_registered_remove(store, &rb_models_kind, "a", &err), RB_ENOTFOUND);
+    assert_int_equal(rb_registered_remove(store, &rb_datasets_kind, "d", &err), RB_ENOTFOUND);
 }
 
 int main(void)

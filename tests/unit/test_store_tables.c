@@ -101,7 +101,8 @@ static void test_model_pages(void **state)
 {
     (void)state;
     static const char *const names[] = {"c", "a-b", "b", "a", "a.b"};
-    struct rb_model_row *rows;
+    void *list;
+    const struct rb_model_row *rows;
     size_t count;
     uint64_t all;
     for (size_t i = 0; i < 5; i++) {
@@ -109,16 +110,18 @@ static void test_model_pages(void **state)
         strcpy(row.resource.name, names[i]);
         assert_ok(rb_model_put(store, &row, NULL, &err));
     }
-    assert_ok(rb_models_list(store, NULL, 3, &rows, &count, &err));
+    assert_ok(rb_registered_list(store, &rb_models_kind, NULL, 3, &list, &count, &err));
+    rows = list;
     assert_int_equal(count, 3);
     assert_string_equal(rows[0].resource.name, "a");
     assert_string_equal(rows[1].resource.name, "a-b");
     assert_string_equal(rows[2].resource.name, "a.b");
-    rb_models_free(rows, count);
-    assert_ok(rb_models_list(store, "a.b", 3, &rows, &count, &err));
+    rb_registered_free(&rb_models_kind, list, count);
+    assert_ok(rb_registered_list(store, &rb_models_kind, "a.b", 3, &list, &count, &err));
+    rows = list;
     assert_int_equal(count, 2);
     assert_string_equal(rows[1].resource.name, "c");
-    rb_models_free(rows, count);
+    rb_registered_free(&rb_models_kind, list, count);
     assert_ok(rb_models_count(store, &all, &err));
     assert_int_equal(all, 5);
 }
@@ -129,7 +132,8 @@ static void test_datasets(void **state)
 {
     (void)state;
     static char text[] = "sentence", label[] = "class", path[] = "datasets/d/data";
-    struct rb_dataset_row row = {.path = path, .updated_ms = 9}, read, *rows;
+    struct rb_dataset_row row = {.path = path, .updated_ms = 9}, read;
+    void *list;
     bool created;
     size_t count;
     uint64_t all;
@@ -161,12 +165,12 @@ static void test_datasets(void **state)
     assert_int_equal(read.version, 2);
     rb_dataset_row_deinit(&read);
     assert_int_equal(rb_dataset_get(store, "e", &read, &err), RB_ENOTFOUND);
-    assert_ok(rb_datasets_list(store, NULL, 10, &rows, &count, &err));
+    assert_ok(rb_registered_list(store, &rb_datasets_kind, NULL, 10, &list, &count, &err));
     assert_int_equal(count, 1);
-    rb_datasets_free(rows, count);
-    assert_ok(rb_datasets_list(store, "d", 10, &rows, &count, &err));
+    rb_registered_free(&rb_datasets_kind, list, count);
+    assert_ok(rb_registered_list(store, &rb_datasets_kind, "d", 10, &list, &count, &err));
     assert_int_equal(count, 0);
-    rb_datasets_free(rows, count);
+    rb_registered_free(&rb_datasets_kind, list, count);
     assert_ok(rb_datasets_count(store, &all, &err));
     assert_int_equal(all, 1);
 }
