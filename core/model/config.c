@@ -172,11 +172,11 @@ static bool same(const struct rb_config *a, const struct rb_config *b, const str
     return memcmp(at(a, m), at(b, m), bytes[m->kind]) == 0;
 }
 
-static const char *key_of(const struct rb_family *f, const char *member)
+static const char *key_of(const struct rb_config_key *keys, const char *member)
 {
-    for (size_t i = 0; f->keys != NULL && f->keys[i].member != NULL; i++)
-        if (strcmp(f->keys[i].member, member) == 0)
-            return f->keys[i].key;
+    for (size_t i = 0; keys != NULL && keys[i].member != NULL; i++)
+        if (strcmp(keys[i].member, member) == 0)
+            return keys[i].key;
     return member;
 }
 
@@ -188,7 +188,7 @@ enum rb_status rb_configs_equal(const struct rb_family *f, const struct rb_confi
         if (same(a, b, m) || (!labels && m->offset == offsetof(struct rb_config, num_labels)))
             continue;
         char in_a[32], in_b[32];
-        const char *key = key_of(f, m->name);
+        const char *key = key_of(f->keys, m->name);
         value_text(a, m, in_a, sizeof in_a);
         value_text(b, m, in_b, sizeof in_b);
         return rb_error_at(err, RB_EMODELS, key, "%s: %s in a, %s in b", key, in_a, in_b);
@@ -232,6 +232,39 @@ enum rb_status rb_config_read_sizes(const char *label, const json_t *json,
         if (s != RB_OK)
             return s;
     }
+    return RB_OK;
+}
+
+enum rb_status rb_config_read_shape(const char *label, const json_t *json,
+                                    const struct rb_config_shape *shape, struct rb_config *ret,
+                                    struct rb_error *err)
+{
+    const struct rb_config_size sizes[] = {
+        {"vocab_size", RB_SIZE_MAX, 0, offsetof(struct rb_config, vocab_size)},
+        {"hidden_size", RB_SIZE_MAX, 0, offsetof(struct rb_config, hidden_size)},
+        {"num_hidden_layers", RB_LAYERS_MAX, 0, offsetof(struct rb_config, num_hidden_layers)},
+        {"num_attention_heads", RB_SIZE_MAX, 0, offsetof(struct rb_config, attention.heads)},
+        {"intermediate_size", RB_SIZE_MAX, 0, offsetof(struct rb_config, mlp.inner_size)},
+        {"max_position_embeddings", RB_SIZE_MAX, shape->positions,
+         offsetof(struct rb_config, max_position_embeddings)},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct rb_config_size size = sizes[i];
+        size.key = key_of(shape->keys, size.key);
+        bool inner = size.offset == offsetof(struct rb_config, mlp.inner_size);
+        const json_t *v = json_object_get(json, size.key);
+        enum rb_status s = RB_OK;
+        if (inner && shape->inner > 0 && (v == NULL || json_is_null(v)))
+            ret->mlp.inner_size = ret->hidden_size <= RB_SIZE_MAX / shape->inner
+                                      ? shape->inner * ret->hidden_size
+                                      : RB_SIZE_MAX;
+        else
+            s = rb_config_read_sizes(label, json, &size, 1, ret, err);
+        if (s != RB_OK)
+            return s;
+    }
+    ret->embedding_size = ret->hidden_size;
+    ret->max_length = ret->max_position_embeddings;
     return RB_OK;
 }
 
@@ -314,9 +347,11 @@ enum rb_status rb_config_read_labels(const char *label, const json_t *json, uint
     return read_size(label, json, &row, ret, err);
 }
 
-enum rb_status rb_config_set_heads(const char *label, const char *width_key, const char *heads_key,
+enum rb_status rb_config_set_heads(const char *label, const struct rb_config_shape *shape,
                                    struct rb_config *c, struct rb_error *err)
 {
+    const char *width_key = key_of(shape->keys, "hidden_size");
+    const char *heads_key = key_of(shape->keys, "num_attention_heads");
     if (c->hidden_size % c->attention.heads != 0)
         return rb_error_at(err, RB_ECONFIG, heads_key,
                            "%s: \"%s\" %u is not divisible by \"%s\" %u", label, width_key,

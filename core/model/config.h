@@ -32,6 +32,19 @@ struct rb_config_size { /* an integer from 1 to `most` */
 enum rb_status rb_config_read_sizes(const char *label, const json_t *json,
                                     const struct rb_config_size *rows, size_t count,
                                     struct rb_config *ret, struct rb_error *err) RB_MUST_CHECK;
+/* How a family's config gives the sizes that all have: vocab_size, hidden_size, num_hidden_layers,
+ * num_attention_heads, intermediate_size, max_position_embeddings. */
+struct rb_config_shape {
+    const struct rb_config_key *keys; /* the family's names for them, as in struct rb_family */
+    uint32_t positions;               /* max_position_embeddings where the config has none */
+    uint32_t inner; /* intermediate_size where it is absent or null, in hidden_size; 0: it must
+                     * be there */
+};
+/* Fills those, and embedding_size and max_length with what they are without a member of their own:
+ * hidden_size and max_position_embeddings. */
+enum rb_status rb_config_read_shape(const char *label, const json_t *json,
+                                    const struct rb_config_shape *shape, struct rb_config *ret,
+                                    struct rb_error *err) RB_MUST_CHECK;
 /* A member that, if present, must hold the one value that the forward pass implements. */
 enum rb_status rb_config_require_text(const char *label, const json_t *json, const char *key,
                                       const char *expected, struct rb_error *err) RB_MUST_CHECK;
@@ -52,9 +65,9 @@ enum rb_status rb_config_read_id(const char *label, const json_t *json, const ch
 /* num_labels, else the size of id2label, else 2. */
 enum rb_status rb_config_read_labels(const char *label, const json_t *json, uint32_t *ret,
                                      struct rb_error *err) RB_MUST_CHECK;
-/* One head_dim for all of `width`, keys and values as many as queries. The names are those of the
- * config's members, for the error where heads do not divide the width. */
-enum rb_status rb_config_set_heads(const char *label, const char *width_key, const char *heads_key,
+/* One head_dim for all of hidden_size, keys and values as many as queries; an error where heads do
+ * not divide it. */
+enum rb_status rb_config_set_heads(const char *label, const struct rb_config_shape *shape,
                                    struct rb_config *c, struct rb_error *err) RB_MUST_CHECK;
 void rb_config_read_class(const json_t *json, struct rb_config *ret); /* class_name */
 

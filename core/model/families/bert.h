@@ -9,7 +9,10 @@ enum rb_status rb_bert_parse(const char *label, const json_t *json, struct rb_co
                              struct rb_error *err) RB_MUST_CHECK;
 
 /* What no config says, because all encoders of this kind are so: a norm after each addition,
- * learnt positions, GELU, biases everywhere, E = hidden_size. */
+ * learnt positions, GELU, biases everywhere. */
 void rb_encoder_describe(struct rb_config *c);
+
+/* Buffers that checkpoints of BERT, RoBERTa and ELECTRA may hold beside their weights. */
+extern const char *const rb_encoder_ignored[];
 
 #endif

@@ -3,8 +3,6 @@
 #include "core/model/families/bert.h"
 #include "core/model/families/rows.h"
 
-#include <stddef.h>
-
 #define LAYER "transformer.layer.%u."
 
 static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
@@ -31,16 +29,8 @@ static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
     [RB_DOWN_BIAS] = RB_LAYER_VECTOR(LAYER "ffn.lin2.bias", HIDDEN, RES_OUT),
     [RB_MLP_NORM_WEIGHT] = RB_LAYER_NORM(LAYER "output_layer_norm.weight", NULL, RES_OUT),
     [RB_MLP_NORM_BIAS] = RB_LAYER_NORM(LAYER "output_layer_norm.bias", NULL, RES_OUT),
-    [RB_TRANSFORM_WEIGHT] = RB_HEAD_MATRIX("vocab_transform.weight", HIDDEN, HIDDEN, TRANSFORM,
-                                           RES_LAST, RB_WITH_MLM, true),
-    [RB_TRANSFORM_BIAS] =
-        RB_HEAD_VECTOR("vocab_transform.bias", NULL, HIDDEN, TRANSFORM, RB_WITH_MLM, true),
-    [RB_TRANSFORM_NORM_WEIGHT] =
-        RB_HEAD_VECTOR("vocab_layer_norm.weight", NULL, HIDDEN, TRANSFORM, RB_WITH_MLM, true),
-    [RB_TRANSFORM_NORM_BIAS] =
-        RB_HEAD_VECTOR("vocab_layer_norm.bias", NULL, HIDDEN, TRANSFORM, RB_WITH_MLM, true),
-    [RB_UNEMBEDDING_WEIGHT] = RB_HEAD_MATRIX("vocab_projector.weight", VOCAB, HIDDEN, FIXED,
-                                             TRANSFORM, RB_WITH_MLM, true),
+    RB_MLM_ROWS(HIDDEN, "vocab_transform", "vocab_projector"),
+    RB_MLM_NORM_ROWS(HIDDEN, "vocab_layer_norm"),
     [RB_UNEMBEDDING_BIAS] =
         RB_HEAD_VECTOR("vocab_projector.bias", NULL, VOCAB, FIXED, RB_WITH_MLM, true),
     [RB_CLASSIFIER_DENSE_WEIGHT] = RB_HEAD_MATRIX("pre_classifier.weight", HIDDEN, HIDDEN, POOLER,
@@ -54,19 +44,8 @@ static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
 };
 
 static const struct rb_head_shape heads[] = {
-    {.kind = RB_HEAD_MLM,
-     .marker = RB_TRANSFORM_WEIGHT,
-     .dense = RB_TRANSFORM_WEIGHT,
-     .norm = RB_TRANSFORM_NORM_WEIGHT,
-     .output = RB_UNEMBEDDING_WEIGHT,
-     .stored_as = "vocab_transform"},
-    {.kind = RB_HEAD_CLASSIFIER,
-     .marker = RB_CLASSIFIER_WEIGHT,
-     .dense = RB_CLASSIFIER_DENSE_WEIGHT,
-     .norm = RB_SLOT_NONE,
-     .output = RB_CLASSIFIER_WEIGHT,
-     .stored_as = "classifier.weight",
-     .activation = RB_ACTIVATION_RELU},
+    RB_MLM_HEAD("vocab_transform", RB_ACTIVATION_NONE), /* the config's */
+    RB_CLASSIFIER_HEAD(RB_CLASSIFIER_DENSE_WEIGHT, "classifier.weight", RB_ACTIVATION_RELU),
     {.kind = RB_HEAD_NONE},
 };
 
@@ -81,19 +60,10 @@ static const char *const ignored[] = {"embeddings.position_ids", NULL};
 static enum rb_status parse(const char *label, const json_t *json, struct rb_config *ret,
                             struct rb_error *err)
 {
-    static const struct rb_config_size sizes[] = {
-        {"vocab_size", RB_SIZE_MAX, 0, offsetof(struct rb_config, vocab_size)},
-        {"dim", RB_SIZE_MAX, 0, offsetof(struct rb_config, hidden_size)},
-        {"n_layers", RB_LAYERS_MAX, 0, offsetof(struct rb_config, num_hidden_layers)},
-        {"n_heads", RB_SIZE_MAX, 0, offsetof(struct rb_config, attention.heads)},
-        {"hidden_dim", RB_SIZE_MAX, 0, offsetof(struct rb_config, mlp.inner_size)},
-        {"max_position_embeddings", RB_SIZE_MAX, 512,
-         offsetof(struct rb_config, max_position_embeddings)},
-    };
-    enum rb_status s =
-        rb_config_read_sizes(label, json, sizes, sizeof sizes / sizeof sizes[0], ret, err);
+    static const struct rb_config_shape shape = {.keys = keys, .positions = 512};
+    enum rb_status s = rb_config_read_shape(label, json, &shape, ret, err);
     if (s == RB_OK)
-        s = rb_config_set_heads(label, "dim", "n_heads", ret, err);
+        s = rb_config_set_heads(label, &shape, ret, err);
     if (s == RB_OK)
         s = rb_config_read_labels(label, json, &ret->num_labels, err);
     if (s == RB_OK)
@@ -106,12 +76,10 @@ static enum rb_status parse(const char *label, const json_t *json, struct rb_con
     return s;
 }
 
-const struct rb_family rb_family_distilbert = {
-    .model_type = "distilbert",
-    .prefix = "distilbert.",
-    .parse = parse,
-    .rows = rows,
-    .heads = heads,
-    .keys = keys,
-    .ignored = ignored,
-};
+const struct rb_family rb_family_distilbert = {.model_type = "distilbert",
+                                               .prefix = "distilbert.",
+                                               .parse = parse,
+                                               .rows = rows,
+                                               .heads = heads,
+                                               .keys = keys,
+                                               .ignored = ignored};

@@ -6,8 +6,6 @@
 
 #include <stddef.h>
 
-#define LAYER "encoder.layer.%u."
-
 /* Where E is hidden_size there is no projection, and the embeddings' basis is residual.0. */
 static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
     RB_BERT_EMBEDDING_ROWS(EMBEDDING, EMBEDDING),
@@ -16,17 +14,9 @@ static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
                        RB_WITH_PROJECTION, false),
     [RB_EMBEDDINGS_PROJECTION_BIAS] = RB_HEAD_VECTOR("embeddings_project.bias", NULL, HIDDEN,
                                                      RES_FIRST, RB_WITH_PROJECTION, false),
-    RB_BERT_LAYER_ROWS(LAYER),
-    [RB_TRANSFORM_WEIGHT] = RB_HEAD_MATRIX("generator_predictions.dense.weight", EMBEDDING, HIDDEN,
-                                           TRANSFORM, RES_LAST, RB_WITH_MLM, true),
-    [RB_TRANSFORM_BIAS] = RB_HEAD_VECTOR("generator_predictions.dense.bias", NULL, EMBEDDING,
-                                         TRANSFORM, RB_WITH_MLM, true),
-    [RB_TRANSFORM_NORM_WEIGHT] = RB_HEAD_VECTOR("generator_predictions.LayerNorm.weight", NULL,
-                                                EMBEDDING, TRANSFORM, RB_WITH_MLM, true),
-    [RB_TRANSFORM_NORM_BIAS] = RB_HEAD_VECTOR("generator_predictions.LayerNorm.bias", NULL,
-                                              EMBEDDING, TRANSFORM, RB_WITH_MLM, true),
-    [RB_UNEMBEDDING_WEIGHT] = RB_HEAD_MATRIX("generator_lm_head.weight", VOCAB, EMBEDDING, FIXED,
-                                             TRANSFORM, RB_WITH_MLM, true),
+    RB_BERT_LAYER_ROWS,
+    RB_MLM_ROWS(EMBEDDING, "generator_predictions.dense", "generator_lm_head"),
+    RB_MLM_NORM_ROWS(EMBEDDING, "generator_predictions.LayerNorm"),
     [RB_UNEMBEDDING_BIAS] =
         RB_HEAD_VECTOR("generator_lm_head.bias", NULL, VOCAB, FIXED, RB_WITH_MLM, true),
     RB_BERT_CLASSIFIER_ROWS,
@@ -43,20 +33,8 @@ static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
 };
 
 static const struct rb_head_shape heads[] = {
-    {.kind = RB_HEAD_MLM,
-     .marker = RB_TRANSFORM_WEIGHT,
-     .dense = RB_TRANSFORM_WEIGHT,
-     .norm = RB_TRANSFORM_NORM_WEIGHT,
-     .output = RB_UNEMBEDDING_WEIGHT,
-     .stored_as = "generator_predictions",
-     .activation = RB_ACTIVATION_GELU},
-    {.kind = RB_HEAD_CLASSIFIER,
-     .marker = RB_CLASSIFIER_WEIGHT,
-     .dense = RB_CLASSIFIER_DENSE_WEIGHT,
-     .norm = RB_SLOT_NONE,
-     .output = RB_CLASSIFIER_WEIGHT,
-     .stored_as = "classifier.out_proj",
-     .activation = RB_ACTIVATION_GELU},
+    RB_MLM_HEAD("generator_predictions", RB_ACTIVATION_GELU),
+    RB_CLASSIFIER_HEAD(RB_CLASSIFIER_DENSE_WEIGHT, "classifier.out_proj", RB_ACTIVATION_GELU),
     {.kind = RB_HEAD_DISCRIMINATOR,
      .marker = RB_DISCRIMINATOR_WEIGHT,
      .dense = RB_DISCRIMINATOR_DENSE_WEIGHT,
@@ -65,8 +43,6 @@ static const struct rb_head_shape heads[] = {
      .stored_as = "discriminator_predictions"},
     {.kind = RB_HEAD_NONE},
 };
-
-static const char *const ignored[] = {"embeddings.position_ids", "embeddings.token_type_ids", NULL};
 
 static enum rb_status parse(const char *label, const json_t *json, struct rb_config *ret,
                             struct rb_error *err)
@@ -77,11 +53,9 @@ static enum rb_status parse(const char *label, const json_t *json, struct rb_con
     return s == RB_OK ? rb_config_read_sizes(label, json, &width, 1, ret, err) : s;
 }
 
-const struct rb_family rb_family_electra = {
-    .model_type = "electra",
-    .prefix = "electra.",
-    .parse = parse,
-    .rows = rows,
-    .heads = heads,
-    .ignored = ignored,
-};
+const struct rb_family rb_family_electra = {.model_type = "electra",
+                                            .prefix = "electra.",
+                                            .parse = parse,
+                                            .rows = rows,
+                                            .heads = heads,
+                                            .ignored = rb_encoder_ignored};

@@ -2,8 +2,6 @@
 #include "core/model/families/decoder.h"
 #include "core/model/families/rows.h"
 
-#include <stddef.h>
-
 #define LAYER "h.%u."
 #define LINEAR(tensor, r, c, row, column)                                                          \
     {                                                                                              \
@@ -12,34 +10,11 @@
             .layout = RB_LAYOUT_TRANSPOSED                                                         \
         }                                                                                          \
     }
-#define THIRD(k, r, row)                                                                           \
-    {                                                                                              \
-        .name = LAYER "attn.c_attn.weight", .rows = RB_DIM_##r, .columns = RB_DIM_HIDDEN,          \
-        .row_axis = RB_AXIS_##row, .column_axis = RB_AXIS_RES_IN, .per_layer = true, .view = {     \
-            RB_LAYOUT_TRANSPOSED,                                                                  \
-            k,                                                                                     \
-            3                                                                                      \
-        }                                                                                          \
-    }
-#define THIRD_BIAS(k, r, row)                                                                      \
-    {                                                                                              \
-        .name = LAYER "attn.c_attn.bias", .rows = RB_DIM_##r, .row_axis = RB_AXIS_##row,           \
-        .per_layer = true, .view = {                                                               \
-            RB_LAYOUT_PART,                                                                        \
-            k,                                                                                     \
-            3                                                                                      \
-        }                                                                                          \
-    }
 
 static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
     [RB_WORD_EMBEDDINGS] = RB_MATRIX("wte.weight", VOCAB, HIDDEN, FIXED, RES_FIRST),
     [RB_POSITION_EMBEDDINGS] = RB_MATRIX("wpe.weight", POSITIONS, HIDDEN, FIXED, RES_FIRST),
-    [RB_QUERY_WEIGHT] = THIRD(0, QUERY, Q),
-    [RB_QUERY_BIAS] = THIRD_BIAS(0, QUERY, Q),
-    [RB_KEY_WEIGHT] = THIRD(1, KEY, K),
-    [RB_KEY_BIAS] = THIRD_BIAS(1, KEY, K),
-    [RB_VALUE_WEIGHT] = THIRD(2, KEY, V),
-    [RB_VALUE_BIAS] = THIRD_BIAS(2, KEY, V),
+    RB_FUSED_ROWS(LAYER "attn.c_attn", TRANSPOSED, PART, RB_ALWAYS),
     [RB_ATTENTION_OUTPUT_WEIGHT] = LINEAR("attn.c_proj", HIDDEN, QUERY, RES_MID, O),
     [RB_ATTENTION_OUTPUT_BIAS] = RB_LAYER_VECTOR(LAYER "attn.c_proj.bias", HIDDEN, RES_MID),
     [RB_ATTENTION_NORM_WEIGHT] = RB_LAYER_NORM(LAYER "ln_1.weight", NULL, RES_IN),
@@ -52,10 +27,7 @@ static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
     [RB_MLP_NORM_BIAS] = RB_LAYER_NORM(LAYER "ln_2.bias", NULL, RES_MID),
     [RB_FINAL_NORM_WEIGHT] = RB_NORM("ln_f.weight", NULL, RES_LAST),
     [RB_FINAL_NORM_BIAS] = RB_NORM("ln_f.bias", NULL, RES_LAST),
-    [RB_UNEMBEDDING_WEIGHT] =
-        RB_HEAD_MATRIX("lm_head.weight", VOCAB, HIDDEN, FIXED, RES_LAST, RB_WITH_CAUSAL, true),
-    [RB_CLASSIFIER_WEIGHT] =
-        RB_HEAD_MATRIX("score.weight", LABELS, HIDDEN, FIXED, RES_LAST, RB_WITH_CLASSIFIER, true),
+    RB_DECODER_HEAD_ROWS("lm_head.weight"),
 };
 
 static const struct rb_config_key keys[] = {
@@ -71,39 +43,20 @@ static const struct rb_config_key keys[] = {
 
 static const char *const ignored[] = {".attn.bias", ".attn.masked_bias", NULL};
 
-static enum rb_status read_sizes(const char *label, const json_t *json, struct rb_config *ret,
-                                 struct rb_error *err)
-{
-    static const struct rb_config_size sizes[] = {
-        {"vocab_size", RB_SIZE_MAX, 0, offsetof(struct rb_config, vocab_size)},
-        {"n_embd", RB_SIZE_MAX, 0, offsetof(struct rb_config, hidden_size)},
-        {"n_layer", RB_LAYERS_MAX, 0, offsetof(struct rb_config, num_hidden_layers)},
-        {"n_head", RB_SIZE_MAX, 0, offsetof(struct rb_config, attention.heads)},
-        {"n_positions", RB_SIZE_MAX, 1024, offsetof(struct rb_config, max_position_embeddings)},
-    };
-    enum rb_status s =
-        rb_config_read_sizes(label, json, sizes, sizeof sizes / sizeof sizes[0], ret, err);
-    if (s == RB_OK)
-        s = rb_config_set_heads(label, "n_embd", "n_head", ret, err);
-    if (s != RB_OK)
-        return s;
-    uint32_t four = ret->hidden_size <= RB_SIZE_MAX / 4 ? 4 * ret->hidden_size : RB_SIZE_MAX;
-    ret->embedding_size = ret->hidden_size;
-    ret->max_length = ret->max_position_embeddings;
-    return rb_decoder_read_size(label, json, "n_inner", four, &ret->mlp.inner_size, err);
-}
-
 /* reorder_and_upcast_attn changes the order of rounding only. */
 static enum rb_status parse(const char *label, const json_t *json, struct rb_config *ret,
                             struct rb_error *err)
 {
+    static const struct rb_config_shape shape = {.keys = keys, .positions = 1024, .inner = 4};
     bool scaled = true;
     rb_decoder_describe(ret);
     ret->norm_kind = RB_NORM_LAYER;
     ret->positions = RB_POSITIONS_INDEX;
     enum rb_status s = rb_decoder_refuse(label, json, err);
     if (s == RB_OK)
-        s = read_sizes(label, json, ret, err);
+        s = rb_config_read_shape(label, json, &shape, ret, err);
+    if (s == RB_OK)
+        s = rb_config_set_heads(label, &shape, ret, err);
     if (s == RB_OK)
         s = rb_config_read_labels(label, json, &ret->num_labels, err);
     if (s == RB_OK)
@@ -123,12 +76,10 @@ static enum rb_status parse(const char *label, const json_t *json, struct rb_con
     return s;
 }
 
-const struct rb_family rb_family_gpt2 = {
-    .model_type = "gpt2",
-    .prefix = "transformer.",
-    .parse = parse,
-    .rows = rows,
-    .heads = rb_decoder_heads,
-    .keys = keys,
-    .ignored = ignored,
-};
+const struct rb_family rb_family_gpt2 = {.model_type = "gpt2",
+                                         .prefix = "transformer.",
+                                         .parse = parse,
+                                         .rows = rows,
+                                         .heads = rb_decoder_heads,
+                                         .keys = keys,
+                                         .ignored = ignored};

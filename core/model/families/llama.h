@@ -35,10 +35,7 @@ enum rb_status rb_llama_describe(const char *label, const json_t *json, double e
     [RB_UP_WEIGHT] = RB_LLAMA_MATRIX("mlp.up_proj", INNER, HIDDEN, FF, RES_MID),                   \
     [RB_DOWN_WEIGHT] = RB_LLAMA_MATRIX("mlp.down_proj", HIDDEN, INNER, RES_OUT, FF),               \
     [RB_FINAL_NORM_WEIGHT] = RB_NORM("norm.weight", NULL, RES_LAST),                               \
-    [RB_UNEMBEDDING_WEIGHT] =                                                                      \
-        RB_HEAD_MATRIX("lm_head.weight", VOCAB, HIDDEN, FIXED, RES_LAST, RB_WITH_CAUSAL, true),    \
-    [RB_CLASSIFIER_WEIGHT] =                                                                       \
-        RB_HEAD_MATRIX("score.weight", LABELS, HIDDEN, FIXED, RES_LAST, RB_WITH_CLASSIFIER, true)
+    RB_DECODER_HEAD_ROWS("lm_head.weight")
 
 /* RMSNorms before attention and MLP. */
 #define RB_LLAMA_NORM_ROWS                                                                         \
@@ -47,6 +44,13 @@ enum rb_status rb_llama_describe(const char *label, const json_t *json, double e
     [RB_MLP_NORM_WEIGHT] =                                                                         \
         RB_LAYER_NORM(RB_LLAMA_LAYER "post_attention_layernorm.weight", NULL, RES_MID)
 
+extern const struct rb_config_key rb_llama_keys[];
 extern const char *const rb_llama_ignored[];
+/* The family of a file that has `parse` and `rows`. */
+#define RB_LLAMA_FAMILY(type)                                                                      \
+    {                                                                                              \
+        .model_type = (type), .prefix = "model.", .parse = parse, .rows = rows,                    \
+        .heads = rb_decoder_heads, .keys = rb_llama_keys, .ignored = rb_llama_ignored              \
+    }
 
 #endif

@@ -16,12 +16,6 @@ static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
     [RB_MLP_NORM_WEIGHT] = NORM("post_feedforward_layernorm", HIDDEN, RES_OUT),
 };
 
-static const struct rb_config_key keys[] = {
-    {"layer_norm_eps", "rms_norm_eps"},
-    {"rotary_dims", "head_dim"},
-    {NULL, NULL},
-};
-
 static enum rb_status parse(const char *label, const json_t *json, struct rb_config *ret,
                             struct rb_error *err)
 {
@@ -34,12 +28,4 @@ static enum rb_status parse(const char *label, const json_t *json, struct rb_con
     return s;
 }
 
-const struct rb_family rb_family_olmo2 = {
-    .model_type = "olmo2",
-    .prefix = "model.",
-    .parse = parse,
-    .rows = rows,
-    .heads = rb_decoder_heads,
-    .keys = keys,
-    .ignored = rb_llama_ignored,
-};
+const struct rb_family rb_family_olmo2 = RB_LLAMA_FAMILY("olmo2");

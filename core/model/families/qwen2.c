@@ -3,12 +3,6 @@
 
 static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {RB_LLAMA_ROWS, RB_LLAMA_NORM_ROWS};
 
-static const struct rb_config_key keys[] = {
-    {"layer_norm_eps", "rms_norm_eps"},
-    {"rotary_dims", "head_dim"},
-    {NULL, NULL},
-};
-
 /* A window matters where some layer uses it and it is shorter than what the model takes. Newer
  * configs list the layers (rb_decoder_refuse), older ones say from which on. */
 static enum rb_status refuse_window(const char *label, const json_t *json,
@@ -40,12 +34,4 @@ static enum rb_status parse(const char *label, const json_t *json, struct rb_con
     return s;
 }
 
-const struct rb_family rb_family_qwen2 = {
-    .model_type = "qwen2",
-    .prefix = "model.",
-    .parse = parse,
-    .rows = rows,
-    .heads = rb_decoder_heads,
-    .keys = keys,
-    .ignored = rb_llama_ignored,
-};
+const struct rb_family rb_family_qwen2 = RB_LLAMA_FAMILY("qwen2");

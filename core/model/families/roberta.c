@@ -5,49 +5,25 @@
 #include "core/model/families/bert.h"
 #include "core/model/families/rows.h"
 
-#define LAYER "encoder.layer.%u."
-
 static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {
     RB_BERT_EMBEDDING_ROWS(HIDDEN, RES_FIRST),
-    RB_BERT_LAYER_ROWS(LAYER),
+    RB_BERT_LAYER_ROWS,
     [RB_POOLER_WEIGHT] = RB_HEAD_MATRIX("pooler.dense.weight", HIDDEN, HIDDEN, POOLER, RES_LAST,
                                         RB_IF_PRESENT, false),
     [RB_POOLER_BIAS] =
         RB_HEAD_VECTOR("pooler.dense.bias", NULL, HIDDEN, POOLER, RB_IF_PRESENT, false),
-    [RB_TRANSFORM_WEIGHT] = RB_HEAD_MATRIX("lm_head.dense.weight", HIDDEN, HIDDEN, TRANSFORM,
-                                           RES_LAST, RB_WITH_MLM, true),
-    [RB_TRANSFORM_BIAS] =
-        RB_HEAD_VECTOR("lm_head.dense.bias", NULL, HIDDEN, TRANSFORM, RB_WITH_MLM, true),
-    [RB_TRANSFORM_NORM_WEIGHT] =
-        RB_HEAD_VECTOR("lm_head.layer_norm.weight", NULL, HIDDEN, TRANSFORM, RB_WITH_MLM, true),
-    [RB_TRANSFORM_NORM_BIAS] =
-        RB_HEAD_VECTOR("lm_head.layer_norm.bias", NULL, HIDDEN, TRANSFORM, RB_WITH_MLM, true),
-    [RB_UNEMBEDDING_WEIGHT] = RB_HEAD_MATRIX("lm_head.decoder.weight", VOCAB, HIDDEN, FIXED,
-                                             TRANSFORM, RB_WITH_MLM, true),
+    RB_MLM_ROWS(HIDDEN, "lm_head.dense", "lm_head.decoder"),
+    RB_MLM_NORM_ROWS(HIDDEN, "lm_head.layer_norm"),
     [RB_UNEMBEDDING_BIAS] =
         RB_HEAD_VECTOR("lm_head.bias", "lm_head.decoder.bias", VOCAB, FIXED, RB_WITH_MLM, true),
     RB_BERT_CLASSIFIER_ROWS,
 };
 
 static const struct rb_head_shape heads[] = {
-    {.kind = RB_HEAD_MLM,
-     .marker = RB_TRANSFORM_WEIGHT,
-     .dense = RB_TRANSFORM_WEIGHT,
-     .norm = RB_TRANSFORM_NORM_WEIGHT,
-     .output = RB_UNEMBEDDING_WEIGHT,
-     .stored_as = "lm_head.dense",
-     .activation = RB_ACTIVATION_GELU},
-    {.kind = RB_HEAD_CLASSIFIER,
-     .marker = RB_CLASSIFIER_WEIGHT,
-     .dense = RB_CLASSIFIER_DENSE_WEIGHT,
-     .norm = RB_SLOT_NONE,
-     .output = RB_CLASSIFIER_WEIGHT,
-     .stored_as = "classifier.out_proj",
-     .activation = RB_ACTIVATION_TANH},
+    RB_MLM_HEAD("lm_head.dense", RB_ACTIVATION_GELU),
+    RB_CLASSIFIER_HEAD(RB_CLASSIFIER_DENSE_WEIGHT, "classifier.out_proj", RB_ACTIVATION_TANH),
     {.kind = RB_HEAD_NONE},
 };
-
-static const char *const ignored[] = {"embeddings.position_ids", "embeddings.token_type_ids", NULL};
 
 static enum rb_status parse(const char *label, const json_t *json, struct rb_config *ret,
                             struct rb_error *err)
@@ -72,7 +48,7 @@ static enum rb_status parse(const char *label, const json_t *json, struct rb_con
 #define ROBERTA(type)                                                                              \
     {                                                                                              \
         .model_type = (type), .prefix = "roberta.", .parse = parse, .rows = rows, .heads = heads,  \
-        .ignored = ignored                                                                         \
+        .ignored = rb_encoder_ignored                                                              \
     }
 
 const struct rb_family rb_family_roberta = ROBERTA("roberta");
