@@ -120,6 +120,13 @@ enum rb_status rb_error_errno(struct rb_error *err, int error_number, const char
     return rb_error_set(err, status, "%s: %s", what, strerror(error_number));
 }
 
+enum rb_status rb_error_errno_writing(struct rb_error *err, int error_number, const char *what)
+{
+    if (error_number == EACCES || error_number == EPERM)
+        return rb_error_set(err, RB_ESTORE, "%s: %s", what, strerror(error_number));
+    return rb_error_errno(err, error_number, what);
+}
+
 const char *rb_status_code(enum rb_status status)
 {
     return status < RB_STATUS_COUNT ? codes[status] : "unknown";

@@ -68,6 +68,9 @@ enum rb_status rb_error_prefix(struct rb_error *err, const char *format, ...)
 /* From errno of a failed system call on `what` (a path): RB_EDISKFULL, RB_EFILES, RB_ENOMEM,
  * RB_ENOTFOUND or RB_EIO, with strerror in the detail. */
 enum rb_status rb_error_errno(struct rb_error *err, int error_number, const char *what);
+/* The same of a call that makes or changes `what`, in a folder of our own: that it may not be
+ * written is a fault of the host, which passes once it is mended (RB_ESTORE). */
+enum rb_status rb_error_errno_writing(struct rb_error *err, int error_number, const char *what);
 
 /* So that compilers and analysers know what these return: never RB_OK, and the very status that was
  * given. (status is evaluated twice: always a constant or a variable.) */

@@ -3,14 +3,15 @@
  * One uv loop owns everything below: only its thread touches these fields, the store and the
  * connections. Pool threads get read-only input and a private output and know nothing of this
  * struct. What lies on a higher floor of server/ is an opaque pointer here, so that base, store,
- * work and http each see only what is below them. cmd_serve.c fills it in this order and takes it apart
- * in the reverse one.
+ * work and http each see only what is below them. cmd_serve.c fills it in this order and takes it
+ * apart in the reverse one.
  */
 #ifndef RB_SERVER_SERVER_H
 #define RB_SERVER_SERVER_H
 
 #include "server/base/config.h"
 #include "server/base/metrics.h"
+#include "server/base/room.h"
 #include "server/base/sandbox.h"
 
 #include <uv.h>
@@ -26,6 +27,7 @@ struct rb_server {
     int data_fd;                        /* the data folder, a root for server/base/fsutil.h */
     int lock_fd;                        /* held while the daemon lives */
     char data_dir[4096];                /* absolute */
+    struct rb_room room;                /* is the disk full? */
     struct rb_sandbox_report sandbox;   /* what the daemon has locked away from itself */
 
     struct rb_metrics *metrics;

@@ -42,7 +42,7 @@ def strings(text):
 
 PATHS = re.compile(
     r"^(?:%s/)?(?:jobs|models|datasets|cache|tmp)/"  # relative, or behind the data folder
-    r"|^(?:lock|tmp|tokens|tokens\.lock)$"
+    r"|^(?:lock|reserve|tmp|tokens|tokens\.lock)$"
     r"|rebasind\.db"
     r"|^(?:alignment\.safetensors|permutations\.json|barrier\.(?:json|csv))$")
 

@@ -192,9 +192,9 @@ static struct rb_st_writer *writer_new(const char *path, size_t count)
 static enum rb_status create(struct rb_st_writer *w, struct rb_error *err)
 {
     if (unlink(w->temporary) != 0 && errno != ENOENT)
-        return rb_error_errno(err, errno, w->temporary);
+        return rb_error_errno_writing(err, errno, w->path);
     w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    return w->fd >= 0 ? RB_OK : rb_error_errno(err, errno, w->temporary);
+    return w->fd >= 0 ? RB_OK : rb_error_errno_writing(err, errno, w->path);
 }
 
 /* A full disk should be found before an hour of work, not after. */
@@ -288,7 +288,7 @@ static enum rb_status publish(struct rb_st_writer *w, struct rb_error *err)
     int fd = w->fd;
     w->fd = -1;
     if (close(fd) != 0 || rename(w->temporary, w->path) != 0)
-        return rb_error_errno(err, errno, w->path);
+        return rb_error_errno_writing(err, errno, w->path);
     return RB_OK;
 }
 

@@ -60,14 +60,16 @@ enum rb_status rb_root_open(const char *path, bool make, int *ret_fd, struct rb_
     return RB_OK;
 }
 
-static enum rb_status open_error(int error_number, const char *path, struct rb_error *err)
+static enum rb_status open_error(int error_number, int flags, const char *path,
+                                 struct rb_error *err)
 {
     if (error_number == EXDEV || error_number == ELOOP)
         return rb_error_set(err, RB_EINPUT, "%s: leads out of the folder it must lie in", path);
     if (error_number == ENOSYS)
         return rb_error_set(err, RB_EIO,
                             "%s: this kernel has no openat2 (Linux 5.6 or newer needed)", path);
-    return rb_error_errno(err, error_number, path);
+    return (flags & O_CREAT) != 0 ? rb_error_errno_writing(err, error_number, path)
+                                  : rb_error_errno(err, error_number, path);
 }
 
 enum rb_status rb_open_beneath(int root_fd, const char *path, int flags, mode_t mode, int *ret_fd,
@@ -86,7 +88,7 @@ enum rb_status rb_open_beneath(int root_fd, const char *path, int flags, mode_t 
         fd = syscall(SYS_openat2, root_fd, path, &how, sizeof how);
     while (fd < 0 && (errno == EINTR || errno == EAGAIN));
     if (fd < 0)
-        return open_error(errno, path, err);
+        return open_error(errno, flags, path, err);
     *ret_fd = (int)fd;
     return RB_OK;
 }
@@ -127,7 +129,7 @@ static enum rb_status make_one(int root_fd, const char *path, struct rb_error *e
     if (mkdirat(parent, name, 0700) == 0)
         status = rb_fd_sync(parent, path, err);
     else if (errno != EEXIST)
-        status = rb_error_errno(err, errno, path);
+        status = rb_error_errno_writing(err, errno, path);
     (void)close(parent);
     return status;
 }

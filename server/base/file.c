@@ -10,6 +10,21 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A failure names the file to be, not one that nobody knows. */
+static enum rb_status make_temporary(struct rb_file_writer *w, struct rb_error *err)
+{
+    int folder = -1;
+    const char *name = "";
+    enum rb_status status = rb_parent_open(w->root_fd, w->temporary, &folder, &name, err);
+    if (status != RB_OK)
+        return status;
+    w->fd = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (w->fd < 0)
+        status = rb_error_errno_writing(err, errno, w->path);
+    (void)close(folder);
+    return status;
+}
+
 enum rb_status rb_file_begin(int root_fd, const char *path, struct rb_file_writer *ret,
                              struct rb_error *err)
 {
@@ -20,7 +35,7 @@ enum rb_status rb_file_begin(int root_fd, const char *path, struct rb_file_write
     (void)rb_layout_temporary(w.temporary);
     enum rb_status status = rb_mkdirs_beneath(root_fd, RB_LAYOUT_TEMPORARY, err);
     if (status == RB_OK)
-        status = rb_open_beneath(root_fd, w.temporary, O_RDWR | O_CREAT | O_EXCL, 0600, &w.fd, err);
+        status = make_temporary(&w, err);
     if (status == RB_OK)
         *ret = w;
     return status;
@@ -56,7 +71,7 @@ static enum rb_status rename_synced(struct rb_file_writer *w, struct rb_error *e
     if (status != RB_OK)
         goto err_after_from;
     if (renameat(from_fd, from, to_fd, to) != 0)
-        status = rb_error_errno(err, errno, w->path);
+        status = rb_error_errno_writing(err, errno, w->path);
     else
         status = rb_fd_sync(to_fd, w->path, err);
     (void)close(to_fd);

@@ -15,6 +15,7 @@ const char *const rb_layout_all[] = {
     DATABASE "-wal",
     DATABASE "-shm",
     RB_LAYOUT_LOCK,
+    RB_LAYOUT_RESERVE,
     RB_LAYOUT_TOKENS,
     RB_LAYOUT_TOKENS_LOCK,
     NULL,

@@ -3,6 +3,7 @@
  *
  *     rebasind.db                        the database, with its -wal and -shm
  *     lock                               held by the process that serves the folder
+ *     reserve                            room for the day when the disk is full (room.h)
  *     tokens, tokens.lock                who may do what, and the lock for changing it
  *     tmp/                               files being written, and what waits to be removed;
  *                                        emptied at every start
@@ -27,6 +28,7 @@ enum {
 };
 
 #define RB_LAYOUT_LOCK "lock"
+#define RB_LAYOUT_RESERVE "reserve"
 #define RB_LAYOUT_TOKENS "tokens"
 #define RB_LAYOUT_TOKENS_LOCK "tokens.lock"
 #define RB_LAYOUT_TEMPORARY "tmp"

@@ -46,7 +46,7 @@
     X(allowed_hosts, LIST, "allowed-hosts", "", 0, 0, "merge.lab.example",                         \
       "names accepted in the Host header besides the listen address and localhost; repeatable")    \
     X(allowed_origins, LIST, "allowed-origins", "", 0, 0, "https://lab.example",                   \
-      "browser origins that may send unsafe methods besides the service's own; repeatable")        \
+      "browser origins whose pages may call the service besides its own; repeatable")              \
     X(trusted_proxies, LIST, "trusted-proxies", "", 0, 0, "10.0.0.0/8",                            \
       "addresses or networks whose X-Forwarded-For is believed; repeatable")                       \
     X(route_prefix, STRING, "route-prefix", "", 0, 0, "/merge",                                    \

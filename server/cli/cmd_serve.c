@@ -25,6 +25,7 @@
 #include "server/store/idempotency.h"
 #include "server/store/store.h"
 #include "server/store/tokens.h"
+#include "server/work/queue.h"
 #include "server/work/work.h"
 
 #include <errno.h>
@@ -50,6 +51,7 @@ enum {
     LAG_TICK_MS = 500,
     PRUNE_EVERY_MS = 60 * 1000,
     END_TICK_MS = 20,
+    ROOM_TICK_MS = 1000,
     SIGNALS = 12, /* rows of signal_table */
 };
 #define END_GRACE_NS ((uint64_t)2 * 1000000000) /* for pool items after --drain-timeout */
@@ -62,7 +64,7 @@ struct daemon {
     char *environment; /* of every job */
     char *build;       /* of merged folders */
     uv_signal_t signal_handles[SIGNALS];
-    uv_timer_t lag, prune, watchdog, end;
+    uv_timer_t lag, prune, room, watchdog, end;
     uint64_t lag_due_ns;
     unsigned ends; /* signals that ask it to end */
     int argc;
@@ -125,11 +127,29 @@ static enum rb_status settle_kernel(struct daemon *d, struct rb_error *err)
     return s;
 }
 
-static enum rb_status open_store(struct daemon *d, struct rb_error *err)
+/* The database makes files to be opened. On a full disk they take what the reserve has freed, and
+ * what a dead process left in tmp/. */
+static enum rb_status open_database(struct daemon *d, struct rb_error *err)
 {
     char path[RB_DATABASE_PATH_SIZE];
+    struct rb_error ignored; /* what cannot be swept is swept by rb_work_start, or said there */
+    if (d->server.room.is_short)
+        (void)!rb_remove_beneath(d->server.data_fd, RB_LAYOUT_TEMPORARY, &ignored);
     enum rb_status s = rb_store_open(rb_layout_database(d->server.data_dir, path), NULL,
                                      d->server.metrics, &d->server.store, err);
+    if (s == RB_EDISKFULL && rb_room_spend(&d->server.room))
+        s = rb_store_open(path, NULL, d->server.metrics, &d->server.store, err);
+    if (s != RB_OK && d->server.room.is_short)
+        (void)rb_error_prefix(err,
+                              "the disk of the data folder is full (%llu MiB free) and its reserve "
+                              "is used up: make some room there, 1 MiB will do to begin with; ",
+                              (unsigned long long)(d->server.room.free_bytes >> 20));
+    return s;
+}
+
+static enum rb_status open_store(struct daemon *d, struct rb_error *err)
+{
+    enum rb_status s = open_database(d, err);
     if (s != RB_OK)
         return s;
     s = rb_tokens_open(d->server.data_fd, d->settings.token_file, &d->server.tokens, err);
@@ -159,6 +179,7 @@ static enum rb_status open_work(struct daemon *d, struct rb_error *err)
         .moments_cache_bytes = d->settings.moments_cache_bytes,
         .environment = d->environment,
         .build = d->build,
+        .room = &d->server.room,
     };
     enum rb_status s =
         rb_work_init(&d->work, &d->loop, d->server.store, d->server.metrics, &options, err);
@@ -245,6 +266,7 @@ static void close_rest(struct daemon *d)
     }
     uv_close((uv_handle_t *)&d->lag, NULL);
     uv_close((uv_handle_t *)&d->prune, NULL);
+    uv_close((uv_handle_t *)&d->room, NULL);
     uv_close((uv_handle_t *)&d->watchdog, NULL);
     uv_close((uv_handle_t *)&d->end, NULL);
 }
@@ -308,6 +330,13 @@ static void on_prune(uv_timer_t *timer)
         rb_log_warn("old idempotency keys not removed", RB_ERROR_FIELDS(&err));
 }
 
+static void on_room_tick(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    if (rb_room_look(&d->server.room))
+        rb_queue_wake(&d->work);
+}
+
 static void on_watchdog(uv_timer_t *timer)
 {
     (void)timer;
@@ -325,12 +354,14 @@ static void start_handles(struct daemon *d)
     }
     (void)uv_timer_init(&d->loop, &d->lag);
     (void)uv_timer_init(&d->loop, &d->prune);
+    (void)uv_timer_init(&d->loop, &d->room);
     (void)uv_timer_init(&d->loop, &d->watchdog);
     (void)uv_timer_init(&d->loop, &d->end);
-    d->lag.data = d->prune.data = d->end.data = d;
+    d->lag.data = d->prune.data = d->room.data = d->end.data = d;
     d->lag_due_ns = rb_clock_monotonic_ns() + LAG_TICK_MS * (uint64_t)1000000;
     (void)uv_timer_start(&d->lag, on_lag_tick, LAG_TICK_MS, 0);
     (void)uv_timer_start(&d->prune, on_prune, PRUNE_EVERY_MS, PRUNE_EVERY_MS);
+    (void)uv_timer_start(&d->room, on_room_tick, ROOM_TICK_MS, ROOM_TICK_MS);
     if (watchdog_ms > 0)
         (void)uv_timer_start(&d->watchdog, on_watchdog, watchdog_ms, watchdog_ms);
 }
@@ -374,6 +405,7 @@ static enum rb_status serve(struct daemon *d, struct rb_error *err)
     enum rb_status s = open_data(d, err);
     if (s != RB_OK)
         return s;
+    rb_room_init(&d->server.room, d->server.data_fd);
     s = settle_kernel(d, err);
     if (s != RB_OK)
         goto err_after_data;

@@ -1,6 +1,7 @@
 /* What a request's headers must be before its handler sees it. */
 #include "server/http/admit.h"
 #include "server/http/auth.h"
+#include "server/http/cors.h"
 #include "server/http/headers.h"
 #include "server/http/internal.h"
 #include "server/http/reply.h"
@@ -8,6 +9,7 @@
 #include "server/http/text.h"
 
 #include "server/store/tokens.h"
+#include "server/work/queue.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -102,6 +104,8 @@ static enum rb_status find_route(struct rb_request *r, struct rb_error *err)
     char allow[RB_ALLOW_BYTES];
     enum rb_status s =
         rb_route_find(&r->http->prefix, r->method, &r->target, &r->route, r->params, allow, err);
+    if (s == RB_EMETHOD && rb_cors_is_preflight(r))
+        return rb_cors_answer(r, allow, err);
     if (s == RB_EMETHOD)
         rb_reply_header(r, MHD_HTTP_HEADER_ALLOW, "%s", allow);
     return s;
@@ -113,6 +117,17 @@ static enum rb_status check_draining(const struct rb_request *r, struct rb_error
         return RB_OK;
     return rb_error_set(err, RB_EDRAINING,
                         "the daemon is shutting down and takes no new work; try again soon");
+}
+
+/* Looked at anew, so that what makes room finds what the reserve has freed. */
+static enum rb_status check_room(const struct rb_request *r, struct rb_error *err)
+{
+    struct rb_room *room = &r->http->server->room;
+    if ((r->method & (RB_GET | RB_HEAD)) != 0)
+        return RB_OK;
+    if (rb_room_look(room))
+        rb_queue_wake(r->http->work);
+    return r->route->frees ? RB_OK : rb_room_check(room, err);
 }
 
 static enum rb_status admit(struct rb_request *r, struct rb_error *err)
@@ -128,8 +143,12 @@ static enum rb_status admit(struct rb_request *r, struct rb_error *err)
         return err->status;
     }
     if ((s = check_framing(r, err)) != RB_OK || (s = rb_auth_host(r, err)) != RB_OK ||
-        (s = find_route(r, err)) != RB_OK || (s = rb_auth_token(r, err)) != RB_OK ||
-        (s = rb_auth_origin(r, err)) != RB_OK || (s = check_draining(r, err)) != RB_OK ||
+        (s = find_route(r, err)) != RB_OK)
+        return s;
+    if (r->response != NULL) /* a preflight */
+        return RB_OK;
+    if ((s = rb_auth_token(r, err)) != RB_OK || (s = rb_auth_origin(r, err)) != RB_OK ||
+        (s = check_draining(r, err)) != RB_OK || (s = check_room(r, err)) != RB_OK ||
         (s = check_body(r, err)) != RB_OK ||
         (s = rb_query_check(r->route->query, &r->target, err)) != RB_OK)
         return s;
@@ -156,6 +175,7 @@ void rb_request_admit(struct rb_request *r)
         (void)snprintf(r->id, sizeof r->id, "%s", id);
     r->method = rb_method_parse(r->method_text);
     rb_auth_address(r);
+    rb_cors_begin(r);
     if (admit(r, &err) == RB_OK) {
         (void)redirect_bare_prefix(r);
         return;

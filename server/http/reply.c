@@ -78,6 +78,21 @@ static bool is_read(const struct rb_request *r)
     return (r->method & (RB_GET | RB_HEAD)) != 0;
 }
 
+/* What a page of another origin may read (cors.h), beside what every page may. */
+#define PAGE_HEADERS                                                                               \
+    "ETag, Location, Retry-After, Allow, Accept-Ranges, Content-Range, Content-Disposition, "      \
+    "Repr-Digest, Idempotency-Replayed, WWW-Authenticate, X-Request-Id"
+
+static void add_page_headers(struct rb_request *r)
+{
+    if (r->http->server->settings->allowed_origins.count > 0)
+        rb_reply_header(r, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ORIGIN);
+    if (r->page_origin == NULL)
+        return;
+    rb_reply_header(r, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, "%s", r->page_origin);
+    rb_reply_header(r, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS, PAGE_HEADERS);
+}
+
 static void add_common_headers(struct rb_request *r)
 {
     rb_reply_header(r, "X-Request-Id", "%s", r->id);
@@ -88,6 +103,7 @@ static void add_common_headers(struct rb_request *r)
                         is_read(r) && r->status < 400 ? "private, no-cache" : "no-store");
     if (!has_header(r, "Content-Security-Policy"))
         rb_reply_header(r, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+    add_page_headers(r);
 }
 
 void rb_reply_response(struct rb_request *r, int status, struct MHD_Response *response,

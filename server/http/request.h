@@ -62,6 +62,7 @@ struct rb_request {
     struct rb_target target;
     const char *params[RB_ROUTE_PARAMS_MAX]; /* what stands for the route's {…} */
     struct rb_identity who;
+    const char *page_origin; /* of --allowed-origins; NULL: no page that may call (cors.h) */
 
     /* body */
     uint64_t announced_bytes; /* Content-Length; UINT64_MAX if chunked */

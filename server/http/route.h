@@ -71,6 +71,7 @@ struct rb_route {
     enum rb_body body;
     const struct rb_query_rule *query; /* ends with a row without name; NULL: no parameters */
     const struct rb_body_stream *stream;
+    bool frees;  /* makes room, so served when there is none (server/base/room.h) */
     bool cached; /* the answer depends on the store and the progress of jobs alone (cache.h) */
     /* Must reply, now or later (request.h). */
     void (*handle)(struct rb_request *r);

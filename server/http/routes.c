@@ -63,17 +63,20 @@ static const struct rb_query_rule correlation_rules[] = {
 
 /* clang-format off */
 #define GET(operation, path, access, query, handle)                                                \
-    {operation, RB_GET, path, RB_ACCESS_##access, RB_BODY_NONE, query, NULL, false, handle}
+    {operation, RB_GET, path, RB_ACCESS_##access, RB_BODY_NONE, query, NULL, false, false, handle}
 #define POLL(operation, path, query, handle)                                                       \
-    {operation, RB_GET, path, RB_ACCESS_READ, RB_BODY_NONE, query, NULL, true, handle}
+    {operation, RB_GET, path, RB_ACCESS_READ, RB_BODY_NONE, query, NULL, false, true, handle}
 #define ACT(operation, method, path, access, handle)                                               \
-    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_NONE, NULL, NULL, false, handle}
+    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_NONE, NULL, NULL,                   \
+     RB_##method == RB_DELETE, false, handle}
 #define PRESS(operation, path, handle)                                                             \
-    {operation, RB_POST, path, RB_ACCESS_SUBMIT, RB_BODY_EMPTY, NULL, NULL, false, handle}
+    {operation, RB_POST, path, RB_ACCESS_SUBMIT, RB_BODY_EMPTY, NULL, NULL, false, false, handle}
+#define CANCEL(operation, path, handle)                                                            \
+    {operation, RB_POST, path, RB_ACCESS_SUBMIT, RB_BODY_EMPTY, NULL, NULL, true, false, handle}
 #define JSON(operation, method, path, access, query, handle)                                       \
-    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_JSON, query, NULL, false, handle}
+    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_JSON, query, NULL, false, false, handle}
 #define STREAM(operation, path, query, stream)                                                     \
-    {operation, RB_PUT, path, RB_ACCESS_SUBMIT, RB_BODY_STREAM, query, &stream, false,             \
+    {operation, RB_PUT, path, RB_ACCESS_SUBMIT, RB_BODY_STREAM, query, &stream, false, false,      \
      rb_upload_end}
 
 const struct rb_route rb_routes[] = {
@@ -109,7 +112,7 @@ const struct rb_route rb_routes[] = {
     POLL("getJob", "/v1/jobs/{id}", NULL, rb_handle_job),
     JSON("patchJob", PATCH, "/v1/jobs/{id}", SUBMIT, NULL, rb_handle_job_patch),
     ACT("deleteJob", DELETE, "/v1/jobs/{id}", SUBMIT, rb_handle_job_delete),
-    PRESS("cancelJob", "/v1/jobs/{id}/cancel", rb_handle_job_cancel),
+    CANCEL("cancelJob", "/v1/jobs/{id}/cancel", rb_handle_job_cancel),
     PRESS("retryJob", "/v1/jobs/{id}/retry", rb_handle_job_retry),
 
     /* what they bring */

@@ -106,10 +106,13 @@ static void check_ready(const struct rb_server *server, struct readiness *ready)
                    s == RB_OK ? rb_store_library_version() : err.detail);
     add_check(ready, 1, "store", s, ready->store);
     s = rb_disk_free(server->data_fd, &free_bytes, &err);
-    if (s == RB_OK && free_bytes < DISK_LEAST_BYTES)
+    bool is_full = s == RB_OK && free_bytes < DISK_LEAST_BYTES;
+    (void)snprintf(ready->disk, sizeof ready->disk, "%s%llu MiB free%s", is_full ? "full: " : "",
+                   (unsigned long long)(free_bytes / RB_MIB),
+                   server->room.is_short ? ", only reads, cancellations and deletions are served"
+                                         : "");
+    if (is_full || server->room.is_short)
         s = RB_EDISKFULL;
-    (void)snprintf(ready->disk, sizeof ready->disk, "%llu MiB free",
-                   (unsigned long long)(free_bytes / RB_MIB));
     if (s == RB_OK && (s = probe_disk(server, &err)) != RB_OK)
         (void)snprintf(ready->disk, sizeof ready->disk, "%.150s", err.detail);
     add_check(ready, 2, "disk", s, ready->disk);

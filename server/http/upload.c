@@ -141,6 +141,8 @@ static bool goes_on(struct rb_upload *u)
         free_upload(u);
         return false;
     }
+    if (u->status == RB_OK && !u->ended)
+        u->status = rb_room_check(&rb_request_server(u->r)->room, &u->error);
     if (u->status == RB_OK)
         return true;
     struct rb_error err = u->error;

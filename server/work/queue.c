@@ -70,6 +70,8 @@ static void look(uv_idle_t *handle)
     bool claimed = true;
     uv_idle_stop(handle);
     w->looking = false;
+    if (rb_room_check(w->options.room, &err) != RB_OK)
+        return; /* whoever sees that there is room again wakes the queue */
     while (claimed && w->run_count < w->options.parallel_jobs)
         if (claim_next(w, &claimed, &err) != RB_OK) {
             rb_log_error("no job can be claimed", RB_ERROR_FIELDS(&err));

@@ -488,7 +488,9 @@ static void enter(struct rb_run *run)
         end(run, RB_ECANCELED, NULL);
         return;
     }
-    enum rb_status status = change_phase(run, stages[run->stage]->phase, &err);
+    enum rb_status status = rb_room_check(run->work->options.room, &err);
+    if (status == RB_OK)
+        status = change_phase(run, stages[run->stage]->phase, &err);
     if (status != RB_OK) {
         wait_or_end(run, status, &err);
         return;

@@ -152,7 +152,10 @@ static enum rb_status record(struct evaluate *e, struct lane *lane, struct rb_er
 {
     struct rb_run *run = e->run;
     struct rb_point point;
-    enum rb_status status = rb_evaluate_result(lane->program, &point, err);
+    enum rb_status status = rb_room_check(run->work->options.room, err);
+    if (status != RB_OK)
+        return status; /* what is left is for deletions */
+    status = rb_evaluate_result(lane->program, &point, err);
     if (status != RB_OK)
         return rb_error_prefix(err, "%s curve at lambda %g: ", rb_curve_names[lane->curve],
                                lane->blend.lambda);

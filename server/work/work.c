@@ -49,9 +49,10 @@ enum rb_status rb_work_init(struct rb_work *w, uv_loop_t *loop, struct rb_store 
 
 enum rb_status rb_work_start(struct rb_work *w, struct rb_error *err)
 {
-    enum rb_status status = rb_queue_recover(w, err);
+    /* First of all: on a full disk the queue may need the room. */
+    enum rb_status status = rb_remove_beneath(w->options.data_fd, RB_LAYOUT_TEMPORARY, err);
     if (status == RB_OK)
-        status = rb_remove_beneath(w->options.data_fd, RB_LAYOUT_TEMPORARY, err);
+        status = rb_queue_recover(w, err);
     if (status == RB_OK)
         status = rb_sweep_start(w, err);
     if (status != RB_OK)

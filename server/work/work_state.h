@@ -5,6 +5,7 @@
 
 #include "server/base/config.h"
 #include "server/base/metrics.h"
+#include "server/base/room.h"
 #include "server/store/store.h"
 #include "server/work/hub.h"
 #include "server/work/imports.h"
@@ -26,6 +27,7 @@ struct rb_work_options {
     uint64_t moments_cache_bytes; /* 0: moments are kept only while their job needs them */
     const char *build;            /* of merged folders, as rb_build_encode wrote it; borrowed */
     const char *environment;      /* of every job, as rb_environment_encode wrote it; borrowed */
+    const struct rb_room *room;   /* borrowed; NULL: nobody looks at the disk */
     bool one_shot; /* `rebasind run`: nothing is written only for the sake of a restart */
 };
 

@@ -20,7 +20,7 @@ const notProvoked = {
 /** The table of routes names an operation that the document lacks, or the other way round. */
 function checkRoutes() {
   const source = readFileSync(join(root, 'server/http/routes.c'), 'utf8');
-  const rows = [...source.matchAll(/^ +(?:GET|POLL|ACT|PRESS|JSON|STREAM)\(\s*"(\w+)"/gm)].map((m) => m[1]);
+  const rows = [...source.matchAll(/^ +(?:GET|POLL|ACT|PRESS|CANCEL|JSON|STREAM)\(\s*"(\w+)"/gm)].map((m) => m[1]);
   const routes = new Set(rows);
   for (const { id } of operations) if (!routes.has(id)) faults.push(`${id} is documented, routes.c lacks it`);
   for (const id of routes)

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from daemon import (FIXTURES, SANITIZED, SLOW_BUILD, SMALL_JOB, SOON_EVALUATING_JOB, Daemon, equal, problem,
+from daemon import (FIXTURES, LONG_JOB, SANITIZED, SLOW_BUILD, SMALL_JOB, SOON_EVALUATING_JOB, Daemon, equal, problem,
                     run, true)
 
 MB = 1 << 20
@@ -133,6 +133,93 @@ def test_full_disk():
             equal((final["status"], final["attempt"]), ("succeeded", 1), final)
             equal(d.get("/readyz").status, 200)
             equal(d.wait_finished(submit(d, WRITER))["status"], "succeeded")
+
+
+def await_status(d, path, status, timeout=60):
+    deadline = time.monotonic() + timeout
+    while d.get(path).status != status:
+        true(time.monotonic() < deadline, d.get(path))
+        time.sleep(0.05)
+
+
+def test_start_on_a_full_disk():
+    """It starts, says why it takes nothing, and serves what makes room: reads and deletions. With
+    room it is its old self."""
+    with small_disk(120) as disk:
+        if disk is None:
+            return
+        with daemon_on(disk) as d:
+            d.register_fixtures()
+            done = [submit(d, SMALL_JOB) for _ in range(2)]
+            for job in done:
+                equal(d.wait_finished(job)["status"], "succeeded")
+            equal(d.get("/readyz").status, 200)
+            waiting = submit(d, LONG_JOB)
+            while d.get(f"/v1/jobs/{waiting}").json["phase"] != "evaluating":
+                time.sleep(0.01)
+            equal(d.stop(), 0)  # which takes the database's log away: opening it makes one
+            with open(f"{disk}/data/tmp/leftover", "wb") as f:  # as of an upload
+                f.write(bytes(1000))
+            fill(f"{disk}/ballast", 0)
+            d.start()
+            detail = problem(d.get("/readyz"), 503, "no_space")["detail"]
+            true("disk" in detail and "full" in detail, detail)
+            true("is full" in d.log(), "the log says why")
+            serves(d)
+            true(not os.path.exists(f"{disk}/data/tmp/leftover"), "swept")
+            equal(d.get(f"/v1/jobs/{done[0]}/artifacts/alignment.safetensors").status, 200)
+            r = d.post("/v1/jobs", SMALL_JOB)
+            detail = problem(r, 503, "no_space")["detail"]
+            true("deletions" in detail and r["Retry-After"], r)
+            for r in (put(d, "small", b"a line\n"), d.post(f"/v1/jobs/{done[0]}/retry"),
+                      d.post("/v1/jobs/batch", {"jobs": [SMALL_JOB]}),
+                      d.post("/v1/models", {"name": "more", "path": f"{FIXTURES}/models/bert-a"})):
+                problem(r, 503, "no_space")
+            # Nothing is begun that would fill what is left.
+            equal(d.get(f"/v1/jobs/{waiting}").json["status"], "queued")
+            # A restart finds the reserve spent, and the same state.
+            equal(d.stop(), 0)
+            d.start()
+            problem(d.get("/readyz"), 503, "no_space")
+            equal(d.request("DELETE", f"/v1/jobs/{done[0]}").status, 204)
+            equal(d.post(f"/v1/jobs/{waiting}/cancel").json["status"], "canceled")
+            equal(d.request("DELETE", f"/v1/jobs/{waiting}").status, 204)
+            equal(d.request("DELETE", "/v1/datasets/align").status, 204)
+            problem(d.get("/readyz"), 503, "no_space")
+            os.unlink(f"{disk}/ballast")
+            await_status(d, "/readyz", 200)
+            equal([j["id"] for j in d.get("/v1/jobs").json["data"]], [done[1]])
+            true(os.path.getsize(f"{disk}/data/reserve") > 0, "kept for the next time")
+            equal(d.post("/v1/datasets", {"name": "align", "path": f"{FIXTURES}/data/align.txt",
+                                          "format": "text"}).status, 201)
+            equal(d.wait_finished(submit(d, SMALL_JOB))["status"], "succeeded")
+
+
+def test_disk_fills_under_a_daemon():
+    """What makes room goes on; the job under way waits, and the reserve is left to deletions."""
+    with small_disk(120) as disk:
+        if disk is None:
+            return
+        with daemon_on(disk) as d:
+            d.register_fixtures()
+            old = submit(d, SMALL_JOB)
+            equal(d.wait_finished(old)["status"], "succeeded")
+            job = submit(d, SOON_EVALUATING_JOB)
+            while d.get(f"/v1/jobs/{job}").json["phase"] != "evaluating":
+                time.sleep(0.01)
+            fill(f"{disk}/ballast", 0)
+            await_log(d, "job waits")
+            points = len(d.get(f"/v1/jobs/{job}/barrier").json["lambdas"])
+            equal(d.request("DELETE", f"/v1/jobs/{old}").status, 204)
+            problem(d.post("/v1/jobs", SMALL_JOB), 503, "no_space")
+            time.sleep(2.5)
+            equal(len(d.get(f"/v1/jobs/{job}/barrier").json["lambdas"]), points, "it waits")
+            equal(d.post(f"/v1/jobs/{job}/cancel").status, 202)
+            equal(d.wait_finished(job)["status"], "canceled")
+            equal(d.request("DELETE", f"/v1/jobs/{job}").status, 204)
+            os.unlink(f"{disk}/ballast")
+            await_status(d, "/readyz", 200)
+            equal(d.wait_finished(submit(d, SMALL_JOB))["status"], "succeeded")
 
 
 def test_no_room_to_drain():

@@ -229,6 +229,73 @@ def test_origins():
         equal(d.get("/v1/jobs", {"Origin": "https://evil.example"}).status, 200)
 
 
+def test_pages_of_other_origins():
+    """What a browser asks and reads before it lets a page of another origin call."""
+    lab, evil = "https://lab.example", "https://evil.example"
+
+    def asked(d, path, method, origin, **headers):
+        return d.request("OPTIONS", path, headers={"Origin": origin, "Access-Control-Request-Method": method,
+                                                   **headers})
+
+    def said(r):
+        return sorted(k for k in r.headers if k.lower().startswith("access-control-"))
+
+    with Daemon("--allowed-origins", lab, "--allowed-origins", "http://localhost:3000") as d:
+        for path, method, methods in (("/v1/jobs", "POST", "GET, HEAD, POST"),
+                                      ("/v1/models/x/files/config.json", "PUT", "PUT"),
+                                      ("/v1/jobs/x", "PATCH", "GET, HEAD, PATCH, DELETE"),
+                                      ("/v1/jobs/x/cancel", "POST", "POST")):
+            r = asked(d, path, method, lab, **{"Access-Control-Request-Headers": "authorization,content-type"})
+            equal((r.status, r.body), (204, b""), r)
+            equal(r["Access-Control-Allow-Origin"], lab, r)
+            equal(sorted(r["Access-Control-Allow-Methods"].split(", ")), sorted(methods.split(", ")), r)
+            allowed = [h.strip().lower() for h in r["Access-Control-Allow-Headers"].split(",")]
+            for header in ("authorization", "content-type", "idempotency-key", "if-match", "if-none-match",
+                           "prefer", "range", "last-event-id", "repr-digest"):
+                true(header in allowed, (header, r))
+            true(int(r["Access-Control-Max-Age"]) > 0, r)
+            true("Origin" in r["Vary"] and r["X-Request-Id"], r)
+            equal(r["Access-Control-Allow-Credentials"], None, r)
+        equal(asked(d, "/v1/jobs", "POST", "http://localhost:3000")["Access-Control-Allow-Origin"],
+              "http://localhost:3000")
+        # The request itself: its answer and its refusals can be read, with what a client goes by.
+        for r in (d.get("/v1/jobs", {"Origin": lab}), d.get("/v1/jobs", {"Origin": lab}),
+                  d.get("/v1/nothing", {"Origin": lab}),
+                  d.post("/v1/jobs", b"{}", {"Content-Type": "application/json", "Origin": lab}),
+                  d.get("/v1/jobs", {"Origin": lab, "If-None-Match": d.get("/v1/jobs")["ETag"]})):
+            equal(r["Access-Control-Allow-Origin"], lab, r)
+            exposed = [h.strip().lower() for h in r["Access-Control-Expose-Headers"].split(",")]
+            for header in ("etag", "location", "retry-after", "x-request-id"):
+                true(header in exposed, (header, r))
+        # Others are told nothing, whoever asked before, and the log says why.
+        r = asked(d, "/v1/jobs", "POST", evil)
+        problem(r, 403, "origin_refused")
+        equal(said(r), [], r)
+        for origin in (evil, "null", lab + ".evil.example", lab + ":8443", "http://lab.example"):
+            equal(said(d.get("/v1/jobs", {"Origin": origin})), [], origin)
+            equal(said(asked(d, "/v1/jobs", "POST", origin)), [], origin)
+        equal(said(d.get("/v1/jobs")), [])
+        problem(asked(d, "/v1/nothing", "POST", lab), 404, "not_found")
+        # No question of a browser: as ever.
+        problem(d.request("OPTIONS", "/v1/jobs", headers={"Origin": lab}), 405, "method_not_allowed")
+        problem(d.request("OPTIONS", "/v1/jobs"), 405, "method_not_allowed")
+    secret = "s" * 40
+    with tempfile.NamedTemporaryFile("w") as token:
+        token.write(secret)
+        token.flush()
+        with Daemon("--allowed-origins", lab, "--token-file", token.name) as d:
+            # A browser asks without the token, and reads that one is needed.
+            equal(asked(d, "/v1/jobs", "POST", lab).status, 204)
+            r = d.get("/v1/jobs", {"Origin": lab})
+            problem(r, 401, "unauthorized")
+            equal(r["Access-Control-Allow-Origin"], lab, r)
+            equal(d.get("/v1/jobs", {"Origin": lab, "Authorization": f"Bearer {secret}"}).status, 200)
+    with Daemon() as d:
+        r = asked(d, "/v1/jobs", "POST", lab)
+        problem(r, 403, "origin_refused")
+        equal((said(r), r["Vary"]), ([], None), r)
+
+
 def test_access_log_and_metrics():
     with Daemon("--log-format", "json") as d:
         d.get("/livez", {"X-Request-Id": "logged-1"})
@@ -251,7 +318,7 @@ def test_embedded_contract():
     root = os.path.join(FIXTURES, "..", "..")
     if not os.path.exists(os.path.join(root, "openapi.yaml")):
         return
-    routes = re.findall(r'\b(?:GET|POLL|ACT|PRESS|JSON|STREAM)\("(\w+)", (?:(\w+), )?"([^"]+)"',
+    routes = re.findall(r'\b(?:GET|POLL|ACT|PRESS|CANCEL|JSON|STREAM)\("(\w+)", (?:(\w+), )?"([^"]+)"',
                         open(os.path.join(root, "server", "http", "routes.c")).read())
     with Daemon() as d:
         document = d.get("/openapi.json").json

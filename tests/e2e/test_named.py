@@ -5,7 +5,7 @@ import socket
 import tempfile
 import time
 
-from daemon import Daemon, FIXTURES, equal, problem, run, true
+from daemon import FIXTURES, SMALL_JOB, Daemon, equal, problem, run, true
 
 
 def odd_things(root):
@@ -80,6 +80,62 @@ def test_a_data_folder_moved_away():
             problem(ready, 503, "store_unavailable")
         finally:
             os.rename(d.data_dir + ".away", d.data_dir)
+
+
+class Powerless(Daemon):
+    """A daemon to whom the permissions of files apply, though root runs the tests."""
+
+    def command(self):
+        drop = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.geteuid() == 0 else []
+        return drop + super().command()
+
+
+def put_text(d, name, text=b"a line\n"):
+    return d.request("PUT", f"/v1/datasets/{name}?format=text", text)
+
+
+def chmod_all(folder, add, take):
+    for path, _, files in os.walk(folder, topdown=False):
+        for name in [path, *(f"{path}/{f}" for f in files)]:
+            os.chmod(name, (os.stat(name).st_mode | add) & ~take)
+
+
+def test_a_data_folder_that_may_not_be_written():
+    """chmod -R a-w: the host's fault, said by readyz and by whatever would write; well again after."""
+    with Powerless() as d:
+        d.register_fixtures()
+        equal(put_text(d, "old").status, 201)
+        equal(d.wait_finished(d.post("/v1/jobs", SMALL_JOB).json["id"])["status"], "succeeded")
+        chmod_all(d.data_dir, 0, 0o222)
+        try:
+            for name in ("new", "old"):
+                body = problem(put_text(d, name, b"another line\n"), 503, "store_unavailable")
+                true(d.data_dir not in str(body), body)
+            problem(d.request("PUT", "/v1/models/m/files/config.json", b"{}"), 503, "store_unavailable")
+            end = time.monotonic() + 10
+            while (ready := d.get("/readyz")).status == 200:  # it looks once a second
+                true(time.monotonic() < end, ready)
+                time.sleep(0.1)
+            body = problem(ready, 503, "store_unavailable")
+            true("ermission" in body["detail"] and "disk" in body["detail"], body)
+            for path in ("/livez", "/v1/jobs", "/v1/models", "/metrics"):
+                equal(d.get(path).status, 200, path)
+            # The database was open before, so a job may be taken; it waits until it can write.
+            r = d.post("/v1/jobs", {**SMALL_JOB, "outputs": {"merged": [0.5]}})
+            true(r.status == 202 or problem(r, 503, "store_unavailable"), r)
+            time.sleep(1)
+            if r.status == 202:
+                true(d.get(f"/v1/jobs/{r.json['id']}").json["status"] in ("queued", "running"), r)
+            text = d.get("/metrics").body.decode()
+            true('status="500"' not in text, text)
+        finally:
+            chmod_all(d.data_dir, 0o200, 0)
+        while d.get("/readyz").status != 200:
+            true(time.monotonic() < end + 10, d.get("/readyz"))
+            time.sleep(0.1)
+        equal(put_text(d, "new").status, 201)
+        if r.status == 202:
+            equal(d.wait_finished(r.json["id"])["status"], "succeeded")
 
 
 def test_metrics_without_a_value():

@@ -124,8 +124,9 @@ class Folder:
 
 
 def temporary(path):
-    """Names under which a file may be in the making; the database has its own ways."""
-    return (path.startswith("tmp/") or path.endswith(".tmp") or path in ("lock", "tokens.lock")
+    """Names under which a file may be in the making, or has nothing in it; the database has its own
+    ways."""
+    return (path.startswith("tmp/") or path.endswith(".tmp") or path in ("lock", "reserve", "tokens.lock")
             or path.startswith("rebasind.db"))
 
 
