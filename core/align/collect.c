@@ -1,13 +1,15 @@
-/* Collecting moments: both models over the same sequences, slab by slab, layer by layer.
+/* Collecting moments: all models over the same sequences, slab by slab, layer by layer.
  *
  * DESIGN. A slab is some thousand tokens. Its rounds are
- *   embed    both models' embeddings; weights of layer 0 to F32
+ *   embed    every model's embeddings; weights of layer 0 to F32
  *   forward  per layer: each item one model over one span of sequences; features of the layer's
  *            taps go to the slab's feature buffers
  *   centre   first slab only: the means of its features become the pivots, and are subtracted
  *            (later slabs subtract in the forward items)
- *   moments  per layer: each item some rows of one tap's A x B block: an F32 product over the
- *            slab, folded into the F64 sums; the next layer's weights come along
+ *   moments  per layer: each item some rows of one tap's A x B block of one pair: an F32 product
+ *            over the slab, folded into the F64 sums; the next layer's weights come along
+ * A model's features are computed once per slab, however many pairs it is in. Every model is in
+ * one pair at least; its pivots are found in the first of them (its home) and copied to the others.
  * An element of a sum is touched by one item per slab, in slab order: the result does not depend
  * on how many threads ran. Where one slab is all, its F32 products are the sums: half the memory,
  * and the kernel clearing that memory is what costs then. Memory: the sums of all taps, and one
@@ -18,6 +20,7 @@
 #include "core/model/kernels.h"
 #include "core/model/walker.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,25 +46,33 @@ enum source {
     SRC_HEAD
 };
 
-struct stream { /* one tap at work in the present layer */
-    struct rb_tap *tap;
+struct stream {               /* one tap at work in the present layer */
+    const struct rb_tap *tap; /* the first pair's: what all have in common is read from it */
     enum source source;
-    float *features[2]; /* (rows of the slab, size), of A and of B */
-    size_t capacity;    /* floats in each */
+    float **features; /* per model (rows of the slab, size) */
+    size_t capacity;  /* floats in each */
+};
+
+/* A pair that a model is in, and on which side. */
+struct home {
+    uint32_t pair, side;
 };
 
 enum round { ROUND_EMBED, ROUND_FORWARD, ROUND_CENTRE, ROUND_MOMENTS };
 
 struct collect {
     struct rb_program program;
-    struct rb_blend blend[2]; /* A alone, B alone */
+    struct rb_blend *blends; /* (count) each model alone */
+    size_t count, pair_count;
+    struct rb_pair *pairs; /* (pair_count) */
+    struct home *homes;    /* (count) */
     struct rb_walker walker;
     const struct rb_sequences *sequences;
-    const struct rb_model *model; /* A; what both have in common is read from it */
+    const struct rb_model *model; /* the first; what all have in common is read from it */
     const struct rb_config *config;
     unsigned taps;
     struct rb_pool_rows rows;
-    struct rb_moments *moments;
+    struct rb_moments **moments; /* (pair_count) all of the same taps in the same order */
 
     size_t slab_tokens;
     size_t from, to; /* sequences of the present slab */
@@ -87,20 +98,36 @@ static size_t rows_between(const struct collect *c, const struct stream *st, siz
     return per_sequence(c, st) ? to - from : rb_pool_rows_between(&c->rows, from, to);
 }
 
+/* ---- taps ---- */
+
+static struct rb_tap *tap_of(const struct collect *c, const struct stream *st, size_t pair)
+{
+    return &c->moments[pair]->taps[st->tap - c->moments[0]->taps];
+}
+
+/* Where a model's pivot of a tap is kept. */
+static double *pivot_of(const struct collect *c, const struct stream *st, size_t model)
+{
+    const struct home *h = &c->homes[model];
+    const struct rb_tap *t = tap_of(c, st, h->pair);
+    return h->side == 0 ? t->pivot_a : t->pivot_b;
+}
+
 /* ---- items ---- */
 
-static float *rows_of_span(const struct collect *c, const struct stream *st, int side, size_t span)
+static float *rows_of_span(const struct collect *c, const struct stream *st, size_t side,
+                           size_t span)
 {
     return st->features[side] + rows_between(c, st, c->from, c->walker.spans[span]) * st->tap->size;
 }
 
 /* Subtracts the pivots from a span's features; pivot: room for a row. */
-static void shift_rows(const struct collect *c, const struct stream *st, int side, size_t span,
+static void shift_rows(const struct collect *c, const struct stream *st, size_t side, size_t span,
                        float *pivot)
 {
     if (c->from == 0)
         return; /* the centre round does it, once the pivots are known */
-    const double *from = side == 0 ? st->tap->pivot_a : st->tap->pivot_b;
+    const double *from = pivot_of(c, st, side);
     for (size_t j = 0; j < st->tap->size; j++)
         pivot[j] = (float)from[j];
     rb_kernels()->subtract(rows_of_span(c, st, side, span), pivot,
@@ -108,7 +135,7 @@ static void shift_rows(const struct collect *c, const struct stream *st, int sid
                            st->tap->size);
 }
 
-static void deliver(const struct collect *c, const struct stream *st, int side, size_t span,
+static void deliver(const struct collect *c, const struct stream *st, size_t side, size_t span,
                     const float *x)
 {
     float *dst = rows_of_span(c, st, side, span);
@@ -127,8 +154,9 @@ static void deliver(const struct collect *c, const struct stream *st, int side, 
 }
 
 /* The output head's features of a span, from the last layer's output. */
-static enum rb_status head_features(const struct collect *c, int side, size_t span, const float *x,
-                                    float *y, struct rb_scratch *scratch, struct rb_error *err)
+static enum rb_status head_features(const struct collect *c, size_t side, size_t span,
+                                    const float *x, float *y, struct rb_scratch *scratch,
+                                    struct rb_error *err)
 {
     const struct rb_span sp = rb_walker_span(&c->walker, span);
     const struct rb_weights *w = &c->walker.sides[side].head;
@@ -179,11 +207,11 @@ static enum rb_status before_layer(void *owner, const struct rb_visit *at, const
         const struct stream *st = &c->streams[i];
         deeper = deeper || st->source == SRC_OUT || st->source == SRC_HEAD;
         if (precedes_layer(st))
-            deliver(c, st, (int)at->side, at->span, st->source == SRC_BASIS ? basis_of(c, at) : x);
+            deliver(c, st, at->side, at->span, st->source == SRC_BASIS ? basis_of(c, at) : x);
         if (!leaves_layer(st))
             continue;
         float *place = rb_pool_rows_are_tokens(&c->rows)
-                           ? rows_of_span(c, st, (int)at->side, at->span)
+                           ? rows_of_span(c, st, at->side, at->span)
                            : rb_scratch_alloc(scratch, n * st->tap->size, sizeof(float));
         if (place == NULL)
             return rb_error_set(err, RB_ENOMEM, "no memory for features");
@@ -197,7 +225,7 @@ static enum rb_status take_head(const struct collect *c, const struct stream *st
                                 const struct rb_visit *at, const float *x,
                                 struct rb_scratch *scratch, struct rb_error *err)
 {
-    int side = (int)at->side;
+    size_t side = at->side;
     const struct rb_span sp = rb_walker_span(&c->walker, at->span);
     float *y = rb_pool_rows_are_tokens(&c->rows) && !per_sequence(c, st)
                    ? rows_of_span(c, st, side, at->span)
@@ -232,21 +260,21 @@ static enum rb_status after_layer(void *owner, const struct rb_visit *at, const 
             if (s != RB_OK)
                 return s;
         } else if (!precedes_layer(st)) {
-            deliver(c, st, (int)at->side, at->span, from[st->source]);
+            deliver(c, st, at->side, at->span, from[st->source]);
         }
-        shift_rows(c, st, (int)at->side, at->span, pivot);
+        shift_rows(c, st, at->side, at->span, pivot);
     }
     return RB_OK;
 }
 
-/* First slab: the means of one side of a stream become its pivot. */
+/* First slab: the means of one model's features of a stream become its pivot. */
 static enum rb_status centre_item(const struct collect *c, size_t item, struct rb_scratch *scratch,
                                   struct rb_error *err)
 {
-    const struct stream *st = &c->streams[item / 2];
+    const struct stream *st = &c->streams[item / c->count];
     size_t d = st->tap->size, rows = rows_between(c, st, c->from, c->to);
-    float *x = st->features[item % 2];
-    double *pivot = item % 2 == 0 ? st->tap->pivot_a : st->tap->pivot_b;
+    float *x = st->features[item % c->count];
+    double *pivot = pivot_of(c, st, item % c->count);
     float *rounded = rb_scratch_alloc(scratch, d, sizeof(float));
     if (rounded == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for means");
@@ -263,12 +291,14 @@ static enum rb_status centre_item(const struct collect *c, size_t item, struct r
 static enum rb_status moments_item(const struct collect *c, size_t item, struct rb_scratch *scratch,
                                    struct rb_error *err)
 {
-    const struct stream *st = &c->streams[c->tiles[item].stream];
-    const struct rb_tile_input in = {.tap = st->tap,
-                                     .features = {st->features[0], st->features[1]},
+    const struct rb_tile *tile = &c->tiles[item % c->tile_count];
+    const struct rb_pair *pair = &c->pairs[item / c->tile_count];
+    const struct stream *st = &c->streams[tile->stream];
+    const struct rb_tile_input in = {.tap = tap_of(c, st, item / c->tile_count),
+                                     .features = {st->features[pair->a], st->features[pair->b]},
                                      .rows = rows_between(c, st, c->from, c->to),
                                      .first_slab = c->from == 0};
-    return rb_tile_add(&in, &c->tiles[item], scratch, err);
+    return rb_tile_add(&in, tile, scratch, err);
 }
 
 static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
@@ -293,20 +323,20 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
 
 /* ---- rounds ---- */
 
-static enum rb_status reserve(float **p, size_t *capacity, size_t floats, struct rb_error *err)
+static enum rb_status reserve(struct stream *st, size_t count, size_t floats, struct rb_error *err)
 {
-    if (floats <= *capacity)
+    if (floats <= st->capacity)
         return RB_OK;
-    for (int side = 0; side < 2; side++) {
-        free(p[side]);
-        p[side] = rb_malloc_aligned(floats, sizeof(float));
-        if (p[side] == NULL) {
-            *capacity = 0;
+    for (size_t side = 0; side < count; side++) {
+        free(st->features[side]);
+        st->features[side] = rb_malloc_aligned(floats, sizeof(float));
+        if (st->features[side] == NULL) {
+            st->capacity = 0;
             return rb_error_set(err, RB_ENOMEM, "no memory for the features of a slab (%zu MB)",
                                 floats * sizeof(float) / 1000000);
         }
     }
-    *capacity = floats;
+    st->capacity = floats;
     return RB_OK;
 }
 
@@ -316,10 +346,9 @@ static enum rb_status add_stream(struct collect *c, enum rb_tap_kind kind, uint3
     if (!(c->taps & 1U << kind))
         return RB_OK;
     struct stream *st = &c->streams[c->stream_count++];
-    st->tap = (struct rb_tap *)(uintptr_t)rb_moments_find(c->moments, kind, layer);
+    st->tap = rb_moments_find(c->moments[0], kind, layer);
     st->source = source;
-    return reserve(st->features, &st->capacity, rows_between(c, st, c->from, c->to) * st->tap->size,
-                   err);
+    return reserve(st, c->count, rows_between(c, st, c->from, c->to) * st->tap->size, err);
 }
 
 /* Taps of the residual stream in one layer (METHOD 9). */
@@ -382,7 +411,22 @@ static enum rb_status begin_tiles(struct collect *c, struct rb_error *err)
 static void count_rows(struct collect *c)
 {
     for (size_t i = 0; i < c->stream_count; i++)
-        c->streams[i].tap->rows += (double)rows_between(c, &c->streams[i], c->from, c->to);
+        for (size_t p = 0; p < c->pair_count; p++)
+            tap_of(c, &c->streams[i], p)->rows +=
+                (double)rows_between(c, &c->streams[i], c->from, c->to);
+}
+
+/* From each model's home to the other pairs that it is in. */
+static void copy_pivots(struct collect *c)
+{
+    for (size_t i = 0; i < c->stream_count; i++)
+        for (size_t p = 0; p < c->pair_count; p++) {
+            struct rb_tap *t = tap_of(c, &c->streams[i], p);
+            const double *a = pivot_of(c, &c->streams[i], c->pairs[p].a);
+            const double *b = pivot_of(c, &c->streams[i], c->pairs[p].b);
+            memmove(t->pivot_a, a, t->size * sizeof *a);
+            memmove(t->pivot_b, b, t->size * sizeof *b);
+        }
 }
 
 /* The next slab: whole sequences of about slab_tokens tokens. */
@@ -396,11 +440,11 @@ static enum rb_status begin_slab(struct collect *c, struct rb_error *err)
     return rb_walker_begin(&c->walker, c->from, c->to, &c->walker_items, err);
 }
 
-/* Both models' tensors of one layer, or of none, are not needed for a while. */
+/* The models' tensors of one layer, or of none, are not needed for a while. */
 static void forget(const struct collect *c, bool per_layer, uint32_t layer)
 {
-    for (int side = 0; side < 2; side++)
-        rb_model_forget(rb_blend_model(&c->blend[side]), per_layer, layer);
+    for (size_t side = 0; side < c->count; side++)
+        rb_model_forget(rb_blend_model(&c->blends[side]), per_layer, layer);
 }
 
 static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
@@ -419,15 +463,17 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
         *ret_items = c->walker_items;
     } else if (c->begun && c->round == ROUND_FORWARD && c->from == 0 && c->stream_count > 0) {
         c->round = ROUND_CENTRE;
-        *ret_items = 2 * c->stream_count;
+        *ret_items = c->count * c->stream_count;
     } else if (c->begun && c->round != ROUND_MOMENTS) {
         forget(c, true, c->walker.layer);
         c->round = ROUND_MOMENTS;
         count_rows(c);
+        if (c->from == 0)
+            copy_pivots(c);
         s = begin_tiles(c, err);
         if (s == RB_OK)
             s = rb_walker_prepare(&c->walker, &c->walker_items, err);
-        *ret_items = c->tile_count + c->walker_items;
+        *ret_items = c->pair_count * c->tile_count + c->walker_items;
         if (s == RB_OK && *ret_items == 0)
             return next_round(p, ret_items, err); /* no tap in this layer, weights used in place */
     } else if (c->to == c->sequences->count) {
@@ -447,7 +493,7 @@ static double item_cost(const struct rb_program *p, size_t item)
         return rb_walker_item_cost(&c->walker, item);
     if (c->round != ROUND_MOMENTS || item < c->walker_items)
         return 0;
-    const struct rb_tile *tile = &c->tiles[item - c->walker_items];
+    const struct rb_tile *tile = &c->tiles[(item - c->walker_items) % c->tile_count];
     const struct stream *st = &c->streams[tile->stream];
     return rb_tile_cost(tile, st->tap->size, rows_between(c, st, c->from, c->to));
 }
@@ -456,11 +502,18 @@ static void collect_free(struct rb_program *p)
 {
     struct collect *c = (struct collect *)p;
     rb_walker_deinit(&c->walker);
-    for (int side = 0; side < 2; side++)
-        for (size_t i = 0; i < MAX_LAYER_TAPS; i++)
+    for (size_t i = 0; i < MAX_LAYER_TAPS; i++) {
+        for (size_t side = 0; side < c->count && c->streams[i].features != NULL; side++)
             free(c->streams[i].features[side]);
-    rb_moments_free(c->moments);
+        free(c->streams[i].features);
+    }
+    for (size_t i = 0; i < c->pair_count && c->moments != NULL; i++)
+        rb_moments_free(c->moments[i]);
     rb_pool_rows_deinit(&c->rows);
+    free(c->moments);
+    free(c->blends);
+    free(c->pairs);
+    free(c->homes);
     free(c->tiles);
     free(c);
 }
@@ -560,6 +613,7 @@ static enum rb_status alloc_moments(const struct rb_model *model, unsigned taps,
     return RB_OK;
 }
 
+/* Of one model. */
 static size_t floats_per_token(const struct rb_config *c, unsigned taps)
 {
     size_t d = c->hidden_size, n = d;
@@ -573,52 +627,142 @@ static size_t floats_per_token(const struct rb_config *c, unsigned taps)
     n += taps & 1U << RB_TAP_RESIDUAL ? (additions_in(c) + 1) * d : 0;
     n += taps & 1U << RB_TAP_HEAD ? d : 0;
     n += taps & 1U << RB_TAP_EMBEDDING ? 2 * (size_t)c->embedding_size : 0;
-    return 2 * n;
+    return n;
 }
 
 /* Slabs of equal size near what memory allows. */
-static size_t slab_size(const struct rb_config *c, unsigned taps, uint64_t tokens)
+static size_t slab_size(const struct rb_config *c, size_t models, unsigned taps, uint64_t tokens)
 {
-    size_t most = FEATURE_BYTES / sizeof(float) / floats_per_token(c, taps);
+    size_t most = FEATURE_BYTES / sizeof(float) / (models * floats_per_token(c, taps));
     most = most < SLAB_MIN ? SLAB_MIN : most > SLAB_MAX ? SLAB_MAX : most;
     size_t slabs = (size_t)(tokens + most - 1) / most;
     return slabs > 0 ? (size_t)(tokens + slabs - 1) / slabs : 1;
 }
 
-static bool one_slab(const struct rb_config *c, unsigned taps, uint64_t tokens)
+static bool one_slab(const struct rb_config *c, size_t models, unsigned taps, uint64_t tokens)
 {
-    return slab_size(c, taps, tokens) >= tokens;
+    return slab_size(c, models, taps, tokens) >= tokens;
 }
 
-static double plan_cost(const struct rb_model *m, unsigned taps, double tokens, double head_rows,
-                        double layers_flops)
+static double plan_cost(const struct rb_model *m, size_t models, size_t pairs, unsigned taps,
+                        double tokens, double head_rows, double layers_flops)
 {
     struct kind kinds[RB_TAP_COUNT];
     size_t n = list_kinds(m, taps, kinds);
-    double cost = 2 * layers_flops;
+    double cost = (double)models * layers_flops;
     for (size_t k = 0; k < n; k++)
-        cost += 2.0 * kinds[k].count * kinds[k].size * kinds[k].size *
+        cost += 2.0 * (double)pairs * kinds[k].count * kinds[k].size * kinds[k].size *
                 (kinds[k].kind == RB_TAP_HEAD ? head_rows : tokens);
     return cost;
 }
 
-void rb_collect_estimate(const struct rb_model *m, unsigned taps, uint64_t tokens,
-                         uint64_t *ret_accumulator_bytes, uint64_t *ret_buffer_bytes,
-                         double *ret_cost)
+void rb_collect_estimate(const struct rb_model *m, size_t models, size_t pairs, unsigned taps,
+                         uint64_t tokens, uint64_t *ret_accumulator_bytes,
+                         uint64_t *ret_buffer_bytes, double *ret_cost)
 {
     const struct rb_config *c = &m->config;
     struct kind kinds[RB_TAP_COUNT];
     size_t n = list_kinds(m, taps, kinds);
-    uint64_t sums = 0, cross = one_slab(c, taps, tokens) ? sizeof(float) : sizeof(double);
+    uint64_t sums = 0, cross = one_slab(c, models, taps, tokens) ? sizeof(float) : sizeof(double);
     for (size_t k = 0; k < n; k++)
         sums +=
             (uint64_t)kinds[k].count * kinds[k].size * (kinds[k].size * cross + 6 * sizeof(double));
     const size_t starts[2] = {0, RB_CHUNK_TOKENS / 4};
     double per_token = rb_layer_flops(c, starts, 1) / (double)starts[1] * c->num_hidden_layers;
-    *ret_accumulator_bytes = sums;
-    *ret_buffer_bytes = slab_size(c, taps, tokens) * floats_per_token(c, taps) * sizeof(float) +
-                        2 * rb_weights_layer_floats(c) * sizeof(float);
-    *ret_cost = plan_cost(m, taps, (double)tokens, (double)tokens, per_token * (double)tokens);
+    *ret_accumulator_bytes = pairs * sums;
+    *ret_buffer_bytes =
+        models * (slab_size(c, models, taps, tokens) * floats_per_token(c, taps) * sizeof(float) +
+                  rb_weights_layer_floats(c) * sizeof(float));
+    *ret_cost = plan_cost(m, models, pairs, taps, (double)tokens, (double)tokens,
+                          per_token * (double)tokens);
+}
+
+/* A pair that each model is in, on which side; false if one is in none. */
+static bool find_homes(struct collect *c)
+{
+    bool all = true;
+    for (uint32_t m = 0; m < c->count; m++) {
+        bool found = false;
+        for (uint32_t p = 0; p < c->pair_count && !found; p++) {
+            found = c->pairs[p].a == m || c->pairs[p].b == m;
+            c->homes[m] = (struct home){p, c->pairs[p].a != m};
+        }
+        all = all && found;
+    }
+    return all;
+}
+
+static bool allocate(struct collect *c, const struct rb_model *const *models,
+                     const struct rb_pair *pairs)
+{
+    c->blends = calloc(c->count, sizeof *c->blends);
+    c->homes = calloc(c->count, sizeof *c->homes);
+    c->pairs = calloc(c->pair_count, sizeof *c->pairs);
+    c->moments = calloc(c->pair_count, sizeof *c->moments);
+    bool ok = c->blends != NULL && c->homes != NULL && c->pairs != NULL && c->moments != NULL;
+    for (size_t i = 0; i < MAX_LAYER_TAPS && ok; i++) {
+        c->streams[i].features = calloc(c->count, sizeof *c->streams[i].features);
+        ok = c->streams[i].features != NULL;
+    }
+    for (size_t i = 0; i < c->count && ok; i++)
+        c->blends[i] = rb_blend_single(models[i], NULL);
+    if (ok)
+        memcpy(c->pairs, pairs, c->pair_count * sizeof *pairs);
+    return ok;
+}
+
+enum rb_status rb_collect_many_new(const struct rb_model *const *models, size_t count,
+                                   const struct rb_pair *pairs, size_t pair_count,
+                                   const struct rb_sequences *sequences, unsigned taps,
+                                   const struct rb_align_options *o, struct rb_program **ret,
+                                   struct rb_error *err)
+{
+    const struct rb_model *first = models[0];
+    enum rb_status s = rb_sequences_check(&first->config, sequences, err);
+    if (s != RB_OK)
+        return s;
+    struct collect *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to collect moments");
+    c->program.ops = &ops;
+    c->count = count;
+    c->pair_count = pair_count;
+    c->sequences = sequences;
+    c->model = first;
+    c->config = &first->config;
+    c->taps = taps_of(c->config, taps);
+    size_t tokens = rb_sequences_tokens(sequences);
+    bool narrow = one_slab(c->config, count, taps, tokens);
+    c->slab_tokens = slab_size(c->config, count, taps, tokens);
+    const struct rb_walker_options walk = {.reads = RB_READ_ALL,
+                                           .with_head = (c->taps & 1U << RB_TAP_HEAD) != 0,
+                                           .keep_basis = (c->taps & 1U << RB_TAP_EMBEDDING) != 0,
+                                           .taps = {c, before_layer, after_layer}};
+    if (!allocate(c, models, pairs))
+        s = rb_error_set(err, RB_ENOMEM, "no memory to collect moments of %zu models", count);
+    bool housed = s == RB_OK && find_homes(c);
+    assert(s != RB_OK || housed);
+    (void)housed;
+    if (s == RB_OK)
+        s = rb_pool_rows_init(&c->rows, sequences, o->pooling, o->special_tokens, err);
+    if (s == RB_OK)
+        s = rb_walker_init(&c->walker, c->blends, count, sequences, &walk, err);
+    for (size_t p = 0; p < pair_count && s == RB_OK; p++)
+        s = alloc_moments(first, taps, narrow, &c->moments[p], err);
+    if (s != RB_OK) {
+        collect_free(&c->program);
+        return s;
+    }
+    uint64_t rows = rb_pool_rows_between(&c->rows, 0, sequences->count);
+    for (size_t p = 0; p < pair_count; p++)
+        c->moments[p]->tokens = rows;
+    c->program.total_cost =
+        plan_cost(first, count, pair_count, taps, (double)rows,
+                  (double)(rb_head_per_sequence(first) ? sequences->count : rows),
+                  rb_layer_flops(c->config, sequences->starts, sequences->count) *
+                      c->config->num_hidden_layers);
+    *ret = &c->program;
+    return RB_OK;
 }
 
 enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b,
@@ -626,55 +770,26 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
                               const struct rb_align_options *o, struct rb_program **ret,
                               struct rb_error *err)
 {
-    enum rb_status s = rb_sequences_check(&a->config, sequences, err);
-    if (s != RB_OK)
-        return s;
-    struct collect *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory to collect moments");
-    c->program.ops = &ops;
-    c->blend[0] = rb_blend_single(a, NULL);
-    c->blend[1] = rb_blend_single(b, NULL);
-    c->sequences = sequences;
-    c->model = a;
-    c->config = &a->config;
-    c->taps = taps_of(&a->config, taps);
-    size_t tokens = rb_sequences_tokens(sequences);
-    c->slab_tokens = slab_size(&a->config, taps, tokens);
-    s = rb_pool_rows_init(&c->rows, sequences, o->pooling, o->special_tokens, err);
-    const struct rb_walker_options walk = {.reads = RB_READ_ALL,
-                                           .with_head = (c->taps & 1U << RB_TAP_HEAD) != 0,
-                                           .keep_basis = (c->taps & 1U << RB_TAP_EMBEDDING) != 0,
-                                           .taps = {c, before_layer, after_layer}};
-    if (s == RB_OK)
-        s = rb_walker_init(&c->walker, c->blend, 2, sequences, &walk, err);
-    if (s == RB_OK)
-        s = alloc_moments(a, taps, one_slab(&a->config, taps, tokens), &c->moments, err);
-    if (s != RB_OK) {
-        collect_free(&c->program);
-        return s;
-    }
-    c->moments->tokens = rb_pool_rows_between(&c->rows, 0, sequences->count);
-    c->program.total_cost =
-        plan_cost(a, taps, (double)c->moments->tokens,
-                  (double)(rb_head_per_sequence(a) ? sequences->count : c->moments->tokens),
-                  rb_layer_flops(&a->config, sequences->starts, sequences->count) *
-                      a->config.num_hidden_layers);
-    *ret = &c->program;
-    return RB_OK;
+    const struct rb_model *const models[2] = {a, b};
+    static const struct rb_pair pair = {0, 1};
+    return rb_collect_many_new(models, 2, &pair, 1, sequences, taps, o, ret, err);
 }
 
-void rb_collect_move(struct rb_program *p, const struct rb_motion *a, const struct rb_motion *b)
+void rb_collect_move(struct rb_program *p, size_t model, const struct rb_motion *motion)
 {
     struct collect *c = (struct collect *)p;
-    c->blend[0].terms[0].motion = a;
-    c->blend[1].terms[0].motion = b;
+    c->blends[model].terms[0].motion = motion;
+}
+
+struct rb_moments *rb_collect_take_pair(struct rb_program *p, size_t pair)
+{
+    struct collect *c = (struct collect *)p;
+    struct rb_moments *m = c->moments[pair];
+    c->moments[pair] = NULL;
+    return m;
 }
 
 struct rb_moments *rb_collect_take(struct rb_program *p)
 {
-    struct collect *c = (struct collect *)p;
-    struct rb_moments *m = c->moments;
-    c->moments = NULL;
-    return m;
+    return rb_collect_take_pair(p, 0);
 }

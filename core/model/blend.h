@@ -10,7 +10,7 @@
 #include "core/model/map.h"
 #include "core/model/tensors.h"
 
-enum { RB_BLEND_MOST = 16 }; /* models in one sum */
+enum { RB_BLEND_MOST = 32 }; /* models in one sum */
 
 /* How one model's axes move: a map per axis and layer. */
 struct rb_motion {

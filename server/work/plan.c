@@ -96,8 +96,8 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     uint64_t sums = 0, buffers = 0, working = 0, longest = 0;
     double cost;
     if (align->from_job == NULL && align->options.components != 0) {
-        rb_collect_estimate(&s->model[0], rb_taps_needed(&align->options), sizes->align_tokens,
-                            &sums, &buffers, &cost);
+        rb_collect_estimate(&s->model[0], 2, 1, rb_taps_needed(&align->options),
+                            sizes->align_tokens, &sums, &buffers, &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
         p.cost[RB_PHASE_SOLVING] = rb_solve_cost(c, s->model[0].head, &align->options);
         working = sums + buffers;

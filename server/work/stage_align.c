@@ -123,8 +123,8 @@ static void collect(struct align *s)
         done(s, status, &err);
         return;
     }
-    if (run->folds)
-        rb_collect_move(s->program, &run->folded[0], &run->folded[1]);
+    for (size_t i = 0; i < 2 && run->folds; i++)
+        rb_collect_move(s->program, i, &run->folded[i]);
     run->phases[RB_PHASE_ALIGNING].total = s->program->total_cost;
     run->phases[RB_PHASE_ALIGNING].done = 0;
     rb_run_program(run, &s->task, s->program, collected, s);

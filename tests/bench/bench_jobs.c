@@ -172,7 +172,7 @@ void row_job(struct bench *b, unsigned threads)
     (void)certify(b, a, threads);
     curves(b, &motion, threads);
     rb_align_options_default(&o);
-    rb_collect_estimate(&b->model[0], rb_taps_needed(&o), a->tokens, &sums, &buffers, &cost);
+    rb_collect_estimate(&b->model[0], 2, 1, rb_taps_needed(&o), a->tokens, &sums, &buffers, &cost);
     double weights = (double)(b->model[0].checkpoint.bytes + b->model[1].checkpoint.bytes) / 1e6;
     (void)printf("job threads=%u seconds=%.3f peak_mb=%.0f weights_mb=%.0f accumulators_mb=%.0f "
                  "beyond_mb=%.0f\n",

@@ -38,7 +38,8 @@ static void open_pair(struct turned *t, const struct golden *g)
     rb_align_options_default(&o);
     MUST(rb_collect_new(models[0], models[1], &t->g.align, (1U << RB_TAP_COUNT) - 1, &o, &p, err),
          err);
-    rb_collect_move(p, &t->folded[0], &t->folded[1]);
+    rb_collect_move(p, 0, &t->folded[0]);
+    rb_collect_move(p, 1, &t->folded[1]);
     run_program(p, GOLDEN_THREADS, IN_ORDER, 1);
     t->moments = rb_collect_take(p);
     rb_program_free(p);
