@@ -57,6 +57,11 @@ enum rb_status rb_program_run(struct rb_program *p, struct rb_worker *w,
 /* p may be NULL. */
 void rb_program_free(struct rb_program *p);
 
+/* One program after the other, as one. Takes the `count` programs (the array is copied), even on
+ * failure; each may be asked for its result until the chain is freed. RB_ENOMEM. */
+enum rb_status rb_program_chain_new(struct rb_program *const *programs, size_t count,
+                                    struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
+
 void rb_worker_init(struct rb_worker *w, const atomic_bool *stop);
 void rb_worker_deinit(struct rb_worker *w);
 

@@ -3,6 +3,7 @@
 #define RB_CORE_ALIGN_COLLECT_H
 
 #include "core/align/moments.h"
+#include "core/align/pairs.h"
 #include "core/model/blend.h"
 #include "core/program.h"
 #include "core/sequences.h"
@@ -15,10 +16,6 @@ enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b
                               const struct rb_sequences *sequences, unsigned taps,
                               const struct rb_align_options *o, struct rb_program **ret,
                               struct rb_error *err) RB_MUST_CHECK;
-/* Two of some models, by their numbers. */
-struct rb_pair {
-    uint32_t a, b;
-};
 /* The same of any number of equal models: one set of moments per pair, A its first model. Every
  * model is in one pair at least; its features are computed once, however many it is in. models and
  * pairs are copied, what models point to is borrowed. */

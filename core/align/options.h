@@ -22,6 +22,9 @@ enum rb_match { RB_MATCH_ACTIVATIONS, RB_MATCH_WEIGHTS, RB_MATCH_BOTH };
 enum rb_residual_map { RB_RESIDUAL_MAP_PERMUTATION, RB_RESIDUAL_MAP_ORTHOGONAL };
 enum rb_head_map { RB_HEAD_MAP_PERMUTATION, RB_HEAD_MAP_ORTHOGONAL };
 
+/* Of several models: what each is aligned to (METHOD 13). */
+enum rb_reference { RB_REFERENCE_ANCHOR, RB_REFERENCE_UNIVERSE };
+
 /* Names on the wire, in enum order, NULL-terminated; components in bit order. */
 extern const char *const rb_component_names[];    /* "ff", "mha", "residual", "embedding" */
 extern const char *const rb_heads_names[];        /* "permute", "monotonic", "ignore" */
@@ -32,6 +35,7 @@ extern const char *const rb_pooling_names[];      /* "token", "cls", "mean", "ma
 extern const char *const rb_match_names[];        /* "activations", "weights", "both" */
 extern const char *const rb_residual_map_names[]; /* "permutation", "orthogonal" */
 extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal" */
+extern const char *const rb_reference_names[];    /* "anchor", "universe" */
 
 struct rb_align_options {
     unsigned components; /* of enum rb_component; 0: plain averaging */

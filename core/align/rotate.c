@@ -4,20 +4,23 @@
 
 #include <math.h>
 
-typedef double (*moment)(const struct rb_tap *t, size_t i, size_t j);
+static size_t unit_at(const uint32_t *order, size_t slot)
+{
+    return order != NULL ? order[slot] : slot;
+}
 
-/* m (n, n) += block / |block|_F, block[r][s] the sum over `count` heads from unit `first` on of the
- * moment of A's s-th unit and of the unit of B that moves to the r-th. */
-static void add_block(const struct rb_tap *t, moment of, const uint32_t *index, size_t first,
-                      size_t count, size_t n, double *m, double *block)
+void rb_rotate_add(const struct rb_rotate_sides *s, bool dot, size_t first, size_t count, size_t n,
+                   double *m, double *block)
 {
     double square = 0;
     for (size_t r = 0; r < n; r++)
-        for (size_t s = 0; s < n; s++) {
+        for (size_t c = 0; c < n; c++) {
             double v = 0;
-            for (size_t h = 0; h < count; h++)
-                v += of(t, first + h * n + s, index[first + h * n + r]);
-            block[r * n + s] = v;
+            for (size_t h = first; h < first + count; h++) {
+                size_t i = unit_at(s->a, h * n + c), j = unit_at(s->b, h * n + r);
+                v += dot ? rb_tap_dot(s->tap, i, j) : rb_tap_covariance(s->tap, i, j);
+            }
+            block[r * n + c] = v;
             square += v * v;
         }
     double scale = square > 0 ? 1 / sqrt(square) : 0;
@@ -25,9 +28,11 @@ static void add_block(const struct rb_tap *t, moment of, const uint32_t *index, 
         m[i] += block[i] * scale;
 }
 
-static enum rb_status rotate(const struct rb_rotate_input *in, moment of, moment of_keys,
-                             float *ret, struct rb_scratch *scratch, struct rb_error *err)
+static enum rb_status rotate(const struct rb_rotate_input *in, bool of_keys, float *ret,
+                             struct rb_scratch *scratch, struct rb_error *err)
 {
+    const struct rb_rotate_sides tap = {in->tap, NULL, in->index};
+    const struct rb_rotate_sides keys = {in->keys, NULL, in->keys_index};
     size_t n = in->shape.units, queries = in->shape.queries;
     double *m = rb_scratch_alloc(scratch, n * n, sizeof(double));
     double *block = rb_scratch_alloc(scratch, n * n, sizeof(double));
@@ -36,10 +41,10 @@ static enum rb_status rotate(const struct rb_rotate_input *in, moment of, moment
     for (size_t g = 0; g < in->shape.groups; g++) {
         for (size_t i = 0; i < n * n; i++)
             m[i] = 0;
-        add_block(in->tap, of, in->index, g * queries * n, queries, n, m, block);
-        if (of_keys != NULL)
-            add_block(in->keys, of_keys, in->keys_index, g * n, 1, n, m, block);
-        enum rb_status s = of_keys != NULL && in->rotary_dims > 0
+        rb_rotate_add(&tap, of_keys, g * queries, queries, n, m, block);
+        if (of_keys)
+            rb_rotate_add(&keys, in->rotary_dims > 0, g, 1, n, m, block);
+        enum rb_status s = of_keys && in->rotary_dims > 0
                                ? rb_procrustes_rotary(m, n, in->rotary_dims, block, scratch, err)
                                : rb_procrustes(m, n, block, scratch, err);
         if (s != RB_OK)
@@ -53,12 +58,11 @@ static enum rb_status rotate(const struct rb_rotate_input *in, moment of, moment
 enum rb_status rb_rotate_keys(const struct rb_rotate_input *in, float *ret,
                               struct rb_scratch *scratch, struct rb_error *err)
 {
-    return rotate(in, rb_tap_dot, in->rotary_dims > 0 ? rb_tap_dot : rb_tap_covariance, ret,
-                  scratch, err);
+    return rotate(in, true, ret, scratch, err);
 }
 
 enum rb_status rb_rotate_values(const struct rb_rotate_input *in, float *ret,
                                 struct rb_scratch *scratch, struct rb_error *err)
 {
-    return rotate(in, rb_tap_covariance, NULL, ret, scratch, err);
+    return rotate(in, false, ret, scratch, err);
 }

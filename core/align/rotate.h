@@ -25,4 +25,15 @@ enum rb_status rb_rotate_keys(const struct rb_rotate_input *in, float *ret,
 enum rb_status rb_rotate_values(const struct rb_rotate_input *in, float *ret,
                                 struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
 
+/* What a basis is found from between any two models (METHOD 13): both have their units in an order.
+ */
+struct rb_rotate_sides {
+    const struct rb_tap *tap; /* `heads` at a time share a basis; units of each: n */
+    const uint32_t *a, *b;    /* orders: slot i is unit a[i] of A, b[i] of B; NULL: as they are */
+};
+/* m (n, n) += block / |block|_F, rows B's units, columns A's, summed over the heads [first, first +
+ * count): of second moments with dot, else of covariances. block: room (n, n). */
+void rb_rotate_add(const struct rb_rotate_sides *s, bool dot, size_t first, size_t count, size_t n,
+                   double *m, double *block);
+
 #endif

@@ -1,0 +1,54 @@
+/* core/align/joint.h: the alignment of several models (METHOD 13): each to the anchor, which is the
+ * first, or all to each other (the universe). */
+#ifndef RB_CORE_ALIGN_JOINT_H
+#define RB_CORE_ALIGN_JOINT_H
+
+#include "core/align/alignment.h"
+#include "core/align/turns.h"
+#include "core/program.h"
+
+/* Whose moments a reference needs: every pair's for the universe, the anchor's for the anchor. In
+ * the order of rb_pair_place. */
+static inline size_t rb_joint_pairs(size_t models, enum rb_reference reference)
+{
+    return reference == RB_REFERENCE_UNIVERSE ? rb_pair_count(models) : models - 1;
+}
+
+struct rb_joint_input {
+    const struct rb_config *config;
+    enum rb_head head;
+    enum rb_reference reference;
+    size_t count;                            /* models, 2 at least */
+    const struct rb_moments *const *moments; /* (rb_joint_pairs); NULL: a cost is asked for */
+    const struct rb_blend_term *terms;       /* (count) as collected; read with rb_align_match */
+};
+
+/* How often pairwise maps agree around a triangle: p_ac = p_bc p_ab, over all units and triples. */
+struct rb_cycle {
+    char group[32];
+    double share;
+};
+
+/* What there is to say of all maps together. */
+struct rb_joint_facts {
+    enum rb_reference reference;
+    struct rb_objective objective; /* universe: sum over groups and pairs; rounds 0 else. Bases
+                                    * inside heads climb too, but are no part of it */
+    struct rb_cycle *cycles;       /* universe, three models or more: of the pairwise alignments */
+    size_t cycle_count;
+};
+void rb_joint_facts_deinit(struct rb_joint_facts *f);
+
+/* A program: every alignment to the anchor (rb_solve), and for the universe those of all pairs,
+ * then the ascent of each group. Borrows all until freed, but input itself. RB_EMODELS, RB_ENOMEM.
+ */
+enum rb_status rb_joint_new(const struct rb_joint_input *input, const struct rb_align_options *o,
+                            struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;
+/* After it has finished: the alignment of a model (1 … count - 1); the caller owns it. */
+struct rb_alignment *rb_joint_take(struct rb_program *p, size_t model);
+/* Likewise, once: the caller owns what is in *ret. */
+void rb_joint_take_facts(struct rb_program *p, struct rb_joint_facts *ret);
+/* Its total_cost before there are moments; 0 without memory. */
+double rb_joint_cost(const struct rb_joint_input *input, const struct rb_align_options *o);
+
+#endif
