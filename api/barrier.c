@@ -128,18 +128,18 @@ static enum rb_status read_blocks(const struct rb_barrier_view *v, enum rb_curve
 static struct rb_excess over_chord(const struct curve_blocks *c)
 {
     double l = c->barrier.chord_lambda;
-    return (struct rb_excess){c->at[AT_CHORD], c->at[AT_FIRST], c->at[AT_LAST], 1 - l, l};
+    return rb_excess_pair(c->at[AT_CHORD], c->at[AT_FIRST], c->at[AT_LAST], 1 - l, l);
 }
 
 static struct rb_excess over_mean(const struct curve_blocks *c)
 {
-    return (struct rb_excess){c->at[AT_MEAN], c->at[AT_FIRST], c->at[AT_LAST], 0.5, 0.5};
+    return rb_excess_pair(c->at[AT_MEAN], c->at[AT_FIRST], c->at[AT_LAST], 0.5, 0.5);
 }
 
 /* Of the best point over one end. */
 static struct rb_excess over_end(const struct curve_blocks *c, int end)
 {
-    return (struct rb_excess){c->at[AT_BEST], c->at[AT_FIRST], c->at[AT_LAST], end == 0, end == 1};
+    return rb_excess_pair(c->at[AT_BEST], c->at[AT_FIRST], c->at[AT_LAST], end == 0, end == 1);
 }
 
 enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks_reader *read,

@@ -100,10 +100,21 @@ void rb_barrier_compute(const struct rb_point *p, size_t n, struct rb_barrier *r
 
 /* ---- standard errors (METHOD 13) ---- */
 
-/* d_s: by how much block s lies above the chord or mean. */
+struct rb_excess rb_excess_pair(const struct rb_block *at, const struct rb_block *first,
+                                const struct rb_block *last, double first_weight,
+                                double last_weight)
+{
+    return (struct rb_excess){
+        .at = at, .ends = {first, last}, .weights = {first_weight, last_weight}, .end_count = 2};
+}
+
+/* d_s: by how much block s lies above the weighted ends. */
 static double excess_of(const struct rb_excess *e, size_t s)
 {
-    return e->at[s].sum - e->first_weight * e->first[s].sum - e->last_weight * e->last[s].sum;
+    double excess = e->at[s].sum;
+    for (size_t m = 0; m < e->end_count; m++)
+        excess -= e->weights[m] * e->ends[m][s].sum;
+    return excess;
 }
 
 /* N and b = sum of d_s over N. */

@@ -3,6 +3,7 @@
 #define RB_CORE_MERGE_BARRIER_H
 
 #include "core/merge/curve.h"
+#include "core/model/blend.h"
 
 enum rb_shape { RB_SHAPE_FLAT, RB_SHAPE_HUMP, RB_SHAPE_M, RB_SHAPE_VALLEY, RB_SHAPE_MONOTONE };
 extern const char *const rb_shape_names[]; /* "flat", "hump", "m", "valley", "monotone" */
@@ -24,12 +25,19 @@ struct rb_barrier {
 /* points: (count) by ascending lambda, the first at 0, the last at 1; count >= 2. */
 void rb_barrier_compute(const struct rb_point *points, size_t count, struct rb_barrier *ret);
 
-/* A barrier by blocks: the losses of the same blocks at its lambda and at both ends, and the ends'
- * weights (over the chord 1 - lambda and lambda, over the mean a half each). Borrowed. */
+/* A barrier by blocks: the losses of the same blocks where it is and at the ends, and the ends'
+ * weights (over the chord 1 - lambda and lambda, over the mean a half each; of several models the
+ * weights of the blend). Borrowed. */
 struct rb_excess {
-    const struct rb_block *at, *first, *last; /* (count each) */
-    double first_weight, last_weight;
+    const struct rb_block *at;                  /* (count each) */
+    const struct rb_block *ends[RB_BLEND_MOST]; /* (end_count) */
+    double weights[RB_BLEND_MOST];
+    size_t end_count;
 };
+/* Of two ends. */
+struct rb_excess rb_excess_pair(const struct rb_block *at, const struct rb_block *first,
+                                const struct rb_block *last, double first_weight,
+                                double last_weight);
 /* METHOD 13: the standard error of a barrier, and that of the reduction 1 - aligned / control, each
  * paired by blocks, the lambda taken as given. NaN below two blocks, or where there is nothing to
  * reduce. */

@@ -101,8 +101,9 @@ static double error_of(const struct rb_rounds *r, const struct rb_run *run, cons
                 (struct rb_point){.lambda = run->spec.lambdas.values[i], .loss = loss_of(r, i)};
         }
     rb_barrier_compute(points, n, &b);
-    const struct rb_excess e = {r->sums[places[b.chord_at]], r->sums[0], r->sums[r->lambdas - 1],
-                                1 - b.chord_lambda, b.chord_lambda};
+    const struct rb_excess e =
+        rb_excess_pair(r->sums[places[b.chord_at]], r->sums[0], r->sums[r->lambdas - 1],
+                       1 - b.chord_lambda, b.chord_lambda);
     return rb_excess_error(&e, r->blocks);
 }
 

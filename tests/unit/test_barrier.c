@@ -241,14 +241,14 @@ static void test_errors(void **state)
         }
         long double b, r;
         plain_errors(p, POSITIONS, BLOCKS, (long double)l, &b, &r);
-        const struct rb_excess aligned = {at, first, last, 1 - l, l};
-        const struct rb_excess control = {cat, cfirst, clast, 1 - l, l};
+        const struct rb_excess aligned = rb_excess_pair(at, first, last, 1 - l, l);
+        const struct rb_excess control = rb_excess_pair(cat, cfirst, clast, 1 - l, l);
         assert_near("barrier", rb_excess_error(&aligned, BLOCKS), (double)b, 1e-12);
         assert_near("reduction", rb_excess_reduction_error(&aligned, &control, BLOCKS), (double)r,
                     1e-12);
         assert_true(isnan(rb_excess_error(&aligned, 1)));
         /* Nothing to reduce. */
-        const struct rb_excess none = {cfirst, cat, cat, 1 - l, l};
+        const struct rb_excess none = rb_excess_pair(cfirst, cat, cat, 1 - l, l);
         assert_true(isnan(rb_excess_reduction_error(&aligned, &none, BLOCKS)));
     }
 }
