@@ -32,6 +32,8 @@ static const struct command {
      true, rb_cmd_check_config},
     {"health", "ask a running daemon whether it is ready", rb_cmd_health_help, true, rb_cmd_health},
     {"token", "make, list and revoke tokens", rb_cmd_token_help, true, rb_cmd_token},
+    {"work", "compute one unit of a job, on a node of a cluster", rb_cmd_work_help, true,
+     rb_cmd_work},
     {"version", "print versions", rb_cmd_version_help, false, rb_cmd_version},
     {"help", "print help", help_help, false, cmd_help},
 };

@@ -41,6 +41,11 @@ extern const char rb_cmd_inspect_help[];
 int rb_cmd_token(int argc, char *const argv[], FILE *out);
 extern const char rb_cmd_token_help[];
 
+/* work BUNDLE --unit U [--task K]: one unit of a job, for a node of a cluster; 75 where another try
+ * may help. */
+int rb_cmd_work(int argc, char *const argv[], FILE *out);
+extern const char rb_cmd_work_help[];
+
 /* version [--json]: the daemon's version and those of its libraries. */
 int rb_cmd_version(int argc, char *const argv[], FILE *out);
 extern const char rb_cmd_version_help[];

@@ -1,4 +1,4 @@
-/* A job's run. Its states, all on the loop thread; `stage` is the place in the table below.
+/* A job's run. Its states, all on the loop thread; `stage` is the place in the executor's table.
  *
  *     rb_run_start
  *          |
@@ -22,6 +22,7 @@
  */
 #include "core/merge/barrier.h"
 #include "server/work/run_state.h"
+#include "server/work/executor.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/store/jobs_read.h"
@@ -34,11 +35,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct rb_stage *const stages[] = {
-    &rb_stage_loading,    &rb_stage_aligning,   &rb_stage_solving, &rb_stage_learning,
-    &rb_stage_certifying, &rb_stage_evaluating, &rb_stage_writing,
-};
-enum { STAGES = sizeof stages / sizeof stages[0] };
+/* NULL before the spec is decoded, and when all stages are over. */
+static const struct rb_stage *present(const struct rb_run *run)
+{
+    return run->executor != NULL ? run->executor->stages[run->stage] : NULL;
+}
 
 /* ---- facts ---- */
 
@@ -136,7 +137,7 @@ void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_pro
 
 void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task)
 {
-    enum rb_phase phase = stages[run->stage]->phase;
+    enum rb_phase phase = present(run)->phase;
     struct rb_run_phase *p = &run->phases[phase];
     *task_place(run, task) = NULL;
     p->done += task->cost_done;
@@ -422,7 +423,7 @@ static void finish(struct rb_run *run)
     if (to == RB_JOB_FAILED)
         rb_log_error(
             "job", RB_S("job", run->row.job.id), RB_S("status", rb_job_status_names[to]),
-            RB_S("phase", run->stage < STAGES ? rb_phase_names[stages[run->stage]->phase] : NULL),
+            RB_S("phase", present(run) != NULL ? rb_phase_names[present(run)->phase] : NULL),
             RB_ERROR_FIELDS(&run->error));
     else
         rb_log_info("job", RB_S("job", run->row.job.id), RB_S("status", rb_job_status_names[to]));
@@ -448,9 +449,15 @@ static void end(struct rb_run *run, enum rb_status status, const struct rb_error
     finish(run);
 }
 
+/* What may pass is waited for; on a node that somebody else waits for not as long. */
+static double patience(const struct rb_run *run)
+{
+    return run->work->options.bundle != NULL ? RB_RUN_PATIENCE_UNIT_S : RB_RUN_PATIENCE_S;
+}
+
 static void wait_or_end(struct rb_run *run, enum rb_status status, const struct rb_error *err)
 {
-    if (!may_pass(status) || run->waited_seconds >= RB_RUN_PATIENCE_S) {
+    if (!may_pass(status) || run->waited_seconds >= patience(run)) {
         end(run, status, err);
         return;
     }
@@ -490,19 +497,19 @@ static void enter(struct rb_run *run)
     }
     enum rb_status status = rb_room_check(run->work->options.room, &err);
     if (status == RB_OK)
-        status = change_phase(run, stages[run->stage]->phase, &err);
+        status = change_phase(run, present(run)->phase, &err);
     if (status != RB_OK) {
         wait_or_end(run, status, &err);
         return;
     }
     run->in_stage = true;
     run->entered_ns = rb_clock_monotonic_ns();
-    stages[run->stage]->enter(run);
+    present(run)->enter(run);
 }
 
 static void add_timing(struct rb_run *run)
 {
-    enum rb_phase phase = stages[run->stage]->phase;
+    enum rb_phase phase = present(run)->phase;
     double seconds = (double)(rb_clock_monotonic_ns() - run->entered_ns) * 1e-9;
     double *timing = &run->row.job.timings[phase];
     *timing = isnan(*timing) ? seconds : *timing + seconds;
@@ -517,8 +524,8 @@ void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct r
     assert(run->in_stage);
     run->in_stage = false;
     add_timing(run);
-    if (stages[run->stage]->leave != NULL)
-        stages[run->stage]->leave(run);
+    if (present(run)->leave != NULL)
+        present(run)->leave(run);
     if (run->why != RB_RUN_GOES_ON) {
         end(run, RB_ECANCELED, NULL);
         return;
@@ -530,8 +537,8 @@ void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct r
     run->waited_seconds = 0;
     do
         run->stage++;
-    while (run->stage < STAGES && !stages[run->stage]->needed(run));
-    if (run->stage == STAGES)
+    while (present(run) != NULL && !present(run)->needed(run));
+    if (present(run) == NULL)
         end(run, RB_OK, NULL);
     else
         enter(run);
@@ -547,6 +554,8 @@ static void ticked(uv_timer_t *timer)
 static enum rb_status decode_spec(struct rb_run *run, struct rb_error *err)
 {
     enum rb_status status = rb_job_spec_restore(run->row.job.spec_json, &run->spec, err);
+    if (status == RB_OK)
+        run->executor = rb_executor_for(run->work, &run->spec);
     for (int c = 0; c < 2 && status == RB_OK; c++) {
         run->curves[c].points = calloc(run->spec.lambdas.count + 1, sizeof(struct rb_point));
         run->curves[c].known = calloc(run->spec.lambdas.count + 1, sizeof(bool));
@@ -598,7 +607,8 @@ void rb_run_stop(struct rb_run *run, enum rb_run_stop why)
         return;
     run->why = why;
     atomic_store(&run->stop, true);
-    rb_pool_stopping(run->work->pool);
+    if (run->executor != NULL)
+        run->executor->stop(run);
     if (!run->in_stage) /* it waits for the timer: what that calls sees `why` */
         uv_timer_start(&run->timer, timer_fired, 0, 0);
 }
@@ -618,11 +628,12 @@ struct rb_run *rb_run_next(const struct rb_run *run)
 
 void rb_run_overlay(const struct rb_run *run, struct rb_job *job)
 {
-    rb_run_progress(run, &job->progress);
+    if (run->executor != NULL)
+        run->executor->progress(run, &job->progress);
     memcpy(job->timings, run->row.job.timings, sizeof job->timings);
     if (run->in_stage) {
         double seconds = (double)(rb_clock_monotonic_ns() - run->entered_ns) * 1e-9;
-        double *timing = &job->timings[stages[run->stage]->phase];
+        double *timing = &job->timings[present(run)->phase];
         *timing = isnan(*timing) ? seconds : *timing + seconds;
     }
     uint64_t peak = rb_run_peak_bytes();

@@ -28,7 +28,12 @@
 #include "server/store/jobs.h"
 #include "server/work/work_state.h"
 
-enum { RB_RUN_PATIENCE_S = 600, RB_RUN_WAIT_MS = 1000, RB_RUN_PROGRESS_MS = 500 };
+enum {
+    RB_RUN_PATIENCE_S = 600,
+    RB_RUN_PATIENCE_UNIT_S = 10, /* of `rebasind work` */
+    RB_RUN_WAIT_MS = 1000,
+    RB_RUN_PROGRESS_MS = 500
+};
 
 enum rb_run_stop { RB_RUN_GOES_ON, RB_RUN_DRAIN, RB_RUN_CANCEL };
 

@@ -83,7 +83,9 @@ void rb_run_progress_ring(struct rb_run *run)
     char *data = NULL;
     if (run->work->hub.count == 0)
         return;
-    rb_run_progress(run, &progress);
+    if (run->executor == NULL)
+        return;
+    run->executor->progress(run, &progress);
     rb_json_init(&w);
     rb_event_progress_data(&w, run->row.job.phase, &progress);
     if (rb_json_finish(&w, &data, NULL, NULL) != RB_OK)

@@ -4,6 +4,7 @@
 #define RB_SERVER_WORK_RUN_STATE_H
 
 #include "api/barrier.h"
+#include "api/bundle.h"
 #include "core/align/alignment.h"
 #include "core/merge/curve.h"
 #include "server/work/jobdir.h"
@@ -23,6 +24,19 @@ struct rb_stage {
 
 extern const struct rb_stage rb_stage_loading, rb_stage_aligning, rb_stage_solving,
     rb_stage_learning, rb_stage_certifying, rb_stage_evaluating, rb_stage_writing;
+
+/* Where units are computed: executor.h. */
+struct rb_executor {
+    const char *name; /* as a spec and a job's environment say it */
+    /* In the order in which a run passes them; ends with NULL. */
+    const struct rb_stage *const *stages;
+    /* run->stop and run->why are set: what the present stage has under way comes to its end, and
+     * the stage with it (rb_run_stage_done). */
+    void (*stop)(struct rb_run *run);
+    void (*progress)(const struct rb_run *run, struct rb_progress *ret);
+    /* May a process have died and units of that job be under way all the same? NULL: never. */
+    bool (*adopts)(const struct rb_work *w, const char *job);
+};
 
 /* One loss curve of the job, by index of lambda. */
 struct rb_run_curve {
@@ -49,7 +63,8 @@ struct rb_run {
     enum rb_run_stop why;
 
     /* run.c: where it is */
-    size_t stage; /* index into its table */
+    const struct rb_executor *executor; /* NULL before the spec is decoded */
+    size_t stage;                       /* index into its table */
     bool in_stage;
     void *stage_data;
     uint64_t entered_ns;

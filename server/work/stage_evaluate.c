@@ -1,6 +1,7 @@
 /* The evaluating stage: the loss at each lambda of both curves, ascending, two at a time so that
  * the end of one leaves no core idle. Each is recorded before its place is given to the next. */
 #include "core/merge/evaluate.h"
+#include "server/work/bundle_dir.h"
 #include "server/work/rounds.h"
 #include "server/work/run_state.h"
 
@@ -24,8 +25,9 @@ struct evaluate {
     struct rb_rounds *rounds; /* NULL without evaluate.precision */
     struct lane lanes[LANES];
     size_t next; /* position in the order: lambda by lambda, aligned before control */
-    bool members[RB_POINTS_MAX]; /* which indices of lambda, as far as that is known */
-    unsigned busy;               /* lanes */
+    const struct rb_bundle *only; /* what another process was asked for; NULL: all there is */
+    bool members[RB_POINTS_MAX];  /* which indices of lambda, as far as that is known */
+    unsigned busy;                /* lanes */
     enum rb_status status;
     struct rb_error error;
 };
@@ -74,6 +76,9 @@ static bool take_next(struct evaluate *e, struct lane *lane)
         enum rb_curve_name curve = e->next % 2 == 0 ? RB_CURVE_ALIGNED : RB_CURVE_CONTROL;
         size_t index = e->next / 2;
         if (!e->members[index] || is_done(e, curve, index))
+            continue;
+        if (e->only != NULL &&
+            !rb_bundle_wants_point(e->only, run->work->options.task, curve, (uint32_t)index))
             continue;
         if (curve == RB_CURVE_CONTROL && (!rb_run_has_control(run) || comes_along(e, index)))
             continue;
@@ -124,17 +129,28 @@ static enum rb_status record_rounds(struct evaluate *e)
     return status;
 }
 
+/* Where the work is next; true if there is none behind that. */
+static bool look(struct evaluate *e)
+{
+    struct rb_run *run = e->run;
+    e->next = 0;
+    if (e->rounds != NULL)
+        return rb_rounds_next(e->rounds, run, e->members);
+    if (e->only == NULL)
+        return rb_run_members(run, e->members);
+    for (size_t i = 0; i < run->spec.lambdas.count; i++)
+        e->members[i] = true;
+    return true;
+}
+
 /* Fills free lanes; ends the stage once nothing runs and nothing is left to run. */
 static void fill(struct evaluate *e)
 {
     struct rb_run *run = e->run;
     bool whole = false;
     do {
-        if (e->busy == 0) { /* where to look next depends on all that was asked for before */
-            whole = e->rounds != NULL ? rb_rounds_next(e->rounds, run, e->members)
-                                      : rb_run_members(run, e->members);
-            e->next = 0;
-        }
+        if (e->busy == 0) /* where to look next depends on all that was asked for before */
+            whole = look(e);
         for (int i = 0; i < LANES && e->status == RB_OK; i++)
             if (e->lanes[i].program == NULL && take_next(e, &e->lanes[i]))
                 e->status = lane_start(e, &e->lanes[i]);
@@ -230,6 +246,8 @@ static void evaluate_enter(struct rb_run *run)
         return;
     }
     e->run = run;
+    const struct rb_bundle *bundle = run->work->options.bundle;
+    e->only = bundle != NULL && bundle->point_count > 0 ? bundle : NULL;
     if (run->spec.evaluate.options.precision > 0) {
         enum rb_status status = rb_rounds_new(run, &e->rounds, &err);
         if (status != RB_OK) {

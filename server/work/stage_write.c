@@ -12,6 +12,7 @@
 #include "server/base/log.h"
 #include "server/store/models.h"
 #include "server/store/results.h"
+#include "server/work/bundle_dir.h"
 #include "server/work/merged_folder.h"
 #include "server/work/run_state.h"
 
@@ -435,18 +436,23 @@ static enum rb_status start_merged(struct write *s, double lambda, struct rb_err
 static void write_next(struct write *s)
 {
     const struct rb_numbers *lambdas = &s->run->spec.merged;
+    const struct rb_bundle *bundle = s->run->work->options.bundle;
     struct rb_error err;
     while (s->next < lambdas->count) {
         double lambda = lambdas->values[s->next++];
         rb_artifact_merged_name(lambda, s->name);
-        if (rb_run_has_artifact(s->run, s->name))
+        if (rb_run_has_artifact(s->run, s->name) ||
+            (bundle != NULL && !rb_bundle_wants_merged(bundle, lambda)))
             continue;
         enum rb_status status = start_merged(s, lambda, &err);
         if (status != RB_OK)
             done(s, status, &err);
         return;
     }
-    write_small_files(s);
+    if (bundle != NULL) /* the small files are made where the curve is known */
+        done(s, RB_OK, NULL);
+    else
+        write_small_files(s);
 }
 
 /* What is left when the stage is entered, also when it was given up in the middle before. */

@@ -12,6 +12,7 @@
 #include "server/work/pool.h"
 #include "server/work/rates.h"
 
+struct rb_bundle;
 struct rb_inspection;
 struct rb_run;
 struct sweep;
@@ -29,6 +30,10 @@ struct rb_work_options {
     const char *environment;      /* of every job, as rb_environment_encode wrote it; borrowed */
     const struct rb_room *room;   /* borrowed; NULL: nobody looks at the disk */
     bool one_shot; /* `rebasind run`: nothing is written only for the sake of a restart */
+    /* `rebasind work`: of the job, which is the only one, this unit's task alone is computed
+     * (executor.h). NULL: whole jobs. Borrowed. */
+    const struct rb_bundle *bundle;
+    uint32_t task;
 };
 
 struct rb_work {
