@@ -185,6 +185,7 @@ void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job 
     rb_json_time(w, "updated_at", j->updated_ms);
     rb_json_uint(w, "version", j->version);
     rb_json_text_or_null(w, "retry_of", j->retry_of);
+    rb_json_text_or_null(w, "group", j->group);
     encode_summary(w, &j->summary);
     encode_timings(w, j);
     if (j->peak_bytes > 0)

@@ -91,6 +91,8 @@ struct rb_job_error {
 struct rb_job {
     char id[RB_JOB_ID_SIZE];
     char retry_of[RB_JOB_ID_SIZE]; /* "": null */
+    char group[RB_JOB_ID_SIZE];    /* of jobs asked for together; "": null */
+    uint32_t position;             /* in it, from 0 */
     enum rb_job_status status;
     enum rb_phase phase;
     int32_t priority;

@@ -16,10 +16,9 @@ bool rb_name_valid(const char *name, size_t length)
 }
 
 /* Each character of the shape stands for itself, but x: a hex digit, v: the variant. */
-bool rb_job_id_valid(const char *id, size_t length)
+static bool fits(const char *shape, const char *id, size_t length)
 {
-    static const char shape[] = "job_xxxxxxxx-xxxx-7xxx-vxxx-xxxxxxxxxxxx";
-    if (length != sizeof shape - 1)
+    if (length != RB_JOB_ID_LENGTH)
         return false;
     for (size_t i = 0; i < length; i++) {
         bool hex = (id[i] >= '0' && id[i] <= '9') || (id[i] >= 'a' && id[i] <= 'f');
@@ -28,4 +27,14 @@ bool rb_job_id_valid(const char *id, size_t length)
             return false;
     }
     return true;
+}
+
+bool rb_job_id_valid(const char *id, size_t length)
+{
+    return fits("job_xxxxxxxx-xxxx-7xxx-vxxx-xxxxxxxxxxxx", id, length);
+}
+
+bool rb_group_id_valid(const char *id, size_t length)
+{
+    return fits("grp_xxxxxxxx-xxxx-7xxx-vxxx-xxxxxxxxxxxx", id, length);
 }

@@ -19,5 +19,7 @@ bool rb_name_valid(const char *name, size_t length);
 /* "job_" + UUIDv7 in lower case with hyphens: version nibble 7, variant 8, 9, a or b. */
 #define RB_JOB_ID_RULE "job_ and a UUIDv7, as in job_019a2c9e-7c1d-7b3e-8f00-1234567890ab"
 bool rb_job_id_valid(const char *id, size_t length);
+/* The same with "grp_". */
+bool rb_group_id_valid(const char *id, size_t length);
 
 #endif

@@ -9,7 +9,8 @@
  *
  * The stream of one job begins with the job's first event (or after Last-Event-ID) and ends after
  * its last; asked for again then, it answers 204, which tells an EventSource to stop. The stream
- * of all jobs begins with what comes next. */
+ * of all jobs begins with what comes next; that of a sweep with its first event, and never ends by
+ * itself: a job of it may be tried again. */
 #include "server/http/common.h"
 #include "server/http/handlers.h"
 #include "server/http/headers.h"
@@ -20,6 +21,7 @@
 #include "api/event.h"
 #include "server/base/clock.h"
 #include "server/store/events.h"
+#include "server/store/groups.h"
 #include "server/store/jobs_read.h"
 #include "server/work/work.h"
 
@@ -33,10 +35,24 @@ enum {
     HEARTBEAT_SECONDS = 15,
 };
 
+/* Whose events: a job's (its seq), a group's (its seq), or, both 0, of all jobs. */
+struct whose {
+    int64_t job, group;
+};
+
+static enum rb_status list_events(const struct rb_request *r, struct whose whose, uint64_t after,
+                                  uint32_t limit, struct rb_event_row **ret, size_t *ret_count,
+                                  struct rb_error *err)
+{
+    struct rb_store *store = rb_request_server(r)->store;
+    return whose.group != 0
+               ? rb_events_of_group(store, whose.group, after, limit, ret, ret_count, err)
+               : rb_events_list(store, whose.job, after, limit, ret, ret_count, err);
+}
+
 /* ---- pages ---- */
 
-/* seq 0: of all jobs. */
-static void reply_page(struct rb_request *r, int64_t seq, const char *list)
+static void reply_page(struct rb_request *r, struct whose whose, const char *list)
 {
     struct rb_error err;
     struct rb_page_request page;
@@ -46,8 +62,7 @@ static void reply_page(struct rb_request *r, int64_t seq, const char *list)
         return;
     uint64_t after = page.has_after ? (uint64_t)page.after.number : 0;
     /* One more than is shown says whether there is a next page. */
-    if (rb_events_list(rb_request_server(r)->store, seq, after, page.limit + 1, &rows, &count,
-                       &err) != RB_OK) {
+    if (list_events(r, whose, after, page.limit + 1, &rows, &count, &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }
@@ -69,11 +84,11 @@ static void reply_page(struct rb_request *r, int64_t seq, const char *list)
 struct stream {
     struct rb_request *r;
     struct rb_listener listener;
-    char job[RB_JOB_ID_SIZE]; /* "": all jobs */
-    int64_t seq;              /* 0: all jobs */
-    uint64_t after;           /* the last event that went into the buffer */
-    bool live;                /* the replay has caught up */
-    bool ending;              /* nothing comes after what is in the buffer */
+    char job[RB_JOB_ID_SIZE]; /* "": more than one */
+    struct whose whose;
+    uint64_t after; /* the last event that went into the buffer */
+    bool live;      /* the replay has caught up */
+    bool ending;    /* nothing comes after what is in the buffer */
     char *buffer;
     size_t from, to, capacity; /* unsent bytes are [from, to) */
 };
@@ -105,7 +120,7 @@ static bool is_last(const struct stream *s, const struct rb_event *event)
 {
     static const char begins[] = "{\"status\":\"";
     char name[16];
-    if (s->seq == 0 || event->type != RB_EVENT_STATUS ||
+    if (s->whose.job == 0 || event->type != RB_EVENT_STATUS ||
         strncmp(event->data_json, begins, sizeof begins - 1) != 0)
         return false;
     const char *from = event->data_json + sizeof begins - 1;
@@ -132,8 +147,7 @@ static bool replay(struct stream *s)
 {
     struct rb_event_row *rows;
     size_t count;
-    if (rb_events_list(rb_request_server(s->r)->store, s->seq, s->after, REPLAY_BATCH, &rows,
-                       &count, NULL) != RB_OK)
+    if (list_events(s->r, s->whose, s->after, REPLAY_BATCH, &rows, &count, NULL) != RB_OK)
         return false;
     bool fine = true;
     for (size_t i = 0; i < count && fine; i++)
@@ -163,7 +177,9 @@ static ssize_t read_stream(struct rb_request *r, char *buffer, size_t max)
 static void on_heard(struct rb_listener *l, const struct rb_event *event)
 {
     struct stream *s = l->data;
-    if (!s->live || s->ending || (event->id != 0 && event->id <= s->after))
+    if (!s->live || s->ending || (event->id != 0 && event->id <= s->after) ||
+        (s->whose.group != 0 &&
+         !rb_group_has(rb_request_server(s->r)->store, s->whose.group, event->job)))
         return;
     s->ending = is_last(s, event);
     if (append_event(s, event))
@@ -217,7 +233,7 @@ static bool read_last_id(struct rb_request *r, uint64_t *ret, bool *ret_given)
     return false;
 }
 
-static void open_stream(struct rb_request *r, int64_t seq, const char *job, uint64_t after)
+static void open_stream(struct rb_request *r, struct whose whose, const char *job, uint64_t after)
 {
     struct stream *s = calloc(1, sizeof *s);
     static const char hello[] = "retry: 2000\n\n";
@@ -227,10 +243,10 @@ static void open_stream(struct rb_request *r, int64_t seq, const char *job, uint
         return;
     }
     s->r = r;
-    s->seq = seq;
+    s->whose = whose;
     s->after = after;
     (void)snprintf(s->job, sizeof s->job, "%s", job);
-    s->listener.job = seq != 0 ? s->job : NULL;
+    s->listener.job = whose.job != 0 ? s->job : NULL;
     s->listener.heard = on_heard;
     s->listener.data = s;
     rb_hub_listen(&rb_request_work(r)->hub, &s->listener);
@@ -245,7 +261,7 @@ static void open_stream(struct rb_request *r, int64_t seq, const char *job, uint
     arm(r);
 }
 
-/* ---- the two operations ---- */
+/* ---- the operations ---- */
 
 static const char *const offers[] = {"application/json", "text/event-stream"};
 
@@ -274,7 +290,7 @@ void rb_handle_events(struct rb_request *r)
     if (!choose(r, &stream))
         return;
     if (!stream) {
-        reply_page(r, 0, "events");
+        reply_page(r, (struct whose){0}, "events");
         return;
     }
     if (!read_last_id(r, &after, &given))
@@ -282,7 +298,7 @@ void rb_handle_events(struct rb_request *r)
     if (!given && rb_events_last(rb_request_server(r)->store, &after, &err) != RB_OK)
         rb_reply_error(r, &err, NULL);
     else
-        open_stream(r, 0, "", after);
+        open_stream(r, (struct whose){0}, "", after);
 }
 
 /* Has the job ended, and is there nothing of it after that event? */
@@ -307,12 +323,34 @@ void rb_handle_job_events(struct rb_request *r)
         return;
     (void)snprintf(list, sizeof list, "events/%s", row.job.id);
     if (!stream) {
-        reply_page(r, row.seq, list);
+        reply_page(r, (struct whose){.job = row.seq}, list);
     } else if (read_last_id(r, &after, &given)) {
         if (is_over(r, &row, after))
             rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
         else
-            open_stream(r, row.seq, row.job.id, after);
+            open_stream(r, (struct whose){.job = row.seq}, row.job.id, after);
     }
     rb_job_row_deinit(&row);
+}
+
+void rb_handle_sweep_events(struct rb_request *r)
+{
+    struct rb_error err;
+    struct rb_group_row group;
+    bool stream, given;
+    uint64_t after;
+    char list[RB_JOB_ID_SIZE + 8];
+    if (!choose(r, &stream))
+        return;
+    if (rb_group_get(rb_request_server(r)->store, r->params[0], &group, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    struct whose whose = {.group = group.seq};
+    (void)snprintf(list, sizeof list, "events/%s", group.id);
+    rb_group_row_deinit(&group);
+    if (!stream)
+        reply_page(r, whose, list);
+    else if (read_last_id(r, &after, &given))
+        open_stream(r, whose, "", after);
 }

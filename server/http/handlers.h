@@ -43,9 +43,17 @@ void rb_handle_job_patch(struct rb_request *r);
 void rb_handle_job_cancel(struct rb_request *r);
 void rb_handle_job_delete(struct rb_request *r);
 
+/* sweeps.c */
+void rb_handle_sweep_submit(struct rb_request *r);
+void rb_handle_sweeps(struct rb_request *r);
+void rb_handle_sweep(struct rb_request *r);
+void rb_handle_sweep_delete(struct rb_request *r);
+void rb_handle_sweep_cancel(struct rb_request *r);
+
 /* events.c */
 void rb_handle_events(struct rb_request *r);
 void rb_handle_job_events(struct rb_request *r);
+void rb_handle_sweep_events(struct rb_request *r);
 
 /* curves.c */
 void rb_handle_barrier(struct rb_request *r);

@@ -117,6 +117,7 @@ void rb_handle_jobs(struct rb_request *r)
     const char *sort = rb_request_query(r, "sort");
     struct rb_job_filter filter = {
         .model = rb_request_query(r, "model"),
+        .group = rb_request_query(r, "group"),
         .created_after_ms = read_time(r, "created_after"),
         .created_before_ms = read_time(r, "created_before"),
         .sort = sort != NULL ? (enum rb_job_sort)rb_enum_find(rb_job_sort_names, sort)

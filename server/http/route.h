@@ -36,12 +36,13 @@ enum rb_body {
 enum { RB_BODY_EMPTY_MAX_BYTES = 64 };
 
 enum rb_query_type {
-    RB_QUERY_TEXT, /* `max` bytes at most; the handler decodes it */
-    RB_QUERY_FLAG, /* true, false, or no value at all (true) */
-    RB_QUERY_ENUM, /* one of names[] */
-    RB_QUERY_NAME, /* a model's or dataset's */
-    RB_QUERY_JOB,  /* a job id */
-    RB_QUERY_TIME, /* RFC 3339 */
+    RB_QUERY_TEXT,  /* `max` bytes at most; the handler decodes it */
+    RB_QUERY_FLAG,  /* true, false, or no value at all (true) */
+    RB_QUERY_ENUM,  /* one of names[] */
+    RB_QUERY_NAME,  /* a model's or dataset's */
+    RB_QUERY_JOB,   /* a job id */
+    RB_QUERY_GROUP, /* a group's id */
+    RB_QUERY_TIME,  /* RFC 3339 */
 };
 
 struct rb_query_rule {

@@ -145,6 +145,12 @@ static enum rb_status check_value(const struct rb_query_rule *rule, const char *
             return RB_OK;
         return rb_error_at(err, RB_EQUERY, rule->name, "%s takes " RB_JOB_ID_RULE ", found '%.60s'",
                            rule->name, value);
+    case RB_QUERY_GROUP:
+        if (rb_group_id_valid(value, strlen(value)))
+            return RB_OK;
+        return rb_error_at(err, RB_EQUERY, rule->name,
+                           "%s takes grp_ and a UUIDv7, as a sweep's id, found '%.60s'", rule->name,
+                           value);
     case RB_QUERY_TIME:
         if (rb_time_parse(value, strlen(value), &time))
             return RB_OK;

@@ -39,6 +39,7 @@ static const struct rb_query_rule jobs_rules[] = {
     {.name = "status", .max = 100, .times = RB_JOB_STATUS_COUNT},
     {.name = "label", .max = 600, .times = 8},
     {.name = "model", .type = RB_QUERY_NAME},
+    {.name = "group", .type = RB_QUERY_GROUP},
     {.name = "created_after", .type = RB_QUERY_TIME},
     {.name = "created_before", .type = RB_QUERY_TIME},
     {.name = "sort", .type = RB_QUERY_ENUM, .names = rb_job_sort_names},
@@ -114,6 +115,14 @@ const struct rb_route rb_routes[] = {
     ACT("deleteJob", DELETE, "/v1/jobs/{id}", SUBMIT, rb_handle_job_delete),
     CANCEL("cancelJob", "/v1/jobs/{id}/cancel", rb_handle_job_cancel),
     PRESS("retryJob", "/v1/jobs/{id}/retry", rb_handle_job_retry),
+
+    /* many jobs asked for as one */
+    JSON("createSweep", POST, "/v1/sweeps", SUBMIT, submit_rules, rb_handle_sweep_submit),
+    POLL("listSweeps", "/v1/sweeps", page_rules, rb_handle_sweeps),
+    POLL("getSweep", "/v1/sweeps/{id}", NULL, rb_handle_sweep),
+    ACT("deleteSweep", DELETE, "/v1/sweeps/{id}", SUBMIT, rb_handle_sweep_delete),
+    PRESS("cancelSweep", "/v1/sweeps/{id}/cancel", rb_handle_sweep_cancel),
+    POLL("listSweepEvents", "/v1/sweeps/{id}/events", page_rules, rb_handle_sweep_events),
 
     /* what they bring */
     POLL("listJobEvents", "/v1/jobs/{id}/events", page_rules, rb_handle_job_events),

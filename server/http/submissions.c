@@ -1,4 +1,4 @@
-/* POST /v1/jobs, /v1/jobs/batch and /v1/jobs/{id}/retry: from a body to jobs that are queued.
+/* From a body to jobs that are queued; and POST /v1/jobs, /v1/jobs/batch and /v1/jobs/{id}/retry.
  *
  * DESIGN. server/work checks off the loop; then one transaction adds the jobs and, with an
  * Idempotency-Key, the answer to give again. A key whose first request is still being checked is
@@ -8,6 +8,7 @@
 #include "server/http/headers.h"
 #include "server/http/internal.h"
 #include "server/http/reply.h"
+#include "server/http/submissions.h"
 #include "server/http/text.h"
 #include "server/http/waits.h"
 
@@ -21,20 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { KEY_MAX_BYTES = 128 };
-
-struct rb_submitting {
-    struct rb_request *r;
-    struct rb_submission *submission;
-    enum { ONE, BATCH, RETRY } kind;
-    bool dry_run;
-    int wait_seconds; /* -1: none */
-    bool has_key;
-    char key[KEY_MAX_BYTES + 1];
-    unsigned char request_sha256[RB_SHA256_BYTES];
-    struct rb_submitting *next;
-};
 
 /* ---- Idempotency-Key ---- */
 
@@ -97,12 +84,12 @@ static bool read_key(struct rb_submitting *f)
         return true;
     /* The draft of the header makes it a string of RFC 9651, in quotes; both mean the same key. */
     size_t n = strlen(key);
-    bool quoted = n >= 2 && key[0] == '"' && key[n - 1] == '"' && n - 2 <= KEY_MAX_BYTES;
-    (void)snprintf(f->key, sizeof f->key, "%.*s", quoted ? (int)(n - 2) : KEY_MAX_BYTES,
+    bool quoted = n >= 2 && key[0] == '"' && key[n - 1] == '"' && n - 2 <= RB_KEY_MAX_BYTES;
+    (void)snprintf(f->key, sizeof f->key, "%.*s", quoted ? (int)(n - 2) : RB_KEY_MAX_BYTES,
                    key + quoted);
-    if ((!quoted && n > KEY_MAX_BYTES) || !rb_text_is_key(f->key, KEY_MAX_BYTES)) {
+    if ((!quoted && n > RB_KEY_MAX_BYTES) || !rb_text_is_key(f->key, RB_KEY_MAX_BYTES)) {
         rb_reply_fail(r, RB_EHEADER, "Idempotency-Key takes 1 to %d of a-z A-Z 0-9 - . _ : ~ + / =",
-                      KEY_MAX_BYTES);
+                      RB_KEY_MAX_BYTES);
         return false;
     }
     hash_request(r, f->request_sha256);
@@ -127,6 +114,8 @@ static void submitting_end(struct rb_submitting *f)
     f->r->data = NULL;
     f->r->gone = NULL;
     rb_submission_free(f->submission);
+    if (f->own != NULL)
+        f->kind->own_free(f->own);
     free(f);
 }
 
@@ -135,7 +124,7 @@ static void on_gone(struct rb_request *r)
     submitting_end(r->data);
 }
 
-static struct rb_submitting *submitting_new(struct rb_request *r)
+struct rb_submitting *rb_submitting_new(struct rb_request *r, const struct rb_submit_kind *kind)
 {
     struct rb_error err;
     int wait_seconds;
@@ -150,6 +139,7 @@ static struct rb_submitting *submitting_new(struct rb_request *r)
         return NULL;
     }
     f->r = r;
+    f->kind = kind;
     f->wait_seconds = wait_seconds;
     f->dry_run = rb_query_flag(&r->target, "dry_run");
     if (!read_key(f)) {
@@ -167,23 +157,9 @@ static struct rb_submitting *submitting_new(struct rb_request *r)
 
 static enum rb_status encode_answer(struct rb_submitting *f, char **ret, struct rb_error *err)
 {
-    struct rb_store *store = rb_request_server(f->r)->store;
-    size_t count = rb_submission_count(f->submission);
-    enum rb_status s = RB_OK;
     struct rb_json w;
     rb_json_init(&w);
-    if (f->kind == BATCH)
-        rb_page_begin(&w);
-    for (size_t i = 0; i < count && s == RB_OK; i++) {
-        struct rb_job_row row;
-        s = rb_job_get(store, rb_submission_item(f->submission, i)->id, &row, err);
-        if (s == RB_OK) {
-            rb_job_encode(&w, NULL, &row.job);
-            rb_job_row_deinit(&row);
-        }
-    }
-    if (f->kind == BATCH)
-        rb_page_end(&w, NULL);
+    enum rb_status s = f->kind->encode(f, &w, err);
     if (s == RB_OK)
         s = rb_json_finish(&w, ret, NULL, err);
     rb_json_deinit(&w);
@@ -219,10 +195,12 @@ static enum rb_status commit(struct rb_submitting *f, char *location, size_t loc
     enum rb_status s = rb_store_begin(store, err);
     if (s != RB_OK)
         return s;
-    s = rb_submission_add(f->submission, now_ms, err);
-    if (s == RB_OK && f->kind != BATCH)
-        (void)snprintf(location, location_size, "/v1/jobs/%s",
-                       rb_submission_item(f->submission, 0)->id);
+    if (f->kind->begin != NULL)
+        s = f->kind->begin(f, now_ms, err);
+    if (s == RB_OK)
+        s = rb_submission_add(f->submission, now_ms, err);
+    if (s == RB_OK && f->kind->path != NULL)
+        (void)snprintf(location, location_size, "%s/%s", f->kind->path, f->kind->id(f));
     if (s == RB_OK)
         s = encode_answer(f, &body, err);
     if (s == RB_OK)
@@ -240,10 +218,9 @@ static enum rb_status commit(struct rb_submitting *f, char *location, size_t loc
 static void reply_estimate(struct rb_submitting *f)
 {
     struct rb_request *r = f->r;
-    const struct rb_submission_item *item = rb_submission_item(f->submission, 0);
     struct rb_json w;
     rb_json_init(&w);
-    rb_estimate_encode(&w, &item->spec, &item->estimate);
+    f->kind->estimate(f, &w);
     submitting_end(f);
     rb_reply_json(r, MHD_HTTP_OK, &w);
 }
@@ -254,7 +231,7 @@ static void checked(void *data, struct rb_submission *submission, enum rb_status
     struct rb_submitting *f = data;
     struct rb_request *r = f->r;
     struct rb_error err = {.status = status};
-    char location[64] = "", *body = NULL;
+    char location[64] = "", id[RB_JOB_ID_SIZE] = "", *body = NULL;
     f->submission = submission;
     if (status != RB_OK) {
         err = *check_error;
@@ -264,10 +241,12 @@ static void checked(void *data, struct rb_submission *submission, enum rb_status
     } else {
         status = commit(f, location, sizeof location, &body, &err);
     }
-    char id[RB_JOB_ID_SIZE] = "";
-    int wait_seconds = f->kind != BATCH ? f->wait_seconds : -1;
-    if (status == RB_OK)
-        (void)snprintf(id, sizeof id, "%s", rb_submission_item(f->submission, 0)->id);
+    const struct rb_submit_kind *kind = f->kind;
+    if (status != RB_OK && kind->place != NULL)
+        kind->place(f, &err);
+    int wait_seconds = kind->wait != NULL ? f->wait_seconds : -1;
+    if (status == RB_OK && kind->id != NULL)
+        (void)snprintf(id, sizeof id, "%s", kind->id(f));
     submitting_end(f);
     if (status != RB_OK) {
         rb_reply_error(r, &err, NULL);
@@ -277,29 +256,84 @@ static void checked(void *data, struct rb_submission *submission, enum rb_status
         rb_reply_location(r, "%s", location);
     if (wait_seconds > 0) {
         free(body);
-        rb_wait_for_job(r, id, wait_seconds, true, MHD_HTTP_ACCEPTED);
+        kind->wait(r, id, wait_seconds);
         return;
     }
     rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     rb_reply_text(r, MHD_HTTP_ACCEPTED, "application/json", body, strlen(body));
 }
 
-/* ---- the three operations ---- */
-
-static void submit(struct rb_request *r, struct rb_job_spec *specs, size_t count, bool batch)
+void rb_submitting_check(struct rb_submitting *f, struct rb_job_spec *specs, size_t count,
+                         bool many)
 {
+    struct rb_request *r = f->r;
     struct rb_error err;
-    struct rb_submitting *f = submitting_new(r);
-    if (f == NULL) {
-        rb_job_specs_free(specs, count);
-        return;
-    }
-    f->kind = batch ? BATCH : ONE;
-    if (rb_submit_check(rb_request_work(r), specs, count, batch, checked, f, &f->submission,
-                        &err) != RB_OK) {
+    if (rb_submit_check(rb_request_work(r), specs, count, many, checked, f, &f->submission, &err) !=
+        RB_OK) {
         submitting_end(f);
         rb_reply_error(r, &err, NULL);
     }
+}
+
+/* ---- one job, a batch, a retry ---- */
+
+static enum rb_status encode_jobs(struct rb_submitting *f, struct rb_json *w, struct rb_error *err)
+{
+    struct rb_store *store = rb_request_server(f->r)->store;
+    enum rb_status s = RB_OK;
+    for (size_t i = 0; i < rb_submission_count(f->submission) && s == RB_OK; i++) {
+        struct rb_job_row row;
+        s = rb_job_get(store, rb_submission_item(f->submission, i)->id, &row, err);
+        if (s == RB_OK) {
+            rb_job_encode(w, NULL, &row.job);
+            rb_job_row_deinit(&row);
+        }
+    }
+    return s;
+}
+
+static enum rb_status encode_batch(struct rb_submitting *f, struct rb_json *w, struct rb_error *err)
+{
+    rb_page_begin(w);
+    enum rb_status s = encode_jobs(f, w, err);
+    if (s == RB_OK)
+        rb_page_end(w, NULL);
+    return s;
+}
+
+static const char *id_of_first(const struct rb_submitting *f)
+{
+    return rb_submission_item(f->submission, 0)->id;
+}
+
+static void estimate_first(const struct rb_submitting *f, struct rb_json *w)
+{
+    const struct rb_submission_item *item = rb_submission_item(f->submission, 0);
+    rb_estimate_encode(w, &item->spec, &item->estimate);
+}
+
+static void wait_for_job(struct rb_request *r, const char *id, int seconds)
+{
+    rb_wait_for_job(r, id, seconds, true, MHD_HTTP_ACCEPTED);
+}
+
+static const struct rb_submit_kind one = {
+    .path = "/v1/jobs",
+    .id = id_of_first,
+    .encode = encode_jobs,
+    .estimate = estimate_first,
+    .wait = wait_for_job,
+};
+static const struct rb_submit_kind batch = {.encode = encode_batch};
+
+static void submit(struct rb_request *r, struct rb_job_spec *specs, size_t count,
+                   const struct rb_submit_kind *kind)
+{
+    struct rb_submitting *f = rb_submitting_new(r, kind);
+    if (f == NULL)
+        rb_job_specs_free(specs, count);
+    else
+        rb_submitting_check(f, specs, count, kind == &batch);
 }
 
 void rb_handle_job_submit(struct rb_request *r)
@@ -316,7 +350,7 @@ void rb_handle_job_submit(struct rb_request *r)
         rb_reply_error(r, &err, &problems);
         return;
     }
-    submit(r, spec, 1, false);
+    submit(r, spec, 1, &one);
 }
 
 void rb_handle_job_batch(struct rb_request *r)
@@ -329,16 +363,15 @@ void rb_handle_job_batch(struct rb_request *r)
         rb_reply_error(r, &err, &problems);
         return;
     }
-    submit(r, specs, count, true);
+    submit(r, specs, count, &batch);
 }
 
 void rb_handle_job_retry(struct rb_request *r)
 {
     struct rb_error err;
-    struct rb_submitting *f = submitting_new(r);
+    struct rb_submitting *f = rb_submitting_new(r, &one);
     if (f == NULL)
         return;
-    f->kind = RETRY;
     if (rb_submit_retry(rb_request_work(r), r->params[0], checked, f, &f->submission, &err) !=
         RB_OK) {
         submitting_end(f);

@@ -87,26 +87,43 @@ void rb_events_free(struct rb_event_row *rows, size_t count)
 #define SELECT_EVENTS                                                                              \
     "SELECT e.id, j.id, e.type, e.data, e.created_ms FROM events e JOIN jobs j ON j.seq = e.job "
 
-enum rb_status rb_events_list(struct rb_store *s, int64_t job, uint64_t after, uint32_t limit,
-                              struct rb_event_row **ret, size_t *ret_count, struct rb_error *err)
+/* ?1 after, ?2 limit, ?3 whose, unless that is 0. */
+static enum rb_status list(struct rb_store *s, const char *sql, int64_t whose, uint64_t after,
+                           uint32_t limit, struct rb_event_row **ret, size_t *ret_count,
+                           struct rb_error *err)
 {
     struct rb_query q;
     void *rows;
-    enum rb_status status = rb_query_begin(
-        s,
-        job != 0 ? SELECT_EVENTS "WHERE e.job = ?3 AND e.id > ?1 ORDER BY e.id LIMIT ?2"
-                 : SELECT_EVENTS "WHERE e.id > ?1 ORDER BY e.id LIMIT ?2",
-        &q, err);
+    enum rb_status status = rb_query_begin(s, sql, &q, err);
     if (status != RB_OK)
         return status;
     rb_bind_uint(&q, after <= INT64_MAX ? after : INT64_MAX);
     rb_bind_uint(&q, limit);
-    if (job != 0)
-        rb_bind_int(&q, job);
+    if (whose != 0)
+        rb_bind_int(&q, whose);
     status = rb_query_list(&q, &event_kind, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;
+}
+
+enum rb_status rb_events_list(struct rb_store *s, int64_t job, uint64_t after, uint32_t limit,
+                              struct rb_event_row **ret, size_t *ret_count, struct rb_error *err)
+{
+    return list(s,
+                job != 0 ? SELECT_EVENTS "WHERE e.job = ?3 AND e.id > ?1 ORDER BY e.id LIMIT ?2"
+                         : SELECT_EVENTS "WHERE e.id > ?1 ORDER BY e.id LIMIT ?2",
+                job, after, limit, ret, ret_count, err);
+}
+
+enum rb_status rb_events_of_group(struct rb_store *s, int64_t group, uint64_t after, uint32_t limit,
+                                  struct rb_event_row **ret, size_t *ret_count,
+                                  struct rb_error *err)
+{
+    return list(s,
+                SELECT_EVENTS "WHERE e.job IN (SELECT seq FROM jobs WHERE group_seq = ?3) "
+                              "AND e.id > ?1 ORDER BY e.id LIMIT ?2",
+                group, after, limit, ret, ret_count, err);
 }
 
 enum rb_status rb_events_last(struct rb_store *s, uint64_t *ret_id, struct rb_error *err)

@@ -20,6 +20,10 @@ void rb_event_row_deinit(struct rb_event_row *row);
 enum rb_status rb_events_list(struct rb_store *s, int64_t job, uint64_t after, uint32_t limit,
                               struct rb_event_row **ret, size_t *ret_count,
                               struct rb_error *err) RB_MUST_CHECK;
+/* The same of all jobs of a group (server/store/groups.h). */
+enum rb_status rb_events_of_group(struct rb_store *s, int64_t group, uint64_t after, uint32_t limit,
+                                  struct rb_event_row **ret, size_t *ret_count,
+                                  struct rb_error *err) RB_MUST_CHECK;
 void rb_events_free(struct rb_event_row *rows, size_t count);
 /* The newest id given out, 0 if none was. */
 enum rb_status rb_events_last(struct rb_store *s, uint64_t *ret_id,

@@ -111,8 +111,9 @@ static enum rb_status insert(struct rb_store *s, const struct rb_job *job, int64
     enum rb_status status = rb_query_begin(
         s,
         "INSERT INTO jobs (id, status, rank, name, spec, attempt, run_attempts, created_ms, "
-        "updated_ms, version, retry_of, peak_bytes) "
-        "VALUES (?1, 'queued', ?2, ?3, ?4, 0, 0, ?5, ?5, 1, ?6, 0)" RETURNING,
+        "updated_ms, version, retry_of, peak_bytes, group_seq, position) "
+        "VALUES (?1, 'queued', ?2, ?3, ?4, 0, 0, ?5, ?5, 1, ?6, 0, "
+        "(SELECT seq FROM groups WHERE id = ?7), ?8)" RETURNING,
         &q, err);
     if (status != RB_OK)
         return status;
@@ -122,6 +123,8 @@ static enum rb_status insert(struct rb_store *s, const struct rb_job *job, int64
     rb_bind_text(&q, job->spec_json);
     rb_bind_int(&q, job->created_ms);
     rb_bind_text_or_null(&q, job->retry_of);
+    rb_bind_text_or_null(&q, job->group);
+    rb_bind_uint(&q, job->position);
     return finish_change(&q, job->created_ms, ret_seq, ret_event, err);
 }
 

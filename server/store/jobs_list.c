@@ -44,7 +44,8 @@ struct list {
     const struct rb_job_filter *filter;
     int64_t terms[TERMS_MAX]; /* ids of labels and model */
     size_t term_count;
-    bool by_term; /* terms[0] leads: the runs are of job_terms */
+    bool by_term;  /* terms[0] leads: the runs are of job_terms */
+    int64_t group; /* 0: any; else it leads: the runs are of its own index, a few hundred jobs */
     bool times_to_check;
     char sql[24576]; /* 12 runs, each with 9 terms */
     size_t used;
@@ -52,8 +53,8 @@ struct list {
 
 /* ---- the statement ----
  * Parameters: ?1 ?2 bounds of the key, exclusive; ?3 ?4 the cursor; ?5 ?6 times; ?7 the mask of the
- * terms that are checked; ?8… terms. */
-enum { MASK_PARAMETER = 7, TERM_PARAMETER };
+ * terms that are checked; ?8 the group; ?9… terms. */
+enum { MASK_PARAMETER = 7, GROUP_PARAMETER, TERM_PARAMETER };
 
 __attribute__((format(printf, 2, 3))) static void append(struct list *l, const char *format, ...)
 {
@@ -86,8 +87,10 @@ static void append_run(struct list *l, enum rb_job_status status, bool rest_of_k
     const char *job = l->by_term ? "t.job" : "t.seq";
     append(l, "%sSELECT %s, %s, ", l->used > 0 ? " UNION ALL " : "", key, job);
     append_check(l, job);
-    append(l, " FROM %s t WHERE status = '%s'", l->by_term ? "job_terms" : "jobs",
-           rb_job_status_names[status]);
+    append(l, " FROM %s t%s WHERE status = '%s'", l->by_term ? "job_terms" : "jobs",
+           l->group != 0 ? " INDEXED BY jobs_by_group" : "", rb_job_status_names[status]);
+    if (l->group != 0)
+        append(l, " AND group_seq = ?%d", GROUP_PARAMETER);
     if (l->by_term)
         append(l, " AND term = ?%d", TERM_PARAMETER);
     if (rest_of_key)
@@ -135,8 +138,8 @@ static void bind(const struct list *l, struct rb_query *q)
     int64_t mask = 0;
     for (size_t i = 1; i < l->term_count; i++)
         mask |= rb_term_bit(l->terms[i]);
-    const int64_t values[] = {low, high, f->after.key, f->after.seq, after, before, mask};
-    for (int i = 0; i < MASK_PARAMETER; i++)
+    const int64_t values[] = {low, high, f->after.key, f->after.seq, after, before, mask, l->group};
+    for (int i = 0; i < GROUP_PARAMETER; i++)
         bind_at(q, i + 1, values[i]);
     for (size_t i = 0; i < l->term_count; i++)
         bind_at(q, TERM_PARAMETER + (int)i, l->terms[i]);
@@ -162,7 +165,21 @@ static enum rb_status add_term(struct list *l, const struct rb_term *term, uint6
     return status;
 }
 
-/* *ret_any false if a term is on no job at all. */
+static enum rb_status find_group(struct list *l, bool *ret_any, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status =
+        rb_query_begin(l->store, "SELECT seq FROM groups WHERE id = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, l->filter->group);
+    status = rb_query_step(&q, ret_any, err);
+    if (status == RB_OK && *ret_any)
+        l->group = rb_column_int(&q, 0);
+    return rb_query_end(&q, status, err);
+}
+
+/* *ret_any false if a term is on no job at all, or there is no such group. */
 static enum rb_status find_terms(struct list *l, bool *ret_any, struct rb_error *err)
 {
     const struct rb_job_filter *f = l->filter;
@@ -176,6 +193,8 @@ static enum rb_status find_terms(struct list *l, bool *ret_any, struct rb_error 
     if (status == RB_OK && f->model != NULL)
         status = add_term(l, &(struct rb_term){RB_TERM_MODEL, f->model, ""}, &least, err);
     *ret_any = least > 0;
+    if (status == RB_OK && f->group != NULL && *ret_any)
+        status = find_group(l, ret_any, err);
     return status;
 }
 
@@ -252,7 +271,7 @@ enum rb_status rb_jobs_list(struct rb_store *s, const struct rb_job_filter *filt
     status = find_terms(&l, &any, err);
     if (status == RB_OK && any) {
         bool times = filter->created_after_ms != 0 || filter->created_before_ms != 0;
-        l.by_term = l.term_count > 0 && sorts[filter->sort].by_created;
+        l.by_term = l.group == 0 && l.term_count > 0 && sorts[filter->sort].by_created;
         l.times_to_check = times && !sorts[filter->sort].by_created;
         write_statement(&l);
         status = collect(&l, &found, err);

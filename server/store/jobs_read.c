@@ -19,7 +19,8 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "certifying_seconds, "                                                                         \
     "evaluating_seconds, writing_seconds, environment, reduction_error, "                          \
     "verdict, moved_nearly, best_lambda, best_loss, best_metric, loss_a, loss_b, metric_a, "       \
-    "metric_b, metric, chance_loss, chance_accuracy"
+    "metric_b, metric, chance_loss, chance_accuracy, position, "                                   \
+    "(SELECT id FROM groups WHERE groups.seq = jobs.group_seq)"
 
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
 {
@@ -84,6 +85,8 @@ static void read_columns(struct rb_query *q, struct rb_job_row *ret)
     j->environment_json = rb_column_copy(q, rest);
     j->summary.reduction_error = rb_column_double(q, rest + 1);
     read_verdict(q, rest + 2, &j->summary.verdict);
+    j->position = (uint32_t)rb_column_uint(q, rest + 14);
+    rb_column_string(q, rest + 15, j->group, sizeof j->group);
 }
 
 static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)

@@ -37,6 +37,8 @@ struct rb_submission {
 
     struct item *items;
     size_t count;
+    char group[RB_JOB_ID_SIZE]; /* "": none */
+    uint32_t position;          /* of the first in it */
     char retry_of[RB_JOB_ID_SIZE];
     int64_t retry_seq;
     bool reuse; /* the old job's inputs have the same digests */
@@ -299,6 +301,8 @@ enum rb_status rb_submit_retry(struct rb_work *w, const char *id, rb_submit_done
     if (status == RB_OK) {
         (void)snprintf(s->retry_of, sizeof s->retry_of, "%s", id);
         s->retry_seq = row.seq;
+        (void)snprintf(s->group, sizeof s->group, "%s", row.job.group);
+        s->position = row.job.position;
         *ret = s;
         start(s);
         s->reuse = same_inputs(&row.job, &s->items[0].public);
@@ -315,6 +319,11 @@ size_t rb_submission_count(const struct rb_submission *s)
 const struct rb_submission_item *rb_submission_item(const struct rb_submission *s, size_t i)
 {
     return &s->items[i].public;
+}
+
+void rb_submission_group(struct rb_submission *s, const char *group)
+{
+    (void)snprintf(s->group, sizeof s->group, "%s", group);
 }
 
 /* ---- adding ---- */
@@ -394,6 +403,8 @@ static enum rb_status add(struct rb_submission *s, struct item *it, int64_t now_
     rb_job_init(&job);
     memcpy(job.id, it->public.id, sizeof job.id);
     memcpy(job.retry_of, s->retry_of, sizeof job.retry_of);
+    memcpy(job.group, s->group, sizeof job.group);
+    job.position = s->position + (uint32_t)(it - s->items);
     memcpy(job.inputs, it->public.inputs, sizeof job.inputs);
     job.input_count = it->public.input_count;
     job.name = spec->name;

@@ -53,12 +53,17 @@ enum rb_status rb_submit_check(struct rb_work *w, struct rb_job_spec *specs, siz
                                struct rb_submission **ret, struct rb_error *err) RB_MUST_CHECK;
 
 /* A new job like `id`, which must be finished (RB_ECONFLICT, RB_ENOTFOUND at once). Stages and
- * points of the old one are reused where the inputs still have the same digests. */
+ * points of the old one are reused where the inputs still have the same digests. It takes the old
+ * one's place in its group. */
 enum rb_status rb_submit_retry(struct rb_work *w, const char *id, rb_submit_done *done, void *data,
                                struct rb_submission **ret, struct rb_error *err) RB_MUST_CHECK;
 
 size_t rb_submission_count(const struct rb_submission *s);
 const struct rb_submission_item *rb_submission_item(const struct rb_submission *s, size_t i);
+
+/* Every job is to be of that group, at the place that it has in the submission. Before
+ * rb_submission_add. */
+void rb_submission_group(struct rb_submission *s, const char *group);
 
 /* Adds every job, all or none. RB_EQUEUEFULL when they do not all fit below the queue limit,
  * RB_EDRAINING, RB_ECONFLICT when an input changed since the check. */

@@ -5,7 +5,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { fixtures, runCommand, sleep } from './daemon.mjs';
 import { CheckedDaemon, check, faults, met, operations } from './document.mjs';
-import { hasEnded, longSpec, register, shortSpec, spec, unknownJob, until } from './walk.mjs';
+import { hasEnded, longSpec, register, shortSpec, spec, sweepId, unknownJob, unknownSweep, until } from './walk.mjs';
 
 // ---- one cause, every operation ----
 
@@ -21,6 +21,7 @@ function concrete(o, job) {
   const name = Object.entries(names).find(([start]) => o.path.startsWith(start))?.[1];
   const values = { id: job ?? unknownJob, name: job ? name : 'none', file: 'vocab.txt', group: 'layer.0.ff',
     folder: 'lambda-0.50', lambda: '0.5' };
+  if (o.path.startsWith('/v1/sweeps')) values.id = job ? sweepId : unknownSweep;
   if (o.path.endsWith('/artifacts/merged/{file}')) values.file = 'lambda-0.50.tar.sha256';
   const path = o.path.replaceAll(/\{(\w+)\}/g, (_, key) => values[key]);
   return o.id === 'getBarriers' ? `${path}?job=${values.id}` : path;

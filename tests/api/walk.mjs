@@ -9,6 +9,10 @@ import { faults, written } from './document.mjs';
 export const file = (name) => readFileSync(join(fixtures, name));
 export const unknownJob = 'job_019a2c9e-7c1d-7b3e-8f00-1234567890ab';
 
+export const unknownSweep = unknownJob.replace('job', 'grp');
+/** The sweep that the walk leaves behind. */
+export let sweepId = unknownSweep;
+
 export const spec = {
   name: 'contract',
   labels: { suite: 'contract' },
@@ -178,6 +182,33 @@ async function cancellations(d) {
   await d.call('POST', `/v1/jobs/${json.data[0].id}/cancel`, 200);
 }
 
+async function sweeps(d) {
+  const post = (expected, body, headers, query = '') => d.call('POST', '/v1/sweeps' + query, expected, { body, headers });
+  const body = { spec: shortSpec, grid: { 'outputs.merged': [[0.25], [0.5]] }, name: 'two points' };
+  await post(200, body, {}, '?dry_run=true');
+  await post('422 invalid_request', { ...body, grid: { 'outputs.merged': [[0.25], [2]] } });
+  await post('422 invalid_request', { ...body, grid: { 'models.b': ['bert-b', 'none'] } });
+  const { json } = await post(200, body, { prefer: 'wait=60', 'idempotency-key': 'sweep' });
+  await post('422 idempotency_mismatch', { ...body, name: 'other' }, { 'idempotency-key': 'sweep' });
+  if (json.status !== 'succeeded') faults.push(`the sweep ended ${json.status}`);
+  sweepId = json.id;
+  const path = `/v1/sweeps/${json.id}`;
+  await d.call('GET', path, 200, { headers: { accept: 'text/csv' } });
+  await d.call('GET', path + '/events?limit=2', 200);
+  await d.call('POST', path + '/cancel', '409 conflict');
+  await d.call('GET', `/v1/jobs?group=${json.id}`, 200);
+  const long = await post(202, { spec: longSpec, grid: { 'evaluate.seed': [1, 2] } });
+  await until(d, long.json.table[0].job, (job) => job.status === 'running');
+  const other = `/v1/sweeps/${long.json.id}`;
+  await d.call('DELETE', other, '409 in_use');
+  await d.call('POST', other + '/cancel', 202);
+  for (const row of long.json.table) await until(d, row.job, hasEnded);
+  await d.call('POST', other + '/cancel', 200);
+  await d.call('DELETE', other, '412 precondition_failed', { headers: { 'if-match': '"0"' } });
+  await d.call('DELETE', other, 204);
+  await d.call('GET', '/v1/sweeps?limit=1', 200);
+}
+
 async function classification(d) {
   const body = {
     models: { a: 'authors-a', b: 'authors-b' },
@@ -210,6 +241,7 @@ export async function walk(daemon) {
   await results(daemon, id);
   await changes(daemon, id);
   await cancellations(daemon);
+  await sweeps(daemon);
   await classification(daemon);
   await deletions(daemon);
   await sleep(300); // what was canceled leaves the metrics

@@ -1,0 +1,195 @@
+#include "server/store/groups.h"
+
+#include "server/store/jobs_read.h"
+#include "server/store/query.h"
+
+#include <stdlib.h>
+
+void rb_group_row_deinit(struct rb_group_row *row)
+{
+    free(row->kind);
+    free(row->name);
+    free(row->labels);
+    free(row->spec);
+    free(row->grid);
+    *row = (struct rb_group_row){0};
+}
+
+enum rb_status rb_group_add(struct rb_store *s, const struct rb_group_row *row,
+                            struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status =
+        rb_query_begin(s,
+                       "INSERT INTO groups (id, kind, name, labels, spec, grid, jobs, created_ms) "
+                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                       &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, row->id);
+    rb_bind_text(&q, row->kind);
+    rb_bind_text(&q, row->name);
+    rb_bind_text(&q, row->labels);
+    rb_bind_text(&q, row->spec);
+    rb_bind_text(&q, row->grid);
+    rb_bind_uint(&q, row->jobs);
+    rb_bind_int(&q, row->created_ms);
+    return rb_query_run(&q, err);
+}
+
+/* ---- reading ---- */
+
+#define SELECT_GROUPS                                                                              \
+    "SELECT seq, id, kind, name, labels, spec, grid, jobs, created_ms FROM groups "
+
+static void read_row(struct rb_query *q, void *row)
+{
+    struct rb_group_row *g = row;
+    *g = (struct rb_group_row){.seq = rb_column_int(q, 0),
+                               .kind = rb_column_copy(q, 2),
+                               .name = rb_column_copy(q, 3),
+                               .labels = rb_column_copy(q, 4),
+                               .spec = rb_column_copy(q, 5),
+                               .grid = rb_column_copy(q, 6),
+                               .jobs = (size_t)rb_column_uint(q, 7),
+                               .created_ms = rb_column_int(q, 8)};
+    rb_column_string(q, 1, g->id, sizeof g->id);
+}
+
+static void deinit_row(void *row)
+{
+    rb_group_row_deinit(row);
+}
+
+static const struct rb_row_kind group_kind = {sizeof(struct rb_group_row), read_row, deinit_row};
+
+enum rb_status rb_group_get(struct rb_store *s, const char *id, struct rb_group_row *ret,
+                            struct rb_error *err)
+{
+    struct rb_query q;
+    void *rows;
+    size_t count;
+    enum rb_status status = rb_query_begin(s, SELECT_GROUPS "WHERE id = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, id);
+    status = rb_query_list(&q, &group_kind, &rows, &count, err);
+    if (status != RB_OK)
+        return status;
+    if (count == 1)
+        *ret = *(struct rb_group_row *)rows;
+    else
+        status = rb_error_set(err, RB_ENOTFOUND, "there is no sweep %s", id);
+    free(rows);
+    return status;
+}
+
+enum rb_status rb_groups_list(struct rb_store *s, int64_t before, uint32_t limit,
+                              struct rb_group_row **ret, size_t *ret_count, struct rb_error *err)
+{
+    struct rb_query q;
+    void *rows;
+    enum rb_status status =
+        rb_query_begin(s, SELECT_GROUPS "WHERE seq < ? ORDER BY seq DESC LIMIT ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, before != 0 ? before : INT64_MAX);
+    rb_bind_uint(&q, limit);
+    status = rb_query_list(&q, &group_kind, &rows, ret_count, err);
+    if (status == RB_OK)
+        *ret = rows;
+    return status;
+}
+
+void rb_groups_free(struct rb_group_row *rows, size_t count)
+{
+    rb_rows_free(&group_kind, rows, count);
+}
+
+/* ---- its jobs ---- */
+
+static void read_seq(struct rb_query *q, void *row)
+{
+    *(int64_t *)row = rb_column_int(q, 0);
+}
+
+static const struct rb_row_kind seq_kind = {sizeof(int64_t), read_seq, NULL};
+
+static enum rb_status read_seqs(struct rb_store *s, const char *sql, int64_t group, int64_t **ret,
+                                size_t *ret_count, struct rb_error *err)
+{
+    struct rb_query q;
+    void *rows;
+    enum rb_status status = rb_query_begin(s, sql, &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, group);
+    status = rb_query_list(&q, &seq_kind, &rows, ret_count, err);
+    if (status == RB_OK)
+        *ret = rows;
+    return status;
+}
+
+enum rb_status rb_group_members(struct rb_store *s, int64_t group, int64_t **ret, size_t *ret_count,
+                                struct rb_error *err)
+{
+    return read_seqs(s, "SELECT seq FROM jobs WHERE group_seq = ? ORDER BY seq", group, ret,
+                     ret_count, err);
+}
+
+void rb_group_jobs_free(struct rb_job_row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        rb_job_row_deinit(&rows[i]);
+    free(rows);
+}
+
+enum rb_status rb_group_jobs(struct rb_store *s, int64_t group, struct rb_job_row **ret,
+                             size_t *ret_count, struct rb_error *err)
+{
+    int64_t *seqs;
+    size_t count, read = 0;
+    enum rb_status status = read_seqs(s,
+                                      "SELECT max(seq) FROM jobs WHERE group_seq = ? "
+                                      "GROUP BY position ORDER BY position",
+                                      group, &seqs, &count, err);
+    if (status != RB_OK)
+        return status;
+    struct rb_job_row *rows = calloc(count + 1, sizeof *rows);
+    if (rows == NULL)
+        status = rb_error_set(err, RB_ENOMEM, "no memory for %zu jobs", count);
+    for (; status == RB_OK && read < count; read += status == RB_OK)
+        status = rb_job_get_seq(s, seqs[read], &rows[read], err);
+    free(seqs);
+    if (status != RB_OK) {
+        rb_group_jobs_free(rows, rows != NULL ? read : 0);
+        return status;
+    }
+    *ret = rows;
+    *ret_count = count;
+    return RB_OK;
+}
+
+bool rb_group_has(struct rb_store *s, int64_t group, const char *job)
+{
+    struct rb_query q;
+    bool found = false;
+    struct rb_error ignored;
+    if (rb_query_begin(s, "SELECT 1 FROM jobs WHERE id = ? AND group_seq = ?", &q, &ignored) !=
+        RB_OK)
+        return false;
+    rb_bind_text(&q, job);
+    rb_bind_int(&q, group);
+    enum rb_status status = rb_query_step(&q, &found, &ignored);
+    return rb_query_end(&q, status, &ignored) == RB_OK && found;
+}
+
+enum rb_status rb_group_delete(struct rb_store *s, int64_t group, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(s, "DELETE FROM groups WHERE seq = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, group);
+    return rb_query_run(&q, err);
+}
