@@ -12,9 +12,11 @@
 #include <string.h>
 
 struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job_spec *spec,
-                                            const struct rb_point *points, size_t aligned,
-                                            size_t control)
+                                            bool near, const struct rb_point *points,
+                                            size_t aligned, size_t control)
 {
+    bool shown = spec->evaluate.options.control;
+    const struct rb_point *last = control > 0 ? &points[aligned + control - 1] : NULL;
     return (struct rb_barrier_view){
         .job = job,
         .task = spec->evaluate.options.task,
@@ -22,8 +24,10 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
         .lambda_count = spec->lambdas.count,
         .adaptive = spec->points == RB_POINTS_AUTO,
         .aligned = {points, aligned},
-        .has_control = spec->evaluate.options.control,
-        .control = {points + aligned, control},
+        .has_control = shown,
+        .control = {points + aligned, shown ? control : 0},
+        .near = near,
+        .original = near && last != NULL && last->lambda >= 1 ? last : NULL,
     };
 }
 
@@ -62,9 +66,13 @@ static bool is_whole(const struct rb_barrier_view *v, const struct rb_curve_poin
 bool rb_curve_barrier(const struct rb_barrier_view *v, const struct rb_curve_points *curve,
                       struct rb_barrier *ret)
 {
-    if (!is_whole(v, curve) || curve->count < 2)
+    bool to_original = v->near && curve == &v->aligned;
+    if (!is_whole(v, curve) || curve->count < 2 || (to_original && v->original == NULL))
         return false;
-    rb_barrier_compute(curve->points, curve->count, ret);
+    if (to_original)
+        rb_barrier_compute_to(curve->points, curve->count, v->original->loss, ret);
+    else
+        rb_barrier_compute(curve->points, curve->count, ret);
     return true;
 }
 
@@ -116,7 +124,9 @@ static enum rb_status read_blocks(const struct rb_barrier_view *v, enum rb_curve
     for (int i = 0; i < PLACES; i++) {
         size_t count = 0;
         size_t at = index_of(v, &points->points[places[i]]);
-        enum rb_status status = read(data, curve, at, &c->at[i], &count, err);
+        bool original = v->near && curve == RB_CURVE_ALIGNED && i == AT_LAST;
+        enum rb_status status =
+            read(data, original ? RB_CURVE_CONTROL : curve, at, &c->at[i], &count, err);
         if (status != RB_OK)
             return status;
         c->known = c->known && count > 0 && (i == 0 || count == c->count);

@@ -31,16 +31,21 @@ struct rb_barrier_view {
     struct rb_curve_points aligned;
     bool has_control;
     struct rb_curve_points control;
+    /* Moved B is another function than B: the aligned barriers are over the chord and mean to the
+     * original B, whose loss is the control's last point, there even without a control. */
+    bool near;
+    const struct rb_point *original; /* borrowed; NULL: not known yet */
     bool adaptive; /* of lambdas only what rb_refine asks for makes the curves whole */
     const struct rb_barrier_errors *errors; /* borrowed; NULL: not known */
     const struct rb_merge_verdict *verdict; /* borrowed; NULL: not known yet */
 };
 
-/* The view of a job's curves. spec: with `evaluate`; borrowed. points: (aligned + control), as many
- * as are known of each curve, in this order; borrowed. */
+/* The view of a job's curves. spec: with `evaluate`; borrowed. near: B moves by near-equivalent
+ * maps. points: (aligned + control), as many as are known of each curve, in this order; borrowed.
+ */
 struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job_spec *spec,
-                                            const struct rb_point *points, size_t aligned,
-                                            size_t control);
+                                            bool near, const struct rb_point *points,
+                                            size_t aligned, size_t control);
 
 /* The answer of GET /v1/jobs/{id}/barrier. "lambdas" are those at which some curve is known, a
  * loss that is not is null. A curve's barrier, shape, peaks and lowest_lambda are null until its

@@ -1,5 +1,6 @@
 #include "api/job.h"
 #include "api/job_spec_encode.h"
+#include "core/align/alignment.h"
 
 #include <assert.h>
 #include <math.h>
@@ -20,8 +21,19 @@ _Static_assert(sizeof rb_phase_names / sizeof *rb_phase_names == RB_PHASE_COUNT 
 
 struct rb_job_summary rb_job_summary_none(void)
 {
-    return (struct rb_job_summary){
-        NAN, NAN, NAN, NAN, NAN, NAN, .equivalent = -1, .verdict = rb_merge_verdict_none()};
+    return (struct rb_job_summary){NAN,
+                                   NAN,
+                                   NAN,
+                                   NAN,
+                                   NAN,
+                                   NAN,
+                                   .equivalent = -1,
+                                   .kind = -1,
+                                   .kl = NAN,
+                                   .top1_agreement = NAN,
+                                   .loss_before = NAN,
+                                   .loss_after = NAN,
+                                   .verdict = rb_merge_verdict_none()};
 }
 
 void rb_job_init(struct rb_job *j)
@@ -103,6 +115,13 @@ static void encode_summary(struct rb_json *w, const struct rb_job_summary *s)
         rb_json_null(w, "equivalent");
     else
         rb_json_bool(w, "equivalent", s->equivalent > 0);
+    rb_json_string(w, "kind", s->kind < 0 ? NULL : rb_certificate_kind_names[s->kind]);
+    if (s->kind == RB_KIND_NEAR) {
+        rb_json_number(w, "kl", s->kl);
+        rb_json_number(w, "top1_agreement", s->top1_agreement);
+        rb_json_number(w, "loss_before", s->loss_before);
+        rb_json_number(w, "loss_after", s->loss_after);
+    }
     rb_merge_verdict_encode(w, "verdict", &s->verdict);
     rb_json_end(w);
 }

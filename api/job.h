@@ -63,7 +63,9 @@ struct rb_job_summary {
     /* 1 - barrier_mean / control_barrier_mean; NaN too where moving lost B's function */
     double reduction;
     double reduction_error; /* its standard error */
-    int equivalent;         /* the certificate's word: -1 not known (null), 0, 1 */
+    int equivalent;         /* the certificate's word: -1 not known (null), 0, 1 … */
+    int kind;               /* … and enum rb_certificate_kind, -1: null; of near ones also: */
+    double kl, top1_agreement, loss_before, loss_after;
     struct rb_merge_verdict verdict;
 };
 

@@ -62,6 +62,7 @@ enum rb_align_given {
     RB_ALIGN_MATCH = 1 << 17,
     RB_ALIGN_RESIDUAL_MAP = 1 << 18,
     RB_ALIGN_FOLD = 1 << 19,
+    RB_ALIGN_EQUIVALENCE = 1 << 20,
     RB_ALIGN_LEARN = 1 << 24,
 };
 

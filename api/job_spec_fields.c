@@ -204,6 +204,7 @@ static const struct rb_field align_fields[] = {
     {.key = "head_map", ALIGN_ENUM(head_map), .given = RB_ALIGN_HEAD_MAP},
     {.key = "residual_map", ALIGN_ENUM(residual_map), .given = RB_ALIGN_RESIDUAL_MAP},
     {.key = "match", ALIGN_ENUM(match), .given = RB_ALIGN_MATCH},
+    {.key = "equivalence", ALIGN_ENUM(equivalence), .given = RB_ALIGN_EQUIVALENCE},
     {.key = "fold", ALIGN_BOOL(fold), .given = RB_ALIGN_FOLD},
     {.key = "signed", ALIGN_BOOL(signed_units), .given = RB_ALIGN_SIGNED},
     {.key = "residual", ALIGN_ENUM(residual), .given = RB_ALIGN_RESIDUAL},

@@ -86,6 +86,25 @@ static void check_learn(struct rb_spec_draft *d)
     l->options.lambda[1] = l->lambda.values[1];
 }
 
+/* METHOD 10: near-equivalent maps turn the stream; the head's hidden layer is then matched on its
+ * own and the decoder untied, exactly. */
+static void check_near(struct rb_spec_draft *d)
+{
+    struct rb_align_spec *a = &d->spec.align;
+    struct rb_align_options *o = &a->options;
+    if (o->equivalence != RB_EQUIVALENCE_NEAR)
+        return;
+    if (!rb_align_turns_stream(o))
+        rb_draft_fault(d, "/align/equivalence",
+                       "expected \"near\" only with component \"residual\" and residual_map "
+                       "\"orthogonal\", found it without: all else keeps the function exactly");
+    if ((a->given & RB_ALIGN_OUTPUT_HEAD) != 0 && !o->output_head)
+        rb_draft_fault(d, "/align/output_head",
+                       "expected true or no such member, found false: with equivalence \"near\" "
+                       "the head keeps a basis of its own");
+    o->output_head = true;
+}
+
 static void check_align(struct rb_spec_draft *d)
 {
     struct rb_align_spec *a = &d->spec.align;
@@ -101,6 +120,7 @@ static void check_align(struct rb_spec_draft *d)
                            "expected a job of the daemon, found none: rebasind run keeps no jobs");
         return;
     }
+    check_near(d);
     check_components(d);
     check_learn(d);
     if (rb_align_head_map(o) != RB_HEAD_MAP_PERMUTATION && o->heads == RB_HEADS_IGNORE)

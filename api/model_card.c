@@ -1,6 +1,7 @@
 #include "api/model_card.h"
 
 #include "api/hf_name.h"
+#include "api/permutations.h"
 #include "core/json.h"
 #include "core/merge/barrier.h"
 
@@ -243,6 +244,23 @@ static void print_what(FILE *out, const struct rb_model_card *c)
             c->job);
 }
 
+/* Never called the same function: METHOD 10. */
+static void print_near(FILE *out, const struct rb_certificate *found)
+{
+    fprintf(out,
+            "Moved B is **near** B, not the same function: its stream was turned by a map that its "
+            "norms pass only nearly. On %u sequences",
+            found->sequences);
+    if (!isnan(found->kl))
+        fprintf(out, " KL(B || moved B) is %.3g nats, and %.1f %% of first choices are the same;",
+                found->kl, 100 * found->top1_agreement);
+    fprintf(out, " logits differ by at most %.3g.", found->max_abs_logit_difference);
+    if (!isnan(found->loss_before))
+        fprintf(out, " B's loss is %.4f as it was and %.4f moved; barriers are over the original.",
+                found->loss_before, found->loss_after);
+    fputs("\n\n", out);
+}
+
 static void print_certificate(FILE *out, const struct rb_model_card *c)
 {
     const struct rb_certificate *found = c->certificate;
@@ -251,6 +269,8 @@ static void print_certificate(FILE *out, const struct rb_model_card *c)
         fputs("B was not moved, so there is nothing to certify.\n\n", out);
     else if (found == NULL)
         fputs("Whether moved B is still B was not measured.\n\n", out);
+    else if (found->near)
+        print_near(out, found);
     else
         fprintf(out,
                 "Moved B %s: on %u sequences their logits differ by at most %.3g (tolerance "
@@ -391,6 +411,7 @@ static void encode_certificate(struct rb_json *w, const struct rb_certificate *c
     rb_json_number(w, "max_abs_logit_difference", c->max_abs_logit_difference);
     rb_json_number(w, "tolerance", c->tolerance);
     rb_json_uint(w, "sequences", c->sequences);
+    rb_certificate_encode_kind(w, c);
     rb_json_end(w);
 }
 

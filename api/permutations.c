@@ -59,7 +59,19 @@ static void encode_certificate(struct rb_json *w, const struct rb_certificate *c
     rb_json_number(w, "max_abs_logit_difference", c->max_abs_logit_difference);
     rb_json_number(w, "tolerance", c->tolerance);
     rb_json_uint(w, "sequences", c->sequences);
+    rb_certificate_encode_kind(w, c);
     rb_json_end(w);
+}
+
+void rb_certificate_encode_kind(struct rb_json *w, const struct rb_certificate *c)
+{
+    rb_json_string(w, "kind", rb_certificate_kind_names[rb_certificate_kind(c)]);
+    if (!c->near)
+        return;
+    rb_json_number(w, "kl", c->kl);
+    rb_json_number(w, "top1_agreement", c->top1_agreement);
+    rb_json_number(w, "loss_before", c->loss_before);
+    rb_json_number(w, "loss_after", c->loss_after);
 }
 
 void rb_permutations_encode(struct rb_json *w, const char *job, const struct rb_alignment *a)

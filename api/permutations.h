@@ -9,6 +9,10 @@
  * permutations.json. job may be NULL: null. */
 void rb_permutations_encode(struct rb_json *w, const char *job, const struct rb_alignment *a);
 
+/* The members "kind" and, of near-equivalent maps, "kl", "top1_agreement", "loss_before" and
+ * "loss_after" (null where not known) into an open object. */
+void rb_certificate_encode_kind(struct rb_json *w, const struct rb_certificate *c);
+
 /* One group with "job" first; with rotations also "rotation" and "value_rotation": per head a
  * d_h x d_h matrix, rows first; null where the group is not rotated. */
 void rb_permutation_encode(struct rb_json *w, const char *job, const struct rb_group *group,

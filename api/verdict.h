@@ -33,7 +33,7 @@ struct rb_merge_verdict {
     enum rb_merge_verdict_kind kind;
     bool near;                   /* B was moved nearly, not exactly */
     double lambda, loss, metric; /* of the best point between the ends: that of least loss */
-    double parent_loss[2];       /* of A, and of B as it was evaluated: moved */
+    double parent_loss[2];       /* of A, and of B as evaluated: moved, where near as it was */
     double parent_metric[2];
     enum rb_metric metric_name; /* what metric and parent_metric are */
     struct rb_chance chance;

@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const rb_certificate_kind_names[] = {"different", "near", "exact", NULL};
+
+enum rb_certificate_kind rb_certificate_kind(const struct rb_certificate *c)
+{
+    return c->near ? RB_KIND_NEAR : c->equivalent ? RB_KIND_EXACT : RB_KIND_DIFFERENT;
+}
+
 enum rb_status rb_alignment_empty(const struct rb_align_options *o, struct rb_alignment **ret,
                                   struct rb_error *err)
 {
@@ -60,6 +67,8 @@ const struct rb_group *rb_alignment_find(const struct rb_alignment *a, const cha
 bool rb_alignment_preserves(const struct rb_align_options *o)
 {
     if ((o->components & RB_COMPONENT_MHA) && o->heads == RB_HEADS_IGNORE)
+        return false;
+    if (rb_align_is_near(o))
         return false;
     return !((o->components & RB_COMPONENT_RESIDUAL) && o->residual == RB_RESIDUAL_SEPARATE);
 }
@@ -294,9 +303,23 @@ static void move_tied(struct rb_motion *m, const struct rb_align_options *o,
     enum rb_axis narrow = embeddings_axis(shape);
     if (narrow == RB_AXIS_RES_FIRST) /* one basis: tables that say either are moved by its map */
         set_axis(m, RB_AXIS_EMBEDDING, *rb_motion_map(m, RB_AXIS_RES_FIRST, 0));
-    bool tied = narrow == RB_AXIS_EMBEDDING || o->decoder == RB_DECODER_TIED;
+    bool tied = narrow == RB_AXIS_EMBEDDING || (o->decoder == RB_DECODER_TIED &&
+                                                !rb_align_is_near(o)); /* no turn passes its norm */
     if (shape->head == RB_HEAD_MLM && !o->output_head && tied)
         set_axis(m, RB_AXIS_TRANSFORM, *rb_motion_map(m, narrow, 0));
+}
+
+/* Near-equivalent: what reads the stream, once it turns. */
+static enum rb_status correct_readers(struct rb_motion *m, const struct rb_model *b,
+                                      struct rb_error *err)
+{
+    const struct rb_map *stream = rb_motion_map(m, RB_AXIS_RES_FIRST, 0);
+    if (stream->blocks != 1) /* not matched yet */
+        return RB_OK;
+    m->correction = calloc(1, sizeof *m->correction);
+    if (m->correction == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to correct what reads the stream");
+    return rb_correction_init(m->correction, b, stream, err);
 }
 
 enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb_model *b,
@@ -321,6 +344,12 @@ enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb
         rb_motion_deinit(&m);
         return s;
     }
+    if (rb_align_is_near(o))
+        s = correct_readers(&m, b, err);
+    if (s != RB_OK) {
+        rb_motion_deinit(&m);
+        return s;
+    }
     move_tied(&m, o, &shape);
     bool unembeds = shape.head == RB_HEAD_MLM || shape.head == RB_HEAD_CAUSAL;
     enum rb_axis reads = shape.head == RB_HEAD_MLM ? RB_AXIS_TRANSFORM : RB_AXIS_RES_LAST;
@@ -333,7 +362,7 @@ enum rb_status rb_alignment_motion(const struct rb_alignment *a, const struct rb
 
 bool rb_alignment_unties(const struct rb_model *b, const struct rb_align_options *o)
 {
-    bool stream_alone =
-        (o->components & RB_COMPONENT_RESIDUAL) != 0 && o->decoder == RB_DECODER_UNTIED;
+    bool stream_alone = (o->components & RB_COMPONENT_RESIDUAL) != 0 &&
+                        (o->decoder == RB_DECODER_UNTIED || rb_align_is_near(o));
     return b->head == RB_HEAD_MLM && !b->unembedding_stored && (stream_alone || o->output_head);
 }

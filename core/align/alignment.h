@@ -62,12 +62,21 @@ void rb_group_deinit(struct rb_group *g);
 
 struct rb_certificate {
     bool present;    /* a job that moves B always has one */
-    bool equivalent; /* measured: within tolerance */
-    bool expected;   /* false for heads "ignore" and residual "separate" */
+    bool equivalent; /* measured: within tolerance; never where near */
+    bool expected;   /* false for heads "ignore", residual "separate" and near equivalence */
+    bool near;       /* moved by maps that keep the function only nearly (METHOD 10) */
     double max_abs_logit_difference;
     double tolerance;
     uint32_t sequences;
+    /* Of near ones; else NaN. */
+    double kl;                      /* mean KL(B || moved B) of predictions on the probes, nats */
+    double top1_agreement;          /* share of predictions whose first choice is the same */
+    double loss_before, loss_after; /* B's on the evaluation set; NaN until it is known */
 };
+
+enum rb_certificate_kind { RB_KIND_DIFFERENT, RB_KIND_NEAR, RB_KIND_EXACT };
+extern const char *const rb_certificate_kind_names[]; /* "different", "near", "exact" */
+enum rb_certificate_kind rb_certificate_kind(const struct rb_certificate *c);
 
 /* What learning did to the maps after they were matched (core/learn). */
 struct rb_learned_facts {

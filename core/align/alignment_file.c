@@ -18,7 +18,7 @@ enum { NAME_BYTES = 64 };
 
 static const char METADATA_KEY[] = "rebasind.alignment";
 
-enum { VERSION = 2 };
+enum { VERSION = 3 };
 
 /* The tensors of a group, by suffix of its name. */
 enum part {
@@ -194,6 +194,12 @@ static const struct member {
     SINCE(2, "learned_best_step", MEMBER_INT, learned.best_step, 1e9),
     SINCE(2, "learned_held_before", MEMBER_REAL, learned.held_before, 0),
     SINCE(2, "learned_held_after", MEMBER_REAL, learned.held_after, 0),
+    SINCE(3, "equivalence", MEMBER_INT, options.equivalence, RB_EQUIVALENCE_NEAR),
+    SINCE(3, "near", MEMBER_BOOL, certificate.near, 1),
+    SINCE(3, "kl", MEMBER_REAL, certificate.kl, 0),
+    SINCE(3, "top1_agreement", MEMBER_REAL, certificate.top1_agreement, 0),
+    SINCE(3, "loss_before", MEMBER_REAL, certificate.loss_before, 0),
+    SINCE(3, "loss_after", MEMBER_REAL, certificate.loss_after, 0),
 #undef MEMBER
 #undef SINCE
 };
@@ -513,6 +519,8 @@ static bool read_metadata(const json_t *root, struct rb_alignment *a, int versio
 {
     const json_t *groups = json_object_get(root, "groups");
     bool ok = json_is_array(groups);
+    struct rb_certificate *c = &a->certificate;
+    c->kl = c->top1_agreement = c->loss_before = c->loss_after = NAN;
     for (size_t i = 0; i < MEMBERS && ok; i++)
         ok = members[i].since > version ||
              read_member(a, &members[i], json_object_get(root, members[i].key));

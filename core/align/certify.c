@@ -7,6 +7,10 @@
  * logits, or, without a head, the last hidden state put back into B's order. Where norms are folded
  * A is another model too: two more sides, A as it is and folded.
  *
+ * Near-equivalent maps (METHOD 10) change the function a little: of those the predictions are
+ * compared too, KL(B || moved B) and the first choices. A row's softmax is put together from its
+ * tiles, in their order.
+ *
  * Tolerance. Both sides compute the same sums in another order. A sum of n products in F32 differs
  * by about u sqrt(n) of its size, u = 2^-24; a model passes 2L + 2 such stages, each followed by a
  * norm that keeps sizes equal. So 4 u sqrt(max(d, d_ff)) (2L + 2) times the largest logit: a
@@ -31,6 +35,13 @@ struct odd {
     double value;
 };
 
+/* What a tile says of one row's predictions: x are B's logits, y moved B's. */
+struct part {
+    double top[2], sum[2]; /* of x and y: the largest, and the sum of exp(logit - it) */
+    size_t choice[2];      /* which is the largest */
+    double weighted;       /* sum of exp(x - top) (x - y) */
+};
+
 struct certify {
     struct rb_program program;
     const struct rb_model *model;
@@ -44,7 +55,8 @@ struct certify {
     size_t row_count;
     double *worst; /* (tiles) largest difference, then largest logit, per tile */
     double *largest;
-    struct odd *odd; /* (tiles) */
+    struct odd *odd;    /* (tiles) */
+    struct part *parts; /* (tiles, row_count) where near, else NULL */
     size_t tile_count;
     struct rb_certificate result;
 };
@@ -114,6 +126,24 @@ static void compare_one(struct certify *c, size_t tile, size_t row, size_t outpu
     c->largest[tile] = fmax(c->largest[tile], fabs(values[0]));
 }
 
+/* One more logit of both sides into a row's part. */
+static void add_prediction(struct part *p, size_t output, bool first, const double values[2])
+{
+    if (first)
+        *p = (struct part){.top = {-INFINITY, -INFINITY}};
+    if (values[0] > p->top[0])
+        p->weighted *= exp(p->top[0] - values[0]);
+    for (size_t k = 0; k < 2; k++) {
+        if (values[k] > p->top[k]) {
+            p->sum[k] *= exp(p->top[k] - values[k]);
+            p->top[k] = values[k];
+            p->choice[k] = output;
+        }
+        p->sum[k] += exp(values[k] - p->top[k]);
+    }
+    p->weighted += exp(values[0] - p->top[0]) * (values[0] - values[1]);
+}
+
 /* Without a head: unit j of moved B is unit index[j] of B, with its sign. */
 static void compare_hidden(struct certify *c)
 {
@@ -168,6 +198,9 @@ static enum rb_status compare_item(struct certify *c, size_t tile, struct rb_scr
             for (size_t k = 0; k < 2; k++)
                 values[k] = (double)logits[k][i] + (double)tiles[k].bias[i % width];
             compare_one(c, tile, i / width, first + i % width, side, values);
+            if (side == 0 && c->parts != NULL)
+                add_prediction(&c->parts[tile * c->row_count + i / width], first + i % width,
+                               i % width == 0, values);
         }
     }
     return RB_OK;
@@ -187,6 +220,39 @@ static enum rb_status check_finite(const struct certify *c, struct rb_error *err
     return RB_OK;
 }
 
+/* One row: its KL(B || moved B), and whether both have the same first choice. */
+static double row_divergence(const struct certify *c, size_t row, bool *ret_same)
+{
+    struct part all = c->parts[row];
+    for (size_t tile = 1; tile < c->tile_count; tile++) {
+        const struct part *p = &c->parts[tile * c->row_count + row];
+        double top = fmax(all.top[0], p->top[0]);
+        all.weighted = all.weighted * exp(all.top[0] - top) + p->weighted * exp(p->top[0] - top);
+        for (size_t k = 0; k < 2; k++) {
+            double high = fmax(all.top[k], p->top[k]);
+            all.sum[k] = all.sum[k] * exp(all.top[k] - high) + p->sum[k] * exp(p->top[k] - high);
+            all.choice[k] = p->top[k] > all.top[k] ? p->choice[k] : all.choice[k];
+            all.top[k] = high;
+        }
+    }
+    *ret_same = all.choice[0] == all.choice[1];
+    return all.weighted / all.sum[0] - (all.top[0] + log(all.sum[0])) +
+           (all.top[1] + log(all.sum[1]));
+}
+
+static void conclude_near(struct certify *c)
+{
+    size_t same = 0;
+    double sum = 0;
+    for (size_t row = 0; row < c->row_count; row++) {
+        bool agrees;
+        sum += row_divergence(c, row, &agrees);
+        same += agrees;
+    }
+    c->result.kl = sum / (double)c->row_count;
+    c->result.top1_agreement = (double)same / (double)c->row_count;
+}
+
 static void conclude(struct certify *c)
 {
     const struct rb_config *g = &c->model->config;
@@ -198,6 +264,10 @@ static void conclude(struct certify *c)
     c->result.tolerance =
         4 * 0x1p-24 * sqrt(inner) * (2.0 * g->num_hidden_layers + 2) * fmax(largest, 1);
     c->result.equivalent = c->result.max_abs_logit_difference <= c->result.tolerance;
+    if (c->result.near)
+        c->result.equivalent = false; /* whatever was measured: METHOD 10 */
+    if (c->parts != NULL)
+        conclude_near(c);
 }
 
 static enum rb_status init_walker(struct certify *c, struct rb_error *err)
@@ -278,6 +348,7 @@ static void certify_free(struct rb_program *p)
     free(c->worst);
     free(c->largest);
     free(c->odd);
+    free(c->parts);
     free(c);
 }
 
@@ -298,7 +369,15 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
     c->program.ops = &ops;
     c->model = b;
     c->result = (struct rb_certificate){
-        .present = true, .expected = rb_alignment_preserves(&a->options), .sequences = PROBES};
+        .present = true,
+        .expected = rb_alignment_preserves(&a->options),
+        .near = rb_align_is_near(&a->options),
+        .sequences = PROBES,
+        .kl = NAN,
+        .top1_agreement = NAN,
+        .loss_before = NAN,
+        .loss_after = NAN,
+    };
     enum rb_status s = rb_alignment_motion(a, b, &c->motion, err);
     if (s != RB_OK) {
         free(c);
@@ -309,6 +388,10 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
     c->largest = calloc(c->tile_count, sizeof *c->largest);
     c->odd = calloc(c->tile_count, sizeof *c->odd);
     bool ok = make_probes(c) && c->worst != NULL && c->largest != NULL && c->odd != NULL;
+    if (c->result.near && b->head_shape != NULL && rb_head_outputs(b) > 1) {
+        c->parts = calloc(c->tile_count * c->row_count + 1, sizeof *c->parts);
+        ok = ok && c->parts != NULL;
+    }
     c->sides = 2;
     for (size_t side = 0; side < c->sides && ok; side++)
         ok = alloc_side(c, side);

@@ -6,7 +6,8 @@
 #include "core/model/fold.h"
 #include "core/program.h"
 
-/* Compares moved B with B on probe sequences; a program. rb_certify_result is valid after it.
+/* Compares moved B with B on probe sequences; a program. rb_certify_result is valid after it; for
+ * near-equivalent maps with kl and top1_agreement where the head makes a choice among several.
  * The program ends with RB_ENUMERIC, naming the first logit, if one of either side is not finite:
  * no certificate has an infinite difference or tolerance. */
 enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignment *a,

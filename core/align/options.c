@@ -8,6 +8,7 @@ const char *const rb_similarity_names[] = {"correlation", "covariance", "dot", N
 const char *const rb_pooling_names[] = {"token", "cls", "mean", "max", NULL};
 const char *const rb_match_names[] = {"activations", "weights", "both", NULL};
 const char *const rb_residual_map_names[] = {"permutation", "orthogonal", NULL};
+const char *const rb_equivalence_names[] = {"exact", "near", NULL};
 const char *const rb_head_map_names[] = {"permutation", "orthogonal", NULL};
 const char *const rb_reference_names[] = {"anchor", "universe", NULL};
 
@@ -24,6 +25,7 @@ void rb_align_options_default(struct rb_align_options *o)
         .match = RB_MATCH_ACTIVATIONS,
         .residual_map = RB_RESIDUAL_MAP_PERMUTATION,
         .head_map = RB_HEAD_MAP_PERMUTATION,
+        .equivalence = RB_EQUIVALENCE_EXACT,
     };
 }
 
@@ -39,7 +41,12 @@ bool rb_align_turns_stream(const struct rb_align_options *o)
     return (o->components & RB_COMPONENT_RESIDUAL) && o->residual_map == RB_RESIDUAL_MAP_ORTHOGONAL;
 }
 
+bool rb_align_is_near(const struct rb_align_options *o)
+{
+    return rb_align_turns_stream(o) && o->equivalence == RB_EQUIVALENCE_NEAR;
+}
+
 bool rb_align_folds(const struct rb_align_options *o)
 {
-    return o->fold || rb_align_turns_stream(o);
+    return o->fold || (rb_align_turns_stream(o) && !rb_align_is_near(o));
 }

@@ -20,6 +20,9 @@ enum rb_similarity { RB_CORRELATION, RB_COVARIANCE, RB_DOT };
 enum rb_pooling { RB_POOL_TOKEN, RB_POOL_CLS, RB_POOL_MEAN, RB_POOL_MAX };
 enum rb_match { RB_MATCH_ACTIVATIONS, RB_MATCH_WEIGHTS, RB_MATCH_BOTH };
 enum rb_residual_map { RB_RESIDUAL_MAP_PERMUTATION, RB_RESIDUAL_MAP_ORTHOGONAL };
+/* May the moved model be another function? METHOD 10's near-equivalence: a stream that turns though
+ * norms stand after the additions. */
+enum rb_equivalence { RB_EQUIVALENCE_EXACT, RB_EQUIVALENCE_NEAR };
 enum rb_head_map { RB_HEAD_MAP_PERMUTATION, RB_HEAD_MAP_ORTHOGONAL };
 
 /* Of several models: what each is aligned to (METHOD 13). */
@@ -34,6 +37,7 @@ extern const char *const rb_similarity_names[];   /* "correlation", "covariance"
 extern const char *const rb_pooling_names[];      /* "token", "cls", "mean", "max" */
 extern const char *const rb_match_names[];        /* "activations", "weights", "both" */
 extern const char *const rb_residual_map_names[]; /* "permutation", "orthogonal" */
+extern const char *const rb_equivalence_names[];  /* "exact", "near" */
 extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal" */
 extern const char *const rb_reference_names[];    /* "anchor", "universe" */
 
@@ -54,10 +58,13 @@ struct rb_align_options {
     bool fold;         /* norms folded into the maps behind them: METHOD 10 */
     bool signed_units; /* units may change sign: METHOD 9's `signed` */
     enum rb_head_map head_map;
+    enum rb_equivalence equivalence;
 };
 
 /* What is asked for inside heads: rotate_heads is another word for "orthogonal". */
 enum rb_head_map rb_align_head_map(const struct rb_align_options *o);
+/* Is the moved model B only nearly, by construction? */
+bool rb_align_is_near(const struct rb_align_options *o);
 /* Are norms folded? Asked for, or needed by a stream that turns exactly. */
 bool rb_align_folds(const struct rb_align_options *o);
 /* Is the stream moved by an orthogonal map? */

@@ -15,6 +15,7 @@ void rb_align_shape_of(const struct rb_config *c, enum rb_head head, struct rb_a
         .gated = c->mlp.gated,
         .rms = c->norm_kind == RB_NORM_RMS,
         .norm_before = c->norm_place == RB_NORM_BEFORE,
+        .norm_after = c->norm_place == RB_NORM_AFTER_ADDITION,
         .query_key_norm = c->attention.query_key_norm,
         .head = head,
     };
@@ -58,12 +59,32 @@ static bool no_fold(const struct rb_align_shape *s, const struct rb_align_option
 
 static bool turns_gains(const struct rb_align_shape *s, const struct rb_align_options *o)
 {
-    return rb_align_turns_stream(o) && !s->norm_before;
+    return rb_align_turns_stream(o) && !s->norm_before && !rb_align_is_near(o);
+}
+
+static bool near_though_exact(const struct rb_align_shape *s, const struct rb_align_options *o)
+{
+    return o->equivalence == RB_EQUIVALENCE_NEAR && s->norm_before;
+}
+
+static bool near_after_sublayer(const struct rb_align_shape *s, const struct rb_align_options *o)
+{
+    return o->equivalence == RB_EQUIVALENCE_NEAR && !s->norm_before && !s->norm_after;
+}
+
+static bool near_without_head(const struct rb_align_shape *s, const struct rb_align_options *o)
+{
+    return o->equivalence == RB_EQUIVALENCE_NEAR && s->head == RB_HEAD_NONE;
+}
+
+bool rb_align_has_hidden(const struct rb_align_shape *s)
+{
+    return s->head == RB_HEAD_MLM || s->head == RB_HEAD_CLASSIFIER;
 }
 
 static bool output_head_lacks(const struct rb_align_shape *s, const struct rb_align_options *o)
 {
-    return o->output_head && s->head != RB_HEAD_MLM && s->head != RB_HEAD_CLASSIFIER;
+    return o->output_head && !rb_align_is_near(o) && !rb_align_has_hidden(s);
 }
 
 /* What a model does not admit: the option that asks for it, and why not. */
@@ -84,8 +105,18 @@ static const struct rule {
      no_signs},
     {"residual_map",
      "no norm stands before each sublayer here: its gains lie on the stream's way, and only "
-     "permutations keep the function",
+     "permutations keep the function (equivalence \"near\" gives up keeping it exactly)",
      turns_gains},
+    {"equivalence",
+     "a norm stands before each sublayer here: an orthogonal residual_map keeps the function "
+     "exactly, and nothing need be \"near\"",
+     near_though_exact},
+    {"equivalence",
+     "\"near\" is for norms after the additions: here one stands after each sublayer, where only "
+     "permutations and signs are known to do",
+     near_after_sublayer},
+    {"equivalence", "how near is measured on predictions, and the model has no head",
+     near_without_head},
     {"fold", "norms can be folded only where one stands before each sublayer", no_fold},
     {"output_head", "the model has no head whose hidden layer could be matched", output_head_lacks},
 };

@@ -15,11 +15,16 @@ struct rb_align_shape {
     bool gated;             /* act(gate) * up: odd in up */
     bool rms;               /* norms without a mean */
     bool norm_before;       /* a norm before each sublayer: it can be folded */
+    bool norm_after;        /* a norm after each addition: its gains are on the stream's way */
     bool query_key_norm;    /* gains on queries and keys: these turn no basis */
     enum rb_head head;
 };
 
 void rb_align_shape_of(const struct rb_config *c, enum rb_head head, struct rb_align_shape *ret);
+
+/* Does its head have a hidden layer whose units could be matched? `output_head` without one is
+ * refused, but where `near` asked for it nothing happens. */
+bool rb_align_has_hidden(const struct rb_align_shape *s);
 
 /* Does the model admit what is asked for? RB_EMODELS in words that say why not; err->pointer names
  * the option. */

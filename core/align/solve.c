@@ -719,7 +719,7 @@ static void plan_ends(struct plan *p)
         add_tap(p, RB_TAP_EMBEDDING, 0);
         add_match(p, 0);
     }
-    if (s->options.output_head) {
+    if (s->options.output_head && rb_align_has_hidden(&s->shape)) {
         add_group(p, "head", s->shape.head == RB_HEAD_MLM ? RB_AXIS_TRANSFORM : RB_AXIS_POOLER, 0);
         add_tap(p, RB_TAP_HEAD, 0);
         add_match(p, 0);

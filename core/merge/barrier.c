@@ -10,10 +10,10 @@ static const double NOTABLE = 0.005;
 /* A curve whose range is below this share of its ends is flat. */
 static const double FLAT = 0.01;
 
-static double chord_at(const struct rb_point *p, size_t n, size_t i)
+static double chord_at(const struct rb_point *p, double last_loss, size_t i)
 {
     double l = p[i].lambda;
-    return (1 - l) * p[0].loss + l * p[n - 1].loss;
+    return (1 - l) * p[0].loss + l * last_loss;
 }
 
 /* Peaks: points above which nothing rises before the curve has fallen by `notable` on both sides
@@ -70,10 +70,16 @@ static enum rb_shape shape_of(const struct rb_point *p, size_t n, double low, do
 
 void rb_barrier_compute(const struct rb_point *p, size_t n, struct rb_barrier *ret)
 {
+    rb_barrier_compute_to(p, n, p[n - 1].loss, ret);
+}
+
+void rb_barrier_compute_to(const struct rb_point *p, size_t n, double last_loss,
+                           struct rb_barrier *ret)
+{
     struct rb_barrier b = {.chord = -INFINITY, .mean = -INFINITY, .shape = RB_SHAPE_FLAT};
-    double mean = (p[0].loss + p[n - 1].loss) / 2, low = INFINITY, high = -INFINITY;
+    double mean = (p[0].loss + last_loss) / 2, low = INFINITY, high = -INFINITY;
     for (size_t i = 0; i < n; i++) {
-        double over_chord = p[i].loss - chord_at(p, n, i), over_mean = p[i].loss - mean;
+        double over_chord = p[i].loss - chord_at(p, last_loss, i), over_mean = p[i].loss - mean;
         if (over_chord > b.chord) {
             b.chord = over_chord;
             b.chord_lambda = p[i].lambda;

@@ -24,6 +24,10 @@ struct rb_barrier {
 
 /* points: (count) by ascending lambda, the first at 0, the last at 1; count >= 2. */
 void rb_barrier_compute(const struct rb_point *points, size_t count, struct rb_barrier *ret);
+/* The same over the chord and mean to another loss at lambda 1 than the curve's own: the original
+ * B's, where moved B is another function (METHOD 10, near-equivalent). */
+void rb_barrier_compute_to(const struct rb_point *points, size_t count, double last_loss,
+                           struct rb_barrier *ret);
 
 /* A barrier by blocks: the losses of the same blocks where it is and at the ends, and the ends'
  * weights (over the chord 1 - lambda and lambda, over the mean a half each; of several models the

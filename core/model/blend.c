@@ -20,6 +20,9 @@ void rb_motion_deinit(struct rb_motion *m)
         free(m->kept[i]);
     free(m->kept);
     free(m->maps);
+    if (m->correction != NULL)
+        rb_correction_deinit(m->correction);
+    free(m->correction);
     *m = (struct rb_motion){0};
 }
 
@@ -85,7 +88,8 @@ const struct rb_model *rb_blend_model(const struct rb_blend *blend)
 /* One tensor of one term: where its rows come from, and how both of its axes move. */
 struct source {
     const struct rb_model *model;
-    const struct rb_fold *fold; /* NULL where folding leaves the tensor as it is */
+    const struct rb_fold *fold;             /* NULL where folding leaves the tensor as it is … */
+    const struct rb_correction *correction; /* … and where it reads no turned stream */
     enum rb_slot slot;
     uint32_t layer;
     size_t rows, columns;
@@ -137,20 +141,27 @@ static struct source source_of(const struct rb_blend_term *term, enum rb_slot sl
         s.fold = term->motion->fold;
     if (s.fold != NULL && s.gains) /* all 1, whatever moves them */
         s.row_map = NULL;
+    if (term->motion != NULL && term->motion->correction != NULL &&
+        rb_correction_changes(term->motion->correction, slot))
+        s.correction = term->motion->correction;
     return s;
 }
 
 static bool moves(const struct source *s)
 {
-    return s->row_map != NULL || s->column_map != NULL || s->fold != NULL;
+    return s->row_map != NULL || s->column_map != NULL || s->fold != NULL || s->correction != NULL;
 }
 
 static enum rb_status read_plain(const struct source *s, const uint32_t *rows, size_t count,
                                  float *dst, struct rb_scratch *scratch, struct rb_error *err)
 {
     const struct rb_rows list = {.count = count, .list = rows};
-    return s->fold != NULL ? rb_fold_read(s->fold, s->slot, s->layer, &list, dst, scratch, err)
-                           : rb_tensor_read(s->model, s->slot, s->layer, &list, dst, scratch, err);
+    if (s->fold != NULL)
+        return rb_fold_read(s->fold, s->slot, s->layer, &list, dst, scratch, err);
+    enum rb_status st = rb_tensor_read(s->model, s->slot, s->layer, &list, dst, scratch, err);
+    return st == RB_OK && s->correction != NULL
+               ? rb_correction_before(s->correction, s->slot, s->layer, &list, dst, scratch, err)
+               : st;
 }
 
 /* An rb_map_reader: old rows, their columns in the new order. */
@@ -203,7 +214,11 @@ static enum rb_status moved_rows(const struct source *source, const uint32_t *ro
     }
     enum rb_status st =
         rb_map_rows(s.row_map, read_rows, &s, rows, count, s.columns, dst, scratch, err);
-    return st == RB_OK ? rb_map_mix_columns(s.column_map, dst, count, scratch, err) : st;
+    if (st == RB_OK)
+        st = rb_map_mix_columns(s.column_map, dst, count, scratch, err);
+    if (st == RB_OK && s.correction != NULL)
+        rb_correction_after(s.correction, s.slot, s.layer, count, dst);
+    return st;
 }
 
 /* ---- the sum ---- */

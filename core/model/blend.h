@@ -6,6 +6,7 @@
 #ifndef RB_CORE_MODEL_BLEND_H
 #define RB_CORE_MODEL_BLEND_H
 
+#include "core/model/correct.h"
 #include "core/model/fold.h"
 #include "core/model/map.h"
 #include "core/model/tensors.h"
@@ -22,6 +23,7 @@ struct rb_motion {
     bool decoder_untied; /* the decoder no longer equals the moved word embeddings */
     const struct rb_fold
         *fold; /* borrowed; NULL, or what is done to the weights before they move */
+    struct rb_correction *correction; /* owned; NULL, or what the turned stream's readers need */
 };
 
 /* Every map the identity. */

@@ -297,8 +297,9 @@ static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
     enum rb_status status = rb_curves_read(r->store, seq, &c, err);
     if (status != RB_OK)
         return status;
+    bool near = rb_align_is_near(&r->spec.as_given.align.options);
     struct rb_barrier_view v =
-        rb_barrier_view_make(job->id, &r->spec.as_given, c.points, c.aligned, c.control);
+        rb_barrier_view_make(job->id, &r->spec.as_given, near, c.points, c.aligned, c.control);
     struct rb_barrier_errors errors;
     status = rb_barrier_errors_read(r->store, seq, &v, &errors, err);
     v.errors = &errors;

@@ -1,4 +1,5 @@
 #include "server/cli/run_report.h"
+#include "core/align/alignment.h"
 #include "core/merge/barrier.h"
 
 #include <math.h>
@@ -168,9 +169,22 @@ void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict)
         fprintf(out, "%s\n", rb_merge_verdict_sentence(verdict, sentence));
 }
 
+static void report_near(FILE *out, const struct rb_job_summary *s)
+{
+    fputs("certificate: moved B is near B, not the same function", out);
+    if (!isnan(s->kl))
+        fprintf(out, ": KL %.4f nats, %.1f %% of first choices the same", s->kl,
+                100 * s->top1_agreement);
+    if (!isnan(s->loss_before))
+        fprintf(out, "; B's loss %.4f, moved %.4f", s->loss_before, s->loss_after);
+    fputc('\n', out);
+}
+
 void rb_report_certificate(FILE *out, const struct rb_job_summary *summary)
 {
-    if (summary->equivalent >= 0)
+    if (summary->kind == RB_KIND_NEAR)
+        report_near(out, summary);
+    else if (summary->equivalent >= 0)
         fprintf(out, "certificate: moved B %s\n",
                 summary->equivalent ? "computes the same function as B"
                                     : "is another function than B");

@@ -68,13 +68,19 @@ function results(job, barrier) {
 
 function certificate({certificate: c}) {
   if (!c) return h('p.note', 'Nothing was moved, so there is nothing to certify.');
-  const words = c.equivalent ? 'Moved B computes the same function as B.'
+  const near = c.kind === 'near';
+  const words = near ? 'Moved B is near B, not the same function.'
+    : c.equivalent ? 'Moved B computes the same function as B.'
     : c.expected === false ? 'Moved B computes another function, as these options make it.'
       : 'Moved B does not compute the same function as B.';
-  return h('div.certificate', {'data-verdict': c.equivalent ? 'same'
+  return h('div.certificate', {'data-verdict': near ? 'near' : c.equivalent ? 'same'
     : c.expected === false ? 'expected' : 'differs'},
   h('p', h('b', words)),
   facts([
+    ...near ? [['KL(B \u2016 moved B)', c.kl?.toFixed(4) ?? '\u2013'],
+      ['Same first choice', c.top1_agreement === null ? '\u2013' : `${times100(c.top1_agreement).toFixed(1)} %`],
+      ['B\u2019s loss, moved', c.loss_before === null ? '\u2013'
+        : `${c.loss_before.toFixed(4)} \u2192 ${c.loss_after.toFixed(4)}`]] : [],
     ['Largest logit difference', c.max_abs_logit_difference.toExponential(1)],
     ['Tolerance', c.tolerance.toExponential(0)],
     ['Probed on', plural(c.sequences, 'sequence')],

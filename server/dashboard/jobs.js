@@ -37,7 +37,7 @@ const COLUMNS = [
     value: j => cells.barrierText(j.summary.barrier_chord), order: j => j.summary.barrier_chord},
   {id: 'certificate', label: 'Certificate', extra: true,
     help: 'Is moved B the same function as B?',
-    value: j => j.summary.equivalent === null ? '' : j.summary.equivalent ? 'same' : 'differs'},
+    value: j => ({exact: 'same', near: 'near', different: 'differs'})[j.summary.kind] ?? ''},
   {id: 'labels', label: 'Labels', rank: 3, value: j => JSON.stringify(j.labels),
     order: j => Object.entries(j.labels).map(cells.labelText).join(' '),
     fill: (td, j) => put(td, cells.labels(j))},

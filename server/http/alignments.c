@@ -15,6 +15,7 @@
 #include "server/work/pool.h"
 #include "server/work/work.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,8 @@ struct reading {
     char job[RB_JOB_ID_SIZE];
     char group[64];
     bool rotations, matrix;
-    char size[16]; /* ?size=, "" if absent */
+    char size[16];    /* ?size=, "" if absent */
+    double losses[2]; /* B's as it is and moved, which the file was written too early for; NaN */
 
     enum rb_status status;
     struct rb_error error;
@@ -86,6 +88,8 @@ static void on_read(struct rb_async *async)
     g->status = rb_alignment_load(g->path, &a, &g->error);
     if (g->status != RB_OK)
         return;
+    a->certificate.loss_before = g->losses[0];
+    a->certificate.loss_after = g->losses[1];
     g->status = encode(g, a);
     rb_alignment_free(a);
 }
@@ -115,14 +119,14 @@ static void on_gone(struct rb_request *r)
     g->r = NULL;
 }
 
-static void start(struct rb_request *r, enum view view, const char *job)
+static void start(struct rb_request *r, enum view view, const struct rb_job *job)
 {
     struct reading *g = calloc(1, sizeof *g);
     const char *size = rb_request_query(r, "size");
     char below[RB_PATH_SIZE];
     if (g != NULL)
         g->path = rb_layout_absolute(rb_request_server(r)->data_dir,
-                                     rb_layout_job(job, RB_FILE_ALIGNMENT, below));
+                                     rb_layout_job(job->id, RB_FILE_ALIGNMENT, below));
     if (g == NULL || g->path == NULL) {
         free(g);
         rb_reply_fail(r, RB_ENOMEM, "no memory to read an alignment");
@@ -130,7 +134,9 @@ static void start(struct rb_request *r, enum view view, const char *job)
     }
     g->r = r;
     g->view = view;
-    (void)snprintf(g->job, sizeof g->job, "%s", job);
+    (void)snprintf(g->job, sizeof g->job, "%s", job->id);
+    g->losses[0] = job->summary.loss_before;
+    g->losses[1] = job->summary.loss_after;
     (void)snprintf(g->group, sizeof g->group, "%s", r->params[1] != NULL ? r->params[1] : "");
     (void)snprintf(g->size, sizeof g->size, "%s", size != NULL ? size : "");
     g->rotations = rb_query_flag(&r->target, "rotations");
@@ -142,10 +148,12 @@ static void start(struct rb_request *r, enum view view, const char *job)
     rb_async_start(rb_request_work(r)->pool, &g->async);
 }
 
-/* The file never changes once it is there, so its digest and what was asked make the tag. */
-static void set_etag(struct rb_request *r, enum view view, const struct rb_artifact *artifact)
+/* The file never changes once it is there, so its digest, what was asked and whether losses are
+ * known beside it make the tag. */
+static void set_etag(struct rb_request *r, enum view view, const struct rb_artifact *artifact,
+                     bool losses)
 {
-    rb_reply_etag(r, "\"%.32s-%d-%s-%d%d%s\"", artifact->sha256, view,
+    rb_reply_etag(r, "\"%.32s-%d%s-%s-%d%d%s\"", artifact->sha256, view, losses ? "l" : "",
                   r->params[1] != NULL ? r->params[1] : "", rb_query_flag(&r->target, "rotations"),
                   rb_query_flag(&r->target, "matrix"),
                   rb_request_query(r, "size") != NULL ? rb_request_query(r, "size") : "");
@@ -169,9 +177,9 @@ static void handle(struct rb_request *r, enum view view)
     } else if (s != RB_OK) {
         rb_reply_error(r, &err, NULL);
     } else {
-        set_etag(r, view, &artifact);
+        set_etag(r, view, &artifact, !isnan(row.job.summary.loss_before));
         if (!rb_reply_not_modified(r))
-            start(r, view, row.job.id);
+            start(r, view, &row.job);
     }
     rb_job_row_deinit(&row);
 }

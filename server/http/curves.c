@@ -7,6 +7,7 @@
 #include "api/barrier.h"
 #include "api/job_spec.h"
 #include "api/learning.h"
+#include "core/align/alignment.h"
 #include "server/base/file.h"
 #include "server/base/layout.h"
 #include "server/store/jobs_read.h"
@@ -55,7 +56,9 @@ static enum rb_status curve_read(struct rb_store *store, const char *id, struct 
     }
     *ret = c;
     /* It borrows from where all that lies now. */
-    ret->view = rb_barrier_view_make(ret->row.job.id, &ret->spec, ret->curves.points,
+    bool near =
+        ret->row.job.summary.kind == RB_KIND_NEAR || rb_align_is_near(&ret->spec.align.options);
+    ret->view = rb_barrier_view_make(ret->row.job.id, &ret->spec, near, ret->curves.points,
                                      ret->curves.aligned, ret->curves.control);
     s = rb_barrier_errors_read(store, ret->row.seq, &ret->view, &ret->errors, err);
     if (s != RB_OK) {

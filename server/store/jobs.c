@@ -197,7 +197,8 @@ static enum rb_status write_summary(struct rb_store *s, int64_t seq,
     enum rb_status status = rb_query_begin(
         s,
         "UPDATE jobs SET barrier_chord = ?, barrier_mean = ?, control_barrier_chord = ?, "
-        "control_barrier_mean = ?, reduction = ?, reduction_error = ?, equivalent = ?, " VERDICT_SET
+        "control_barrier_mean = ?, reduction = ?, reduction_error = ?, equivalent = ?, kind = ?, "
+        "kl = ?, top1_agreement = ?, loss_before = ?, loss_after = ?, " VERDICT_SET
         " WHERE seq = ?",
         &q, err);
     if (status != RB_OK)
@@ -209,6 +210,11 @@ static enum rb_status write_summary(struct rb_store *s, int64_t seq,
     rb_bind_double(&q, summary->reduction);
     rb_bind_double(&q, summary->reduction_error);
     rb_bind_time(&q, summary->equivalent); /* NULL below 0, as for times */
+    rb_bind_time(&q, summary->kind);
+    rb_bind_double(&q, summary->kl);
+    rb_bind_double(&q, summary->top1_agreement);
+    rb_bind_double(&q, summary->loss_before);
+    rb_bind_double(&q, summary->loss_after);
     bind_verdict(&q, &summary->verdict);
     rb_bind_int(&q, seq);
     return rb_query_run(&q, err);

@@ -20,7 +20,8 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "evaluating_seconds, writing_seconds, environment, reduction_error, "                          \
     "verdict, moved_nearly, best_lambda, best_loss, best_metric, loss_a, loss_b, metric_a, "       \
     "metric_b, metric, chance_loss, chance_accuracy, position, "                                   \
-    "(SELECT id FROM groups WHERE groups.seq = jobs.group_seq)"
+    "(SELECT id FROM groups WHERE groups.seq = jobs.group_seq), kind, kl, top1_agreement, "        \
+    "loss_before, loss_after"
 
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
 {
@@ -87,6 +88,11 @@ static void read_columns(struct rb_query *q, struct rb_job_row *ret)
     read_verdict(q, rest + 2, &j->summary.verdict);
     j->position = (uint32_t)rb_column_uint(q, rest + 14);
     rb_column_string(q, rest + 15, j->group, sizeof j->group);
+    j->summary.kind = (int)rb_column_time(q, rest + 16);
+    j->summary.kl = rb_column_double(q, rest + 17);
+    j->summary.top1_agreement = rb_column_double(q, rest + 18);
+    j->summary.loss_before = rb_column_double(q, rest + 19);
+    j->summary.loss_after = rb_column_double(q, rest + 20);
 }
 
 static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)

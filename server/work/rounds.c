@@ -100,10 +100,11 @@ static double error_of(const struct rb_rounds *r, const struct rb_run *run, cons
             points[n++] =
                 (struct rb_point){.lambda = run->spec.lambdas.values[i], .loss = loss_of(r, i)};
         }
-    rb_barrier_compute(points, n, &b);
-    const struct rb_excess e =
-        rb_excess_pair(r->sums[places[b.chord_at]], r->sums[0], r->sums[r->lambdas - 1],
-                       1 - b.chord_lambda, b.chord_lambda);
+    /* near-equivalent: over the chord to the original B, the control's end */
+    size_t last = (rb_run_is_near(run) ? 2 : 1) * r->lambdas - 1;
+    rb_barrier_compute_to(points, n, loss_of(r, last), &b);
+    const struct rb_excess e = rb_excess_pair(r->sums[places[b.chord_at]], r->sums[0],
+                                              r->sums[last], 1 - b.chord_lambda, b.chord_lambda);
     return rb_excess_error(&e, r->blocks);
 }
 

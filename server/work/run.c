@@ -50,7 +50,23 @@ bool rb_run_moves(const struct rb_run *run)
 
 bool rb_run_has_control(const struct rb_run *run)
 {
-    return run->spec.has_evaluate && run->spec.evaluate.options.control;
+    const struct rb_evaluate_options *o = &run->spec.evaluate.options;
+    if (!run->spec.has_evaluate)
+        return false;
+    bool grid = run->spec.points != RB_POINTS_AUTO && !(o->precision > 0);
+    return o->control || (rb_run_is_near(run) && !grid);
+}
+
+bool rb_run_is_near(const struct rb_run *run)
+{
+    return rb_align_is_near(run->alignment != NULL ? &run->alignment->options
+                                                   : &run->spec.align.options);
+}
+
+bool rb_run_wants_control(const struct rb_run *run, size_t index)
+{
+    return rb_run_has_control(run) ||
+           (run->spec.has_evaluate && rb_run_is_near(run) && index + 1 == run->spec.lambdas.count);
 }
 
 bool rb_run_members(const struct rb_run *run, bool *members)
@@ -68,8 +84,8 @@ bool rb_run_members(const struct rb_run *run, bool *members)
     }
     for (size_t i = 0; i < n; i++) {
         members[i] = true;
-        for (size_t c = 0; c < curves; c++)
-            whole = whole && run->curves[c].known[i];
+        whole = whole && run->curves[RB_CURVE_ALIGNED].known[i];
+        whole = whole && (!rb_run_wants_control(run, i) || run->curves[RB_CURVE_CONTROL].known[i]);
     }
     return whole;
 }
@@ -239,14 +255,35 @@ struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_p
 {
     size_t aligned = known_points(run, RB_CURVE_ALIGNED, points);
     size_t control = known_points(run, RB_CURVE_CONTROL, points + aligned);
-    return rb_barrier_view_make(run->row.job.id, &run->spec, points, aligned, control);
+    return rb_barrier_view_make(run->row.job.id, &run->spec, rb_run_is_near(run), points, aligned,
+                                control);
+}
+
+struct rb_certificate rb_run_certificate(const struct rb_run *run)
+{
+    struct rb_certificate c = run->alignment->certificate;
+    size_t last = run->spec.lambdas.count - 1;
+    if (!c.near || !run->spec.has_evaluate || !run->curves[RB_CURVE_CONTROL].known[last] ||
+        !run->curves[RB_CURVE_ALIGNED].known[last])
+        return c;
+    c.loss_before = run->curves[RB_CURVE_CONTROL].points[last].loss;
+    c.loss_after = run->curves[RB_CURVE_ALIGNED].points[last].loss;
+    return c;
 }
 
 static enum rb_sameness sameness(const struct rb_run *run)
 {
     if (!rb_run_moves(run) || run->alignment == NULL || !run->alignment->certificate.present)
         return RB_SAME_UNKNOWN;
-    return run->alignment->certificate.equivalent ? RB_SAME_EXACT : RB_SAME_DIFFERENT;
+    switch (rb_certificate_kind(&run->alignment->certificate)) {
+    case RB_KIND_EXACT:
+        return RB_SAME_EXACT;
+    case RB_KIND_NEAR:
+        return RB_SAME_NEAR;
+    case RB_KIND_DIFFERENT:
+        break;
+    }
+    return RB_SAME_DIFFERENT;
 }
 
 void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
@@ -255,7 +292,13 @@ void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
     const struct rb_evaluate_options *o = &run->spec.evaluate.options;
     struct rb_barrier ignored;
     bool whole = run->spec.has_evaluate && rb_curve_barrier(v, &v->aligned, &ignored);
-    rb_merge_verdict_make(v->aligned.points, whole ? v->aligned.count : 0, o->task, o->metric,
+    size_t count = whole ? v->aligned.count : 0;
+    struct rb_point points[RB_POINTS_MAX];
+    for (size_t i = 0; i < count; i++)
+        points[i] = v->aligned.points[i];
+    if (count > 0 && v->original != NULL) /* near: B is the original one */
+        points[count - 1] = *v->original;
+    rb_merge_verdict_make(points, count, o->task, o->metric,
                           run->spec.has_evaluate ? &run->subject.chance : NULL,
                           v->errors != NULL ? v->errors->parent : NULL, sameness(run), ret);
 }
@@ -319,6 +362,18 @@ static void resume_after(struct rb_run *run, uint64_t ms, void (*resume)(struct 
     uv_timer_start(&run->timer, timer_fired, ms, 0);
 }
 
+static void summarize_certificate(struct rb_certificate c, struct rb_job_summary *s)
+{
+    s->equivalent = c.equivalent;
+    s->kind = (int)rb_certificate_kind(&c);
+    if (!c.near)
+        return;
+    s->kl = c.kl;
+    s->top1_agreement = c.top1_agreement;
+    s->loss_before = c.loss_before;
+    s->loss_after = c.loss_after;
+}
+
 static void summarize_curves(const struct rb_barrier_view *v, struct rb_job_summary *s)
 {
     struct rb_barrier aligned, control;
@@ -345,7 +400,7 @@ static void summarize(const struct rb_run *run, struct rb_job_summary *s)
     struct rb_point *points = calloc(2 * n + 2, sizeof *points);
     *s = rb_job_summary_none();
     if (rb_run_moves(run) && run->alignment != NULL && run->alignment->certificate.present)
-        s->equivalent = run->alignment->certificate.equivalent;
+        summarize_certificate(rb_run_certificate(run), s);
     if (points == NULL)
         return;
     struct rb_barrier_view v = rb_run_barrier_view(run, points);

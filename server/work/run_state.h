@@ -109,7 +109,16 @@ bool rb_run_members(const struct rb_run *run, bool *members);
 
 /* Does the job move B at all? */
 bool rb_run_moves(const struct rb_run *run);
+/* Is a control curve evaluated? Asked for; or B moves by near-equivalent maps, and where the curve
+ * leads to points of its own, or to a precision, all of it is easier than its last point. */
 bool rb_run_has_control(const struct rb_run *run);
+/* Does B move by near-equivalent maps (METHOD 10)? */
+bool rb_run_is_near(const struct rb_run *run);
+/* Is the control's point at that index of lambda evaluated? The last one also where the barrier is
+ * over the chord to the original B. */
+bool rb_run_wants_control(const struct rb_run *run, size_t index);
+/* The alignment's certificate, with B's losses once they are known. */
+struct rb_certificate rb_run_certificate(const struct rb_run *run);
 /* Are both curves the same model at that index of lambda: lambda 0 is A; lambda 1 is B, moved or
  * not, if the certificate says that moving changed nothing; and all of them if nothing moves.
  * false without a control. */

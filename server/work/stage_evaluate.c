@@ -80,7 +80,8 @@ static bool take_next(struct evaluate *e, struct lane *lane)
         if (e->only != NULL &&
             !rb_bundle_wants_point(e->only, run->work->options.task, curve, (uint32_t)index))
             continue;
-        if (curve == RB_CURVE_CONTROL && (!rb_run_has_control(run) || comes_along(e, index)))
+        if (curve == RB_CURVE_CONTROL &&
+            (!rb_run_wants_control(run, index) || comes_along(e, index)))
             continue;
         lane->curve = curve;
         lane->index = index;
@@ -223,7 +224,7 @@ static void set_cost(struct evaluate *e)
     size_t known = 0, unknown = 0, all = run->plan.evaluations;
     double one = all > 0 ? run->plan.cost[RB_PHASE_EVALUATING] / (double)all : 0;
     for (size_t i = 0; i < run->spec.lambdas.count; i++) {
-        bool control = rb_run_has_control(run) && !rb_run_shares(run, i);
+        bool control = rb_run_wants_control(run, i) && !rb_run_shares(run, i);
         known += run->curves[RB_CURVE_ALIGNED].known[i];
         unknown += !run->curves[RB_CURVE_ALIGNED].known[i];
         known += control && run->curves[RB_CURVE_CONTROL].known[i];

@@ -4,6 +4,7 @@
  * (merged_folder.h). */
 #include "api/artifact.h"
 #include "api/barrier.h"
+#include "api/permutations.h"
 #include "core/input.h"
 #include "core/tensor/safetensors_open.h"
 #include "core/tensor/shards.h"
@@ -24,7 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILES_MAX = 16, COPIED_BYTES_MAX = 64 * 1024 * 1024 };
+enum { FILES_MAX = 20, COPIED_BYTES_MAX = 64 * 1024 * 1024 };
 
 struct small_file {
     const char *name;
@@ -53,6 +54,7 @@ struct write {
     struct rb_barrier_errors curve_errors;
     struct rb_merge_verdict verdict;
     struct rb_model_card card;
+    struct rb_certificate certificate; /* that the card tells */
     enum rb_status status;
     struct rb_error error;
 };
@@ -288,8 +290,8 @@ static enum rb_status fill_card(struct write *s, struct rb_error *err)
 {
     const struct rb_run *run = s->run;
     struct rb_model_card *card = &s->card;
-    const struct rb_certificate *certificate =
-        run->alignment != NULL ? &run->alignment->certificate : NULL;
+    if (run->alignment != NULL)
+        s->certificate = rb_run_certificate(run);
     card->job = run->row.job.id;
     card->version = RB_VERSION;
     card->spec = run->row.job.spec_json;
@@ -299,7 +301,7 @@ static enum rb_status fill_card(struct write *s, struct rb_error *err)
     card->inputs = run->row.job.inputs;
     card->input_count = run->row.job.input_count;
     card->moved = rb_run_moves(run);
-    card->certificate = card->moved && certificate->present ? certificate : NULL;
+    card->certificate = card->moved && s->certificate.present ? &s->certificate : NULL;
     for (int i = 0; i < 2; i++) {
         struct rb_card_parent *p = &card->parents[i];
         struct rb_model_row model;
@@ -311,6 +313,22 @@ static enum rb_status fill_card(struct write *s, struct rb_error *err)
         rb_model_row_deinit(&model);
     }
     return RB_OK;
+}
+
+/* Once more, now that B's losses are known: near-equivalent maps are told with them. */
+static enum rb_status make_permutations(struct write *s, struct rb_error *err)
+{
+    struct rb_run *run = s->run;
+    struct small_file *f = &s->files[s->file_count];
+    struct rb_certificate before = run->alignment->certificate;
+    struct rb_json w;
+    rb_json_init(&w);
+    run->alignment->certificate = rb_run_certificate(run);
+    rb_permutations_encode(&w, run->row.job.id, run->alignment);
+    run->alignment->certificate = before;
+    *f = (struct small_file){.name = RB_FILE_PERMUTATIONS};
+    s->file_count++;
+    return rb_json_finish(&w, &f->bytes, &f->count, err);
 }
 
 static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *err)
@@ -337,6 +355,8 @@ static void write_small_files(struct write *s)
     enum rb_status status = RB_OK;
     if (s->run->spec.has_evaluate)
         status = make_barrier(s, &err);
+    if (status == RB_OK && s->run->spec.has_evaluate && rb_run_is_near(s->run))
+        status = make_permutations(s, &err);
     if (status == RB_OK && s->run->spec.merged.count > 0)
         status = make_checkpoint_files(s, &err);
     if (status != RB_OK) {

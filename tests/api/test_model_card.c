@@ -130,8 +130,30 @@ static void test_provenance(void **state)
         "multi@0123\",\"license\":\"mit\"},"
         "{\"role\":\"model_b\",\"name\":\"y\",\"sha256\":\"bb\",\"source\":\"import\",\"license\":"
         "\"mit\"}],\"spec\":{\"models\":{}},\"barrier\":null,\"certificate\":{\"equivalent\":true,"
-        "\"max_abs_logit_difference\":1e-05,\"tolerance\":0.001,\"sequences\":8},\"environment\":{"
+        "\"max_abs_logit_difference\":1e-05,\"tolerance\":0.001,\"sequences\":8,\"kind\":\"exact\"}"
+        ",\"environment\":{"
         "\"cpu\":\"z\"},\"build\":{\"commit\":\"c0ffee\"}}");
+    free(text);
+}
+
+/* Near is never called the same function, and says how near. */
+static void test_near(void **state)
+{
+    (void)state;
+    struct rb_certificate near = certificate;
+    struct rb_model_card c = card(NULL);
+    near.equivalent = false;
+    near.near = true;
+    near.kl = 0.03125;
+    near.top1_agreement = 0.875;
+    near.loss_before = 2.5;
+    near.loss_after = 2.53;
+    c.certificate = &near;
+    char *text = write_card(&c);
+    assert_non_null(strstr(text, "Moved B is **near** B, not the same function"));
+    assert_non_null(strstr(text, "is 0.0312 nats, and 87.5 % of first choices are the same"));
+    assert_non_null(strstr(text, "B's loss is 2.5000 as it was and 2.5300 moved"));
+    assert_null(strstr(text, "computes the same function"));
     free(text);
 }
 
@@ -166,9 +188,8 @@ static void test_license(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_card),
-        cmocka_unit_test(test_curve),
-        cmocka_unit_test(test_provenance),
+        cmocka_unit_test(test_card),       cmocka_unit_test(test_curve),
+        cmocka_unit_test(test_provenance), cmocka_unit_test(test_near),
         cmocka_unit_test(test_license),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,7 @@ static void test_new_job(void **state)
                 "'updated_at':'1970-01-01T00:00:01.000Z','version':1,'retry_of':null,'group':null,"
                 "'summary':{'barrier_chord':null,'barrier_mean':null,'control_barrier_chord':null,"
                 "'control_barrier_mean':null,'reduction':null,'reduction_standard_error':null,"
-                "'equivalent':null,'verdict':null},'timings':{},"
+                "'equivalent':null,'kind':null,'verdict':null},'timings':{},"
                 "'peak_bytes':null,'environment':null,'error':null,'artifacts':[],"
                 "'links':{'self':'v1/jobs/" ID "','events':'v1/jobs/" ID "/events',"
                 "'barrier':'v1/jobs/" ID "/barrier','permutations':'v1/jobs/" ID "/permutations',"

@@ -255,11 +255,31 @@ static void test_permutations(void **state)
                 "'heads':[1,0],'index':[2,3,1,0],'score':2,'mean_correlation':0.5,"
                 "'rotated':false}],'certificate':null}");
     a.group_count = 0;
-    a.certificate = (struct rb_certificate){true, true, true, 2.5e-5, 1e-3, 16};
+    a.certificate = (struct rb_certificate){.present = true,
+                                            .equivalent = true,
+                                            .expected = true,
+                                            .max_abs_logit_difference = 2.5e-5,
+                                            .tolerance = 1e-3,
+                                            .sequences = 16};
     rb_permutations_encode(&w, NULL, &a);
     assert_tree(tree_of(&w), "{'job':null,'groups':[],'certificate':{'equivalent':true,"
                              "'expected':true,'max_abs_logit_difference':2.5e-5,"
-                             "'tolerance':1e-3,'sequences':16}}");
+                             "'tolerance':1e-3,'sequences':16,'kind':'exact'}}");
+    a.certificate.equivalent = a.certificate.expected = false;
+    rb_permutations_encode(&w, NULL, &a);
+    assert_tree(tree_of(&w), "{'job':null,'groups':[],'certificate':{'equivalent':false,"
+                             "'expected':false,'max_abs_logit_difference':2.5e-5,"
+                             "'tolerance':1e-3,'sequences':16,'kind':'different'}}");
+    a.certificate.near = true;
+    a.certificate.kl = 0.25;
+    a.certificate.top1_agreement = 0.75;
+    a.certificate.loss_before = 2;
+    a.certificate.loss_after = (double)NAN;
+    rb_permutations_encode(&w, NULL, &a);
+    assert_tree(tree_of(&w), "{'job':null,'groups':[],'certificate':{'equivalent':false,"
+                             "'expected':false,'max_abs_logit_difference':2.5e-5,"
+                             "'tolerance':1e-3,'sequences':16,'kind':'near','kl':0.25,"
+                             "'top1_agreement':0.75,'loss_before':2,'loss_after':null}}");
 }
 
 /* Two query heads over one key-value head of two units: each says its order, and S is one matrix.
