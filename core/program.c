@@ -2,6 +2,15 @@
 
 #include <stdlib.h>
 
+enum rb_status rb_program_run_item(struct rb_program *p, size_t item, struct rb_worker *w,
+                                   struct rb_error *err)
+{
+    rb_scratch_reset(&w->scratch);
+    if (rb_worker_stopped(w))
+        return rb_error_set(err, RB_ECANCELED, "canceled");
+    return p->ops->run_item(p, item, w, err);
+}
+
 enum rb_status rb_program_run(struct rb_program *p, struct rb_worker *w, struct rb_error *err)
 {
     for (;;) {
@@ -10,8 +19,7 @@ enum rb_status rb_program_run(struct rb_program *p, struct rb_worker *w, struct 
         if (status != RB_OK || items == 0)
             return status;
         for (size_t i = 0; i < items; i++) {
-            rb_scratch_reset(&w->scratch);
-            status = p->ops->run_item(p, i, w, err);
+            status = rb_program_run_item(p, i, w, err);
             if (status != RB_OK)
                 return status;
         }

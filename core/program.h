@@ -35,8 +35,8 @@ struct rb_program_ops {
     /* Begins the next round and says how many items it has; 0 when the program has finished.
      * Called by one thread, never while an item runs; takes no more than a few milliseconds. */
     enum rb_status (*next_round)(struct rb_program *p, size_t *ret_items, struct rb_error *err);
-    /* Runs one item of the present round; concurrently with other items of that round.
-     * RB_ECANCELED when the worker was stopped. */
+    /* Runs one item of the present round (call rb_program_run_item); concurrently with other items
+     * of that round, w's scratch empty. A long one asks rb_worker_stopped: RB_ECANCELED. */
     enum rb_status (*run_item)(struct rb_program *p, size_t item, struct rb_worker *w,
                                struct rb_error *err);
     /* Cost of one item of the present round, in the same unit as total_cost. */
@@ -49,6 +49,11 @@ struct rb_program {
     const struct rb_program_ops *ops;
     double total_cost; /* of the whole program, about one unit per floating-point operation */
 };
+
+/* Runs one item of the present round with an empty scratch. RB_ECANCELED when the worker was
+ * stopped. */
+enum rb_status rb_program_run_item(struct rb_program *p, size_t item, struct rb_worker *w,
+                                   struct rb_error *err) RB_MUST_CHECK;
 
 /* Runs the whole program on the calling thread. For tests, tools and small work. */
 enum rb_status rb_program_run(struct rb_program *p, struct rb_worker *w,

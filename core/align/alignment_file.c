@@ -316,11 +316,7 @@ enum rb_status rb_alignment_save(const struct rb_alignment *alignment, const cha
     s = rb_st_writer_open(path, specs, list_parts(a, specs, names), &metadata, 1, &w, err);
     if (s != RB_OK)
         goto err_after_alloc;
-    s = write_parts(a, w, err);
-    if (s == RB_OK)
-        s = rb_st_writer_commit(w, err);
-    else
-        rb_st_writer_abort(w);
+    s = rb_st_writer_end(w, write_parts(a, w, err), err);
 err_after_alloc:
     free(specs);
     free(names);

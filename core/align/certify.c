@@ -307,8 +307,6 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
                                struct rb_error *err)
 {
     struct certify *c = (struct certify *)p;
-    if (rb_worker_stopped(w))
-        return rb_error_set(err, RB_ECANCELED, "canceled");
     if (c->stage == STAGE_HEAD)
         return gather_item(c, item, &w->scratch, err);
     if (c->stage == STAGE_COMPARE)

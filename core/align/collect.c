@@ -305,8 +305,6 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
                                struct rb_error *err)
 {
     struct collect *c = (struct collect *)p;
-    if (rb_worker_stopped(w))
-        return rb_error_set(err, RB_ECANCELED, "canceled");
     switch (c->round) {
     case ROUND_EMBED:
     case ROUND_FORWARD:

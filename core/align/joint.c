@@ -407,8 +407,6 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
 {
     struct joint *j = (struct joint *)p;
     size_t g = group_at(j, j->round, item);
-    if (rb_worker_stopped(w))
-        return rb_error_set(err, RB_ECANCELED, "canceled");
     switch (j->round) {
     case ROUND_PAIRS:
         return j->chain->ops->run_item(j->chain, item, w, err);

@@ -148,11 +148,7 @@ enum rb_status rb_moments_save(const struct rb_moments *m, const char *path, str
     s = rb_st_writer_open(path, specs, count, metadata, m->tap_count + 1, &w, err);
     if (s != RB_OK)
         goto err_after_alloc;
-    s = write_taps(m, w, err);
-    if (s == RB_OK)
-        s = rb_st_writer_commit(w, err);
-    else
-        rb_st_writer_abort(w);
+    s = rb_st_writer_end(w, write_taps(m, w, err), err);
 err_after_alloc:
     free(specs);
     free(names);

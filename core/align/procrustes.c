@@ -143,11 +143,8 @@ enum rb_status rb_procrustes_rotary(const double *m, size_t n, size_t dims, doub
 
 /* ---- LayerNorm ---- */
 
-void rb_procrustes_keep_ones(double *m, size_t n)
+void rb_procrustes_centre(double *m, size_t n, double add)
 {
-    double square = 0;
-    for (size_t i = 0; i < n * n; i++)
-        square += m[i] * m[i];
     for (size_t i = 0; i < n; i++) {
         double mean = 0;
         for (size_t j = 0; j < n; j++)
@@ -160,8 +157,16 @@ void rb_procrustes_keep_ones(double *m, size_t n)
         for (size_t i = 0; i < n; i++)
             mean += m[i * n + j] / (double)n;
         for (size_t i = 0; i < n; i++)
-            m[i * n + j] += sqrt(square) / (double)n - mean;
+            m[i * n + j] += add - mean;
     }
+}
+
+void rb_procrustes_keep_ones(double *m, size_t n)
+{
+    double square = 0;
+    for (size_t i = 0; i < n * n; i++)
+        square += m[i] * m[i];
+    rb_procrustes_centre(m, n, sqrt(square) / (double)n);
 }
 
 double rb_orthogonality(const float *r, size_t n)

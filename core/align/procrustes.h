@@ -25,6 +25,8 @@ uint64_t rb_polar_bytes(uint64_t n);
 enum rb_status rb_procrustes_rotary(const double *m, size_t n, size_t dims, double *ret,
                                     struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
 
+/* M (n, n) <- P M P + add 1 1^T, P = I - 1 1^T / n, in place. */
+void rb_procrustes_centre(double *m, size_t n, double add);
 /* Makes M (n, n) admit only maps with O 1 = 1 (LayerNorm): M <- P M P + (|M| / n) 1 1^T,
  * P = I - 1 1^T / n. In place. */
 void rb_procrustes_keep_ones(double *m, size_t n);

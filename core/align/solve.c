@@ -426,8 +426,6 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
                                struct rb_error *err)
 {
     struct solve *s = (struct solve *)p;
-    if (rb_worker_stopped(w))
-        return rb_error_set(err, RB_ECANCELED, "canceled");
     switch (s->round) {
     case ROUND_ASSEMBLE:
         return assemble(s, s->mha_groups[item], w, err);

@@ -1,4 +1,5 @@
 #include "core/learn/cayley.h"
+#include "core/align/procrustes.h"
 #include "core/memory.h"
 
 #include <cblas.h>
@@ -42,25 +43,6 @@ void rb_cayley_deinit(struct rb_cayley *c)
     *c = (struct rb_cayley){0};
 }
 
-/* x (n, n) -> P x P, P = I - 11^T / n. */
-static void centre(double *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        double mean = 0;
-        for (size_t j = 0; j < n; j++)
-            mean += x[i * n + j] / (double)n;
-        for (size_t j = 0; j < n; j++)
-            x[i * n + j] -= mean;
-    }
-    for (size_t j = 0; j < n; j++) {
-        double mean = 0;
-        for (size_t i = 0; i < n; i++)
-            mean += x[i * n + j] / (double)n;
-        for (size_t i = 0; i < n; i++)
-            x[i * n + j] -= mean;
-    }
-}
-
 /* k = w - w^T, in place. */
 static void skew(double *w, size_t n)
 {
@@ -80,7 +62,7 @@ enum rb_status rb_cayley_value(struct rb_cayley *c, const double *w, struct rb_e
     int size = (int)n, info = 0;
     memcpy(c->c, w, nn * sizeof(double));
     if (c->centred)
-        centre(c->c, n);
+        rb_procrustes_centre(c->c, n, 0);
     skew(c->c, n);
     for (size_t i = 0; i < nn; i++)
         if (!isfinite(c->c[i]))
@@ -131,7 +113,7 @@ void rb_cayley_gradient(const struct rb_cayley *c, double *dq, double *dw)
             dw[j * n + i] = -d;
         }
     if (c->centred)
-        centre(dw, n);
+        rb_procrustes_centre(dw, n, 0);
 }
 
 enum rb_status rb_cayley_project(const struct rb_cayley *c, double *ret, struct rb_error *err)

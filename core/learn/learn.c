@@ -276,9 +276,8 @@ static enum rb_status after_losses(struct rb_learn *c, struct rb_error *err)
 }
 
 /* Between steps: look, learn on, or end with the best maps. */
-static enum rb_status between_steps(struct rb_learn *c, struct rb_error *err)
+static void between_steps(struct rb_learn *c)
 {
-    (void)err;
     c->round = ROUND_MAPS;
     if (look_is_due(c)) {
         c->looking = true;
@@ -288,7 +287,6 @@ static enum rb_status between_steps(struct rb_learn *c, struct rb_error *err)
         memcpy(c->maps.x, c->best, c->maps.parameters * sizeof *c->best);
         c->round = ROUND_PROJECT;
     }
-    return RB_OK;
 }
 
 static enum rb_status begin_back(struct rb_learn *c, struct rb_error *err)
@@ -304,7 +302,8 @@ static enum rb_status advance(struct rb_learn *c, struct rb_error *err)
     uint32_t layers = c->config->num_hidden_layers;
     switch (c->round) {
     case ROUND_START:
-        return between_steps(c, err);
+        between_steps(c);
+        return RB_OK;
     case ROUND_MAPS:
         if (!begin_pass(c)) { /* the text is too short to hold any of it out */
             c->looking = false;
@@ -406,8 +405,6 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
 {
     struct rb_learn *c = (struct rb_learn *)p;
     size_t others = weight_items(c); /* first, so that no long item is left for the end */
-    if (rb_worker_stopped(w))
-        return rb_error_set(err, RB_ECANCELED, "canceled");
     if (item < others)
         return weight_item(c, item, &w->scratch, err);
     item -= others;

@@ -156,8 +156,6 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
                                struct rb_error *err)
 {
     struct evaluate *e = (struct evaluate *)p;
-    if (rb_worker_stopped(w))
-        return rb_error_set(err, RB_ECANCELED, "canceled");
     if (e->stage == STAGE_WALK)
         return rb_walker_item(&e->walker, item, &w->scratch, err);
     if (e->stage == STAGE_TILES)

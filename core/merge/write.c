@@ -224,8 +224,6 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
                                struct rb_error *err)
 {
     struct write *w = (struct write *)p;
-    if (rb_worker_stopped(worker))
-        return rb_error_set(err, RB_ECANCELED, "canceled");
     if (w->stage == STAGE_PIECES)
         return write_piece(w, &w->pieces[item], &worker->scratch, err);
     struct rb_st_writer *writer = w->writer;

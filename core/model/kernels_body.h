@@ -207,32 +207,36 @@ DEFINE_GATED(gated_silu, vsilu)
 DEFINE_GATED(gated_relu, vrelu)
 DEFINE_GATED(gated_tanh, vtanh)
 
+static float exp_sum(float *x, size_t n, float scale)
+{
+    vf m = all(-3.4e38f);
+    size_t i = 0;
+    FOR_VECTORS (i, n)
+        m = vmax(m, load(x + i));
+    if (i < n)
+        m = vmax(m, load_part(x + i, n - i, -3.4e38f));
+    float top = max_lanes(m) * scale;
+    vf sum = all(0);
+    i = 0;
+    FOR_VECTORS (i, n) {
+        vf e = vexp(load(x + i) * scale - top);
+        store(x + i, e);
+        sum += e;
+    }
+    if (i < n) {
+        vf e = vexp(load_part(x + i, n - i, -3.4e38f) * scale - top), none = all(0);
+        store_part(x + i, e, n - i);
+        memcpy(&none, &e, (n - i) * sizeof(float));
+        sum += none;
+    }
+    return sum_lanes(sum);
+}
+
 static void softmax(float *x, size_t rows, size_t n, size_t stride, float scale)
 {
     for (size_t r = 0; r < rows; r++, x += stride) {
-        vf m = all(-3.4e38f);
+        float inverse = 1.0f / exp_sum(x, n, scale);
         size_t i = 0;
-        FOR_VECTORS (i, n)
-            m = vmax(m, load(x + i));
-        if (i < n)
-            m = vmax(m, load_part(x + i, n - i, -3.4e38f));
-        float top = max_lanes(m) * scale;
-        vf sum = all(0);
-        i = 0;
-        FOR_VECTORS (i, n) {
-            vf e = vexp(load(x + i) * scale - top);
-            store(x + i, e);
-            sum += e;
-        }
-        if (i < n) {
-            vf e = vexp(load_part(x + i, n - i, -3.4e38f) * scale - top);
-            store_part(x + i, e, n - i);
-            vf none = all(0);
-            memcpy(&none, &e, (n - i) * sizeof(float));
-            sum += none;
-        }
-        float inverse = 1.0f / sum_lanes(sum);
-        i = 0;
         FOR_VECTORS (i, n)
             store(x + i, load(x + i) * inverse);
         for (; i < n; i++)
@@ -339,31 +343,6 @@ static void rotate(float *y, const float *x, const float *cosine, const float *s
         y[i] = a * cosine[i] - b * sine[i];
         y[half + i] = b * cosine[i] + a * sine[i];
     }
-}
-
-static float exp_sum(float *x, size_t n, float scale)
-{
-    vf m = all(-3.4e38f);
-    size_t i = 0;
-    FOR_VECTORS (i, n)
-        m = vmax(m, load(x + i));
-    if (i < n)
-        m = vmax(m, load_part(x + i, n - i, -3.4e38f));
-    float top = max_lanes(m) * scale;
-    vf sum = all(0);
-    i = 0;
-    FOR_VECTORS (i, n) {
-        vf e = vexp(load(x + i) * scale - top);
-        store(x + i, e);
-        sum += e;
-    }
-    if (i < n) {
-        vf e = vexp(load_part(x + i, n - i, -3.4e38f) * scale - top), none = all(0);
-        store_part(x + i, e, n - i);
-        memcpy(&none, &e, (n - i) * sizeof(float));
-        sum += none;
-    }
-    return sum_lanes(sum);
 }
 
 static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_max, float *ret_sum)

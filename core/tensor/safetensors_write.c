@@ -313,3 +313,11 @@ void rb_st_writer_abort(struct rb_st_writer *w)
     (void)unlink(w->temporary);
     writer_free(w);
 }
+
+enum rb_status rb_st_writer_end(struct rb_st_writer *w, enum rb_status status, struct rb_error *err)
+{
+    if (status == RB_OK)
+        return rb_st_writer_commit(w, err);
+    rb_st_writer_abort(w);
+    return status;
+}

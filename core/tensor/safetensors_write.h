@@ -30,6 +30,9 @@ enum rb_status rb_st_writer_write(struct rb_st_writer *w, size_t index, uint64_t
                                   struct rb_error *err) RB_MUST_CHECK;
 /* Frees w whether it succeeds or not. */
 enum rb_status rb_st_writer_commit(struct rb_st_writer *w, struct rb_error *err) RB_MUST_CHECK;
+/* Commits if status is RB_OK, else aborts and returns it. */
+enum rb_status rb_st_writer_end(struct rb_st_writer *w, enum rb_status status,
+                                struct rb_error *err) RB_MUST_CHECK;
 /* w may be NULL. */
 void rb_st_writer_abort(struct rb_st_writer *w);
 

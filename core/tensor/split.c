@@ -77,11 +77,7 @@ enum rb_status rb_split_write(const struct rb_split *s, const struct rb_safetens
     free(specs);
     if (status != RB_OK)
         return status;
-    status = copy(st->tensors + first, count, w, err);
-    if (status == RB_OK)
-        return rb_st_writer_commit(w, err);
-    rb_st_writer_abort(w);
-    return status;
+    return rb_st_writer_end(w, copy(st->tensors + first, count, w, err), err);
 }
 
 json_t *rb_split_index(const struct rb_split *s, const struct rb_safetensors *st)

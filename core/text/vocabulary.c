@@ -115,7 +115,8 @@ static enum rb_status fill_table(struct rb_vocabulary *v, const char *label, str
     return RB_OK;
 }
 
-static bool allocate(struct rb_vocabulary *v, size_t tokens, size_t text_bytes)
+static enum rb_status allocate(struct rb_vocabulary *v, const char *label, size_t tokens,
+                               size_t text_bytes, struct rb_error *err)
 {
     size_t slots = 16;
     while (slots < 2 * tokens)
@@ -125,10 +126,21 @@ static bool allocate(struct rb_vocabulary *v, size_t tokens, size_t text_bytes)
     v->starts = malloc((tokens + 1) * sizeof *v->starts);
     v->slots = malloc(slots * sizeof *v->slots);
     if (v->text == NULL || v->starts == NULL || v->slots == NULL)
-        return false;
+        return rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);
     for (size_t i = 0; i < slots; i++)
         v->slots[i] = (struct rb_vocabulary_slot){.id = -1};
-    return true;
+    return RB_OK;
+}
+
+/* After allocate and the tokens: status, or of the table; nothing is left of v if that is bad. */
+static enum rb_status finish(struct rb_vocabulary *v, const char *label, enum rb_status status,
+                             struct rb_error *err)
+{
+    if (status == RB_OK)
+        status = fill_table(v, label, err);
+    if (status != RB_OK)
+        rb_vocabulary_deinit(v);
+    return status;
 }
 
 static size_t count_lines(const char *text, size_t bytes)
@@ -153,22 +165,10 @@ enum rb_status rb_vocabulary_init(struct rb_vocabulary *v, const char *label, co
                             "%s: begins with a byte order mark, which would become part of its "
                             "first token: save it as UTF-8 without one",
                             label);
-    enum rb_status status;
-    if (!allocate(v, count_lines(vocab, vocab_bytes), vocab_bytes)) {
-        status = rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);
-        goto err_after_init;
-    }
-    status = read_tokens(v, label, vocab, vocab_bytes, err);
-    if (status != RB_OK)
-        goto err_after_init;
-    status = fill_table(v, label, err);
-    if (status != RB_OK)
-        goto err_after_init;
-    return RB_OK;
-
-err_after_init:
-    rb_vocabulary_deinit(v);
-    return status;
+    enum rb_status status = allocate(v, label, count_lines(vocab, vocab_bytes), vocab_bytes, err);
+    if (status == RB_OK)
+        status = read_tokens(v, label, vocab, vocab_bytes, err);
+    return finish(v, label, status, err);
 }
 
 /* Lays the tokens out in the order of their ids. */
@@ -203,22 +203,10 @@ enum rb_status rb_vocabulary_init_ids(struct rb_vocabulary *v, const char *label
     if (bytes > MAX_BYTES)
         return rb_error_set(err, RB_EVOCAB, "%s: the vocabulary is larger than %d MB", label,
                             MAX_BYTES >> 20);
-    enum rb_status status;
-    if (!allocate(v, count, bytes)) {
-        status = rb_error_set(err, RB_ENOMEM, "%s: out of memory", label);
-        goto err_after_init;
-    }
-    status = place_tokens(v, label, tokens, count, err);
-    if (status != RB_OK)
-        goto err_after_init;
-    status = fill_table(v, label, err);
-    if (status != RB_OK)
-        goto err_after_init;
-    return RB_OK;
-
-err_after_init:
-    rb_vocabulary_deinit(v);
-    return status;
+    enum rb_status status = allocate(v, label, count, bytes, err);
+    if (status == RB_OK)
+        status = place_tokens(v, label, tokens, count, err);
+    return finish(v, label, status, err);
 }
 
 void rb_vocabulary_deinit(struct rb_vocabulary *v)

@@ -251,20 +251,22 @@ static void show(const struct runner *r, const struct rb_job *job, const struct 
         fprintf(r->out, "artifacts are in %s\n", r->output);
 }
 
-/* The spec with its paths again, and lengths fitted to the model as the job had them. */
+/* The spec with its paths again, and the lengths that the job had: those not given were fitted to
+ * the models when it was submitted. */
 static void restore_paths(struct runner *r, struct rb_job *job)
 {
-    struct rb_model_row model;
+    struct rb_job_spec had, *given = &r->spec.as_given;
     struct rb_json w;
     char *text = NULL;
-    if (rb_model_get(r->store, r->spec.inputs[0].name, &model, NULL) != RB_OK)
+    if (rb_job_spec_restore(job->spec_json, &had, NULL) != RB_OK)
         return;
-    enum rb_status status =
-        rb_job_spec_fit(&r->spec.as_given, "", model.resource.max_position_embeddings, NULL, NULL);
-    rb_model_row_deinit(&model);
+    given->align.max_length = had.align.max_length;
+    given->evaluate.options.block_size = had.evaluate.options.block_size;
+    given->evaluate.options.max_length = had.evaluate.options.max_length;
+    rb_job_spec_deinit(&had);
     rb_json_init(&w);
-    rb_job_spec_encode(&w, NULL, &r->spec.as_given);
-    if (status == RB_OK && rb_json_finish(&w, &text, NULL, NULL) == RB_OK) {
+    rb_job_spec_encode(&w, NULL, given);
+    if (rb_json_finish(&w, &text, NULL, NULL) == RB_OK) {
         free(job->spec_json);
         job->spec_json = text;
     }

@@ -31,6 +31,16 @@ static enum rb_status copy_file(int data_fd, const char *from, const char *to, s
     return status;
 }
 
+/* The same file under a second name, or a copy where the file system has no links. */
+static enum rb_status link_file(int data_fd, const char *from, const char *to, struct rb_error *err)
+{
+    if (linkat(data_fd, from, data_fd, to, 0) == 0)
+        return rb_sync_beneath(data_fd, to, err);
+    if (errno == ENOENT)
+        return rb_error_errno(err, errno, from);
+    return copy_file(data_fd, from, to, err);
+}
+
 enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, const char *id,
                                      struct rb_error *err)
 {
@@ -39,13 +49,7 @@ enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, 
     rb_layout_job(from, RB_FILE_ALIGNMENT, source);
     rb_layout_job(id, RB_FILE_ALIGNMENT, target);
     enum rb_status status = rb_mkdirs_beneath(data_fd, rb_layout_job(id, NULL, folder), err);
-    if (status != RB_OK)
-        return status;
-    if (linkat(data_fd, source, data_fd, target, 0) == 0)
-        return rb_sync_beneath(data_fd, target, err);
-    if (errno == ENOENT)
-        return rb_error_errno(err, errno, source);
-    return copy_file(data_fd, source, target, err);
+    return status == RB_OK ? link_file(data_fd, source, target, err) : status;
 }
 
 enum rb_status rb_job_link_artifact(const struct rb_work *w, const char *id, const char *from,
@@ -56,13 +60,7 @@ enum rb_status rb_job_link_artifact(const struct rb_work *w, const char *id, con
     rb_layout_job(id, from, source);
     rb_layout_job(id, to, target);
     enum rb_status status = rb_remove_beneath(data_fd, target, err);
-    if (status != RB_OK)
-        return status;
-    if (linkat(data_fd, source, data_fd, target, 0) == 0)
-        return rb_sync_beneath(data_fd, target, err);
-    if (errno == ENOENT)
-        return rb_error_errno(err, errno, source);
-    return copy_file(data_fd, source, target, err);
+    return status == RB_OK ? link_file(data_fd, source, target, err) : status;
 }
 
 enum rb_status rb_job_describe_artifact(const struct rb_work *w, const char *id, const char *name,

@@ -62,8 +62,7 @@ static void slot_work(uv_work_t *request)
     struct rb_slot *s = request->data;
     thread_prepare();
     uint64_t begin = rb_clock_thread_ns(), begin_wall = uv_hrtime();
-    rb_scratch_reset(&s->worker.scratch);
-    s->status = s->task->program->ops->run_item(s->task->program, s->item, &s->worker, &s->error);
+    s->status = rb_program_run_item(s->task->program, s->item, &s->worker, &s->error);
     s->busy_ns = rb_clock_thread_ns() - begin;
     s->item_ns = uv_hrtime() - begin_wall;
 }

@@ -162,6 +162,17 @@ void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task)
     rb_rates_learn(&run->work->rates, phase, run->plan.width, task->cost_done, task->busy_seconds);
 }
 
+enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
+                                  enum rb_status status, const struct rb_error *err,
+                                  struct rb_error *ret_err)
+{
+    rb_run_program_ended(run, task);
+    if (status == RB_OK)
+        return rb_subject_verify(&run->subject, &run->places, ret_err);
+    *ret_err = *err;
+    return status;
+}
+
 /* ---- what is written as it happens ---- */
 
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
@@ -574,9 +585,22 @@ static void add_timing(struct rb_run *run)
                  RB_D("thread_seconds", run->phases[phase].busy_seconds));
 }
 
+void *rb_run_stage_begin(struct rb_run *run, size_t bytes)
+{
+    struct rb_error err;
+    run->stage_data = calloc(1, bytes);
+    if (run->stage_data == NULL) {
+        (void)rb_error_set(&err, RB_ENOMEM, "no memory to begin the phase %s",
+                           rb_phase_names[present(run)->phase]);
+        rb_run_stage_done(run, RB_ENOMEM, &err);
+    }
+    return run->stage_data;
+}
+
 void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct rb_error *err)
 {
     assert(run->in_stage);
+    const struct rb_error copy = status != RB_OK ? *err : (struct rb_error){0}; /* leave frees it */
     run->in_stage = false;
     add_timing(run);
     if (present(run)->leave != NULL)
@@ -586,7 +610,7 @@ void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct r
         return;
     }
     if (status != RB_OK) {
-        wait_or_end(run, status, err);
+        wait_or_end(run, status, &copy);
         return;
     }
     run->waited_seconds = 0;

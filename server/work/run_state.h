@@ -100,7 +100,11 @@ struct rb_run {
     const struct rb_pool_task *tasks[4]; /* under way, for progress; NULL where none */
 };
 
-/* The present stage has ended and nothing of it runs. err may be NULL with RB_OK. */
+/* The stage's state, all zero, as run->stage_data: `leave` frees it. NULL: no memory, and the stage
+ * has ended. */
+void *rb_run_stage_begin(struct rb_run *run, size_t bytes);
+/* The present stage has ended and nothing of it runs. err may be NULL with RB_OK, and may be in the
+ * stage's state. */
 void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct rb_error *err);
 
 /* Which indices of lambda the curves consist of, as far as that is known; members: (count) of
@@ -133,6 +137,12 @@ void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_pro
                     void *data);
 /* First thing in that done: what the task did is counted. */
 void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task);
+
+/* The same, and whether the files that it read are still what they were: status, or what is wrong
+ * with them, words in *ret_err. */
+enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
+                                  enum rb_status status, const struct rb_error *err,
+                                  struct rb_error *ret_err) RB_MUST_CHECK;
 
 /* Writes the stage's row, once. product: figures as JSON. */
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,

@@ -39,15 +39,12 @@ static void align_leave(struct rb_run *run)
 static void done(struct align *s, enum rb_status status, const struct rb_error *err)
 {
     struct rb_run *run = s->run;
-    struct rb_error copy = {.status = status};
-    if (err != NULL)
-        copy = *err;
     if (status == RB_OK) {
         rb_moments_free(run->moments);
         run->moments = s->moments;
         s->moments = NULL;
     }
-    rb_run_stage_done(run, status, &copy);
+    rb_run_stage_done(run, status, err);
 }
 
 /* ---- from the models ---- */
@@ -88,11 +85,7 @@ static void collected(struct rb_pool_task *task, enum rb_status status, const st
 {
     struct align *s = task->data;
     struct rb_run *run = s->run;
-    rb_run_program_ended(run, task);
-    if (status == RB_OK)
-        status = rb_subject_verify(&run->subject, &run->places, &s->error);
-    else
-        s->error = *err;
+    status = rb_run_models_used(run, task, status, err, &s->error);
     if (status != RB_OK) {
         done(s, status, &s->error);
         return;
@@ -156,14 +149,13 @@ static void loaded(struct rb_async *a)
 static void align_enter(struct rb_run *run)
 {
     struct rb_error err;
-    struct align *s = calloc(1, sizeof *s);
-    run->stage_data = s;
-    if (s != NULL) {
-        s->run = run;
-        rb_moments_key(run, s->key);
-        s->path = rb_moments_path(run->work, s->key);
-    }
-    if (s == NULL || s->path == NULL) {
+    struct align *s = rb_run_stage_begin(run, sizeof *s);
+    if (s == NULL)
+        return;
+    s->run = run;
+    rb_moments_key(run, s->key);
+    s->path = rb_moments_path(run->work, s->key);
+    if (s->path == NULL) {
         (void)rb_error_set(&err, RB_ENOMEM, "no memory to align");
         rb_run_stage_done(run, RB_ENOMEM, &err);
         return;

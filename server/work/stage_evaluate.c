@@ -239,13 +239,9 @@ static void set_cost(struct evaluate *e)
 static void evaluate_enter(struct rb_run *run)
 {
     struct rb_error err;
-    struct evaluate *e = calloc(1, sizeof *e);
-    run->stage_data = e;
-    if (e == NULL) {
-        (void)rb_error_set(&err, RB_ENOMEM, "no memory to evaluate");
-        rb_run_stage_done(run, RB_ENOMEM, &err);
+    struct evaluate *e = rb_run_stage_begin(run, sizeof *e);
+    if (e == NULL)
         return;
-    }
     e->run = run;
     const struct rb_bundle *bundle = run->work->options.bundle;
     e->only = bundle != NULL && bundle->point_count > 0 ? bundle : NULL;

@@ -63,14 +63,6 @@ static void leave(struct rb_run *run)
     free(l);
 }
 
-static void done(struct learn *l, enum rb_status status, const struct rb_error *err)
-{
-    struct rb_error copy = {.status = status};
-    if (err != NULL)
-        copy = *err;
-    rb_run_stage_done(l->run, status, &copy);
-}
-
 /* ---- options ---- */
 
 static enum rb_status options_of(const struct rb_run *run, struct rb_learn_options *ret,
@@ -230,7 +222,7 @@ static void saved(struct rb_async *a)
         status = record(l, &err);
     if (status != RB_OK)
         run->recorded[RB_PHASE_LEARNING] = before; /* rolled back */
-    done(l, status, &err);
+    rb_run_stage_done(l->run, status, &err);
 }
 
 static void start_saving(struct learn *l)
@@ -264,7 +256,7 @@ static void finish(struct learn *l)
     if (status == RB_OK)
         status = take(l, &l->end_error);
     if (status != RB_OK) {
-        done(l, status, &l->end_error);
+        rb_run_stage_done(l->run, status, &l->end_error);
         return;
     }
     start_saving(l);
@@ -305,7 +297,7 @@ static void state_read(struct rb_async *a)
                               &run->subject.model[1], &run->motion, &text, &l->options, &l->program,
                               &err);
     if (status != RB_OK) {
-        done(l, status, &err);
+        rb_run_stage_done(l->run, status, &err);
         return;
     }
     if (l->found != NULL &&
@@ -321,14 +313,9 @@ static void state_read(struct rb_async *a)
 
 static void enter(struct rb_run *run)
 {
-    struct rb_error err;
-    struct learn *l = calloc(1, sizeof *l);
-    run->stage_data = l;
-    if (l == NULL) {
-        (void)rb_error_set(&err, RB_ENOMEM, "no memory to learn maps");
-        rb_run_stage_done(run, RB_ENOMEM, &err);
+    struct learn *l = rb_run_stage_begin(run, sizeof *l);
+    if (l == NULL)
         return;
-    }
     l->run = run;
     if (run->alignment->learned.steps > 0) { /* learned before, but not recorded */
         start_saving(l);

@@ -277,9 +277,7 @@ static void loaded(struct load *l)
     }
     if (l->status == RB_OK)
         l->status = take_over(run, l, &l->error);
-    enum rb_status status = l->status;
-    struct rb_error err = l->error;
-    rb_run_stage_done(run, status, &err);
+    rb_run_stage_done(run, l->status, &l->error);
 }
 
 static void opened(struct rb_async *a)
@@ -378,10 +376,10 @@ static enum rb_status look_up(struct rb_run *run, struct rb_error *err)
 static void load_enter(struct rb_run *run)
 {
     struct rb_error err;
-    struct load *l = calloc(1, sizeof *l);
-    enum rb_status status =
-        l != NULL ? look_up(run, &err) : rb_error_set(&err, RB_ENOMEM, "no memory to load a job");
-    run->stage_data = l;
+    struct load *l = rb_run_stage_begin(run, sizeof *l);
+    if (l == NULL)
+        return;
+    enum rb_status status = look_up(run, &err);
     if (status != RB_OK) {
         rb_run_stage_done(run, status, &err);
         return;

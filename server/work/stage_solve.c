@@ -42,29 +42,6 @@ static void leave(struct rb_run *run)
     free(s);
 }
 
-/* The stage's state, or NULL after the stage was ended for lack of memory. */
-static struct solve *begin(struct rb_run *run)
-{
-    struct rb_error err;
-    struct solve *s = calloc(1, sizeof *s);
-    run->stage_data = s;
-    if (s == NULL) {
-        (void)rb_error_set(&err, RB_ENOMEM, "no memory to solve");
-        rb_run_stage_done(run, RB_ENOMEM, &err);
-        return NULL;
-    }
-    s->run = run;
-    return s;
-}
-
-static void done(struct solve *s, enum rb_status status, const struct rb_error *err)
-{
-    struct rb_error copy = {.status = status};
-    if (err != NULL)
-        copy = *err;
-    rb_run_stage_done(s->run, status, &copy);
-}
-
 /* ---- pool: files ---- */
 
 enum rb_status rb_run_save_alignment(const struct rb_run *run, struct rb_error *err)
@@ -121,7 +98,7 @@ static void solve_saved(struct rb_async *a)
         run->moments = NULL;
         rb_moments_trim(run->work);
     }
-    done(s, status, &err);
+    rb_run_stage_done(s->run, status, &err);
 }
 
 static void solved(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
@@ -130,7 +107,7 @@ static void solved(struct rb_pool_task *task, enum rb_status status, const struc
     struct rb_run *run = s->run;
     rb_run_program_ended(run, task);
     if (status != RB_OK) {
-        done(s, status, err);
+        rb_run_stage_done(s->run, status, err);
         return;
     }
     /* Both or none: an alignment whose motion is missing would be evaluated as if nothing moved. */
@@ -138,7 +115,7 @@ static void solved(struct rb_pool_task *task, enum rb_status status, const struc
     status = rb_alignment_motion(alignment, &run->subject.model[1], &run->motion, &s->error);
     if (status != RB_OK) {
         rb_alignment_free(alignment);
-        done(s, status, &s->error);
+        rb_run_stage_done(s->run, status, &s->error);
         return;
     }
     if (run->folds)
@@ -152,9 +129,10 @@ static void solved(struct rb_pool_task *task, enum rb_status status, const struc
 static void solve_enter(struct rb_run *run)
 {
     struct rb_error err;
-    struct solve *s = begin(run);
+    struct solve *s = rb_run_stage_begin(run, sizeof *s);
     if (s == NULL)
         return;
+    s->run = run;
     if (run->alignment != NULL) { /* solved before, but the disk would not take it */
         s->async = (struct rb_async){.work = save, .done = solve_saved, .data = s};
         rb_async_start(run->work->pool, &s->async);
@@ -164,7 +142,7 @@ static void solve_enter(struct rb_run *run)
     enum rb_status status = rb_solve_new(&a->config, a->head, run->moments,
                                          &run->spec.align.options, &s->program, &err);
     if (status != RB_OK) {
-        done(s, status, &err);
+        rb_run_stage_done(s->run, status, &err);
         return;
     }
     const struct rb_blend_term ends[2] = {{a, run->folds ? &run->folded[0] : NULL, 0},
@@ -212,7 +190,7 @@ static void certified_saved(struct rb_async *a)
         status = record_certified(s, &err);
     if (status != RB_OK)
         s->run->recorded[RB_PHASE_CERTIFYING] = before; /* rolled back */
-    done(s, status, &err);
+    rb_run_stage_done(s->run, status, &err);
 }
 
 static void say(const struct rb_run *run)
@@ -229,11 +207,7 @@ static void certified(struct rb_pool_task *task, enum rb_status status, const st
     struct solve *s = task->data;
     struct rb_run *run = s->run;
     struct rb_json w;
-    rb_run_program_ended(run, task);
-    if (status == RB_OK)
-        status = rb_subject_verify(&run->subject, &run->places, &s->error);
-    else
-        s->error = *err;
+    status = rb_run_models_used(run, task, status, err, &s->error);
     if (status == RB_OK) {
         run->alignment->certificate = rb_certify_result(s->program);
         say(run);
@@ -242,7 +216,7 @@ static void certified(struct rb_pool_task *task, enum rb_status status, const st
         status = rb_json_finish(&w, &s->permutations, &s->permutations_bytes, &s->error);
     }
     if (status != RB_OK) {
-        done(s, status, &s->error);
+        rb_run_stage_done(s->run, status, &s->error);
         return;
     }
     s->async = (struct rb_async){.work = save_certified, .done = certified_saved, .data = s};
@@ -252,16 +226,17 @@ static void certified(struct rb_pool_task *task, enum rb_status status, const st
 static void certify_enter(struct rb_run *run)
 {
     struct rb_error err;
-    struct solve *s = begin(run);
+    struct solve *s = rb_run_stage_begin(run, sizeof *s);
     if (s == NULL)
         return;
+    s->run = run;
     enum rb_status status =
         rb_certify_new(&run->subject.model[1], run->alignment, &s->program, &err);
     if (status == RB_OK && run->folds)
         status =
             rb_certify_fold(s->program, &run->subject.model[0], &run->fold[0], &run->fold[1], &err);
     if (status != RB_OK) {
-        done(s, status, &err);
+        rb_run_stage_done(s->run, status, &err);
         return;
     }
     run->phases[RB_PHASE_CERTIFYING].total = s->program->total_cost;

@@ -74,14 +74,6 @@ static void write_leave(struct rb_run *run)
     free(s);
 }
 
-static void done(struct write *s, enum rb_status status, const struct rb_error *err)
-{
-    struct rb_error copy = {.status = status};
-    if (err != NULL)
-        copy = *err;
-    rb_run_stage_done(s->run, status, &copy);
-}
-
 /* ---- the small files ---- */
 
 static double index_lambda(const struct rb_run *run)
@@ -253,7 +245,7 @@ static void files_put(struct rb_async *a)
     enum rb_status status = s->status;
     if (status == RB_OK)
         status = put_artifacts(s, &err);
-    done(s, status, &err);
+    rb_run_stage_done(s->run, status, &err);
 }
 
 static enum rb_status make_barrier(struct write *s, struct rb_error *err)
@@ -360,7 +352,7 @@ static void write_small_files(struct write *s)
     if (status == RB_OK && s->run->spec.merged.count > 0)
         status = make_checkpoint_files(s, &err);
     if (status != RB_OK) {
-        done(s, status, &err);
+        rb_run_stage_done(s->run, status, &err);
         return;
     }
     s->async = (struct rb_async){.work = put_files, .done = files_put, .data = s};
@@ -395,22 +387,18 @@ static void described(struct rb_async *a)
     if (status == RB_OK)
         write_next(s);
     else
-        done(s, status, &err);
+        rb_run_stage_done(s->run, status, &err);
 }
 
 static void merged(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
 {
     struct write *s = task->data;
     struct rb_run *run = s->run;
-    rb_run_program_ended(run, task);
-    if (status == RB_OK)
-        status = rb_subject_verify(&run->subject, &run->places, &s->error);
-    else
-        s->error = *err;
+    status = rb_run_models_used(run, task, status, err, &s->error);
     rb_program_free(s->program);
     s->program = NULL;
     if (status != RB_OK) {
-        done(s, status, &s->error);
+        rb_run_stage_done(s->run, status, &s->error);
         return;
     }
     s->async =
@@ -466,11 +454,11 @@ static void write_next(struct write *s)
             continue;
         enum rb_status status = start_merged(s, lambda, &err);
         if (status != RB_OK)
-            done(s, status, &err);
+            rb_run_stage_done(s->run, status, &err);
         return;
     }
     if (bundle != NULL) /* the small files are made where the curve is known */
-        done(s, RB_OK, NULL);
+        rb_run_stage_done(s->run, RB_OK, NULL);
     else
         write_small_files(s);
 }
@@ -486,12 +474,12 @@ static void set_cost(struct rb_run *run)
 static void write_enter(struct rb_run *run)
 {
     struct rb_error err;
-    struct write *s = calloc(1, sizeof *s);
-    run->stage_data = s;
-    if (s != NULL)
-        s->artifacts =
-            calloc(FILES_MAX + run->spec.merged.count * RB_FOLDER_FILES_MAX, sizeof *s->artifacts);
-    if (s == NULL || s->artifacts == NULL) {
+    struct write *s = rb_run_stage_begin(run, sizeof *s);
+    if (s == NULL)
+        return;
+    s->artifacts =
+        calloc(FILES_MAX + run->spec.merged.count * RB_FOLDER_FILES_MAX, sizeof *s->artifacts);
+    if (s->artifacts == NULL) {
         (void)rb_error_set(&err, RB_ENOMEM, "no memory to write");
         rb_run_stage_done(run, RB_ENOMEM, &err);
         return;

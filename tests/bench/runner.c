@@ -51,10 +51,9 @@ static void run_item(struct lane *l, size_t item)
     struct runner *r = l->runner;
     struct profile profile = {0};
     double wall = runner_now(), cpu = runner_cpu_now();
-    rb_scratch_reset(&l->worker.scratch);
     if (r->with_profile)
         profile_on(&profile);
-    enum rb_status s = r->program->ops->run_item(r->program, item, &l->worker, &l->error);
+    enum rb_status s = rb_program_run_item(r->program, item, &l->worker, &l->error);
     if (r->with_profile)
         profile_on(NULL);
     cpu = runner_cpu_now() - cpu;

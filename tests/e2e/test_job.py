@@ -224,6 +224,18 @@ def on_paths(spec):
     return spec
 
 
+def test_run_says_the_lengths_that_the_job_had():
+    """RoBERTa's sequences are shorter than its table of positions: 26 rows, 24 tokens."""
+    model = "heads/RobertaForMaskedLM"
+    spec = {"models": {"a": model, "b": model}, "align": {"dataset": "data/align.txt", "max_sequences": 20},
+            "interpolate": {"lambdas": [0.5]},
+            "evaluate": {"task": "mlm", "dataset": "data/eval.txt", "max_blocks": 2}}
+    status, out, err, _ = cli(spec, "--json")
+    equal((status, err), (0, ""), out[:2000])
+    told = json.loads(out)["spec"]
+    equal((told["align"]["max_length"], told["evaluate"]["block_size"]), (24, 24))
+
+
 def test_run():
     with tempfile.TemporaryDirectory() as temporary: # nobody else's, whatever runs beside
         status, out, err, peak = cli(on_paths(MAIN_JOB), "--json", temporary=temporary)
@@ -310,6 +322,7 @@ def test_run_refuses():
 
 
 if __name__ == "__main__":
-    run([test_main_job, test_classification_and_regression, test_variants, test_run,
+    run([test_main_job, test_classification_and_regression, test_variants,
+         test_run_says_the_lengths_that_the_job_had, test_run,
          test_same_bits_with_any_number_of_workers, test_run_writes_a_checkpoint,
          test_run_refuses])

@@ -20,6 +20,7 @@
 #include "core/text/packing.h"
 #include "core/text/tokenizer_open.h"
 
+#include <cblas.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -441,6 +442,22 @@ static inline void golden_run_all(struct golden *g)
                         run) if (json_object_get(json_object_get(run, "options"), "fold") ==
                                  NULL) /* METHOD 10's apart */
         golden_run(g, name);
+}
+
+static void golden_test_all_options(void **state)
+{
+    struct golden *g = *state;
+    golden_open(g);
+    golden_run_all(g);
+    golden_close(g);
+}
+
+/* The whole of a test whose file says only which golden it compares. */
+static inline int golden_main(struct golden *g)
+{
+    openblas_set_num_threads(1);
+    const struct CMUnitTest tests[] = {cmocka_unit_test_prestate(golden_test_all_options, g)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
 #endif

@@ -8,6 +8,7 @@
 #define RB_TESTS_RANDOM_DECODER_H
 
 #include "unit/numbers.h"
+#include "unit/random_sequences.h"
 #include "unit/tmpdir.h"
 
 #include "core/model/model.h"
@@ -665,17 +666,8 @@ static inline void random_decoder_open(const struct random_decoder *m, struct tm
 static inline struct rb_sequences decoder_sequences(const struct decoder_shape *s, size_t count,
                                                     size_t shortest, size_t longest, uint64_t seed)
 {
-    struct rb_sequences q = {.count = count};
-    q.starts = must_alloc(count + 1, sizeof *q.starts);
-    for (size_t i = 0; i < count; i++)
-        q.starts[i + 1] = q.starts[i] + shortest + random_index(&seed, longest - shortest + 1);
+    struct rb_sequences q = random_lengths(count, shortest, longest, &seed);
     size_t n = q.starts[count];
-    q.ids = must_alloc(n, sizeof *q.ids);
-    q.types = must_alloc(n, sizeof *q.types);
-    q.special = must_alloc(n, sizeof *q.special);
-    q.targets = must_alloc(n, sizeof *q.targets);
-    q.labels = must_alloc(count, sizeof *q.labels);
-    q.rows = must_alloc(count, sizeof *q.rows);
     for (size_t i = 0; i < n; i++)
         q.ids[i] = (int32_t)random_index(&seed, s->vocab);
     for (size_t i = 0; i < count; i++) {

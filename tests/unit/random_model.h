@@ -8,6 +8,7 @@
 #define RB_TESTS_RANDOM_MODEL_H
 
 #include "unit/numbers.h"
+#include "unit/random_sequences.h"
 #include "unit/tmpdir.h"
 
 #include "core/model/model.h"
@@ -496,17 +497,7 @@ static inline void random_model_open(const struct random_model *m, struct tmpdir
 static inline struct rb_sequences random_sequences(const struct random_shape *s, size_t count,
                                                    size_t shortest, size_t longest, uint64_t seed)
 {
-    struct rb_sequences q = {.count = count};
-    q.starts = must_alloc(count + 1, sizeof *q.starts);
-    for (size_t i = 0; i < count; i++)
-        q.starts[i + 1] = q.starts[i] + shortest + random_index(&seed, longest - shortest + 1);
-    size_t n = q.starts[count];
-    q.ids = must_alloc(n, sizeof *q.ids);
-    q.types = must_alloc(n, sizeof *q.types);
-    q.special = must_alloc(n, sizeof *q.special);
-    q.targets = must_alloc(n, sizeof *q.targets);
-    q.labels = must_alloc(count, sizeof *q.labels);
-    q.rows = must_alloc(count, sizeof *q.rows);
+    struct rb_sequences q = random_lengths(count, shortest, longest, &seed);
     for (size_t i = 0; i < count; i++) {
         size_t first = q.starts[i], length = q.starts[i + 1] - first;
         size_t second = random_index(&seed, length + 1);

@@ -3,24 +3,12 @@
  * barriers. */
 #include "unit/golden.h"
 
-#include <cblas.h>
-
-static void test_all_options(void **state)
+int main(void)
 {
-    (void)state;
     struct golden g = {.file = "golden/distilbert.json",
                        .a = "distilbert-a",
                        .b = "distilbert-b",
                        .align_length = 48,
                        .task = RB_TASK_MLM};
-    golden_open(&g);
-    golden_run_all(&g);
-    golden_close(&g);
-}
-
-int main(void)
-{
-    openblas_set_num_threads(1);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_options)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return golden_main(&g);
 }

@@ -3,11 +3,8 @@
  * metrics, barriers. */
 #include "unit/golden.h"
 
-#include <cblas.h>
-
-static void test_all_options(void **state)
+int main(void)
 {
-    (void)state;
     struct golden g = {.file = "golden/roberta-authors.json",
                        .a = "roberta-authors-a",
                        .b = "roberta-authors-b",
@@ -15,14 +12,5 @@ static void test_all_options(void **state)
                        .examples = 150,
                        .longest = 48,
                        .task = RB_TASK_CLASSIFICATION};
-    golden_open(&g);
-    golden_run_all(&g);
-    golden_close(&g);
-}
-
-int main(void)
-{
-    openblas_set_num_threads(1);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_options)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return golden_main(&g);
 }

@@ -244,10 +244,8 @@ static bool run_until(struct rb_program *p, struct rb_worker *w, size_t stop)
             return false;
         if (rb_learn_at_step(p) && chances++ == stop)
             return true;
-        for (size_t i = 0; i < items; i++) {
-            rb_scratch_reset(&w->scratch);
-            MUST(p->ops->run_item(p, i, w, &err), &err);
-        }
+        for (size_t i = 0; i < items; i++)
+            MUST(rb_program_run_item(p, i, w, &err), &err);
     }
 }
 

@@ -113,8 +113,7 @@ static double run(struct rb_program *p)
             return cost;
         for (size_t i = 0; i < items; i++) {
             cost += p->ops->item_cost(p, i);
-            rb_scratch_reset(&worker.scratch);
-            OK(p->ops->run_item(p, i, &worker, &err));
+            OK(rb_program_run_item(p, i, &worker, &err));
         }
     }
 }

@@ -110,7 +110,7 @@ static inline enum rb_status program_piece(void *context, size_t piece, struct r
                                            struct rb_error *err)
 {
     struct rb_program *program = context;
-    return program->ops->run_item(program, piece, w, err);
+    return rb_program_run_item(program, piece, w, err);
 }
 
 /* Runs the whole program. */
