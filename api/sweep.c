@@ -339,12 +339,12 @@ static void add_faults(const struct rb_sweep *s, size_t index, struct rb_problem
     to->out_of_memory |= from->out_of_memory;
     for (size_t i = 0; i < from->count; i++) {
         struct rb_fault *f = &from->items[i];
-        bool told = false;
+        bool known = false;
         rb_sweep_place(s, index, f->pointer, sizeof f->pointer);
         for (size_t k = 0; k < to->count; k++)
-            told = told || (strcmp(to->items[k].pointer, f->pointer) == 0 &&
-                            strcmp(to->items[k].detail, f->detail) == 0);
-        if (!told)
+            known = known || (strcmp(to->items[k].pointer, f->pointer) == 0 &&
+                              strcmp(to->items[k].detail, f->detail) == 0);
+        if (!known)
             rb_problems_add(to, f->pointer, "%s", f->detail);
     }
 }

@@ -177,6 +177,38 @@ def rule_method():
                         yield path.relative_to(ROOT), number, f"docs/method.md has no section {section}"
 
 
+# ---- architecture: what ARCHITECTURE.md names is there
+
+NAMED = re.compile(r"[\w./*-]+\.(?:c|h|py|md|yaml|sh|txt)|[\w.-]+(?:/[\w.-]+)+/?")
+NOT_NAMES = {"bar.c", "bar.h"}  # of an example
+FOLDERS = ("core", "api", "server", "tests", "docs", "deploy", "migrations", "clients")
+
+
+def rule_architecture():
+    """A path must be one of the tree, or the end of one; rb_… must be in a header. What lies in a data folder is
+    spelled in layout.h."""
+    layout = (ROOT / "server/base/layout.h").read_text(encoding="utf-8")
+    paths = [path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*")
+             if "node_modules" not in path.parts]
+    ends = {"/" + path for path in paths} | {"/" + path.name for path in ROOT.iterdir()}
+    names = {end.rsplit("/", 1)[1] for end in ends}
+    words = set()
+    for folder in FLOORS:
+        for path in (ROOT / folder).rglob("*.h"):
+            words.update(re.findall(r"\brb_\w+", path.read_text(encoding="utf-8")))
+    for number, line in enumerate((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split("\n"), 1):
+        for name in re.findall(r"`([^`]+)`", line):
+            known = name.rstrip("/").removesuffix(".*")
+            if name.startswith("rb_"):
+                stem = name.rstrip("…")
+                if stem not in words and not (name != stem and any(w.startswith(stem) for w in words)):
+                    yield "ARCHITECTURE.md", number, f"no header declares {name}"
+            elif NAMED.fullmatch(name) and name not in NOT_NAMES and known not in layout:
+                if not any(end.endswith("/" + known) for end in ends) and not (
+                        name.endswith(".*") and known.rsplit("/", 1)[-1] + ".c" in names):
+                    yield "ARCHITECTURE.md", number, f"there is no {name}"
+
+
 def main():
     rules = {name[5:]: f for name, f in globals().items() if name.startswith("rule_")}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
