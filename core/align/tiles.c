@@ -13,7 +13,7 @@ size_t rb_tile_units(size_t d, size_t rows)
     size_t by_cost = (size_t)(TILE_FLOPS / (2.0 * (double)d * (double)(rows > 0 ? rows : 1)));
     size_t quarter = (d + 3) / 4; /* so that a small model keeps more than one core busy */
     size_t n = by_cost < quarter ? by_cost : quarter;
-    size_t tiles = n > 0 ? (d + n - 1) / n : d; /* equal ones: no sliver at the end */
+    size_t tiles = n > 0 ? (d + n - 1) / n : d; /* equal ones: no small rest at the end */
     n = (d + tiles - 1) / tiles;
     return (n + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
 }

@@ -244,7 +244,7 @@ static size_t spaces_behind(struct split *s, size_t at)
     return at;
 }
 
-/* The part that the match takes, as the library reckons it: with rstrip, the next match may lie
+/* The part that the match takes, as the library counts it: with rstrip, the next match may lie
  * inside what was stripped. */
 static enum rb_status take(struct split *s, const struct rb_added_token *token, size_t start,
                            size_t stop, rb_added_visit *visit, void *data, struct rb_error *err)

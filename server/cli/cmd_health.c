@@ -25,7 +25,7 @@ const char rb_cmd_health_help[] =
 
 enum { TIMEOUT_SECONDS = 5 };
 
-/* Where to knock: a daemon that listens on every address listens on loopback. */
+/* Where to ask: a daemon that listens on every address listens on loopback. */
 static socklen_t make_address(const struct rb_listen *listen, struct sockaddr_storage *ret)
 {
     memset(ret, 0, sizeof *ret);

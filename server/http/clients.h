@@ -1,7 +1,7 @@
-/* server/http/clients.h: the connections: how many, from where, and how long they may dawdle.
+/* server/http/clients.h: the connections: how many, from where, and how long they may take.
  *
  * libmicrohttpd's own limits close connections without a word and know only inactivity, which a
- * client that drips a byte a second never shows. So each connection has an absolute deadline here
+ * client that sends a byte a second never shows. So each connection has an absolute deadline here
  * for its headers and one for its body, which rb_clients_tick enforces by answering 408 on the
  * socket, where no reply has begun, and shutting it down. When the table is full the connection
  * that has been without a request longest makes room; if all are busy, the new one's request is

@@ -26,8 +26,9 @@
  * drops the connection afterwards), and when the whole body has arrived. So a reply made in between
  * is kept (`response`), what is left of the body is swallowed up to a bound, and the reply goes
  * out in the end, keeping the connection; beyond the bound, or if the body is announced to be
- * longer, it is written past libmicrohttpd and the connection lingers (clients.h). A client that
- * waits for "100 Continue" is refused at once. Nothing is ever queued for a suspended connection.
+ * longer, it is written past libmicrohttpd and the connection stays open for a while (clients.h). A
+ * client that waits for "100 Continue" is refused at once. Nothing is ever queued for a suspended
+ * connection.
  */
 #ifndef RB_SERVER_HTTP_EXCHANGE_H
 #define RB_SERVER_HTTP_EXCHANGE_H

@@ -7,7 +7,7 @@
  *    descriptor will announce: the pump runs it again while MHD_get_timeout says 0, and otherwise
  *    arms a timer at min(timeout, RB_PUMP_TICK_MS), or an accept could stall at the limit;
  *  - resuming a suspended connection announces nothing either: rb_pump_resume wakes the pump;
- *  - the runs in a row are bounded, so that a flood of requests cannot starve the loop's other
+ *  - the runs in a row are bounded, so that a flood of requests cannot keep the loop from its other
  *    work; what is left over comes after one turn of the loop;
  *  - after an accept that failed for want of descriptors it accepts nothing until one of its
  *    connections goes, and without any it tries again without a pause: from then on the pump

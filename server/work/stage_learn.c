@@ -1,7 +1,7 @@
 /* The learning stage: from the matched alignment to learned maps (core/learn).
  *
  * DESIGN. While it runs, the program's state is copied between two steps, once a minute or when it
- * has looked at the held text (but no oftener than four times a second), and written beside the
+ * has looked at the held text (but not more often than four times a second), and written beside the
  * job's artifacts with the training curve as far as it is known: a killed job goes on from there,
  * with the same bits. The end is in this order, each on disk before the next: training curve,
  * alignment with the learned maps (it says so itself), row of the stage. A process that finds

@@ -21,8 +21,8 @@ struct sweep {
     struct rb_async async;
     char (*names)[RB_JOB_ID_SIZE];
     size_t count, capacity;
-    size_t next;         /* to look up */
-    size_t from, doomed; /* names[from, from + doomed) have no row */
+    size_t next;          /* to look up */
+    size_t from, orphans; /* names[from, from + orphans) have no row */
 };
 
 static void step(struct sweep *s);
@@ -64,10 +64,10 @@ static void list(struct rb_async *a)
     free(path);
 }
 
-static void remove_doomed(struct rb_async *a)
+static void remove_orphans(struct rb_async *a)
 {
     struct sweep *s = a->data;
-    for (size_t i = 0; i < s->doomed; i++) {
+    for (size_t i = 0; i < s->orphans; i++) {
         char folder[RB_PATH_SIZE];
         rb_layout_job(s->names[s->from + i], NULL, folder);
         rb_data_remove(s->w->options.data_fd, folder);
@@ -89,18 +89,18 @@ static void step(struct sweep *s)
         return;
     }
     s->from = s->next;
-    s->doomed = 0;
+    s->orphans = 0;
     for (size_t i = 0; i < NAMES_AT_ONCE && s->next < s->count; i++, s->next++) {
         struct rb_job_row row;
         enum rb_status status = rb_job_get(s->w->store, s->names[s->next], &row, NULL);
         if (status == RB_OK)
             rb_job_row_deinit(&row);
         else if (status == RB_ENOTFOUND)
-            memmove(s->names[s->from + s->doomed++], s->names[s->next], RB_JOB_ID_SIZE);
+            memmove(s->names[s->from + s->orphans++], s->names[s->next], RB_JOB_ID_SIZE);
     }
-    if (s->doomed > 0)
-        rb_log_info("leftover job folders removed", RB_U("count", s->doomed));
-    s->async.work = remove_doomed;
+    if (s->orphans > 0)
+        rb_log_info("leftover job folders removed", RB_U("count", s->orphans));
+    s->async.work = remove_orphans;
     s->async.done = stepped;
     rb_async_start(s->w->pool, &s->async);
 }
