@@ -25,7 +25,9 @@ enum {
     TILE_MIN = 64,
     TILE_MAX = 1024,
     TILES_WANTED = 8,
-    ROWS = 256, /* rows of the head taken at a time: their logits stay in the cache */
+    ROWS = 256,       /* rows of the head's hidden layer taken at a time */
+    LOGIT_ROWS = 512, /* rows per product with a tile, which is packed anew for each; their logits
+                       * stay in the cache */
 };
 
 enum stage { STAGE_START, STAGE_WALK, STAGE_ROWS, STAGE_TILES };
@@ -92,14 +94,14 @@ static enum rb_status tile_item(struct evaluate *e, size_t item, struct rb_scrat
     size_t d = e->width, first = item * e->tile, vocabulary = rb_head_outputs(e->model);
     size_t width = vocabulary - first < e->tile ? vocabulary - first : e->tile;
     struct rb_head_tile tile;
-    float *logits = rb_scratch_alloc(scratch, ROWS * width, sizeof(float));
+    float *logits = rb_scratch_alloc(scratch, LOGIT_ROWS * width, sizeof(float));
     if (logits == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a tile of the decoder");
     enum rb_status s = rb_head_read_tile(&e->blend, first, width, &tile, scratch, err);
     if (s != RB_OK)
         return s;
-    for (size_t r = 0; r < e->row_count; r += ROWS) {
-        size_t n = e->row_count - r < ROWS ? e->row_count - r : ROWS;
+    for (size_t r = 0; r < e->row_count; r += LOGIT_ROWS) {
+        size_t n = e->row_count - r < LOGIT_ROWS ? e->row_count - r : LOGIT_ROWS;
         rb_linear(e->rows + r * d, n, d, tile.weight, width, logits);
         for (size_t i = 0; i < n; i++) {
             struct tile_row *part = &e->parts[item * e->row_count + r + i];

@@ -78,6 +78,9 @@ struct rb_kernels {
     void (*max_sum_exp)(const float *x, const float *bias, size_t n, float *ret_max,
                         float *ret_sum);
 
+    /* x += y + bias, all (rows, n). */
+    void (*add_residual)(float *x, const float *y, const float *bias, size_t rows, size_t n);
+
     /* y = wa * x + wb * z; y may be x or z. */
     void (*blend)(float *y, const float *x, float wa, const float *z, float wb, size_t n);
 

@@ -364,6 +364,20 @@ static void max_sum_exp(const float *x, const float *bias, size_t n, float *ret_
     *ret_sum = sum_lanes(sum);
 }
 
+static void add_residual(float *x, const float *y, const float *bias, size_t rows, size_t n)
+{
+    for (size_t r = 0; r < rows; r++, x += n, y += n) {
+        size_t i = 0;
+        FOR_VECTORS (i, n)
+            store(x + i, load(x + i) + (load(y + i) + load_or_zero(bias, i, n)));
+        if (i < n)
+            store_part(x + i,
+                       load_part(x + i, n - i, 0) +
+                           (load_part(y + i, n - i, 0) + load_or_zero(bias, i, n)),
+                       n - i);
+    }
+}
+
 static void blend(float *y, const float *x, float wa, const float *z, float wb, size_t n)
 {
     size_t i = 0;
@@ -567,6 +581,7 @@ const struct rb_kernels RB_KERNELS_SYMBOL = {
     .rotate = rotate,
     .exp_sum = exp_sum,
     .max_sum_exp = max_sum_exp,
+    .add_residual = add_residual,
     .blend = blend,
     .subtract = subtract,
     .add_sums = add_sums,

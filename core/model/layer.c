@@ -32,15 +32,6 @@ static enum rb_status norm_after_addition(const struct rb_layer_call *call, floa
     return s;
 }
 
-/* x += y + bias, all (rows, hidden_size); bias may be NULL. */
-static void add(float *x, float *y, const float *bias, size_t rows, size_t d)
-{
-    const struct rb_kernels *k = rb_kernels();
-    if (bias != NULL)
-        k->add_bias(y, bias, rows, d);
-    k->blend(x, x, 1, y, 1, rows * d);
-}
-
 /* x = x + attention(norm1 x), then x = x + mlp(norm2 x); with a parallel residual both read the
  * same x. */
 static enum rb_status norm_before(const struct rb_layer_call *call, float *x, float *y,
@@ -48,6 +39,7 @@ static enum rb_status norm_before(const struct rb_layer_call *call, float *x, fl
 {
     const struct rb_config *c = call->config;
     const float *const *w = call->weights->w;
+    const struct rb_kernels *k = rb_kernels();
     size_t d = c->hidden_size, rows = rb_layer_rows(call), n = rb_span_tokens(&call->span);
     float *normed = rb_scratch_alloc(scratch, n * d, sizeof(float));
     float *more = c->parallel_residual ? rb_scratch_alloc(scratch, rows * d, sizeof(float)) : y;
@@ -59,7 +51,7 @@ static enum rb_status norm_before(const struct rb_layer_call *call, float *x, fl
         return s;
     rb_attention_keep_rows(call, x, d);
     if (!c->parallel_residual) {
-        add(x, y, w[RB_ATTENTION_OUTPUT_BIAS], rows, d);
+        k->add_residual(x, y, w[RB_ATTENTION_OUTPUT_BIAS], rows, d);
         keep(call->taps.middle, x, rows * d);
     }
     rb_norm(c, normed, x, NULL, NULL, w[RB_MLP_NORM_WEIGHT], w[RB_MLP_NORM_BIAS], rows, d);
@@ -67,8 +59,8 @@ static enum rb_status norm_before(const struct rb_layer_call *call, float *x, fl
     if (s != RB_OK || call->stop_after_ff)
         return s;
     if (c->parallel_residual)
-        add(x, y, w[RB_ATTENTION_OUTPUT_BIAS], rows, d);
-    add(x, more, w[RB_DOWN_BIAS], rows, d);
+        k->add_residual(x, y, w[RB_ATTENTION_OUTPUT_BIAS], rows, d);
+    k->add_residual(x, more, w[RB_DOWN_BIAS], rows, d);
     return RB_OK;
 }
 
@@ -85,14 +77,14 @@ static enum rb_status norm_after_sublayer(const struct rb_layer_call *call, floa
         return s;
     k->add_bias(y, w[RB_ATTENTION_OUTPUT_BIAS], rows, d);
     rb_norm(c, y, y, NULL, NULL, w[RB_ATTENTION_NORM_WEIGHT], w[RB_ATTENTION_NORM_BIAS], rows, d);
-    add(x, y, NULL, rows, d);
+    k->add_residual(x, y, NULL, rows, d);
     keep(call->taps.middle, x, rows * d);
     s = rb_mlp_forward(call, x, rows, y, scratch, err);
     if (s != RB_OK || call->stop_after_ff)
         return s;
     k->add_bias(y, w[RB_DOWN_BIAS], rows, d);
     rb_norm(c, y, y, NULL, NULL, w[RB_MLP_NORM_WEIGHT], w[RB_MLP_NORM_BIAS], rows, d);
-    add(x, y, NULL, rows, d);
+    k->add_residual(x, y, NULL, rows, d);
     return RB_OK;
 }
 

@@ -35,7 +35,15 @@ enum rb_status rb_sequences_check(const struct rb_config *c, const struct rb_seq
                                   struct rb_error *err) RB_MUST_CHECK;
 
 enum {
-    RB_CHUNK_TOKENS = 512
-}; /* 50-100 ms of a BERT-base layer; products are then at 0.94 of peak */
+    RB_CHUNK_TOKENS = 512, /* 50-100 ms of a BERT-base layer */
+    RB_WIDE_CHUNK_TOKENS = 2 * RB_CHUNK_TOKENS,
+};
+
+/* Tokens of a span in a slab of so many. Every product packs its weights first, which at 512 rows
+ * is a tenth of it on fast processors: spans are twice as long where enough of them are left. */
+static inline size_t rb_chunk_tokens(size_t slab_tokens)
+{
+    return slab_tokens >= 24 * RB_WIDE_CHUNK_TOKENS ? RB_WIDE_CHUNK_TOKENS : RB_CHUNK_TOKENS;
+}
 
 #endif

@@ -197,13 +197,14 @@ enum rb_status rb_walker_begin(struct rb_walker *w, size_t from, size_t to, size
     const struct rb_sequences *q = w->sequences;
     w->from = from;
     w->to = to;
-    w->span_count = rb_spans_count(q, from, to, RB_CHUNK_TOKENS);
+    size_t chunk = rb_chunk_tokens(q->starts[to] - q->starts[from]);
+    w->span_count = rb_spans_count(q, from, to, chunk);
     enum rb_status s = reserve_spans(w, err);
     if (s == RB_OK)
         s = reserve_tokens(w, q->starts[to] - q->starts[from], err);
     if (s != RB_OK)
         return s;
-    rb_spans_fill(q, from, to, RB_CHUNK_TOKENS, w->spans);
+    rb_spans_fill(q, from, to, chunk, w->spans);
     list_rows(w);
     w->embedding = true;
     w->layer = 0;

@@ -121,8 +121,9 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         const struct rb_evaluate_options *o = &spec->evaluate.options;
         longest = at_least(longest, rb_task_has_labels(o->task) ? o->max_length : o->block_size);
     }
-    if (longest > RB_CHUNK_TOKENS) /* shorter ones: in PROCESS_BYTES */
-        working += workers * rb_layer_scratch_bytes(c, longest, longest);
+    uint64_t span = spec->has_evaluate ? rb_chunk_tokens(sizes->evaluate_tokens) : 0;
+    if (at_least(span, longest) > RB_CHUNK_TOKENS) /* shorter ones: in PROCESS_BYTES */
+        working += workers * rb_layer_scratch_bytes(c, at_least(span, longest), longest);
     const struct rb_motion motion = {.decoder_untied =
                                          rb_alignment_unties(&s->model[1], &align->options)};
     struct rb_blend blend = rb_blend_pair(&s->model[0], &s->model[1], &motion, 0.5);

@@ -3,7 +3,9 @@
 what share of the machine's product rate, and against PyTorch (batches of 8 x 512, causal mask, logits
 everywhere). Random weights; one run.
 
-    tests/bench/decoder.py --build build/bench [--threads 2] [--blocks 32] [--length 512] [--no-torch]
+    tests/bench/decoder.py --build build/bench [--threads 2] [--blocks 64] [--length 512] [--no-torch] [--json]
+
+tests/bench/run.sh decoder builds and runs it.
 """
 import argparse
 import json
@@ -62,22 +64,28 @@ def write_model(folder, seed):
 
 
 def ours(args, folder):
+    """bench_core's rows, {row: {threads: figures}}, and the peak of resident memory in MB."""
+    threads = sorted({1, args.threads})
     command = [os.path.join(args.build, "tests/bench/bench_core"), "--models", folder, "--threads",
-               str(args.threads), "--blocks", str(args.blocks), "--block-size", str(args.length),
-               "--lines", str(args.blocks * args.length // 128), "--mean", "110", "--longest", "256",
-               "machine", "evaluate", "collect"]
+               ",".join(map(str, threads)), "--blocks", str(args.blocks), "--block-size",
+               str(args.length), "--lines", str(args.blocks * args.length // 128), "--mean", "110",
+               "--longest", "256", "machine", "evaluate", "collect"]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = {}
     for line in out.splitlines():
         words = line.split()
-        rows[words[0]] = {k: float(v) for k, v in (w.split("=") for w in words[1:] if "=" in w)}
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+        found = {k: float(v) for k, v in (w.split("=") for w in words[1:] if "=" in w)}
+        rows.setdefault(words[0], {})[int(found["threads"])] = found
+    return rows, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+
+
+def tell(rows, peak):
     for row in ("evaluate", "collect"):
-        r = rows[row]
-        print(f"{row:9} {r['tokens_per_s']:8.0f} tokens/s by wall  {r['wall_gflops']:6.1f} GF/s, of "
-              f"sgemm: {r['wall_ratio']:.2f} by wall, {r['cpu_ratio']:.2f} by CPU")
+        for threads, r in rows[row].items():
+            print(f"{row:9} {threads} workers {r['tokens_per_s']:8.0f} tokens/s by wall  "
+                  f"{r['wall_gflops']:6.1f} GF/s, of sgemm: {r['wall_ratio']:.2f} by wall, "
+                  f"{r['cpu_ratio']:.2f} by CPU")
     print(f"peak      {peak:8.0f} MB resident")
-    return rows["evaluate"]
 
 
 def turn(torch, x, cosine, sine):
@@ -124,33 +132,43 @@ def theirs(args, folder):
         logits = F.linear(norm("gpt_neox.final_layer_norm", x), w["embed_out.weight"])
         return F.cross_entropy(logits[:, :-1].reshape(-1, VOCABULARY), ids[:, 1:].reshape(-1))
 
-    batches = max(1, args.blocks // BATCH)
+    batches = 2
     ids = torch.randint(VOCABULARY, (batches, BATCH, n))
     loss(ids[0])  # warm
     begin = time.monotonic()
     for batch in ids:
         loss(batch)
     rate = batches * BATCH * n / (time.monotonic() - begin)
-    print(f"PyTorch {torch.__version__}: {rate:8.0f} tokens/s, batches of {BATCH} x {n}")
-    return rate
+    return rate, torch.__version__
 
 
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", required=True)
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--blocks", type=int, default=32)
+    p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--blocks", type=int, default=64)
     p.add_argument("--length", type=int, default=512)
     p.add_argument("--no-torch", action="store_true")
+    p.add_argument("--json", action="store_true")
     args = p.parse_args()
+    report = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed, name in enumerate("ab"):
             write_model(os.path.join(folder, name), seed + 1)
-        found = ours(args, folder)
-        if not args.no_torch:
-            rate = theirs(args, folder)
-            print(f"ratio     {found['tokens_per_s'] / rate:8.2f} (a lambda's loss, interpolation "
-                  "of the weights included)")
+        report["rows"], report["peak_mb"] = ours(args, folder)
+        if not args.json:
+            tell(report["rows"], report["peak_mb"])
+        try:
+            if not args.no_torch:
+                report["torch_tokens_per_s"], report["torch"] = theirs(args, folder)
+        except ImportError:
+            report["torch"] = None
+    if args.json:
+        print(json.dumps(report))
+    elif report.get("torch"):
+        ours_rate, rate = report["rows"]["evaluate"][args.threads]["tokens_per_s"], report["torch_tokens_per_s"]
+        print(f"PyTorch {report['torch']}: {rate:8.0f} tokens/s, batches of {BATCH} x {args.length}\n"
+              f"ratio     {ours_rate / rate:8.2f} (a lambda's loss, interpolation of the weights included)")
 
 
 main()

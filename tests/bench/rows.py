@@ -6,13 +6,14 @@ time, which is what a user sees, and by CPU time, which others on the machine di
 threads wait for each other, the CPU ratio counts the waiting too.
 """
 import functools
+import json
 import os
 import re
 import shutil
 import sys
 
 import http_requests
-from programs import (HERE, Absent, as_ids, core, least, make_pair, make_text, most, pick, python,
+from programs import (HERE, Absent, as_ids, call, core, least, make_pair, make_text, most, pick, python,
                       run_job, say, tool)
 
 BASE = dict(layers=12, hidden=768, heads=12, inner=3072, vocabulary=30522, positions=512)
@@ -416,7 +417,34 @@ def row_open(b):
           f"{pt['anonymous_kb']} kB and {pt['mapped_kb']} kB mapped against {st['anonymous_kb']} and {st['mapped_kb']}")
 
 
+def row_decoder(b):
+    """The shape of Pythia-160M, blocks of 512."""
+    report = json.loads(call([sys.executable, "-B", os.path.join(HERE, "decoder.py"), "--json", "--build", b.build,
+                              "--threads", str(b.threads), "--blocks", "16" if b.quick else "64"]))
+    for row, what in (("evaluate", "loss"), ("collect", "feature + moments")):
+        for t, v in sorted(report["rows"][row].items(), key=lambda item: -int(item[0])):
+            b.add(f"decoder, Pythia-160M shape, {what}, {t} worker{'s' * (t != '1')}: useful flops / sgemm rate",
+                  "0.80" if int(t) == b.threads else "", ratio(v["wall_ratio"]), ratio(v["cpu_ratio"]),
+                  f"{v['wall_gflops']:.1f} GF/s, {v['tokens_per_s']:.0f} tokens/s")
+    rate = report.get("torch_tokens_per_s")
+    if rate is None:
+        raise Absent("python3-torch is not installed")
+    found = report["rows"]["evaluate"][str(b.threads)]["tokens_per_s"]
+    b.add("decoder, loss against PyTorch (8 x 512, logits everywhere)", "1.5×", times(found / rate), "",
+          f"{found:.0f} tokens/s, interpolation included, against {rate:.0f} without; peak {report['peak_mb']:.0f} MB")
+
+
+def row_merged(b):
+    """Merged folders in a reader that is not ours."""
+    out = call([sys.executable, "-B", os.path.join(HERE, "read_merged.py"), "--rebasind",
+                os.path.join(b.build, "rebasind")])
+    runs = [line for line in out.splitlines() if "worst" in line]
+    worst = max(float(line.split("worst ")[1].split()[0]) for line in runs)
+    b.add("merged folders read by an independent reader in PyTorch: loss against ours", "2e-4", f"{worst:.0e}", "",
+          f"{len(runs)} runs of {len({line.split()[0] for line in runs})} pairs, 3 lambdas each")
+
+
 ROWS = {"machine": row_machine, "features": row_features, "loss": row_loss, "workers": row_workers,
         "align": row_align, "eval": row_eval, "job": row_job, "assign": row_assign,
         "memory": row_memory, "open": row_open, "eta": row_eta, "large": row_large, "scale": row_scale,
-        "http": row_http, "profile": row_profile}
+        "http": row_http, "profile": row_profile, "decoder": row_decoder, "merged": row_merged}

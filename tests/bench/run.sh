@@ -5,7 +5,9 @@
 #   tests/bench/run.sh             everything: about 25 minutes on 2 quiet cores, at most 90
 #   tests/bench/run.sh --quick     smaller inputs: about 6 minutes, at most 30
 #   tests/bench/run.sh --only ROW  one of: machine features loss workers align eval job assign memory
-#                                  open eta large scale http profile (may be given several times)
+#                                  open eta large scale http profile decoder merged
+#                                  (may be given several times)
+#   tests/bench/run.sh ROW...      the same: tests/bench/run.sh decoder
 #   tests/bench/run.sh --markdown FILE    the markdown goes there as well
 #
 # Needs 3 GB of disk under $TMPDIR (6 GB for row large), 4 GB of memory for the engine's rows and 8 GB
@@ -19,7 +21,7 @@ if ! command -v python3 >/dev/null; then
     echo "tests/bench/run.sh: python3 puts the table together: apt install python3" >&2
     exit 1
 fi
-case " $* " in *" --help "* | *" -h "*) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+case " $* " in *" --help "* | *" -h "*) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 cmake --preset release -S "$root" -B "$build" -DRB_BENCH=ON -DRB_TESTS=OFF >/dev/null
 cmake --build "$build" --target bench_core bench_open make_model rebasind -- --quiet >&2
 python=python3

@@ -89,13 +89,17 @@ def main():
     p.add_argument("--only", action="append", choices=ROWS, default=[])
     p.add_argument("--threads", type=int)
     p.add_argument("--markdown")
+    p.add_argument("rows", nargs="*", help="the same as --only")
     args = p.parse_args()
+    unknown = [row for row in args.rows if row not in ROWS]
+    if unknown:
+        p.error(f"no row '{unknown[0]}': expected some of {' '.join(ROWS)}")
     for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(s, stop)
     before, started = cpu_seconds(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rebasind-bench-") as folder:
         b = Bench(args, folder)
-        measure(b, args.only or list(ROWS))
+        measure(b, args.only + args.rows or list(ROWS))
     notes = describe(b, before, started) + b.notes
     print(render(b, text_table, lambda t: t + "\n"))
     print("\n".join(notes) + "\n")

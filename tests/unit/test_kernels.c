@@ -433,6 +433,28 @@ static void check_blend(struct trial *t, uint64_t *seed)
     free(to_z.block);
 }
 
+static void check_add_residual(struct trial *t, uint64_t *seed)
+{
+    size_t n = t->n;
+    struct floats x = floats_drawn(ROWS * n, t->spread, seed),
+                  bias = floats_drawn(n, ORDINARY, seed);
+    struct floats y = floats_drawn(ROWS * n, t->spread, seed), plain = floats_copy(x.at, ROWS * n);
+    struct floats sum = floats_copy(x.at, ROWS * n);
+    t->k->add_residual(sum.at, y.at, bias.at, ROWS, n);
+    t->k->add_residual(plain.at, y.at, NULL, ROWS, n);
+    for (size_t i = 0; i < ROWS * n; i++) {
+        double a = (double)x.at[i], b = (double)y.at[i], c = (double)bias.at[i % n];
+        double bound = FLT_EPSILON * (fabs(a) + fabs(b) + fabs(c)) + FLT_TRUE_MIN;
+        within(t, i, (double)sum.at[i], a + (b + c), bound);
+        within(t, i, (double)plain.at[i], a + b, bound);
+    }
+    free(x.block);
+    free(y.block);
+    free(bias.block);
+    free(plain.block);
+    free(sum.block);
+}
+
 static const struct row_kernel {
     const char *name;
     void (*check)(struct trial *t, uint64_t *seed);
@@ -440,7 +462,7 @@ static const struct row_kernel {
     {"softmax", check_softmax},   {"layer_norm", check_layer_norm},
     {"rms_norm", check_rms_norm}, {"rotate", check_rotate},
     {"exp_sum", check_exp_sum},   {"max_sum_exp", check_max_sum_exp},
-    {"blend", check_blend},
+    {"blend", check_blend},       {"add_residual", check_add_residual},
 };
 
 static void test_bounds(void **state)
