@@ -18,12 +18,14 @@ BUILD="
     curl jq mawk
 "
 # unit:    cmocka        end to end: python3, python3-yaml (openapi.yaml)
+# client:  python3-venv (pip installs it), jupyter-nbconvert with python3-ipykernel (run its notebook)
 # fuzz:    clang, libclang-rt (libFuzzer), llvm (symbols in reports)
 # page:    chromium, a font
 # deploy:  an image without a Docker engine, the three proxies, Prometheus with promtool; systemd-analyze;
 #          docker-compose reads compose.yaml (no engine needed for that); binutils (readelf)
 TESTS="
-    libcmocka-dev python3 python3-yaml util-linux
+    libcmocka-dev python3 python3-yaml python3-venv util-linux
+    jupyter-nbconvert python3-ipykernel
     clang libclang-rt-dev llvm
     chromium fonts-liberation
     buildah umoci runc debootstrap debian-archive-keyring uidmap
