@@ -139,11 +139,7 @@ table_and_plot() {
 }
 
 result() {
-    jq -r 'def r(d): . * pow(10; d) | round / pow(10; d);
-        "", (.summary.verdict // empty |
-        "verdict: \(.text)" + (if .loss == null then "" else
-            " (best at lambda \(.best_lambda): loss \(.loss | r(3)); the models themselves \([.parents[] | r(3)] | join(" and "))" +
-            (if .chance == null then "" else ", guessing \(.chance | r(3))" end) + ")" end))' "$data/job"
+    jq -r '"", "verdict: \(.summary.verdict.sentence)"' "$data/job"
     jq -r 'def r(d): . * pow(10; d) | round / pow(10; d);
         "barrier over the chord: \(.aligned.barrier.chord | r(4)) at lambda \(.aligned.barrier.chord_lambda), plain averaging \(.control.barrier.chord | r(4)): reduced by \(.reduction.chord * 100 | r(1)) %"' \
         "$data/barrier"

@@ -3,6 +3,7 @@ import ast
 import glob
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -194,6 +195,54 @@ def test_from_folder_to_merged_folder():
         equal(os.listdir(f"{folder}/none"), [])
         job.delete()
         raises(rb.NotFound, "not_found", job.refresh)
+
+
+def test_sweep():
+    with Daemon() as d, Folder() as folder:
+        c = client(d)
+        a, b, al, ev = inputs(c)
+        s = c.sweep(a, b, align=al, evaluate=ev, task="mlm", grid={"heads": ["permute", "ignore"], "rotate_heads": [False, True]}, **SMALL)
+        true("of 4 jobs" in s.line(), s.line())
+        s.wait(progress=True)
+        equal(s.status, "succeeded", s.data)
+        table = s.table()
+        rows = table if isinstance(table, list) else table.to_dict("records")
+        equal([(r["align.heads"], r["align.rotate_heads"]) for r in rows],
+              [("permute", False), ("permute", True), ("ignore", False), ("ignore", True)])
+        for row, job in zip(rows, s.jobs()):
+            equal((row["job"], row["barrier_chord"], row["verdict"]), (job.id, job.barrier().chord, job.verdict["text"]), row)
+        certified = [r for r in rows if r["equivalent"]]
+        true(0 < len(certified) < 4, rows)  # heads that are ignored are another function
+        equal(s.best(certified=True).id, min(certified, key=lambda r: r["loss"])["job"])
+        picture = s.plot() if not hasattr(s.plot(), "get_lines") else None
+        true(picture is None or picture.svg.count("stroke-width") >= 5 * 2, picture)
+        page = s._repr_html_()
+        true(page.count("<tr>") == 5 and "align.heads" in page, page)
+        equal(sorted(os.listdir(s.best().merged(0.5).save(f"{folder}/out"))),
+              ["README.md", "config.json", "model.safetensors", "rebasind.json", "tokenizer_config.json", "vocab.txt"])
+        again = c.get_sweep(s.id)
+        equal(again.rows, s.rows)
+        raises(rb.BadInput, "invalid_request", lambda: c.sweep(a, b, align=al, grid={"heads": ["permute", "all"]}), "/grid/align.heads/1")
+        s.delete()
+        raises(rb.NotFound, "not_found", s.refresh)
+
+
+def test_notebook():
+    """docs/notebook.ipynb runs as it stands against a fresh daemon."""
+    with Daemon() as d, Folder() as folder:
+        shutil.copytree(f"{ROOT}/docs", f"{folder}/docs", ignore=shutil.ignore_patterns("screenshots"))
+        os.symlink(FIXTURES, f"{folder}/fixtures")
+        env = {**os.environ, "REBASIND_URL": f"http://127.0.0.1:{d.port}", "PYTHONPATH": CLIENT, "FIXTURES": FIXTURES, "HOME": folder,
+               "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(["jupyter-nbconvert", "--to", "notebook", "--execute", "--ExecutePreprocessor.timeout=600",
+                               "--output", "executed.ipynb", "notebook.ipynb"], cwd=f"{folder}/docs", env=env, capture_output=True, text=True)
+        equal(done.returncode, 0, done.stderr[-3000:])
+        with open(f"{folder}/docs/executed.ipynb", encoding="utf-8") as f:
+            cells = [cell for cell in json.load(f)["cells"] if cell["cell_type"] == "code"]
+        true(len(cells) > 5 and all(cell["execution_count"] for cell in cells))
+        shown = json.dumps([cell["outputs"] for cell in cells], ensure_ascii=False)
+        for words in ("<svg", "Exact: the moved model computes the same function", "heads permute", "align.heads"):
+            true(words in shown, (words, shown[-2000:]))
 
 
 def test_mistakes():

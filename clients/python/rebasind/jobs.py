@@ -182,7 +182,7 @@ class Job:
 
     @property
     def verdict(self) -> Optional[Dict[str, Any]]:
-        """Whether the merge is usable: {"text": "between", "best_lambda": 0.5, "loss": …, "parents": […], "chance": …};
+        """Whether the merge is usable: {"text": "between", "sentence": …, "best_lambda": 0.5, "loss": …, …};
         None before the curve is known."""
         return self.summary.get("verdict")
 
@@ -249,13 +249,7 @@ class Job:
             if b is None:
                 return "no curve was asked for"
             return f"barrier {number(b)}" + (f" (plain averaging {number(c)})" if c is not None else "")
-        parents = " and ".join(number(p) for p in v.get("parents") or [])
-        words = str(v["text"])
-        if v.get("loss") is not None:
-            words += f": best at λ {v['best_lambda']:g}, loss {number(v['loss'])}" + (f", parents {parents}" if parents else "")
-        if v.get("chance") is not None:
-            words += f", chance {number(v['chance'])}"
-        return words
+        return str(v.get("sentence") or v["text"])
 
     # ---- what it can be asked ----
 
