@@ -201,13 +201,13 @@ def test_sweep():
     with Daemon() as d, Folder() as folder:
         c = client(d)
         a, b, al, ev = inputs(c)
-        s = c.sweep(a, b, align=al, evaluate=ev, task="mlm", grid={"heads": ["permute", "ignore"], "rotate_heads": [False, True]}, **SMALL)
+        s = c.sweep(a, b, align=al, evaluate=ev, task="mlm", grid={"heads": ["permute", "ignore"], "absolute": [False, True]}, **SMALL)
         true("of 4 jobs" in s.line(), s.line())
         s.wait(progress=True)
         equal(s.status, "succeeded", s.data)
         table = s.table()
         rows = table if isinstance(table, list) else table.to_dict("records")
-        equal([(r["align.heads"], r["align.rotate_heads"]) for r in rows],
+        equal([(r["align.heads"], r["align.absolute"]) for r in rows],
               [("permute", False), ("permute", True), ("ignore", False), ("ignore", True)])
         for row, job in zip(rows, s.jobs()):
             equal((row["job"], row["barrier_chord"], row["verdict"]), (job.id, job.barrier().chord, job.verdict["text"]), row)

@@ -210,7 +210,7 @@ class Job:
                     raise TimeoutError(f"{self.id} is still {self.status} after {timeout:g} s")
                 self._poll(min(left, 1.0 if progress else LONG_POLL_SECONDS))
             if line:
-                line.show(f"{self.data.get('name') or self.id}: {self.line()}")
+                line.show(f"{self.data.get('name') or self.id}: {self.line()}", last=True)
         finally:
             if line:
                 line.__exit__()

@@ -34,14 +34,15 @@ class Line:
         self._rewrites = self._out.isatty() or "ipykernel" in sys.modules
         self._width, self._told, self._text = 0, float("-inf"), ""
 
-    def show(self, text: str) -> None:
+    def show(self, text: str, last: bool = False) -> None:
+        """`last`: told in a log, too, however little time has passed."""
         if text == self._text:
             return
         self._text = text
         if self._rewrites:
             self._out.write("\r" + text.ljust(self._width))
             self._width = len(text)
-        elif time.monotonic() - self._told >= LOG_SECONDS:
+        elif last or time.monotonic() - self._told >= LOG_SECONDS:
             self._out.write(text + "\n")
             self._told = time.monotonic()
         self._out.flush()

@@ -57,7 +57,7 @@ class Sweep:
                 time.sleep(left)
                 self.refresh()
             if line:
-                line.show(self.line())
+                line.show(self.line(), last=True)
         finally:
             if line:
                 line.__exit__()
