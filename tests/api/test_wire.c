@@ -150,6 +150,26 @@ static void test_page_tokens_are_checked(void **state)
     assert_int_equal(rb_page_token_decode("jobs", "a b", &back, NULL), RB_EQUERY);
 }
 
+/* Where the last character has bits to spare, every other spelling of the same bytes is refused. */
+static void test_page_tokens_have_one_spelling(void **state)
+{
+    (void)state;
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    for (size_t length = 0; length < 3; length++) {
+        struct rb_page_position at = {.number = 7}, back;
+        char token[RB_PAGE_TOKEN_SIZE];
+        memset(at.text, 'x', length);
+        rb_page_token_encode("jobs", &at, token);
+        char *last = token + strlen(token) - 1, right = *last;
+        for (size_t i = 0; alphabet[i] != '\0'; i++) {
+            *last = alphabet[i];
+            assert_int_equal(rb_page_token_decode("jobs", token, &back, NULL),
+                             alphabet[i] == right ? RB_OK : RB_EQUERY);
+        }
+    }
+}
+
 static void test_page_limits(void **state)
 {
     (void)state;
@@ -235,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_job_ids),
         cmocka_unit_test(test_page_tokens_come_back),
         cmocka_unit_test(test_page_tokens_are_checked),
+        cmocka_unit_test(test_page_tokens_have_one_spelling),
         cmocka_unit_test(test_page_limits),
         cmocka_unit_test(test_pages),
         cmocka_unit_test(test_problems),

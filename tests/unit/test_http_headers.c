@@ -1,6 +1,7 @@
 // LINK: server_http
 #include "server/http/auth.h"
 #include "server/http/clients.h"
+#include "server/http/common.h"
 #include "server/http/headers.h"
 
 #include "server/base/config.h"
@@ -282,15 +283,47 @@ static void test_allowed_hosts(void **state)
     assert_false(rb_host_allowed(&s, "evil.example"));
 }
 
+/* Progress is no change: "7" and "7-0.25" are the same version, "70" is not. */
+static void test_job_tags(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *if_match;
+        uint64_t version;
+        bool matches;
+    } rows[] = {
+        {"\"7\"", 7, true},
+        {"\"7-0.25\"", 7, true},
+        {"*", 7, true},
+        {"\"6\", \"7\"", 7, true},
+        {"\"6\",\"7-1\"", 7, true},
+        {"\"70\"", 7, false},
+        {"\"7x\"", 7, false},
+        {"\"7", 7, false},
+        {"\"7 \"", 7, false},
+        {"7", 7, false},
+        {"\"17\"", 7, false},
+        {"\"07\"", 7, false},
+        {"W/\"7\"", 7, false},
+        {"", 7, false},
+        {"\"8\", \"9\"", 7, false},
+        {"\"12\"", 1, false},
+        {"\"1\"", 12, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rb_job_tag_matches(rows[i].if_match, rows[i].version) != rows[i].matches)
+            fail_msg("%s and version %llu", rows[i].if_match, (unsigned long long)rows[i].version);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_range),           cmocka_unit_test(test_etags),
-        cmocka_unit_test(test_accept),          cmocka_unit_test(test_content_type),
-        cmocka_unit_test(test_prefer),          cmocka_unit_test(test_digest),
-        cmocka_unit_test(test_hosts),           cmocka_unit_test(test_bearer),
-        cmocka_unit_test(test_networks),        cmocka_unit_test(test_allowed_hosts),
-        cmocka_unit_test(test_accept_encoding),
+        cmocka_unit_test(test_job_tags),      cmocka_unit_test(test_range),
+        cmocka_unit_test(test_etags),         cmocka_unit_test(test_accept),
+        cmocka_unit_test(test_content_type),  cmocka_unit_test(test_prefer),
+        cmocka_unit_test(test_digest),        cmocka_unit_test(test_hosts),
+        cmocka_unit_test(test_bearer),        cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_allowed_hosts), cmocka_unit_test(test_accept_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
