@@ -84,6 +84,8 @@ struct rb_environment {
 };
 void rb_environment_encode(struct rb_json *w, const char *key, const struct rb_environment *e);
 
+enum { RB_JOB_WARNING_SIZE = 400 };
+
 struct rb_job_error {
     enum rb_status status; /* RB_OK: the job has no error: null */
     char detail[512];
@@ -92,9 +94,10 @@ struct rb_job_error {
 /* Strings are malloc'ed and owned: rb_job_deinit. */
 struct rb_job {
     char id[RB_JOB_ID_SIZE];
-    char retry_of[RB_JOB_ID_SIZE]; /* "": null */
-    char group[RB_JOB_ID_SIZE];    /* of jobs asked for together; "": null */
-    uint32_t position;             /* in it, from 0 */
+    char retry_of[RB_JOB_ID_SIZE];     /* "": null */
+    char warning[RB_JOB_WARNING_SIZE]; /* what to know before using its results; "": none */
+    char group[RB_JOB_ID_SIZE];        /* of jobs asked for together; "": null */
+    uint32_t position;                 /* in it, from 0 */
     enum rb_job_status status;
     enum rb_phase phase;
     int32_t priority;

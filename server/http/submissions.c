@@ -18,6 +18,7 @@
 #include "server/store/idempotency.h"
 #include "server/store/jobs_read.h"
 #include "server/work/submit.h"
+#include "server/work/work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,6 +286,7 @@ static enum rb_status encode_jobs(struct rb_submitting *f, struct rb_json *w, st
         struct rb_job_row row;
         s = rb_job_get(store, rb_submission_item(f->submission, i)->id, &row, err);
         if (s == RB_OK) {
+            rb_work_overlay(rb_request_work(f->r), &row.job);
             rb_job_encode(w, NULL, &row.job);
             rb_job_row_deinit(&row);
         }

@@ -36,8 +36,10 @@ static enum rb_status add_problem(struct rb_model_resource *m, const struct rb_e
 static void strip_folder(struct rb_error *err, const char *folder)
 {
     size_t n = strlen(folder);
-    if (strncmp(err->detail, folder, n) == 0 && err->detail[n] == '/')
-        memmove(err->detail, err->detail + n + 1, strlen(err->detail + n));
+    for (char *at = err->detail; (at = strstr(at, folder)) != NULL;) {
+        size_t cut = at[n] == '/' ? n + 1 : at == err->detail && at[n] == ':' ? n + 2 : n;
+        memmove(at, at + cut, strlen(at + cut) + 1);
+    }
 }
 
 static void take_config(struct rb_model_resource *m, const struct rb_family *family,

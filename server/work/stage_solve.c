@@ -101,13 +101,26 @@ static void solve_saved(struct rb_async *a)
     rb_run_stage_done(s->run, status, &err);
 }
 
+/* A similarity, or an output of the certificate's probes, is no number: of which models? */
+static void fail(struct solve *s, enum rb_status status, const struct rb_error *err)
+{
+    struct rb_error named = {.status = status};
+    const struct rb_places *places = &s->run->places;
+    if (err != NULL)
+        named = *err;
+    if (status == RB_ENUMERIC)
+        (void)rb_error_prefix(&named, "models '%s' (a) and '%s' (b): ", places->name[0],
+                              places->name[1]);
+    rb_run_stage_done(s->run, status, &named);
+}
+
 static void solved(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
 {
     struct solve *s = task->data;
     struct rb_run *run = s->run;
     rb_run_program_ended(run, task);
     if (status != RB_OK) {
-        rb_run_stage_done(s->run, status, err);
+        fail(s, status, err);
         return;
     }
     /* Both or none: an alignment whose motion is missing would be evaluated as if nothing moved. */
@@ -216,7 +229,7 @@ static void certified(struct rb_pool_task *task, enum rb_status status, const st
         status = rb_json_finish(&w, &s->permutations, &s->permutations_bytes, &s->error);
     }
     if (status != RB_OK) {
-        rb_run_stage_done(s->run, status, &s->error);
+        fail(s, status, &s->error);
         return;
     }
     s->async = (struct rb_async){.work = save_certified, .done = certified_saved, .data = s};

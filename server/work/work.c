@@ -12,6 +12,8 @@
 #include "server/work/sweep.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <string.h>
 
 enum { DRAIN_LOOK_MS = 20 };
 
@@ -92,11 +94,42 @@ enum rb_status rb_work_cancel(struct rb_work *w, const char *job_id, enum rb_job
     return RB_OK;
 }
 
+static const struct rb_job_input *input_of(const struct rb_job *job, const char *role)
+{
+    for (size_t i = 0; i < job->input_count; i++)
+        if (strcmp(job->inputs[i].role, role) == 0)
+            return &job->inputs[i];
+    return NULL;
+}
+
+/* Maps that fit by their shapes are taken from any job: whose units they match, the client should
+ * know. */
+static void warn_of_other_models(const struct rb_work *w, struct rb_job *job)
+{
+    static const char *const roles[2] = {"model_a", "model_b"};
+    const struct rb_job_input *from = input_of(job, "from_job");
+    struct rb_job_row row;
+    if (from == NULL || rb_job_get(w->store, from->name, &row, NULL) != RB_OK)
+        return;
+    for (size_t i = 0; i < 2 && job->warning[0] == '\0'; i++) {
+        const struct rb_job_input *here = input_of(job, roles[i]);
+        const struct rb_job_input *there = input_of(&row.job, roles[i]);
+        if (here != NULL && there != NULL && strcmp(here->sha256, there->sha256) != 0)
+            (void)snprintf(job->warning, sizeof job->warning,
+                           "align.from_job: %s matched other checkpoints (%s was '%s', here it is "
+                           "'%s'): its maps fit by their shapes, which does not say that they "
+                           "match these units",
+                           from->name, roles[i], there->name, here->name);
+    }
+    rb_job_row_deinit(&row);
+}
+
 void rb_work_overlay(const struct rb_work *w, struct rb_job *job)
 {
     const struct rb_run *run = rb_run_find(w, job->id);
     if (run != NULL)
         rb_run_overlay(run, job);
+    warn_of_other_models(w, job);
 }
 
 /* Plain jobs (inspections, checks, the sweep) do not tell when they end, so this looks. */

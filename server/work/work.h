@@ -31,8 +31,8 @@ enum rb_status rb_work_start(struct rb_work *w, struct rb_error *err) RB_MUST_CH
 enum rb_status rb_work_cancel(struct rb_work *w, const char *job_id, enum rb_job_status *ret,
                               struct rb_error *err) RB_MUST_CHECK;
 
-/* What only memory knows of a running job: puts progress, the timings so far and the peak into
- * job. Leaves a job that is not under way as it is. */
+/* What the job's row does not say: of a job under way progress, the timings so far and the peak; of
+ * any job its warning. */
 void rb_work_overlay(const struct rb_work *w, struct rb_job *job);
 
 /* SIGTERM: claims nothing more, stops what is under way, puts running jobs back into the queue so

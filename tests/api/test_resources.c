@@ -30,6 +30,7 @@ static void test_new_job(void **state)
                 "'name':null,'labels':{},'priority':0,'spec':null,'inputs':[],'attempt':0,"
                 "'created_at':'1970-01-01T00:00:01.000Z','started_at':null,'finished_at':null,"
                 "'updated_at':'1970-01-01T00:00:01.000Z','version':1,'retry_of':null,'group':null,"
+                "'warnings':[],"
                 "'summary':{'barrier_chord':null,'barrier_mean':null,'control_barrier_chord':null,"
                 "'control_barrier_mean':null,'reduction':null,'reduction_standard_error':null,"
                 "'equivalent':null,'kind':null,'verdict':null},'timings':{},"

@@ -305,6 +305,59 @@ def test_not_finite():
         shutil.rmtree(root)
 
 
+def test_not_finite_on_the_way():
+    """Every weight is finite, and what is computed from them is not: the group, and whose it is."""
+    root = tempfile.mkdtemp(prefix="rebasind-odd-")
+    try:
+        with Daemon("--import-root", root) as d:
+            d.register_fixtures()
+            poke(folder := Folder(root, "large"), "bert.encoder.layer.1.intermediate.dense.bias", 3e38)
+            equal(d.post("/v1/models", {"name": "large", "path": folder.path}).status, 201)
+            for a, b in (("bert-a", "large"), ("large", "bert-b")):
+                r = d.post("/v1/jobs", {"models": {"a": a, "b": b},
+                                        "align": {"components": ["ff"], "dataset": "align", "max_sequences": 20}})
+                equal(r.status, 202, r)
+                job = d.wait_finished(r.json["id"])
+                equal((job["status"], (job["error"] or {}).get("code")), ("failed", "not_finite"), job)
+                for word in (f"'{a}' (a)", f"'{b}' (b)", "group 'layer.", "unit 0"):
+                    true(word in job["error"]["detail"], job["error"])
+    finally:
+        shutil.rmtree(root)
+
+
+def test_alignments_of_other_models():
+    """from_job of another pair: said where the maps fit by their shapes, refused where they do not."""
+    with Daemon() as d:
+        d.register_fixtures()
+        for name in ("llama-a", "llama-b", "bert-a"):
+            as_name = "again" if name == "bert-a" else name
+            r = d.post("/v1/models", {"name": as_name, "path": f"{FIXTURES}/models/{name}"})
+            equal(r.status, 201, r)
+        align = {"components": ["ff"], "dataset": "align", "max_sequences": 20}
+        r = d.post("/v1/jobs", {"models": {"a": "bert-a", "b": "bert-b"}, "align": align})
+        job = d.wait_finished(r.json["id"])
+        equal((job["status"], job["warnings"]), ("succeeded", []), job)
+
+        def reuse(a, b):
+            return d.post("/v1/jobs", {"models": {"a": a, "b": b}, "align": {"from_job": job["id"]}})
+
+        for a, b, words in (("bert-a", "bert-b", None), ("again", "bert-b", None),
+                            ("bert-b", "bert-a", "'bert-b'")):
+            r = reuse(a, b)
+            equal(r.status, 202, r)
+            equal(len(r.json["warnings"]), 1 if words else 0, r)
+            end = d.wait_finished(r.json["id"])
+            equal(end["status"], "succeeded", end)
+            listed = next(j for j in d.get("/v1/jobs").json["data"] if j["id"] == end["id"])
+            for found in (end["warnings"], listed["warnings"]):
+                equal(len(found), 1 if words else 0, end)
+                true(not words or words in found[0] and job["id"] in found[0], found)
+        r = reuse("llama-a", "llama-b")
+        detail = problem(r, 422, "models_differ", "/align/from_job")["detail"]
+        for word in ("layer.0.ff", "512", "344"):
+            true(word in detail, detail)
+
+
 if __name__ == "__main__":
-    run([test_not_finite, test_damaged_models, test_import_roots, test_unusable_datasets, test_jobs_that_cannot_run,
+    run([test_not_finite_on_the_way, test_alignments_of_other_models, test_not_finite, test_damaged_models, test_import_roots, test_unusable_datasets, test_jobs_that_cannot_run,
          test_inputs_that_change_later])

@@ -50,6 +50,24 @@ def test_once():
         said_once(problem(d.post("/v1/jobs", short), 422, "invalid_dataset", "/evaluate/dataset"))
 
 
+def test_an_incomplete_model_names_no_folder():
+    """What lacks is told by the names that the client knows, not by where the daemon keeps them."""
+    with Daemon() as d:
+        for files in (["config.json"], ["vocab.txt"], ["config.json", "vocab.txt"], ["model.safetensors"],
+                      ["config.json", "model.safetensors"]):
+            for file in files:
+                with open(f"{FIXTURES}/models/bert-a/{file}", "rb") as f:
+                    r = d.request("PUT", f"/v1/models/m/files/{file}", f.read())
+                equal(r.status, 201, r)
+            model = d.get("/v1/models/m").json
+            equal(model["status"], "incomplete", model)
+            true(model["problems"], model)
+            for p in model["problems"]:
+                true(d.data_dir not in p["detail"] and "models/m" not in p["detail"], p)
+                true(p["detail"].strip(": ") == p["detail"], p)
+            equal(d.request("DELETE", "/v1/models/m").status, 204)
+
+
 def test_words():
     with Daemon() as d:
         def detail(text, status=422):
