@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 build=${REBASIND_COVERAGE_BUILD:-build/coverage}
 jobs=${REBASIND_JOBS:-$(nproc)}
 unset REBASIND_COVERAGE_BUILD REBASIND_JOBS # the daemon refuses variables that it does not know
-leave_out='test_(golden_.*|properties|program)$|e2e_test_(job|kill|clients|latency|power|experiments)$'
+leave_out='test_(golden_.*|properties|program)$|e2e_test_(job(_part.)?|kill|clients|latency|power|experiments)$'
 if [ "${1:-}" != --print ]; then
     # -Og: four times as fast as -O0, and every line is still there.
     cmake --preset coverage -B "$build" -DCMAKE_C_FLAGS='--coverage -Og -DRB_COVERAGE' >/dev/null

@@ -32,7 +32,7 @@ for patch in tests/mutants/*.patch; do
     else
         # shellcheck disable=SC2086 # a list of words
         killed=$(for t in $tests; do
-            ctest --no-tests=error --test-dir build/release -R "^$t\$" --timeout 300 >/dev/null 2>&1 || echo "$t"
+            ctest --no-tests=error --test-dir build/release -R "^$t(_part[0-9])?\$" --timeout 600 >/dev/null 2>&1 || echo "$t"
         done | tr '\n' ' ')
         verdict="killed by ${killed:-NOTHING}"
         [ -n "$killed" ] || survivors=$((survivors + 1))

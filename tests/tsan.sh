@@ -21,6 +21,6 @@ for t in $unit; do targets="$targets test_$t"; done
 # shellcheck disable=SC2086
 cmake --build "$build" --parallel "$jobs" --target $targets
 unset REBASIND_TSAN_BUILD REBASIND_JOBS # the daemon refuses variables that it does not know
-only="^(test_($(echo "$unit" | tr ' ' '|'))|e2e_test_($(echo "$e2e" | tr ' ' '|')))\$"
+only="^(test_($(echo "$unit" | tr ' ' '|'))|e2e_test_($(echo "$e2e" | tr ' ' '|')))(_part[0-9])?\$"
 # shellcheck disable=SC2086
 exec $fixed ctest --no-tests=error --test-dir "$build" --output-on-failure --parallel "$jobs" -R "$only" "$@"

@@ -17,6 +17,7 @@
 #include "core/align/solve.h"
 #include "core/merge/evaluate.h"
 #include "server/work/plan.h"
+#include "unit/part.h"
 #include "unit/tmpdir.h"
 
 #include <jansson.h>
@@ -190,7 +191,8 @@ static void test_planned_is_run(void **state)
     (void)state;
     rb_worker_init(&worker, NULL);
     for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++)
-        check_job(&samples[i]);
+        if (part_has(i))
+            check_job(&samples[i]);
     rb_worker_deinit(&worker);
 }
 
