@@ -121,7 +121,7 @@ const struct rb_route rb_routes[] = {
     POLL("listSweeps", "/v1/sweeps", page_rules, rb_handle_sweeps),
     POLL("getSweep", "/v1/sweeps/{id}", NULL, rb_handle_sweep),
     ACT("deleteSweep", DELETE, "/v1/sweeps/{id}", SUBMIT, rb_handle_sweep_delete),
-    PRESS("cancelSweep", "/v1/sweeps/{id}/cancel", rb_handle_sweep_cancel),
+    CANCEL("cancelSweep", "/v1/sweeps/{id}/cancel", rb_handle_sweep_cancel),
     POLL("listSweepEvents", "/v1/sweeps/{id}/events", page_rules, rb_handle_sweep_events),
 
     /* what they bring */

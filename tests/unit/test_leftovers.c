@@ -41,7 +41,7 @@ static void run_sql(const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static void test_sweep(void **state)
+static void test_leftovers(void **state)
 {
     (void)state;
     enum { LEFT = NAMES_AT_ONCE + 30, LIVE = 5 };
@@ -85,6 +85,6 @@ static void test_sweep(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sweep)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_leftovers)};
     return cmocka_run_group_tests(tests, set_up_work, tear_down_work);
 }
