@@ -34,6 +34,7 @@ void rb_dataset_encode(struct rb_json *w, const char *key, const struct rb_datas
     rb_json_string(w, "label", d->fields.label);
     rb_json_end(w);
     rb_json_time(w, "created_at", d->created_ms);
+    rb_json_text_or_null(w, "submitted_by", d->submitted_by);
     rb_json_end(w);
 }
 

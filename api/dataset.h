@@ -25,6 +25,7 @@ struct rb_dataset_resource {
     char sha256[RB_SHA256_HEX_SIZE]; /* "": not yet computed, null */
     struct rb_dataset_fields fields; /* {"text","text_pair","label"}, null where none */
     int64_t created_ms;
+    char submitted_by[RB_SUBMITTER_SIZE]; /* "": null */
 };
 
 void rb_dataset_resource_deinit(struct rb_dataset_resource *d);

@@ -205,6 +205,7 @@ void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job 
     rb_json_uint(w, "version", j->version);
     rb_json_text_or_null(w, "retry_of", j->retry_of);
     rb_json_text_or_null(w, "group", j->group);
+    rb_json_text_or_null(w, "submitted_by", j->submitted_by);
     rb_json_array(w, "warnings");
     if (j->warning[0] != '\0')
         rb_json_string(w, NULL, j->warning);

@@ -79,6 +79,7 @@ void rb_model_encode(struct rb_json *w, const char *key, const struct rb_model_r
     encode_files(w, m);
     encode_problems(w, m);
     rb_json_string(w, "source", m->source);
+    rb_json_text_or_null(w, "submitted_by", m->submitted_by);
     encode_tokenizer(w, m);
     rb_json_text_or_null(w, "note", m->note);
     rb_json_time(w, "created_at", m->created_ms);

@@ -41,9 +41,10 @@ struct rb_model_resource {
     size_t problem_count;
     /* "import", "upload", or "hf:org/name@commit" if it was imported from a Hugging Face cache */
     char source[RB_MODEL_SOURCE_SIZE];
-    char family[32];               /* config.json's model_type; "": null */
-    char tokenizer_kind[16];       /* "wordpiece", "bpe"; "": none could be opened */
-    uint32_t tokenizer_size;       /* one more than its largest id */
+    char submitted_by[RB_SUBMITTER_SIZE]; /* "": null */
+    char family[32];                      /* config.json's model_type; "": null */
+    char tokenizer_kind[16];              /* "wordpiece", "bpe"; "": none could be opened */
+    uint32_t tokenizer_size;              /* one more than its largest id */
     char note[RB_MODEL_NOTE_SIZE]; /* what is worth knowing of it though it can be used; "": null */
     int64_t created_ms;
 };

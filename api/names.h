@@ -8,7 +8,8 @@
 enum {
     RB_NAME_MAX = 64,
     RB_NAME_SIZE = RB_NAME_MAX + 1,
-    RB_JOB_ID_LENGTH = 40, /* "job_" and a UUID of 36 */
+    RB_SUBMITTER_SIZE = 65, /* a token's name, or its id where it has none; "": nobody's */
+    RB_JOB_ID_LENGTH = 40,  /* "job_" and a UUID of 36 */
     RB_JOB_ID_SIZE = RB_JOB_ID_LENGTH + 1,
 };
 

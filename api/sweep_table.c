@@ -175,6 +175,7 @@ void rb_sweep_encode(struct rb_json *w, const char *key, const struct rb_sweep_v
     rb_json_raw(w, "grid", v->grid_text);
     encode_members(w, v->grid);
     encode_best(w, v);
+    rb_json_text_or_null(w, "submitted_by", v->submitted_by);
     rb_json_time(w, "created_at", v->created_ms);
     if (with_table) {
         rb_json_array(w, "table");

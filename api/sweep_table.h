@@ -21,6 +21,7 @@ struct rb_sweep_view {
     const char *name;                      /* NULL: null */
     const char *labels, *spec, *grid_text; /* JSON */
     const json_t *grid;
+    const char *submitted_by; /* "": null */
     int64_t created_ms;
     size_t jobs;               /* combinations */
     struct rb_sweep_row *rows; /* (count) by position; fewer than jobs where some were deleted */

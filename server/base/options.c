@@ -92,6 +92,14 @@ static enum rb_status set_number(uint64_t *target, const struct rb_option_row *o
     return RB_OK;
 }
 
+enum rb_status rb_amount_parse(const char *name, const char *text, bool bytes, uint64_t *ret,
+                               struct rb_error *err)
+{
+    const struct rb_option_row row = {.type = bytes ? RB_TYPE_BYTES : RB_TYPE_COUNT,
+                                      .high = INT64_MAX};
+    return set_number(ret, &row, name, text, err);
+}
+
 /* ---- words ---- */
 
 static enum rb_status set_word(int *target, const char *const *names, const char *where,

@@ -39,6 +39,11 @@ enum rb_status rb_option_set(struct rb_settings *s, enum rb_option option, enum 
                              const char *where, const char *text,
                              struct rb_error *err) RB_MUST_CHECK;
 
+/* A count, or (bytes) a size such as 10GiB, for flags that are no settings. RB_EUSAGE naming
+ * `name`. */
+enum rb_status rb_amount_parse(const char *name, const char *text, bool bytes, uint64_t *ret,
+                               struct rb_error *err) RB_MUST_CHECK;
+
 /* The value as it would be written in the file; lists with commas. */
 void rb_option_write(const struct rb_settings *s, enum rb_option option, FILE *out);
 

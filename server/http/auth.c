@@ -192,6 +192,7 @@ enum rb_status rb_auth_token(struct rb_request *r, struct rb_error *err)
     unsigned needed = needed_scope(r->route->access);
     if (needed == 0 || rb_tokens_count(server->tokens) == 0) {
         r->who.scopes = RB_SCOPE_ALL;
+        r->who.created_ms = r->who.expires_ms = -1;
         return RB_OK;
     }
     const char *value = rb_request_header(r, MHD_HTTP_HEADER_AUTHORIZATION);
@@ -202,7 +203,17 @@ enum rb_status rb_auth_token(struct rb_request *r, struct rb_error *err)
         text != NULL ? rb_tokens_find(server->tokens, text, strlen(text)) : NULL;
     if (token == NULL)
         return refuse(r, ", error=\"invalid_token\"", "the token is unknown or was revoked", err);
+    if (rb_token_expired(token, rb_clock_realtime_ms()))
+        return refuse(r, ", error=\"invalid_token\"",
+                      "the token has expired; an operator makes another with `rebasind token "
+                      "create`",
+                      err);
     (void)snprintf(r->who.token, sizeof r->who.token, "%s", token->id);
+    (void)snprintf(r->who.name, sizeof r->who.name, "%s",
+                   token->name[0] != '\0' ? token->name : token->id);
+    r->who.limits = token->limits;
+    r->who.created_ms = token->created_at_ms != 0 ? token->created_at_ms : -1;
+    r->who.expires_ms = token->expires_at_ms != 0 ? token->expires_at_ms : -1;
     r->who.scopes = token->scopes;
     rb_token_used(server->tokens, server->store, token, rb_clock_realtime_ms());
     if ((token->scopes & needed) == 0)

@@ -1,4 +1,5 @@
 #include "server/http/cache.h"
+#include "server/http/router.h"
 
 #include "server/http/internal.h"
 
@@ -104,7 +105,9 @@ static struct rb_cache_slot *slot_of(struct rb_cache_slot *slots, const char *ke
 
 static bool is_cached(const struct rb_request *r)
 {
-    return r->route->cached && r->http->cache != NULL && rb_request_header(r, "Prefer") == NULL;
+    /* ?mine depends on who asks. */
+    return r->route->cached && r->http->cache != NULL && rb_request_header(r, "Prefer") == NULL &&
+           !rb_query_flag(&r->target, "mine");
 }
 
 bool rb_cache_find(const struct rb_request *r, struct rb_cached *ret)

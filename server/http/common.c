@@ -114,6 +114,41 @@ enum rb_status rb_preconditions_check(const struct rb_request *r, const char *ta
     return RB_OK;
 }
 
+/* ---- whose ---- */
+
+enum rb_status rb_owner_check(const struct rb_request *r, const char *noun, const char *name,
+                              const char *owner, struct rb_error *err)
+{
+    if (owner[0] == '\0' || (r->who.scopes & RB_SCOPE_ADMIN) != 0 ||
+        strcmp(owner, r->who.name) == 0)
+        return RB_OK;
+    return rb_error_at(err, RB_ESCOPE, "Authorization",
+                       "%s %s is %s's: only they, or a token with scope admin, may change it, and "
+                       "you are %s",
+                       noun, name, owner, r->who.name);
+}
+
+enum rb_status rb_bytes_check(const struct rb_request *r, uint64_t bytes, struct rb_error *err)
+{
+    struct rb_usage usage;
+    uint64_t limit = r->who.limits.bytes;
+    if (limit == 0)
+        return RB_OK;
+    enum rb_status s = rb_submitter_usage(rb_request_server(r)->store, r->who.name, &usage, err);
+    if (s != RB_OK || (usage.bytes <= limit && bytes <= limit - usage.bytes))
+        return s;
+    return rb_error_set(err, RB_ETOOLARGE,
+                        "%s may store %llu bytes and has %llu; this would add %llu. Delete jobs, "
+                        "models or datasets first",
+                        r->who.name, (unsigned long long)limit, (unsigned long long)usage.bytes,
+                        (unsigned long long)bytes);
+}
+
+const char *rb_request_mine(const struct rb_request *r)
+{
+    return rb_query_flag(&r->target, "mine") ? r->who.name : NULL;
+}
+
 /* ---- files ---- */
 
 struct trash {

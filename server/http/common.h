@@ -40,6 +40,18 @@ char *rb_job_tag(const struct rb_job *job, char tag[RB_JOB_TAG_SIZE]);
 /* Does If-Match's value name that version, whatever the progress was? */
 bool rb_job_tag_matches(const char *if_match, uint64_t version);
 
+/* ---- whose ---- */
+
+/* May the request change what is `owner`'s ("": nobody's, then anybody may)? Its own submitter may,
+ * and admin. RB_ESCOPE naming the noun ("model 'x'"). */
+enum rb_status rb_owner_check(const struct rb_request *r, const char *noun, const char *name,
+                              const char *owner, struct rb_error *err) RB_MUST_CHECK;
+/* May the request store so many bytes more? RB_ETOOLARGE. */
+enum rb_status rb_bytes_check(const struct rb_request *r, uint64_t bytes,
+                              struct rb_error *err) RB_MUST_CHECK;
+/* ?mine=true: the submitter that a list is filtered by, else NULL. */
+const char *rb_request_mine(const struct rb_request *r);
+
 /* ---- files ---- */
 
 /* Takes `path` below the data folder away at once (by renaming it into tmp/) and removes it on a

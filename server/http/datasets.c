@@ -75,6 +75,7 @@ void rb_handle_dataset_import(struct rb_request *r)
         r->watch_client = true;
         w->inspection = rb_dataset_import(rb_request_work(r), post.name, post.path, post.format,
                                           &fields, rb_inspection_waited, r);
+        rb_inspection_by(w->inspection, r->who.name);
     }
     rb_dataset_post_deinit(&post);
 }
@@ -106,7 +107,8 @@ static void received(struct rb_upload *u)
     char path[RB_PATH_SIZE], name[RB_NAME_SIZE];
     bool exists = false;
     /* A job may have been submitted while the file was on its way. */
-    if (rb_registered_may_change(u->r, &datasets, u->name, &exists, &err) != RB_OK) {
+    if (rb_registered_may_change(u->r, &datasets, u->name, &exists, &err) != RB_OK ||
+        rb_bytes_check(u->r, u->bytes, &err) != RB_OK) {
         rb_reply_error(rb_upload_release(u), &err, NULL);
         return;
     }
@@ -115,11 +117,13 @@ static void received(struct rb_upload *u)
     const struct rb_fields fields = asked_fields(r);
     struct rb_inspection_wait *w = rb_inspection_wait_begin(
         r, "datasets", name, exists ? MHD_HTTP_OK : MHD_HTTP_CREATED, reply_dataset);
-    if (w != NULL)
-        w->inspection = rb_dataset_uploaded(rb_request_work(r), name, path, asked_format(r),
-                                            &fields, rb_inspection_waited, r);
-    else
+    if (w == NULL) {
         rb_trash(rb_request_server(r), path);
+        return;
+    }
+    w->inspection = rb_dataset_uploaded(rb_request_work(r), name, path, asked_format(r), &fields,
+                                        rb_inspection_waited, r);
+    rb_inspection_by(w->inspection, r->who.name);
 }
 
 static const struct rb_upload_ops ops = {.received = received};
@@ -142,7 +146,8 @@ static void begin(struct rb_request *r)
         rb_reply_error(r, &err, &problems);
         return;
     }
-    if (rb_registered_may_change(r, &datasets, name, NULL, &err) != RB_OK) {
+    if (rb_registered_may_change(r, &datasets, name, NULL, &err) != RB_OK ||
+        rb_upload_admit(r, &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }

@@ -279,6 +279,21 @@ enum MHD_Result rb_exchange_step(void *data, struct MHD_Connection *connection, 
 
 /* ---- the end ---- */
 
+/* Who changed what: a line for each request that did. What was made is named by its Location. */
+static void record_change(const struct rb_request *r, int status)
+{
+    const char *what = r->params[0];
+    if (r->route == NULL || (r->method & (RB_GET | RB_HEAD)) != 0 || status >= 300 ||
+        rb_query_flag(&r->target, "dry_run"))
+        return;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (strcmp(r->headers[i].name, MHD_HTTP_HEADER_LOCATION) == 0)
+            what = r->headers[i].value;
+    rb_log_info("change", RB_S("by", r->who.name[0] != '\0' ? r->who.name : "anybody"),
+                RB_S("operation", r->route->operation), RB_S("what", what), RB_I("status", status),
+                RB_S("request", r->id), RB_S("client", r->who.address));
+}
+
 static void record(const struct rb_request *r, int status)
 {
     char status_text[12];
@@ -292,6 +307,7 @@ static void record(const struct rb_request *r, int status)
     if (!r->waits)
         rb_metrics_observe(m, RB_METER_REQUEST_SECONDS, (double)(end_ns - r->started_ns) * 1e-9,
                            route);
+    record_change(r, status);
     enum rb_log_level level = status >= 500 ? RB_LOG_WARN : RB_LOG_INFO;
     hide_secrets(r->line);
     RB_LOG(level, "request", RB_S("request", r->id), RB_S("client", r->who.address),

@@ -118,6 +118,7 @@ void rb_handle_jobs(struct rb_request *r)
     struct rb_job_filter filter = {
         .model = rb_request_query(r, "model"),
         .group = rb_request_query(r, "group"),
+        .submitted_by = rb_request_mine(r),
         .created_after_ms = read_time(r, "created_after"),
         .created_before_ms = read_time(r, "created_before"),
         .sort = sort != NULL ? (enum rb_job_sort)rb_enum_find(rb_job_sort_names, sort)
@@ -186,7 +187,9 @@ void rb_handle_job_patch(struct rb_request *r)
     struct rb_job_row row;
     if (!rb_job_row_read(r, &row))
         return;
-    enum rb_status s = check_if_match(r, &row.job, &err);
+    enum rb_status s = rb_owner_check(r, "job", row.job.id, row.job.submitted_by, &err);
+    if (s == RB_OK)
+        s = check_if_match(r, &row.job, &err);
     if (s == RB_OK)
         s = rb_job_patch_decode(r->json, &patch, &problems, &err);
     if (s == RB_OK) {
@@ -212,7 +215,13 @@ void rb_handle_job_cancel(struct rb_request *r)
     struct rb_error err;
     enum rb_job_status status;
     struct rb_job_row row;
-    if (rb_work_cancel(rb_request_work(r), r->params[0], &status, &err) != RB_OK) {
+    if (!rb_job_row_read(r, &row))
+        return;
+    enum rb_status s = rb_owner_check(r, "job", row.job.id, row.job.submitted_by, &err);
+    rb_job_row_deinit(&row);
+    if (s == RB_OK)
+        s = rb_work_cancel(rb_request_work(r), r->params[0], &status, &err);
+    if (s != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }
@@ -243,7 +252,9 @@ void rb_handle_job_delete(struct rb_request *r)
         return;
     }
     rb_layout_job(row.job.id, NULL, folder);
-    enum rb_status s = rb_job_delete(server->store, row.seq, &err);
+    enum rb_status s = rb_owner_check(r, "job", row.job.id, row.job.submitted_by, &err);
+    if (s == RB_OK)
+        s = rb_job_delete(server->store, row.seq, &err);
     if (s == RB_OK)
         rb_hub_deleted(&server->work->hub, row.job.id);
     rb_job_row_deinit(&row);

@@ -75,6 +75,7 @@ void rb_handle_model_import(struct rb_request *r)
         r->watch_client = true;
         w->inspection = rb_model_import(rb_request_work(r), post.name, post.path, post.hf,
                                         rb_inspection_waited, r);
+        rb_inspection_by(w->inspection, r->who.name);
     }
     rb_model_post_deinit(&post);
 }
@@ -100,7 +101,8 @@ static void file_received(struct rb_upload *u)
 {
     struct rb_error err;
     /* A job may have been submitted while the file was on its way. */
-    if (rb_registered_may_change(u->r, &models, u->name, NULL, &err) != RB_OK) {
+    if (rb_registered_may_change(u->r, &models, u->name, NULL, &err) != RB_OK ||
+        rb_bytes_check(u->r, u->bytes, &err) != RB_OK) {
         rb_reply_error(rb_upload_release(u), &err, NULL);
         return;
     }
@@ -114,8 +116,10 @@ static void file_committed(struct rb_upload *u)
     memcpy(name, u->name, sizeof name);
     struct rb_request *r = rb_upload_release(u);
     struct rb_inspection_wait *w = rb_inspection_wait_begin(r, "models", name, status, reply_model);
-    if (w != NULL)
-        w->inspection = rb_model_uploaded(rb_request_work(r), name, rb_inspection_waited, r);
+    if (w == NULL)
+        return;
+    w->inspection = rb_model_uploaded(rb_request_work(r), name, rb_inspection_waited, r);
+    rb_inspection_by(w->inspection, r->who.name);
 }
 
 static const struct rb_upload_ops file_ops = {
@@ -140,7 +144,8 @@ static void begin_file(struct rb_request *r)
                       file);
         return;
     }
-    if (rb_registered_may_change(r, &models, name, NULL, &err) != RB_OK) {
+    if (rb_registered_may_change(r, &models, name, NULL, &err) != RB_OK ||
+        rb_upload_admit(r, &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }

@@ -29,8 +29,8 @@ void rb_registered_reply_page(struct rb_request *r, const struct rb_registered_r
         return;
     /* One more than is shown says whether there is a next page. */
     if (rb_registered_list(rb_request_server(r)->store, kind,
-                           page.has_after ? page.after.text : NULL, page.limit + 1, &rows, &count,
-                           &err) != RB_OK) {
+                           page.has_after ? page.after.text : NULL, rb_request_mine(r),
+                           page.limit + 1, &rows, &count, &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
         return;
     }
@@ -110,6 +110,7 @@ enum rb_status rb_registered_may_change(struct rb_request *r,
     if (exists) {
         imported = kind->describe(row).imported;
         what->upload_tag(r, row, tag);
+        s = rb_owner_check(r, kind->noun, name, kind->describe(row).submitted_by, err);
         rb_registered_free(kind, row, 1);
     }
     if (s == RB_OK || s == RB_ENOTFOUND)
@@ -134,8 +135,9 @@ static enum rb_status check_conditions(struct rb_request *r, const struct rb_reg
     if (s != RB_OK)
         return s;
     rb_registered_tag(kind, row, tag);
+    s = rb_owner_check(r, kind->noun, name, kind->describe(row).submitted_by, err);
     rb_registered_free(kind, row, 1);
-    return rb_preconditions_check(r, tag, err);
+    return s == RB_OK ? rb_preconditions_check(r, tag, err) : s;
 }
 
 void rb_registered_reply_delete(struct rb_request *r, const struct rb_registered_resource *what)

@@ -10,6 +10,7 @@
 
 #include "server/http/route.h"
 #include "server/http/router.h"
+#include "server/store/token_file.h"
 
 #include <jansson.h>
 #include <microhttpd.h>
@@ -43,9 +44,12 @@ struct rb_header {
 
 /* Who asks; filled by auth.c. */
 struct rb_identity {
-    char token[17];   /* id of the token; "" without one */
-    unsigned scopes;  /* bits of enum rb_scope */
-    char address[64]; /* of the client, behind trusted proxies too */
+    char token[17];               /* id of the token; "" without one */
+    char name[RB_SUBMITTER_SIZE]; /* the token's name, its id where it has none; "" without one */
+    unsigned scopes;              /* bits of enum rb_scope */
+    struct rb_token_limits limits;
+    int64_t created_ms, expires_ms; /* of the token; -1: none, never */
+    char address[64];               /* of the client, behind trusted proxies too */
 };
 
 struct rb_request {

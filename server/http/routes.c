@@ -14,6 +14,12 @@
 
 static const char *const format_names[] = {"text", "jsonl", "tsv", NULL};
 
+#define MINE_RULE                                                                                  \
+    {                                                                                              \
+        .name = "mine", .type = RB_QUERY_FLAG                                                      \
+    }
+
+static const struct rb_query_rule list_rules[] = {PAGE_RULES, MINE_RULE, {.name = NULL}};
 static const struct rb_query_rule page_rules[] = {PAGE_RULES, {.name = NULL}};
 
 static const struct rb_query_rule ready_rules[] = {
@@ -40,6 +46,7 @@ static const struct rb_query_rule jobs_rules[] = {
     {.name = "label", .max = 600, .times = 8},
     {.name = "model", .type = RB_QUERY_NAME},
     {.name = "group", .type = RB_QUERY_GROUP},
+    MINE_RULE,
     {.name = "created_after", .type = RB_QUERY_TIME},
     {.name = "created_before", .type = RB_QUERY_TIME},
     {.name = "sort", .type = RB_QUERY_ENUM, .names = rb_job_sort_names},
@@ -89,18 +96,19 @@ const struct rb_route rb_routes[] = {
     GET("getOpenapiYaml", "/openapi.yaml", OPEN, NULL, rb_handle_openapi_yaml),
     GET("getOpenapiJson", "/openapi.json", OPEN, NULL, rb_handle_openapi_json),
     GET("getStats", "/v1/stats", READ, NULL, rb_handle_stats),
+    GET("getToken", "/v1/tokens/self", READ, NULL, rb_handle_token),
     GET("getDashboard", "/", OPEN, NULL, rb_handle_dashboard),
     GET("getDashboardFile", "/dashboard/{file}", OPEN, NULL, rb_handle_dashboard_file),
 
     /* models */
-    POLL("listModels", "/v1/models", page_rules, rb_handle_models),
+    POLL("listModels", "/v1/models", list_rules, rb_handle_models),
     JSON("importModel", POST, "/v1/models", SUBMIT, NULL, rb_handle_model_import),
     POLL("getModel", "/v1/models/{name}", NULL, rb_handle_model),
     ACT("deleteModel", DELETE, "/v1/models/{name}", SUBMIT, rb_handle_model_delete),
     STREAM("putModelFile", "/v1/models/{name}/files/{file}", NULL, rb_model_file_stream),
 
     /* datasets */
-    POLL("listDatasets", "/v1/datasets", page_rules, rb_handle_datasets),
+    POLL("listDatasets", "/v1/datasets", list_rules, rb_handle_datasets),
     JSON("importDataset", POST, "/v1/datasets", SUBMIT, NULL, rb_handle_dataset_import),
     POLL("getDataset", "/v1/datasets/{name}", NULL, rb_handle_dataset),
     ACT("deleteDataset", DELETE, "/v1/datasets/{name}", SUBMIT, rb_handle_dataset_delete),

@@ -6,6 +6,7 @@
 #include "server/http/reply.h"
 
 #include "api/service.h"
+#include "api/token.h"
 #include "server/base/clock.h"
 #include "server/base/datadir.h"
 #include "server/base/fsutil.h"
@@ -251,4 +252,36 @@ void rb_handle_openapi_yaml(struct rb_request *r)
 void rb_handle_openapi_json(struct rb_request *r)
 {
     rb_reply_embedded(r, rb_embedded_find("openapi.json"), "application/json");
+}
+
+/* ---- who asks ---- */
+
+void rb_handle_token(struct rb_request *r)
+{
+    struct rb_error err;
+    struct rb_usage usage;
+    struct rb_json w;
+    const struct rb_identity *who = &r->who;
+    if (rb_submitter_usage(rb_request_server(r)->store, who->name, &usage, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    const struct rb_token_view view = {
+        .id = who->token,
+        .name = who->name,
+        .read = (who->scopes & RB_SCOPE_READ) != 0,
+        .submit = (who->scopes & RB_SCOPE_SUBMIT) != 0,
+        .admin = (who->scopes & RB_SCOPE_ADMIN) != 0,
+        .created_ms = who->created_ms,
+        .expires_ms = who->expires_ms,
+        .queued = who->limits.queued,
+        .running = who->limits.running,
+        .bytes = who->limits.bytes,
+        .queued_now = usage.queued,
+        .running_now = usage.running,
+        .bytes_now = usage.bytes,
+    };
+    rb_json_init(&w);
+    rb_token_encode(&w, &view);
+    rb_reply_json(r, 200, &w);
 }

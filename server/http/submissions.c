@@ -186,6 +186,23 @@ static enum rb_status keep_answer(struct rb_submitting *f, const char *location,
     return rb_idempotency_add(rb_request_server(f->r)->store, &row, err);
 }
 
+static enum rb_status name_submitter(struct rb_submitting *f, struct rb_error *err)
+{
+    const struct rb_identity *who = &f->r->who;
+    struct rb_usage usage = {0};
+    struct rb_submitter by = {.name = who->name,
+                              .queued = who->limits.queued,
+                              .running = who->limits.running,
+                              .bytes = UINT64_MAX};
+    enum rb_status s = RB_OK;
+    if (who->limits.bytes > 0)
+        s = rb_submitter_usage(rb_request_server(f->r)->store, who->name, &usage, err);
+    if (who->limits.bytes > 0)
+        by.bytes = who->limits.bytes > usage.bytes ? who->limits.bytes - usage.bytes : 0;
+    rb_submission_by(f->submission, &by);
+    return s;
+}
+
 /* Jobs and answer in one transaction. *ret: the answer's body. */
 static enum rb_status commit(struct rb_submitting *f, char *location, size_t location_size,
                              char **ret, struct rb_error *err)
@@ -196,7 +213,8 @@ static enum rb_status commit(struct rb_submitting *f, char *location, size_t loc
     enum rb_status s = rb_store_begin(store, err);
     if (s != RB_OK)
         return s;
-    if (f->kind->begin != NULL)
+    s = name_submitter(f, err);
+    if (s == RB_OK && f->kind->begin != NULL)
         s = f->kind->begin(f, now_ms, err);
     if (s == RB_OK)
         s = rb_submission_add(f->submission, now_ms, err);

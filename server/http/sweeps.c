@@ -88,6 +88,7 @@ static void make_view(struct sweep *s, const struct rb_work *w)
         .spec = s->group.spec,
         .grid_text = s->group.grid,
         .grid = s->grid,
+        .submitted_by = s->group.submitted_by,
         .created_ms = s->group.created_ms,
         .jobs = s->group.jobs,
         .rows = s->rows,
@@ -289,6 +290,7 @@ static enum rb_status begin(struct rb_submitting *f, int64_t now_ms, struct rb_e
                                .created_ms = now_ms};
     rb_group_id_make(now_ms, a->id);
     memcpy(row.id, a->id, sizeof row.id);
+    memcpy(row.submitted_by, f->r->who.name, sizeof row.submitted_by);
     bool whole = row.labels != NULL && row.spec != NULL && row.grid != NULL;
     enum rb_status status = whole ? rb_group_add(rb_request_server(f->r)->store, &row, err)
                                   : rb_error_set(err, RB_ENOMEM, "no memory for a sweep");
@@ -514,6 +516,12 @@ void rb_handle_sweep_cancel(struct rb_request *r)
     bool ending = false, any = false;
     enum rb_status status = sweep_read(r, r->params[0], &s, &err);
     if (status == RB_OK) {
+        status = rb_owner_check(r, "sweep", s.group.id, s.group.submitted_by, &err);
+        if (status != RB_OK) {
+            sweep_deinit(&s);
+            rb_reply_error(r, &err, NULL);
+            return;
+        }
         status = cancel_all(r, &s, &ending, &any, &err);
         sweep_deinit(&s);
     }
@@ -586,7 +594,10 @@ void rb_handle_sweep_delete(struct rb_request *r)
     enum rb_status status = sweep_read(r, r->params[0], &s, &err);
     if (status == RB_OK) {
         write_tag(&s, tag);
+        status = rb_owner_check(r, "sweep", s.group.id, s.group.submitted_by, &err);
         sweep_deinit(&s);
+    }
+    if (status == RB_OK) {
         status = rb_preconditions_check(r, tag, &err);
     }
     if (status == RB_OK)

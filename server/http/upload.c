@@ -3,6 +3,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
+#include "server/http/common.h"
 #include "server/http/headers.h"
 #include "server/http/reply.h"
 #include "server/server.h"
@@ -238,6 +239,11 @@ static bool read_digest(struct rb_request *r, struct rb_upload *u)
         return true;
     rb_reply_error(r, &err, NULL);
     return false;
+}
+
+enum rb_status rb_upload_admit(const struct rb_request *r, struct rb_error *err)
+{
+    return rb_bytes_check(r, r->announced_bytes != UINT64_MAX ? r->announced_bytes : 0, err);
 }
 
 struct rb_upload *rb_upload_begin(struct rb_request *r, const char *path,

@@ -55,6 +55,9 @@ struct rb_upload {
     struct rb_error error;
 };
 
+/* Is there room for the body, as far as its length was announced, below its submitter's limit?
+ * RB_ETOOLARGE. */
+enum rb_status rb_upload_admit(const struct rb_request *r, struct rb_error *err) RB_MUST_CHECK;
 /* For rb_body_stream.begin: opens the temporary file that may become `path` below the data folder.
  * Takes r->data. Replies when that fails, or when Repr-Digest is malformed, and returns NULL. */
 struct rb_upload *rb_upload_begin(struct rb_request *r, const char *path,

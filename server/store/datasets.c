@@ -15,7 +15,7 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_dataset_row *r
     const struct rb_dataset_resource *d = &row->resource;
     enum rb_status status = rb_query_begin(
         s,
-        "INSERT INTO datasets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1) "
+        "INSERT INTO datasets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1, ?13) "
         "ON CONFLICT (name) DO UPDATE SET imported = ?2, path = ?3, format = ?4, text_field = ?5, "
         "text_pair_field = ?6, label_field = ?7, lines = ?8, bytes = ?9, sha256 = ?10, "
         "updated_ms = ?12, version = version + 1 RETURNING version",
@@ -34,6 +34,7 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_dataset_row *r
     rb_bind_hex_digest(&q, d->sha256);
     rb_bind_int(&q, d->created_ms);
     rb_bind_int(&q, row->updated_ms);
+    rb_bind_text(&q, d->submitted_by);
     return rb_registered_put(&q, ret_created, err);
 }
 
@@ -60,7 +61,7 @@ void rb_dataset_row_deinit(struct rb_dataset_row *row)
 
 #define SELECT_DATASETS                                                                            \
     "SELECT name, imported, path, format, text_field, text_pair_field, label_field, lines, "       \
-    "bytes, sha256, created_ms, updated_ms, version FROM datasets "
+    "bytes, sha256, created_ms, updated_ms, version, submitted_by FROM datasets "
 
 static void read_row(struct rb_query *q, void *row)
 {
@@ -79,6 +80,7 @@ static void read_row(struct rb_query *q, void *row)
     d->bytes = rb_column_uint(q, 8);
     rb_column_hex_digest(q, 9, d->sha256);
     d->created_ms = rb_column_int(q, 10);
+    rb_column_string(q, 13, d->submitted_by, sizeof d->submitted_by);
 }
 
 static void deinit_row(void *row)
@@ -100,14 +102,16 @@ static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_coun
 static struct rb_registered describe(const void *row)
 {
     const struct rb_dataset_row *m = row;
-    return (struct rb_registered){m->resource.name, m->imported, m->updated_ms, m->version};
+    return (struct rb_registered){m->resource.name, m->resource.submitted_by, m->imported,
+                                  m->updated_ms, m->version};
 }
 
 const struct rb_registered_kind rb_datasets_kind = {
     .noun = "dataset",
     .plural = "datasets",
     .select_one = SELECT_DATASETS "WHERE name = ?",
-    .select_page = SELECT_DATASETS "WHERE name > ? ORDER BY name LIMIT ?",
+    .select_page =
+        SELECT_DATASETS "WHERE name > ?1 AND " RB_REGISTERED_MINE " ORDER BY name LIMIT ?2",
     .remove = "DELETE FROM datasets WHERE name = ?",
     .used = rb_jobs_use_dataset,
     .read = read_rows,

@@ -15,7 +15,7 @@ struct rb_dataset_row {
 };
 void rb_dataset_row_deinit(struct rb_dataset_row *row);
 
-/* Inserts, or replaces all but created_ms; the version is the store's.
+/* Inserts, or replaces all but created_ms and whose it is; the version is the store's.
  * *ret_created says which (may be NULL). */
 enum rb_status rb_dataset_put(struct rb_store *s, const struct rb_dataset_row *row,
                               bool *ret_created, struct rb_error *err) RB_MUST_CHECK;

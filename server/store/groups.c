@@ -21,8 +21,8 @@ enum rb_status rb_group_add(struct rb_store *s, const struct rb_group_row *row,
     struct rb_query q;
     enum rb_status status =
         rb_query_begin(s,
-                       "INSERT INTO groups (id, kind, name, labels, spec, grid, jobs, created_ms) "
-                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                       "INSERT INTO groups (id, kind, name, labels, spec, grid, jobs, created_ms, "
+                       "submitted_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                        &q, err);
     if (status != RB_OK)
         return status;
@@ -34,13 +34,14 @@ enum rb_status rb_group_add(struct rb_store *s, const struct rb_group_row *row,
     rb_bind_text(&q, row->grid);
     rb_bind_uint(&q, row->jobs);
     rb_bind_int(&q, row->created_ms);
+    rb_bind_text(&q, row->submitted_by);
     return rb_query_run(&q, err);
 }
 
 /* ---- reading ---- */
 
 #define SELECT_GROUPS                                                                              \
-    "SELECT seq, id, kind, name, labels, spec, grid, jobs, created_ms FROM groups "
+    "SELECT seq, id, kind, name, labels, spec, grid, jobs, created_ms, submitted_by FROM groups "
 
 static void read_row(struct rb_query *q, void *row)
 {
@@ -54,6 +55,7 @@ static void read_row(struct rb_query *q, void *row)
                                .jobs = (size_t)rb_column_uint(q, 7),
                                .created_ms = rb_column_int(q, 8)};
     rb_column_string(q, 1, g->id, sizeof g->id);
+    rb_column_string(q, 9, g->submitted_by, sizeof g->submitted_by);
 }
 
 static void deinit_row(void *row)

@@ -15,6 +15,7 @@ struct rb_group_row {
     char *labels, *spec, *grid; /* JSON */
     size_t jobs;                /* positions */
     int64_t created_ms;
+    char submitted_by[RB_SUBMITTER_SIZE];
 };
 void rb_group_row_deinit(struct rb_group_row *row);
 

@@ -111,9 +111,10 @@ static enum rb_status insert(struct rb_store *s, const struct rb_job *job, int64
     enum rb_status status = rb_query_begin(
         s,
         "INSERT INTO jobs (id, status, rank, name, spec, attempt, run_attempts, created_ms, "
-        "updated_ms, version, retry_of, peak_bytes, group_seq, position) "
+        "updated_ms, version, retry_of, peak_bytes, group_seq, position, "
+        "submitted_by, running_limit) "
         "VALUES (?1, 'queued', ?2, ?3, ?4, 0, 0, ?5, ?5, 1, ?6, 0, "
-        "(SELECT seq FROM groups WHERE id = ?7), ?8)" RETURNING,
+        "(SELECT seq FROM groups WHERE id = ?7), ?8, ?9, nullif(?10, 0))" RETURNING,
         &q, err);
     if (status != RB_OK)
         return status;
@@ -125,6 +126,8 @@ static enum rb_status insert(struct rb_store *s, const struct rb_job *job, int64
     rb_bind_text_or_null(&q, job->retry_of);
     rb_bind_text_or_null(&q, job->group);
     rb_bind_uint(&q, job->position);
+    rb_bind_text(&q, job->submitted_by);
+    rb_bind_uint(&q, job->running_limit);
     return finish_change(&q, job->created_ms, ret_seq, ret_event, err);
 }
 
@@ -284,6 +287,21 @@ static enum rb_status write_status(struct rb_store *s, int64_t seq, enum rb_job_
     return finish_change(&q, c->at_ms, NULL, ret_event, err);
 }
 
+/* Whose job begins has the next turn after everybody else. */
+static enum rb_status take_turn(struct rb_store *s, int64_t seq, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status =
+        rb_query_begin(s,
+                       "INSERT OR REPLACE INTO turns SELECT submitted_by, "
+                       "(SELECT coalesce(max(turn), 0) + 1 FROM turns) FROM jobs WHERE seq = ?",
+                       &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_int(&q, seq);
+    return rb_query_run(&q, err);
+}
+
 static enum rb_status check_transition(struct rb_store *s, int64_t seq, enum rb_job_status to,
                                        enum rb_job_status *ret_from, struct rb_error *err)
 {
@@ -309,6 +327,8 @@ enum rb_status rb_job_change(struct rb_store *s, int64_t seq, const struct rb_jo
     status = check_transition(s, seq, change->to, &from, err);
     if (status == RB_OK)
         status = write_parts(s, seq, change, err);
+    if (status == RB_OK && from == RB_JOB_QUEUED && change->to == RB_JOB_RUNNING)
+        status = take_turn(s, seq, err);
     if (status == RB_OK)
         status = write_status(s, seq, from, change, &event, err);
     return rb_store_end_with_event(s, status, &event, ret_event, err);

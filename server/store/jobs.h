@@ -33,8 +33,9 @@ struct rb_job_row {
 /* ---- one job ---- */
 
 /* Adds a queued job. Of job, borrowed: id, name, labels, priority, spec_json, inputs, created_ms,
- * retry_of, group and position; all else is as rb_job_init leaves it. The inputs' roles decide which models and
- * datasets the job counts as using. ret_event (the caller's, or NULL) is its first "status". */
+ * retry_of, group, position, submitted_by and running_limit; all else is as rb_job_init leaves it.
+ * The inputs' roles decide which models and datasets the job counts as using. ret_event (the
+ * caller's, or NULL) is its first "status". */
 enum rb_status rb_job_add(struct rb_store *s, const struct rb_job *job, int64_t *ret_seq,
                           struct rb_event_row *ret_event, struct rb_error *err) RB_MUST_CHECK;
 

@@ -46,6 +46,7 @@ struct list {
     size_t term_count;
     bool by_term;  /* terms[0] leads: the runs are of job_terms */
     int64_t group; /* 0: any; else it leads: the runs are of its own index, a few hundred jobs */
+    bool by_submitter; /* they lead, as far as no group does */
     bool times_to_check;
     char sql[24576]; /* 12 runs, each with 9 terms */
     size_t used;
@@ -53,8 +54,8 @@ struct list {
 
 /* ---- the statement ----
  * Parameters: ?1 ?2 bounds of the key, exclusive; ?3 ?4 the cursor; ?5 ?6 times; ?7 the mask of the
- * terms that are checked; ?8 the group; ?9… terms. */
-enum { MASK_PARAMETER = 7, GROUP_PARAMETER, TERM_PARAMETER };
+ * terms that are checked; ?8 the group; ?9 the submitter; ?10… terms. */
+enum { MASK_PARAMETER = 7, GROUP_PARAMETER, SUBMITTER_PARAMETER, TERM_PARAMETER };
 
 __attribute__((format(printf, 2, 3))) static void append(struct list *l, const char *format, ...)
 {
@@ -88,7 +89,12 @@ static void append_run(struct list *l, enum rb_job_status status, bool rest_of_k
     append(l, "%sSELECT %s, %s, ", l->used > 0 ? " UNION ALL " : "", key, job);
     append_check(l, job);
     append(l, " FROM %s t%s WHERE status = '%s'", l->by_term ? "job_terms" : "jobs",
-           l->group != 0 ? " INDEXED BY jobs_by_group" : "", rb_job_status_names[status]);
+           l->group != 0     ? " INDEXED BY jobs_by_group"
+           : l->by_submitter ? " INDEXED BY jobs_by_submitter"
+                             : "",
+           rb_job_status_names[status]);
+    if (l->filter->submitted_by != NULL)
+        append(l, " AND submitted_by = ?%d", SUBMITTER_PARAMETER);
     if (l->group != 0)
         append(l, " AND group_seq = ?%d", GROUP_PARAMETER);
     if (l->by_term)
@@ -141,6 +147,10 @@ static void bind(const struct list *l, struct rb_query *q)
     const int64_t values[] = {low, high, f->after.key, f->after.seq, after, before, mask, l->group};
     for (int i = 0; i < GROUP_PARAMETER; i++)
         bind_at(q, i + 1, values[i]);
+    if (f->submitted_by != NULL) {
+        q->bound = SUBMITTER_PARAMETER - 1;
+        rb_bind_text(q, f->submitted_by);
+    }
     for (size_t i = 0; i < l->term_count; i++)
         bind_at(q, TERM_PARAMETER + (int)i, l->terms[i]);
 }
@@ -271,7 +281,9 @@ enum rb_status rb_jobs_list(struct rb_store *s, const struct rb_job_filter *filt
     status = find_terms(&l, &any, err);
     if (status == RB_OK && any) {
         bool times = filter->created_after_ms != 0 || filter->created_before_ms != 0;
-        l.by_term = l.group == 0 && l.term_count > 0 && sorts[filter->sort].by_created;
+        l.by_submitter = filter->submitted_by != NULL && sorts[filter->sort].by_created;
+        l.by_term = l.group == 0 && filter->submitted_by == NULL && l.term_count > 0 &&
+                    sorts[filter->sort].by_created;
         l.times_to_check = times && !sorts[filter->sort].by_created;
         write_statement(&l);
         status = collect(&l, &found, err);

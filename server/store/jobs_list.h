@@ -30,6 +30,7 @@ struct rb_job_filter {
     struct rb_labels labels;                     /* all must fit; borrowed */
     const char *model;                           /* as a or b; NULL any */
     const char *group;                           /* its id; NULL any */
+    const char *submitted_by;                    /* "": nobody's; NULL any */
     int64_t created_after_ms, created_before_ms; /* exclusive; 0 means open */
     enum rb_job_sort sort;
     struct rb_job_cursor after;
@@ -44,9 +45,9 @@ struct rb_job_page {
 
 /* One page. It passes over no more than some hundred jobs that do not fit, so that no combination
  * of filters can hold up the loop: a page may hold fewer rows than the limit, even none, and still
- * have a `next`. One filter alone, or statuses with one label, the model or the group, always finds its rows
- * directly. RB_EQUERY for more than RB_JOB_FILTER_LABELS labels.
- * The caller owns *ret: rb_job_page_deinit. */
+ * have a `next`. One filter alone, or statuses with one label, the model or the group, always finds
+ * its rows directly. RB_EQUERY for more than RB_JOB_FILTER_LABELS labels. The caller owns *ret:
+ * rb_job_page_deinit. */
 enum rb_status rb_jobs_list(struct rb_store *s, const struct rb_job_filter *filter,
                             struct rb_job_page *ret, struct rb_error *err) RB_MUST_CHECK;
 void rb_job_page_deinit(struct rb_job_page *page);

@@ -19,7 +19,7 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "certifying_seconds, "                                                                         \
     "evaluating_seconds, writing_seconds, environment, reduction_error, "                          \
     "verdict, moved_nearly, best_lambda, best_loss, best_metric, loss_a, loss_b, metric_a, "       \
-    "metric_b, metric, chance_loss, chance_accuracy, position, "                                   \
+    "metric_b, metric, chance_loss, chance_accuracy, position, submitted_by, "                     \
     "(SELECT id FROM groups WHERE groups.seq = jobs.group_seq), kind, kl, top1_agreement, "        \
     "loss_before, loss_after"
 
@@ -87,12 +87,13 @@ static void read_columns(struct rb_query *q, struct rb_job_row *ret)
     j->summary.reduction_error = rb_column_double(q, rest + 1);
     read_verdict(q, rest + 2, &j->summary.verdict);
     j->position = (uint32_t)rb_column_uint(q, rest + 14);
-    rb_column_string(q, rest + 15, j->group, sizeof j->group);
-    j->summary.kind = (int)rb_column_time(q, rest + 16);
-    j->summary.kl = rb_column_double(q, rest + 17);
-    j->summary.top1_agreement = rb_column_double(q, rest + 18);
-    j->summary.loss_before = rb_column_double(q, rest + 19);
-    j->summary.loss_after = rb_column_double(q, rest + 20);
+    rb_column_string(q, rest + 15, j->submitted_by, sizeof j->submitted_by);
+    rb_column_string(q, rest + 16, j->group, sizeof j->group);
+    j->summary.kind = (int)rb_column_time(q, rest + 17);
+    j->summary.kl = rb_column_double(q, rest + 18);
+    j->summary.top1_agreement = rb_column_double(q, rest + 19);
+    j->summary.loss_before = rb_column_double(q, rest + 20);
+    j->summary.loss_after = rb_column_double(q, rest + 21);
 }
 
 static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)
@@ -187,16 +188,58 @@ enum rb_status rb_job_get_seq(struct rb_store *s, int64_t seq, struct rb_job_row
     return status;
 }
 
+/* The pairs of rank and submitter that wait, each found from the last by one look into the index;
+ * of each its oldest job, unless as many of theirs run as it allows; of those of least rank the one
+ * whose turn is longest ago. */
+#define NEXT                                                                                       \
+    "WITH RECURSIVE pair (rank, who) AS ("                                                         \
+    "SELECT rank, submitted_by FROM jobs WHERE seq = (SELECT seq FROM jobs INDEXED BY "            \
+    "jobs_by_turn WHERE status = 'queued' ORDER BY rank, submitted_by, seq LIMIT 1) "              \
+    "UNION ALL SELECT n.rank, n.submitted_by FROM pair p JOIN jobs n ON n.seq = ("                 \
+    "SELECT seq FROM jobs INDEXED BY jobs_by_turn WHERE status = 'queued' "                        \
+    "AND (rank, submitted_by) > (p.rank, p.who) ORDER BY rank, submitted_by, seq LIMIT 1)) "       \
+    "SELECT j.seq FROM pair p JOIN jobs j ON j.seq = ("                                            \
+    "SELECT min(seq) FROM jobs INDEXED BY jobs_by_turn WHERE status = 'queued' "                   \
+    "AND rank = p.rank AND submitted_by = p.who) "                                                 \
+    "LEFT JOIN turns t ON t.submitted_by = p.who "                                                 \
+    "WHERE j.running_limit IS NULL OR j.running_limit > (SELECT count(*) FROM jobs "               \
+    "INDEXED BY jobs_by_submitter WHERE submitted_by = p.who AND status IN ('running', "           \
+    "'canceling')) ORDER BY p.rank, coalesce(t.turn, 0), j.seq LIMIT 1"
+
 enum rb_status rb_job_next(struct rb_store *s, bool *ret_found, struct rb_job_row *ret,
                            struct rb_error *err)
 {
-    return read_one(s,
-                    "SELECT " JOB_COLUMNS " FROM jobs WHERE status = 'queued' "
-                    "ORDER BY rank, seq LIMIT 1",
-                    NULL, 0, ret_found, ret, err);
+    return read_one(s, "SELECT " JOB_COLUMNS " FROM jobs WHERE seq = (" NEXT ")", NULL, 0,
+                    ret_found, ret, err);
 }
 
 /* ---- counts ---- */
+
+enum rb_status rb_submitter_usage(struct rb_store *s, const char *who, struct rb_usage *ret,
+                                  struct rb_error *err)
+{
+    struct rb_query q;
+    bool row;
+    enum rb_status status = rb_query_begin(
+        s,
+        "SELECT (SELECT count(*) FROM jobs WHERE submitted_by = ?1 AND status = 'queued'), "
+        "(SELECT count(*) FROM jobs WHERE submitted_by = ?1 AND status IN ('running', "
+        "'canceling')), "
+        "(SELECT coalesce(sum(bytes), 0) FROM models WHERE submitted_by = ?1 AND NOT imported) + "
+        "(SELECT coalesce(sum(bytes), 0) FROM datasets WHERE submitted_by = ?1 AND NOT imported) + "
+        "(SELECT coalesce(sum(a.bytes), 0) FROM jobs j JOIN artifacts a ON a.job = j.seq "
+        "WHERE j.submitted_by = ?1)",
+        &q, err);
+    if (status != RB_OK)
+        return status;
+    rb_bind_text(&q, who);
+    status = rb_query_step(&q, &row, err);
+    struct rb_usage usage = {rb_column_uint(&q, 0), rb_column_uint(&q, 1), rb_column_uint(&q, 2)};
+    status = rb_query_end(&q, status, err);
+    if (status == RB_OK)
+        *ret = usage;
+    return status;
+}
 
 enum rb_status rb_jobs_count(struct rb_store *s, uint64_t ret[RB_JOB_STATUS_COUNT],
                              struct rb_error *err)

@@ -25,4 +25,11 @@ enum rb_status rb_jobs_count(struct rb_store *s, uint64_t ret[RB_JOB_STATUS_COUN
 enum rb_status rb_jobs_oldest_queued(struct rb_store *s, int64_t *ret_created_ms,
                                      struct rb_error *err) RB_MUST_CHECK;
 
+/* What a submitter has: jobs that wait and that run; bytes of uploads and artifacts. */
+struct rb_usage {
+    uint64_t queued, running, bytes;
+};
+enum rb_status rb_submitter_usage(struct rb_store *s, const char *who, struct rb_usage *ret,
+                                  struct rb_error *err) RB_MUST_CHECK;
+
 #endif

@@ -17,7 +17,7 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_model_row *row
         s,
         "INSERT INTO models VALUES "
         "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 1, ?18, "
-        "?19, ?20, ?21) "
+        "?19, ?20, ?21, ?22) "
         "ON CONFLICT (name) DO UPDATE SET imported = ?2, path = ?3, status = ?4, "
         "architecture = ?5, hidden_size = ?6, num_layers = ?7, num_heads = ?8, "
         "intermediate_size = ?9, vocab_size = ?10, max_position_embeddings = ?11, "
@@ -48,6 +48,7 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_model_row *row
     rb_bind_text_or_null(&q, m->family);
     rb_bind_text_or_null(&q, m->tokenizer_kind);
     rb_bind_int(&q, m->tokenizer_size);
+    rb_bind_text(&q, m->submitted_by);
     return rb_registered_put(&q, ret_created, err);
 }
 
@@ -133,7 +134,8 @@ void rb_model_row_deinit(struct rb_model_row *row)
 #define SELECT_MODELS                                                                              \
     "SELECT name, imported, path, status, architecture, hidden_size, num_layers, num_heads, "      \
     "intermediate_size, vocab_size, max_position_embeddings, parameters, dtype, bytes, sha256, "   \
-    "created_ms, updated_ms, version, note, family, tokenizer, tokenizer_size FROM models "
+    "created_ms, updated_ms, version, note, family, tokenizer, tokenizer_size, submitted_by "      \
+    "FROM models "
 
 static void read_row(struct rb_query *q, void *row)
 {
@@ -161,6 +163,7 @@ static void read_row(struct rb_query *q, void *row)
     rb_column_string(q, 19, m->family, sizeof m->family);
     rb_column_string(q, 20, m->tokenizer_kind, sizeof m->tokenizer_kind);
     m->tokenizer_size = (uint32_t)rb_column_int(q, 21);
+    rb_column_string(q, 22, m->submitted_by, sizeof m->submitted_by);
     rb_model_source(ret->imported, ret->path != NULL ? ret->path : "", m->source);
 }
 
@@ -244,14 +247,16 @@ static enum rb_status read_rows(struct rb_query *q, void **ret, size_t *ret_coun
 static struct rb_registered describe(const void *row)
 {
     const struct rb_model_row *m = row;
-    return (struct rb_registered){m->resource.name, m->imported, m->updated_ms, m->version};
+    return (struct rb_registered){m->resource.name, m->resource.submitted_by, m->imported,
+                                  m->updated_ms, m->version};
 }
 
 const struct rb_registered_kind rb_models_kind = {
     .noun = "model",
     .plural = "models",
     .select_one = SELECT_MODELS "WHERE name = ?",
-    .select_page = SELECT_MODELS "WHERE name > ? ORDER BY name LIMIT ?",
+    .select_page =
+        SELECT_MODELS "WHERE name > ?1 AND " RB_REGISTERED_MINE " ORDER BY name LIMIT ?2",
     .remove = "DELETE FROM models WHERE name = ?",
     .used = rb_jobs_use_model,
     .read = read_rows,

@@ -15,7 +15,7 @@ struct rb_model_row {
 };
 void rb_model_row_deinit(struct rb_model_row *row);
 
-/* Inserts, or replaces all but created_ms; the version is the store's.
+/* Inserts, or replaces all but created_ms and whose it is; the version is the store's.
  * *ret_created says which (may be NULL). */
 enum rb_status rb_model_put(struct rb_store *s, const struct rb_model_row *row, bool *ret_created,
                             struct rb_error *err) RB_MUST_CHECK;

@@ -67,8 +67,8 @@ enum rb_status rb_registered_get(struct rb_store *s, const struct rb_registered_
 }
 
 enum rb_status rb_registered_list(struct rb_store *s, const struct rb_registered_kind *kind,
-                                  const char *after, uint32_t limit, void **ret, size_t *ret_count,
-                                  struct rb_error *err)
+                                  const char *after, const char *submitted_by, uint32_t limit,
+                                  void **ret, size_t *ret_count, struct rb_error *err)
 {
     struct rb_query q;
     enum rb_status status = rb_query_begin(s, kind->select_page, &q, err);
@@ -76,6 +76,7 @@ enum rb_status rb_registered_list(struct rb_store *s, const struct rb_registered
         return status;
     rb_bind_text(&q, after != NULL ? after : "");
     rb_bind_int(&q, limit);
+    rb_bind_text(&q, submitted_by);
     return kind->read(&q, ret, ret_count, err);
 }
 

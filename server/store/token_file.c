@@ -86,11 +86,46 @@ enum rb_status rb_token_list_add(struct rb_token_list *l, const struct rb_token 
     return RB_OK;
 }
 
-/* ---- one line: id, digest, scopes, created, revoked, name ---- */
+/* ---- one line: id, digest, scopes, created, revoked, name, and what more there is ----
+ * The last, after another tab, is "expires=TIME queued=N running=N bytes=N", as far as there is
+ * any; names have no tabs. Lines without it are as they always were. */
 
 static bool parse_time(const char *text, int64_t *ret)
 {
     return strcmp(text, "-") == 0 || rb_time_parse(text, strlen(text), ret);
+}
+
+static bool parse_count(const char *text, uint64_t *ret)
+{
+    char *end;
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    *ret = value;
+    return *end == '\0' && errno == 0 && value <= INT64_MAX;
+}
+
+static bool parse_more(char *text, struct rb_token *t)
+{
+    for (char *word; (word = strsep(&text, " ")) != NULL;) {
+        char *value = strchr(word, '=');
+        bool fits = false;
+        if (value == NULL)
+            return false;
+        *value++ = '\0';
+        if (strcmp(word, "expires") == 0)
+            fits = rb_time_parse(value, strlen(value), &t->expires_at_ms);
+        else if (strcmp(word, "queued") == 0)
+            fits = parse_count(value, &t->limits.queued);
+        else if (strcmp(word, "running") == 0)
+            fits = parse_count(value, &t->limits.running);
+        else if (strcmp(word, "bytes") == 0)
+            fits = parse_count(value, &t->limits.bytes);
+        if (!fits)
+            return false;
+    }
+    return true;
 }
 
 static bool parse_line(char *line, struct rb_token *ret)
@@ -103,6 +138,10 @@ static bool parse_line(char *line, struct rb_token *ret)
         if (fields[i] == NULL)
             return false;
     }
+    char *more = fields[5], *name = strsep(&more, "\t");
+    if (more != NULL && !parse_more(more, &t))
+        return false;
+    fields[5] = name;
     size_t id_length = strlen(fields[0]), name_length = strlen(fields[5]);
     if (id_length == 0 || id_length >= sizeof t.id || name_length >= sizeof t.name)
         return false;
@@ -124,6 +163,28 @@ static void format_time(int64_t ms, char ret[RB_TIME_SIZE])
         (void)snprintf(ret, RB_TIME_SIZE, "-");
 }
 
+static void write_count(FILE *out, const char *word, uint64_t value, const char **mark)
+{
+    if (value == 0)
+        return;
+    fprintf(out, "%s%s=%llu", *mark, word, (unsigned long long)value);
+    *mark = " ";
+}
+
+static void write_more(const struct rb_token *t, FILE *out)
+{
+    const char *mark = "\t";
+    char time[RB_TIME_SIZE];
+    if (t->expires_at_ms != 0) {
+        (void)rb_time_format(t->expires_at_ms, time);
+        fprintf(out, "%sexpires=%s", mark, time);
+        mark = " ";
+    }
+    write_count(out, "queued", t->limits.queued, &mark);
+    write_count(out, "running", t->limits.running, &mark);
+    write_count(out, "bytes", t->limits.bytes, &mark);
+}
+
 static void write_line(const struct rb_token *t, FILE *out)
 {
     char hex[RB_SHA256_HEX], scopes[RB_SCOPES_TEXT], created[RB_TIME_SIZE], revoked[RB_TIME_SIZE];
@@ -131,7 +192,9 @@ static void write_line(const struct rb_token *t, FILE *out)
     rb_scopes_format(t->scopes, scopes);
     format_time(t->created_at_ms, created);
     format_time(t->revoked_at_ms, revoked);
-    fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", t->id, hex, scopes, created, revoked, t->name);
+    fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s", t->id, hex, scopes, created, revoked, t->name);
+    write_more(t, out);
+    fputc('\n', out);
 }
 
 /* ---- the file ---- */

@@ -12,12 +12,20 @@ enum rb_status rb_scopes_parse(const char *text, unsigned *ret, struct rb_error 
 enum { RB_SCOPES_TEXT = 32 };
 void rb_scopes_format(unsigned scopes, char ret[RB_SCOPES_TEXT]);
 
+/* 0: no limit. */
+struct rb_token_limits {
+    uint64_t queued, running; /* jobs */
+    uint64_t bytes;           /* of uploads and artifacts */
+};
+
 struct rb_token {
     char id[RB_TOKEN_ID_TEXT]; /* "tok_…"; "tok_file" for --token-file */
     unsigned char sha256[RB_SHA256_BYTES];
     unsigned scopes;
     char name[65];
     int64_t created_at_ms, revoked_at_ms; /* 0: valid */
+    int64_t expires_at_ms;                /* 0: never */
+    struct rb_token_limits limits;
 };
 
 struct rb_token_list {

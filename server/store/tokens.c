@@ -188,12 +188,18 @@ const struct rb_token *rb_tokens_find(struct rb_tokens *t, const char *text, siz
     return found != NULL && found->revoked_at_ms == 0 ? found : NULL;
 }
 
+bool rb_token_expired(const struct rb_token *token, int64_t now_ms)
+{
+    return token->expires_at_ms != 0 && now_ms >= token->expires_at_ms;
+}
+
 bool rb_tokens_valid(struct rb_tokens *t, const char *id)
 {
     refresh(t);
     for (size_t i = 0; i < t->list.count; i++)
         if (strcmp(t->list.items[i].id, id) == 0)
-            return t->list.items[i].revoked_at_ms == 0;
+            return t->list.items[i].revoked_at_ms == 0 &&
+                   !rb_token_expired(&t->list.items[i], rb_clock_realtime_ms());
     return false;
 }
 
@@ -301,18 +307,21 @@ static enum rb_status add_to_file(int root_fd, const struct rb_token *token, str
     return status;
 }
 
-enum rb_status rb_token_create(int root_fd, unsigned scopes, const char *name, struct rb_token *ret,
+enum rb_status rb_token_create(int root_fd, const struct rb_token *asked, struct rb_token *ret,
                                char ret_secret[RB_TOKEN_TEXT], struct rb_error *err)
 {
     int lock = -1;
     char secret[RB_TOKEN_TEXT];
-    struct rb_token token = {.scopes = scopes, .created_at_ms = rb_clock_realtime_ms()};
-    enum rb_status status = check_name(name, err);
+    struct rb_token token = {.scopes = asked->scopes,
+                             .created_at_ms = rb_clock_realtime_ms(),
+                             .expires_at_ms = asked->expires_at_ms,
+                             .limits = asked->limits};
+    enum rb_status status = check_name(asked->name, err);
     if (status == RB_OK)
         status = lock_tokens(root_fd, &lock, err);
     if (status != RB_OK)
         return status;
-    (void)snprintf(token.name, sizeof token.name, "%s", name);
+    memcpy(token.name, asked->name, sizeof token.name);
     rb_token_id_make(token.id);
     rb_token_make(secret);
     rb_sha256_of(secret, strlen(secret), token.sha256);

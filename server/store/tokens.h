@@ -5,8 +5,9 @@
  * database (store.h). The file is replaced whole, under flock on "tokens.lock", and the daemon
  * reads it anew when a request finds it changed, so a revocation counts from the next request on.
  * One token a line, tab between: id, SHA-256 of the token in hex, scopes, created, revoked or "-",
- * name. The secret itself is printed once and stored nowhere. When a token was last used is noted
- * in the database, at most once a minute.
+ * name, and, where there are any, when it expires and its limits (token_file.h). The secret itself
+ * is printed once and stored nowhere. When a token was last used is noted in the database, at most
+ * once a minute.
  *
  * 256 random bits need no salt and no slow hash; they are compared in constant time.
  *
@@ -33,12 +34,14 @@ void rb_tokens_close(struct rb_tokens *t); /* t may be NULL */
 size_t rb_tokens_count(struct rb_tokens *t);
 /* Reads them again, changed or not (SIGHUP). */
 void rb_tokens_reload(struct rb_tokens *t);
-/* The valid token whose secret is text (length bytes), or NULL. Re-reads the files if they changed;
+/* The valid token whose secret is text (length bytes), or NULL; one that has expired is found, and
+ * the caller's to refuse (rb_token_expired). Re-reads the files if they changed;
  * if "tokens" cannot be read, that is logged and what was read last holds; without a readable
  * token_file its token is no longer valid. What is returned lives until
  * the next call of this or rb_tokens_count. Loop thread. */
 const struct rb_token *rb_tokens_find(struct rb_tokens *t, const char *text, size_t length);
-/* Is the token of that id still valid? Re-reads the files if they changed. */
+bool rb_token_expired(const struct rb_token *token, int64_t now_ms);
+/* Is the token of that id still valid, and not expired? Re-reads the files if they changed. */
 bool rb_tokens_valid(struct rb_tokens *t, const char *id);
 /* Notes in the database that it was used now, if the last note is older than a minute. */
 void rb_token_used(struct rb_tokens *t, struct rb_store *s, const struct rb_token *token,
@@ -48,8 +51,9 @@ void rb_token_used(struct rb_tokens *t, struct rb_store *s, const struct rb_toke
  * connection of its own that writes nothing. Any process. */
 int64_t rb_token_last_used_ms(const char *path, const char *id);
 
-/* For the token command. The secret goes to ret_secret and nowhere else. */
-enum rb_status rb_token_create(int root_fd, unsigned scopes, const char *name, struct rb_token *ret,
+/* For the token command. Of asked: scopes, name, expires_at_ms and limits. The secret goes to
+ * ret_secret and nowhere else. */
+enum rb_status rb_token_create(int root_fd, const struct rb_token *asked, struct rb_token *ret,
                                char ret_secret[RB_TOKEN_TEXT], struct rb_error *err) RB_MUST_CHECK;
 /* By id; revoking twice is fine. RB_ENOTFOUND, RB_EUSAGE for the one of --token-file. */
 enum rb_status rb_token_revoke(int root_fd, const char *id, struct rb_error *err) RB_MUST_CHECK;

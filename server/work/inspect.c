@@ -50,6 +50,7 @@ struct rb_inspection {
     struct rb_digests digests;
     struct rb_model_resource model;
     struct rb_dataset_resource dataset;
+    char submitter[RB_SUBMITTER_SIZE];
     char stored[RB_PATH_SIZE]; /* an uploaded dataset's place below the data folder */
 
     enum rb_status status;
@@ -317,6 +318,7 @@ static enum rb_status put_model(struct rb_inspection *i, struct rb_error *err)
         .updated_ms = rb_clock_realtime_ms(),
     };
     row.resource.created_ms = row.updated_ms;
+    memcpy(row.resource.submitted_by, i->submitter, sizeof i->submitter);
     return rb_model_put(i->w->store, &row, NULL, err);
 }
 
@@ -337,6 +339,7 @@ static enum rb_status put_dataset(struct rb_inspection *i, struct rb_error *err)
     struct rb_dataset_row old = {.path = NULL};
     bool used = false;
     row.resource.created_ms = row.updated_ms;
+    memcpy(row.resource.submitted_by, i->submitter, sizeof i->submitter);
     enum rb_status status = rb_jobs_use_dataset(i->w->store, i->name, &used, err);
     if (status == RB_OK && used)
         status = rb_error_set(err, RB_EINUSE, "dataset '%s' is used by a live job", i->name);
@@ -457,6 +460,12 @@ static struct rb_inspection *begin(struct rb_inspection *i)
         rb_async_start(i->w->pool, &i->async);
     }
     return i;
+}
+
+void rb_inspection_by(struct rb_inspection *i, const char *submitter)
+{
+    if (i != NULL)
+        (void)snprintf(i->submitter, sizeof i->submitter, "%s", submitter);
 }
 
 struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const char *path,

@@ -27,6 +27,10 @@ bool rb_inspections_delete(struct rb_work *w, bool models, const char *name);
 /* Gives up all that are under way (RB_EDRAINING): they end within a piece of their reading. */
 void rb_inspections_drain(struct rb_work *w);
 
+/* Whose it will be, unless it is there already; "" is nobody's. Right after it was started; i may
+ * be NULL. */
+void rb_inspection_by(struct rb_inspection *i, const char *submitter);
+
 /* POST /v1/models: registers a folder without copying. path must lie below an import root, links
  * followed (RB_EINPUT at /path naming the roots); or hf, else NULL, names it in a Hugging Face
  * cache (hf_cache.h; RB_EINPUT at /hf); a damaged or incomplete folder is refused with the status

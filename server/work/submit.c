@@ -37,6 +37,9 @@ struct rb_submission {
 
     struct item *items;
     size_t count;
+    char submitter[RB_SUBMITTER_SIZE];    /* "": nobody */
+    uint64_t queued_limit, running_limit; /* 0: none */
+    uint64_t bytes_left;
     char group[RB_JOB_ID_SIZE]; /* "": none */
     uint32_t position;          /* of the first in it */
     char retry_of[RB_JOB_ID_SIZE];
@@ -229,7 +232,12 @@ static struct rb_submission *submission_new(struct rb_work *w, struct rb_job_spe
         rb_job_specs_free(specs, count);
         return NULL;
     }
-    *s = (struct rb_submission){.w = w, .done = done, .data = data, .items = items, .count = count};
+    *s = (struct rb_submission){.w = w,
+                                .done = done,
+                                .data = data,
+                                .items = items,
+                                .count = count,
+                                .bytes_left = UINT64_MAX};
     for (size_t i = 0; i < count; i++) {
         items[i].public.spec = specs[i];
         specs[i] = (struct rb_job_spec){0};
@@ -321,6 +329,14 @@ const struct rb_submission_item *rb_submission_item(const struct rb_submission *
     return &s->items[i].public;
 }
 
+void rb_submission_by(struct rb_submission *s, const struct rb_submitter *by)
+{
+    (void)snprintf(s->submitter, sizeof s->submitter, "%s", by->name);
+    s->queued_limit = by->queued;
+    s->running_limit = by->running;
+    s->bytes_left = by->bytes;
+}
+
 void rb_submission_group(struct rb_submission *s, const char *group)
 {
     (void)snprintf(s->group, sizeof s->group, "%s", group);
@@ -342,6 +358,33 @@ static enum rb_status room_for(const struct rb_submission *s, struct rb_error *e
         return rb_error_set(err, RB_EQUEUEFULL, "%llu jobs wait already, the limit is %llu",
                             (unsigned long long)counts[RB_JOB_QUEUED],
                             (unsigned long long)s->w->options.queue_limit);
+    return status;
+}
+
+/* The same for the submitter alone. */
+static enum rb_status room_for_submitter(const struct rb_submission *s, struct rb_error *err)
+{
+    struct rb_usage usage = {0};
+    uint64_t bytes = 0;
+    enum rb_status status = RB_OK;
+    for (size_t i = 0; i < s->count; i++)
+        bytes += s->items[i].plan.disk_bytes;
+    if (bytes > s->bytes_left)
+        return rb_error_set(err, RB_ETOOLARGE,
+                            "this would store %llu bytes, and %s may store %llu more. Delete jobs, "
+                            "models or datasets first",
+                            (unsigned long long)bytes, s->submitter,
+                            (unsigned long long)s->bytes_left);
+    if (s->queued_limit > 0)
+        status = rb_submitter_usage(s->w->store, s->submitter, &usage, err);
+    if (status == RB_OK && s->queued_limit > 0 && s->count > s->queued_limit)
+        return rb_error_at(err, RB_EINPUT, s->batch ? "/jobs" : "",
+                           "%zu jobs never fit the %llu that %s may have waiting", s->count,
+                           (unsigned long long)s->queued_limit, s->submitter);
+    if (status == RB_OK && s->queued_limit > 0 && usage.queued + s->count > s->queued_limit)
+        return rb_error_set(err, RB_EQUEUEFULL, "%llu jobs of %s wait already, their limit is %llu",
+                            (unsigned long long)usage.queued, s->submitter,
+                            (unsigned long long)s->queued_limit);
     return status;
 }
 
@@ -404,6 +447,8 @@ static enum rb_status add(struct rb_submission *s, struct item *it, int64_t now_
     memcpy(job.id, it->public.id, sizeof job.id);
     memcpy(job.retry_of, s->retry_of, sizeof job.retry_of);
     memcpy(job.group, s->group, sizeof job.group);
+    memcpy(job.submitted_by, s->submitter, sizeof job.submitted_by);
+    job.running_limit = s->running_limit;
     job.position = s->position + (uint32_t)(it - s->items);
     memcpy(job.inputs, it->public.inputs, sizeof job.inputs);
     job.input_count = it->public.input_count;
@@ -421,6 +466,8 @@ enum rb_status rb_submission_add(struct rb_submission *s, int64_t now_ms, struct
 {
     assert(!s->checking && s->status == RB_OK);
     enum rb_status status = room_for(s, err);
+    if (status == RB_OK)
+        status = room_for_submitter(s, err);
     for (size_t i = 0; i < s->count && status == RB_OK; i++)
         status = add(s, &s->items[i], now_ms, err);
     return status;

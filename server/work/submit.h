@@ -61,11 +61,19 @@ enum rb_status rb_submit_retry(struct rb_work *w, const char *id, rb_submit_done
 size_t rb_submission_count(const struct rb_submission *s);
 const struct rb_submission_item *rb_submission_item(const struct rb_submission *s, size_t i);
 
+/* Whose the jobs are to be, and how many of theirs may wait and run (0: any number); bytes: that
+ * they may store yet (UINT64_MAX: any number). Before rb_submission_add; all copied. */
+struct rb_submitter {
+    const char *name; /* "": nobody's */
+    uint64_t queued, running, bytes;
+};
+void rb_submission_by(struct rb_submission *s, const struct rb_submitter *by);
 /* Every job is to be of that group, at the place that it has in the submission. Before
  * rb_submission_add. */
 void rb_submission_group(struct rb_submission *s, const char *group);
 
-/* Adds every job, all or none. RB_EQUEUEFULL when they do not all fit below the queue limit,
+/* Adds every job, all or none. RB_EQUEUEFULL when they do not all fit below the queue limit or
+ * their submitter's, RB_ETOOLARGE when they would store more than their submitter may,
  * RB_EDRAINING, RB_ECONFLICT when an input changed since the check. */
 enum rb_status rb_submission_add(struct rb_submission *s, int64_t now_ms,
                                  struct rb_error *err) RB_MUST_CHECK;

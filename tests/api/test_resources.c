@@ -30,6 +30,7 @@ static void test_new_job(void **state)
                 "'name':null,'labels':{},'priority':0,'spec':null,'inputs':[],'attempt':0,"
                 "'created_at':'1970-01-01T00:00:01.000Z','started_at':null,'finished_at':null,"
                 "'updated_at':'1970-01-01T00:00:01.000Z','version':1,'retry_of':null,'group':null,"
+                "'submitted_by':null,"
                 "'warnings':[],"
                 "'summary':{'barrier_chord':null,'barrier_mean':null,'control_barrier_chord':null,"
                 "'control_barrier_mean':null,'reduction':null,'reduction_standard_error':null,"
@@ -228,7 +229,7 @@ static void test_models(void **state)
                 "'bytes':10,'sha256':null,"
                 "'files':[{'name':'model.safetensors','bytes':10,'sha256':'cd'}],"
                 "'problems':[{'code':'missing_tensor','detail':'no tensor x'}],"
-                "'source':'upload','family':'bert',"
+                "'source':'upload','submitted_by':null,'family':'bert',"
                 "'tokenizer':{'kind':'bpe','vocabulary_size':50265},'note':null,"
                 "'created_at':'1970-01-01T00:00:00.000Z'}");
 
@@ -330,7 +331,7 @@ static void test_datasets(void **state)
     rb_dataset_encode(&w, NULL, &dataset);
     assert_tree(tree_of(&w), "{'name':'d','format':'tsv','rows':3,'bytes':9,'sha256':'ef',"
                              "'fields':{'text':'s','text_pair':null,'label':null},"
-                             "'created_at':'1970-01-01T00:00:00.001Z'}");
+                             "'created_at':'1970-01-01T00:00:00.001Z','submitted_by':null}");
 
     struct rb_dataset_post post;
     struct rb_error err = {0};

@@ -46,7 +46,7 @@ export async function until(daemon, id, test) {
 export const hasEnded = (job) => ['succeeded', 'failed', 'canceled'].includes(job.status);
 
 async function service(d) {
-  for (const path of ['/livez', '/readyz', '/readyz?verbose=true', '/version', '/metrics', '/v1/stats',
+  for (const path of ['/livez', '/readyz', '/readyz?verbose=true', '/version', '/metrics', '/v1/stats', '/v1/tokens/self',
     '/openapi.yaml', '/openapi.json'])
     await d.call('GET', path, 200);
   // The build translates with PyYAML; document.mjs reads openapi.yaml with another parser.
@@ -99,6 +99,9 @@ async function datasets(d) {
   await d.call('PUT', '/v1/datasets/bad?format=jsonl', '400 invalid_query', { body: 'x' });
   await d.call('PUT', '/v1/datasets/bad?format=jsonl&text=t', '422 invalid_dataset', { body: 'x' });
   await d.call('GET', '/v1/datasets/authors', 200);
+  await d.call('GET', '/v1/datasets?mine=true', 200);
+  await d.call('GET', '/v1/models?mine', 200);
+  await d.call('GET', '/v1/jobs?mine=true', 200);
   await d.call('GET', '/v1/datasets', 200);
 }
 

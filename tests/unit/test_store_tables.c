@@ -110,14 +110,14 @@ static void test_model_pages(void **state)
         strcpy(row.resource.name, names[i]);
         assert_ok(rb_model_put(store, &row, NULL, &err));
     }
-    assert_ok(rb_registered_list(store, &rb_models_kind, NULL, 3, &list, &count, &err));
+    assert_ok(rb_registered_list(store, &rb_models_kind, NULL, NULL, 3, &list, &count, &err));
     rows = list;
     assert_int_equal(count, 3);
     assert_string_equal(rows[0].resource.name, "a");
     assert_string_equal(rows[1].resource.name, "a-b");
     assert_string_equal(rows[2].resource.name, "a.b");
     rb_registered_free(&rb_models_kind, list, count);
-    assert_ok(rb_registered_list(store, &rb_models_kind, "a.b", 3, &list, &count, &err));
+    assert_ok(rb_registered_list(store, &rb_models_kind, "a.b", NULL, 3, &list, &count, &err));
     rows = list;
     assert_int_equal(count, 2);
     assert_string_equal(rows[1].resource.name, "c");
@@ -165,10 +165,10 @@ static void test_datasets(void **state)
     assert_int_equal(read.version, 2);
     rb_dataset_row_deinit(&read);
     assert_int_equal(rb_dataset_get(store, "e", &read, &err), RB_ENOTFOUND);
-    assert_ok(rb_registered_list(store, &rb_datasets_kind, NULL, 10, &list, &count, &err));
+    assert_ok(rb_registered_list(store, &rb_datasets_kind, NULL, NULL, 10, &list, &count, &err));
     assert_int_equal(count, 1);
     rb_registered_free(&rb_datasets_kind, list, count);
-    assert_ok(rb_registered_list(store, &rb_datasets_kind, "d", 10, &list, &count, &err));
+    assert_ok(rb_registered_list(store, &rb_datasets_kind, "d", NULL, 10, &list, &count, &err));
     assert_int_equal(count, 0);
     rb_registered_free(&rb_datasets_kind, list, count);
     assert_ok(rb_datasets_count(store, &all, &err));

@@ -59,7 +59,9 @@ static void test_life(void **state)
     char secret[RB_TOKEN_TEXT], wrong[RB_TOKEN_TEXT];
     assert_ok(rb_tokens_open(root, NULL, &tokens, &err));
     assert_int_equal(rb_tokens_count(tokens), 0);
-    assert_ok(rb_token_create(root, RB_SCOPE_READ, "a \"name\"", &made, secret, &err));
+    assert_ok(rb_token_create(root,
+                              &(struct rb_token){.scopes = RB_SCOPE_READ, .name = "a \"name\""},
+                              &made, secret, &err));
     assert_int_equal(rb_tokens_count(tokens), 1);
     const struct rb_token *found = rb_tokens_find(tokens, secret, strlen(secret));
     assert_non_null(found);
@@ -87,7 +89,8 @@ static void test_secrets_are_not_kept(void **state)
     char secret[RB_TOKEN_TEXT];
     struct stat st;
     size_t bytes;
-    assert_ok(rb_token_create(root, RB_SCOPE_ALL, "", &made, secret, &err));
+    assert_ok(
+        rb_token_create(root, &(struct rb_token){.scopes = RB_SCOPE_ALL}, &made, secret, &err));
     const char *path = tmpdir_path(&folder, "tokens");
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -104,7 +107,8 @@ static void test_damaged_file(void **state)
     struct rb_tokens *tokens, *other;
     struct rb_token made;
     char secret[RB_TOKEN_TEXT];
-    assert_ok(rb_token_create(root, RB_SCOPE_READ, "x", &made, secret, &err));
+    assert_ok(rb_token_create(root, &(struct rb_token){.scopes = RB_SCOPE_READ, .name = "x"}, &made,
+                              secret, &err));
     assert_ok(rb_tokens_open(root, NULL, &tokens, &err));
     (void)tmpdir_write(&folder, "tokens", "# fine\ntok_1\tnonsense\n", 22);
     assert_int_equal(rb_tokens_open(root, NULL, &other, &err), RB_EUSAGE);
@@ -220,7 +224,10 @@ static void test_concurrent_creation(void **state)
     size_t count;
     for (int i = 0; i < CHILDREN; i++)
         if (fork() == 0)
-            _exit(rb_token_create(root, RB_SCOPE_READ, "x", &made, secret, &err) == RB_OK ? 0 : 1);
+            _exit(rb_token_create(root, &(struct rb_token){.scopes = RB_SCOPE_READ, .name = "x"},
+                                  &made, secret, &err) == RB_OK
+                      ? 0
+                      : 1);
     for (int i = 0, code; i < CHILDREN; i++) {
         assert_true(wait(&code) > 0);
         assert_int_equal(code, 0);
