@@ -2,6 +2,7 @@
 #include "core/learn/adam.h"
 #include "core/learn/learn_fold.h"
 #include "core/learn/learn_internal.h"
+#include "core/learn/learn_near.h"
 #include "core/model/embed.h"
 #include "core/model/layer.h"
 
@@ -82,6 +83,8 @@ static enum rb_status embed_item(const struct rb_learn *c, size_t item, struct r
     bool alone = item >= c->span_count;
     struct rb_span s = span_of(c, span);
     float *x = (alone ? c->embedded : c->x) + row_of(c, span) * d;
+    if (c->near && alone)
+        return rb_learn_near_embed(c, span, x, scratch, err);
     return rb_embed(alone ? &c->moved : &c->theta, &c->batch.s, &s, x, NULL, scratch, err);
 }
 
@@ -115,7 +118,10 @@ static enum rb_status back_item(const struct rb_learn *c, size_t span, struct rb
         .starts = s.starts,
         .count = s.count,
         .row = row_of(c, span),
+        .dnorms = c->near ? c->dnorms + span * 4 * c->config->hidden_size : NULL,
     };
+    if (c->near)
+        memset(call.dnorms, 0, 4 * c->config->hidden_size * sizeof *call.dnorms);
     enum rb_status st = rb_tape_forward(&call, scratch, err);
     if (st != RB_OK)
         return st;
@@ -232,6 +238,7 @@ static size_t own_items(const struct rb_learn *c)
         return c->span_count * (c->maps.residual && !c->looking ? 2 : 1);
     case ROUND_LAYER:
     case ROUND_BACK:
+    case ROUND_EMBED_BACK:
         return c->span_count;
     case ROUND_HIDDEN:
     case ROUND_HIDDEN_BACK:
@@ -358,7 +365,10 @@ static enum rb_status advance(struct rb_learn *c, struct rb_error *err)
             c->layer--;
             return begin_back(c, err);
         }
-        c->round = c->maps.residual ? ROUND_EMBED_FOLD : ROUND_UPDATE;
+        c->round = c->near ? ROUND_EMBED_BACK : c->maps.residual ? ROUND_EMBED_FOLD : ROUND_UPDATE;
+        return RB_OK;
+    case ROUND_EMBED_BACK:
+        c->round = ROUND_EMBED_FOLD;
         return RB_OK;
     case ROUND_EMBED_FOLD:
         c->round = ROUND_UPDATE;
@@ -442,9 +452,10 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
         else
             rb_learn_fold_heads(c, item - rb_learn_stream_items(c));
         return RB_OK;
+    case ROUND_EMBED_BACK:
+        return rb_learn_near_embed_back(c, item, &w->scratch, err);
     case ROUND_EMBED_FOLD:
-        rb_learn_fold_embeddings(c, item);
-        return RB_OK;
+        return rb_learn_fold_embeddings(c, item, &w->scratch, err);
     case ROUND_UPDATE:
         return update_item(c, item, &w->scratch, err);
     case ROUND_PROJECT:
@@ -544,7 +555,8 @@ uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options 
         floats += tokens * d + output;
     /* per parameter of a map: G and F in F32, Cayley's four matrices, Adam's three and the best */
     return floats * sizeof(float) + rb_tape_bytes(c, tokens) +
-           rb_learn_head_bytes(m, tokens, o->residual) + (stream + heads) * (2 * 4 + 10 * 8);
+           rb_learn_head_bytes(m, tokens, rb_learn_folds_output(m, o)) +
+           (stream + heads) * (2 * 4 + 10 * 8) + rb_learn_near_bytes(m, o, tokens);
 }
 
 /* ---- life ---- */
@@ -567,6 +579,9 @@ static void learn_free(struct rb_program *p)
     free(c->dx);
     free(c->embedded);
     free(c->gradients);
+    free(c->summed);
+    free(c->dnorms);
+    free(c->gains);
     free(c->looks);
     free(c->best);
     free(c);
@@ -578,9 +593,8 @@ enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_op
                               unsigned groups, struct rb_learn_options *o, struct rb_error *err)
 {
     bool heads = (align->components & RB_COMPONENT_MHA) != 0 && align->heads != RB_HEADS_IGNORE;
-    bool stream = (align->components & RB_COMPONENT_RESIDUAL) != 0 &&
-                  align->residual_map == RB_RESIDUAL_MAP_ORTHOGONAL &&
-                  m->config.norm_place == RB_NORM_BEFORE;
+    bool stream = rb_align_turns_stream(align) &&
+                  (m->config.norm_place == RB_NORM_BEFORE || rb_align_is_near(align));
     if (m->head != RB_HEAD_MLM && m->head != RB_HEAD_CAUSAL)
         return rb_error_set(err, RB_EHEAD,
                             "learning maps needs models that predict tokens (a masked or causal "
@@ -588,7 +602,8 @@ enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_op
     if ((groups & RB_LEARN_RESIDUAL) != 0 && !stream)
         return rb_error_at(err, RB_EMODELS, "groups",
                            "the residual stream's map can be learned only where it is orthogonal "
-                           "(residual_map) and a norm stands before each sublayer");
+                           "(residual_map), and exact (a norm before each sublayer) or "
+                           "\"near\" (equivalence)");
     if ((groups & RB_LEARN_HEADS) != 0 && !heads)
         return rb_error_at(err, RB_EMODELS, "groups",
                            "maps inside heads can be learned only where whole heads are matched "
@@ -673,6 +688,8 @@ enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *mo
     size_t block_size = text->blocks->starts[1] - text->blocks->starts[0];
     c->step_blocks = blocks_of_step(o, block_size);
     const bool kinds[RB_LEARN_KINDS] = {o->query_keys, o->values};
+    c->near = o->residual && c->config->norm_place == RB_NORM_AFTER_ADDITION;
+    rb_motion_uncorrect(motion_b); /* of a stream that stays where it is no more */
     s = rb_learn_maps_init(&c->maps, c->config, motion_b, o->residual, kinds, err);
     if (s == RB_OK)
         s = rb_learn_batch_init(&c->batch, text, c->step_blocks, err);
@@ -682,10 +699,13 @@ enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *mo
         s = allocate(c, err);
     if (s == RB_OK)
         s = rb_tape_init(&c->tape, c->config, c->step_blocks * block_size, err);
+    if (s == RB_OK && c->near)
+        s = rb_learn_near_init(c, err);
     if (s == RB_OK)
         s = rb_learn_list_wanted(c, err);
     if (s == RB_OK)
-        s = rb_learn_head_init(&c->head, b, c->step_blocks * block_size, o->residual, err);
+        s = rb_learn_head_init(&c->head, b, c->step_blocks * block_size,
+                               rb_learn_folds_output(b, o), err);
     if (s != RB_OK) {
         learn_free(&c->program);
         return s;

@@ -1,4 +1,5 @@
 #include "core/learn/learn_fold.h"
+#include "core/learn/learn_near.h"
 
 #include <cblas.h>
 #include <stdlib.h>
@@ -55,10 +56,14 @@ void rb_learn_fold_stream(const struct rb_learn *c, size_t item)
     for (size_t i = 0; i < c->wanted_count; i++) {
         const struct rb_wanted *w = &c->wanted[i];
         const float *theta = c->moved_weights.w[w->slot];
+        struct rows r = fold_rows(c, item);
+        if (w->gain)
+            rb_learn_near_fold_gain(c, r.first, r.count, 2 * (size_t)c->layer + 1 + (w->norm > 0),
+                                    w->h);
         if (w->reads)
-            fold_reader(c, fold_rows(c, item), theta, w->h, w->out);
+            fold_reader(c, r, theta, w->h, w->out);
         if (w->writes)
-            fold_writer(c, fold_rows(c, item), theta, w->h, w->in);
+            fold_writer(c, r, theta, w->h, w->in);
     }
 }
 
@@ -109,7 +114,7 @@ static int head_kind(enum rb_axis axis)
 static void want(struct rb_learn *c, enum rb_slot slot, size_t out, size_t in, bool vector)
 {
     const struct rb_tensor_row *row = rb_model_row(c->model, slot);
-    struct rb_wanted w = {.slot = slot, .out = out, .in = in, .vector = vector};
+    struct rb_wanted w = {.slot = slot, .out = out, .in = in, .vector = vector, .norm = -1};
     w.reads = c->maps.residual && !vector && of_stream(row->column_axis);
     w.writes = c->maps.residual && of_stream(row->row_axis);
     int rows = head_kind(row->row_axis), columns = vector ? -1 : head_kind(row->column_axis);
@@ -121,9 +126,27 @@ static void want(struct rb_learn *c, enum rb_slot slot, size_t out, size_t in, b
         c->wanted[c->wanted_count++] = w;
 }
 
+/* Norms on the stream's way: gains move by squares, biases as what is written. */
+static void want_norms(struct rb_learn *c)
+{
+    static const enum rb_slot slots[] = {RB_ATTENTION_NORM_WEIGHT, RB_ATTENTION_NORM_BIAS,
+                                         RB_MLP_NORM_WEIGHT, RB_MLP_NORM_BIAS};
+    for (int i = 0; i < 4; i++)
+        c->wanted[c->wanted_count++] = (struct rb_wanted){.slot = slots[i],
+                                                          .vector = true,
+                                                          .norm = i,
+                                                          .gain = i % 2 == 0,
+                                                          .writes = i % 2 == 1,
+                                                          .kind = -1,
+                                                          .out = c->config->hidden_size,
+                                                          .in = 1};
+}
+
 enum rb_status rb_learn_list_wanted(struct rb_learn *c, struct rb_error *err)
 {
     size_t floats = 0;
+    if (c->near)
+        want_norms(c);
     for (enum rb_slot s = RB_QUERY_WEIGHT; s < RB_FINAL_NORM_WEIGHT; s++) {
         size_t out, in;
         if (!rb_tape_linear(&c->tape, s, &out, &in))
@@ -173,7 +196,9 @@ void rb_learn_gradient_item(const struct rb_learn *c, size_t item)
     const struct rb_wanted *w = &c->wanted[i];
     size_t first = item * gradient_rows(w), rows = w->out - first;
     rows = rows < gradient_rows(w) ? rows : gradient_rows(w);
-    if (w->vector)
+    if (w->norm >= 0)
+        rb_learn_near_norm(c, w->norm, w->h);
+    else if (w->vector)
         rb_tape_bias_gradient(&c->tape, w->slot - 1, w->h);
     else
         rb_tape_gradient(&c->tape, w->slot, first, rows, w->h + first * w->in);
@@ -183,6 +208,8 @@ enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
                                     struct rb_scratch *scratch, struct rb_error *err)
 {
     struct rows r = fold_rows(c, item);
+    if (c->model->head_shape->dense != RB_SLOT_NONE)
+        return rb_learn_near_fold_hidden(c, r.first, r.count, scratch, err);
     enum rb_slot output = c->model->head_shape->output;
     fold_reader(c, r, c->moved_head.w[output], c->head.doutput, c->head.outputs);
     const float *shift = c->moved_head.w[RB_FINAL_NORM_BIAS];
@@ -200,7 +227,24 @@ enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
     return RB_OK;
 }
 
-void rb_learn_fold_embeddings(const struct rb_learn *c, size_t item)
+enum rb_status rb_learn_fold_embeddings(const struct rb_learn *c, size_t item,
+                                        struct rb_scratch *scratch, struct rb_error *err)
 {
-    fold_reader(c, fold_rows(c, item), c->embedded, c->dx, rb_learn_tokens(c));
+    struct rows r = fold_rows(c, item);
+    fold_reader(c, r, c->embedded, c->dx, rb_learn_tokens(c));
+    if (!c->near || c->config->embedding_size != c->config->hidden_size)
+        return RB_OK;
+    size_t d = c->config->hidden_size;
+    float *h = rb_scratch_alloc(scratch, 2 * d, sizeof *h), *shift = h + d;
+    if (h == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for gradients of the embeddings' norm");
+    rb_learn_near_norm(c, 0, h);
+    rb_learn_near_fold_gain(c, r.first, r.count, 0, h);
+    enum rb_status s =
+        rb_blend_rows(&c->moved, RB_EMBEDDINGS_NORM_BIAS, 0, 0, d, shift, scratch, err);
+    if (s != RB_OK)
+        return s;
+    rb_learn_near_norm(c, 1, h);
+    fold_writer(c, r, shift, h, 1);
+    return RB_OK;
 }

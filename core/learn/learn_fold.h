@@ -21,6 +21,8 @@ void rb_learn_fold_heads(const struct rb_learn *c, size_t item);
 /* Stream tiles: what the unembedding and the final norm's bias say, and the embeddings. */
 enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
                                     struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
-void rb_learn_fold_embeddings(const struct rb_learn *c, size_t item);
+enum rb_status rb_learn_fold_embeddings(const struct rb_learn *c, size_t item,
+                                        struct rb_scratch *scratch,
+                                        struct rb_error *err) RB_MUST_CHECK;
 
 #endif

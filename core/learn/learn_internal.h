@@ -12,14 +12,16 @@
 /* What a layer's slot says to the maps. */
 struct rb_wanted {
     enum rb_slot slot;
-    bool vector;        /* a bias: its gradient is a sum over tokens */
+    bool vector;        /* a bias or a norm's: its gradient is a sum over tokens */
+    int norm;           /* which of rb_tape_call's dnorms; -1: none of a norm */
+    bool gain;          /* of a norm: moves by squares */
     bool reads, writes; /* the stream, whose map is learned */
     int kind;           /* the matrix inside heads that moves it, -1: none */
     bool head_columns;  /* the heads are its columns */
     size_t out, in;     /* in 1 for a vector */
     float *h;           /* (out, in) dL/dtheta */
 };
-enum { WANTED_MOST = 12 };
+enum { WANTED_MOST = 20 };
 
 enum rb_learn_round {
     ROUND_START,
@@ -35,6 +37,7 @@ enum rb_learn_round {
     ROUND_BACK,
     ROUND_GRADIENT,
     ROUND_FOLD,
+    ROUND_EMBED_BACK, /* near-equivalent maps only */
     ROUND_EMBED_FOLD,
     ROUND_UPDATE,
     ROUND_PROJECT,
@@ -64,6 +67,12 @@ struct rb_learn {
         *x; /* (layers + 1, tokens, hidden_size): the input of each layer, the last one's output */
     float *dx;       /* (tokens, hidden_size) */
     float *embedded; /* (tokens, hidden_size): moved B's embeddings; only with a residual map */
+    /* Near-equivalent maps: norms on the stream's way (METHOD 11). */
+    bool near;
+    float *summed; /* (tokens, embedding_size): theta's embeddings before their norm; where E is not
+                    * hidden_size, after it */
+    double *dnorms; /* (spans, 4, hidden_size) gradients of norms, by span */
+    float *gains;   /* (2 L + 1, hidden_size) B's own, by tap of the stream */
     struct rb_tape tape;
     struct rb_weights weights[2], moved_weights, head_weights, moved_head;
     const float *head_slots[RB_SLOT_COUNT];

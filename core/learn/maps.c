@@ -129,6 +129,8 @@ static void point_all(struct rb_learn_maps *m, const struct rb_config *c)
     for (uint32_t l = 0; l < m->layers; l++) {
         for (size_t i = 0; m->residual && i < sizeof stream / sizeof stream[0]; i++)
             point(rb_motion_map(m->motion, stream[i], l), c->hidden_size, 1, m->stream);
+        if (m->residual && c->embedding_size == c->hidden_size) /* one basis: as in alignment.c */
+            point(rb_motion_map(m->motion, RB_AXIS_EMBEDDING, l), c->hidden_size, 1, m->stream);
         if (m->kinds[RB_LEARN_QUERY_KEY]) {
             point(rb_motion_map(m->motion, RB_AXIS_Q, l), q, m->heads, m->query[l]);
             point(rb_motion_map(m->motion, RB_AXIS_K, l), kv, m->kv_heads, m->key[l]);
@@ -183,6 +185,7 @@ void rb_learn_maps_deinit(struct rb_learn_maps *m)
     for (size_t i = 0; m->matrices != NULL && i < m->count; i++) {
         rb_learned_deinit(&m->matrices[i].f);
         free(m->matrices[i].g);
+        free(m->matrices[i].gains);
     }
     free(m->matrices);
     free(m->stream);
@@ -232,6 +235,15 @@ enum rb_status rb_learn_maps_project(struct rb_learn_maps *m, size_t i, struct r
     return s;
 }
 
+enum rb_status rb_learn_maps_take_gains(struct rb_learn_maps *m, struct rb_error *err)
+{
+    size_t n = m->matrices[0].f.n;
+    m->matrices[0].gains = rb_calloc_aligned(n * n, sizeof(float));
+    return m->matrices[0].gains != NULL
+               ? RB_OK
+               : rb_error_set(err, RB_ENOMEM, "no memory for the gradient of the stream's gains");
+}
+
 enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double scale,
                                       struct rb_scratch *scratch, struct rb_error *err)
 {
@@ -245,7 +257,11 @@ enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double 
         g[j] = scale * (double)x->g[j];
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)n, (int)n, 1, x->f.value,
                 (int)n, g, (int)n, 0, df, (int)n);
+    for (size_t j = 0; x->gains != NULL && j < nn; j++)
+        df[j] += 2 * scale * (double)x->gains[j] * x->f.value[j];
     rb_learned_gradient(&x->f, df, m->dx + x->first, g);
     memset(x->g, 0, nn * sizeof *x->g);
+    if (x->gains != NULL)
+        memset(x->gains, 0, nn * sizeof *x->gains);
     return RB_OK;
 }

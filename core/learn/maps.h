@@ -17,7 +17,10 @@
 /* One matrix under learning. */
 struct rb_learn_matrix {
     struct rb_learned f;
-    float *g;     /* (n, n) G of the present step */
+    float *g; /* (n, n) G of the present step */
+    float
+        *gains; /* (n, n) the sum of g h^T over the stream's norms, g their gains as B has them and
+                   h the gradients of the moved ones, g' = (F o F)^T g: METHOD 11's near; NULL */
     size_t first; /* of its parameters in the vectors of rb_learn_maps */
 };
 
@@ -52,7 +55,13 @@ enum rb_status rb_learn_maps_value(struct rb_learn_maps *m, size_t i,
 /* The same, made exactly orthogonal (polar factor, rounded once): what is certified and saved. */
 enum rb_status rb_learn_maps_project(struct rb_learn_maps *m, size_t i,
                                      struct rb_error *err) RB_MUST_CHECK;
-/* Matrix i: the gradient of its parameters from its G times `scale`, into dx; then G = 0. */
+/* The stream's norms lie on its way (near-equivalent maps): room for what their gains say.
+ * RB_ENOMEM. */
+enum rb_status rb_learn_maps_take_gains(struct rb_learn_maps *m,
+                                        struct rb_error *err) RB_MUST_CHECK;
+
+/* Matrix i: the gradient of its parameters from its G (and gains) times `scale`, into dx; then both
+ * are 0. */
 enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double scale,
                                       struct rb_scratch *scratch,
                                       struct rb_error *err) RB_MUST_CHECK;

@@ -20,10 +20,16 @@ void rb_motion_deinit(struct rb_motion *m)
         free(m->kept[i]);
     free(m->kept);
     free(m->maps);
+    rb_motion_uncorrect(m);
+    *m = (struct rb_motion){0};
+}
+
+void rb_motion_uncorrect(struct rb_motion *m)
+{
     if (m->correction != NULL)
         rb_correction_deinit(m->correction);
     free(m->correction);
-    *m = (struct rb_motion){0};
+    m->correction = NULL;
 }
 
 enum rb_status rb_motion_keep(struct rb_motion *m, void *array, struct rb_error *err)

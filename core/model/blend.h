@@ -33,6 +33,8 @@ void rb_motion_deinit(struct rb_motion *m);
 /* Folds the model's norms before it moves; f is borrowed. A tied unembedding takes the final norm's
  * gain, which unties it. */
 void rb_motion_fold(struct rb_motion *m, const struct rb_fold *f);
+/* Takes away what was worked out for the readers of a turned stream. */
+void rb_motion_uncorrect(struct rb_motion *m);
 /* Gives the motion an array to free with itself; frees it at once where there is no memory for
  * that. RB_ENOMEM, also for array NULL. */
 enum rb_status rb_motion_keep(struct rb_motion *m, void *array, struct rb_error *err) RB_MUST_CHECK;

@@ -83,9 +83,9 @@ static enum rb_status project(const struct embed *e, const float *x, float *y,
     return RB_OK;
 }
 
-/* The sum of the tables, normalised: x (tokens, E). */
-static enum rb_status sum_tables(const struct embed *e, float *x, struct rb_scratch *scratch,
-                                 struct rb_error *err)
+/* The sum of the tables, normalised if it is asked for and the model does: x (tokens, E). */
+static enum rb_status sum_tables(const struct embed *e, bool norm, float *x,
+                                 struct rb_scratch *scratch, struct rb_error *err)
 {
     size_t floats = e->tokens * e->config->embedding_size;
     const struct rb_kernels *k = rb_kernels();
@@ -102,11 +102,39 @@ static enum rb_status sum_tables(const struct embed *e, float *x, struct rb_scra
     s = read_table(e, RB_TYPE_EMBEDDINGS, &has_types, scratch, err);
     if (s != RB_OK)
         return s;
-    if (e->config->embeddings_norm)
+    if (norm && e->config->embeddings_norm)
         return normalise(e, x, has_types ? e->more : NULL, scratch, err);
     if (has_types)
         k->blend(x, x, 1.0f, e->more, 1.0f, floats);
     return RB_OK;
+}
+
+static enum rb_status begin(struct embed *e, struct rb_scratch *scratch, struct rb_error *err)
+{
+    e->more = rb_scratch_alloc(scratch, e->tokens * e->config->embedding_size, sizeof(float));
+    e->ids = rb_scratch_alloc(scratch, e->tokens, sizeof *e->ids);
+    return e->more != NULL && e->ids != NULL
+               ? RB_OK
+               : rb_error_set(err, RB_ENOMEM, "no memory for the embeddings of %zu tokens",
+                              e->tokens);
+}
+
+enum rb_status rb_embed_sum(const struct rb_blend *blend, const struct rb_sequences *s,
+                            const struct rb_span *span, float *x, struct rb_scratch *scratch,
+                            struct rb_error *err)
+{
+    const struct rb_config *c = &rb_blend_model(blend)->config;
+    struct embed e = {blend, c, s, span, rb_span_tokens(span), NULL, NULL};
+    enum rb_status st = begin(&e, scratch, err);
+    return st == RB_OK ? sum_tables(&e, false, x, scratch, err) : st;
+}
+
+enum rb_status rb_embed_project(const struct rb_blend *blend, const float *x, size_t rows, float *y,
+                                struct rb_scratch *scratch, struct rb_error *err)
+{
+    const struct embed e = {
+        .blend = blend, .config = &rb_blend_model(blend)->config, .tokens = rows};
+    return project(&e, x, y, scratch, err);
 }
 
 enum rb_status rb_embed(const struct rb_blend *blend, const struct rb_sequences *s,
@@ -118,15 +146,16 @@ enum rb_status rb_embed(const struct rb_blend *blend, const struct rb_sequences 
     size_t floats = e.tokens * c->embedding_size;
     bool projects = c->embedding_size != c->hidden_size;
     float *basis = x;
-    e.more = rb_scratch_alloc(scratch, floats, sizeof(float));
-    e.ids = rb_scratch_alloc(scratch, e.tokens, sizeof *e.ids);
+    enum rb_status st = begin(&e, scratch, err);
+    if (st != RB_OK)
+        return st;
     if (ret_basis != NULL)
         basis = ret_basis;
     else if (projects)
         basis = rb_scratch_alloc(scratch, floats, sizeof(float));
-    if (e.more == NULL || e.ids == NULL || basis == NULL)
+    if (basis == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the embeddings of %zu tokens", e.tokens);
-    enum rb_status st = sum_tables(&e, basis, scratch, err);
+    st = sum_tables(&e, true, basis, scratch, err);
     if (st == RB_OK && projects)
         return project(&e, basis, x, scratch, err);
     for (size_t i = 0; st == RB_OK && basis != x && i < floats; i++)

@@ -12,4 +12,13 @@ enum rb_status rb_embed(const struct rb_blend *blend, const struct rb_sequences 
                         const struct rb_span *span, float *x, float *ret_basis,
                         struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
 
+/* The sum of the tables alone, before any norm: x (tokens, embedding_size). RB_ENOMEM. */
+enum rb_status rb_embed_sum(const struct rb_blend *blend, const struct rb_sequences *s,
+                            const struct rb_span *span, float *x, struct rb_scratch *scratch,
+                            struct rb_error *err) RB_MUST_CHECK;
+/* The projection alone, where E is not hidden_size: y (rows, hidden_size) of x (rows, E).
+ * RB_ENOMEM. */
+enum rb_status rb_embed_project(const struct rb_blend *blend, const float *x, size_t rows, float *y,
+                                struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
+
 #endif

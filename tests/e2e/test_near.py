@@ -94,6 +94,23 @@ def check_reused(d, done):
     true("kl" not in summary, summary)
 
 
+def test_learned():
+    """The turn itself is learned, gains and all; the readers are corrected at the end."""
+    with Daemon() as d:
+        d.register_fixtures()
+        spec = {**JOB, "outputs": {"merged": []}}
+        before = d.wait_finished(d.post("/v1/jobs", spec).json["id"])["summary"]
+        spec = {**spec, "align": {**ALIGN, "learn": {"steps": 50, "patience": 0}}}
+        done = d.wait_finished(d.post("/v1/jobs", spec).json["id"])
+        equal(done["status"], "succeeded", done)
+        after = done["summary"]
+        equal((after["kind"], after["equivalent"]), ("near", False), after)
+        true(after["kl"] < 0.05 and abs(after["loss_after"] - after["loss_before"]) < 0.04, after)
+        true(after["barrier_chord"] < 0.75 * before["barrier_chord"], (before, after))
+        print(f"      control {before['control_barrier_chord']:.2f}, one shot "
+              f"{before['barrier_chord']:.2f}, learned {after['barrier_chord']:.2f}")
+
+
 def test_refusals():
     with Daemon() as d:
         d.register_fixtures()

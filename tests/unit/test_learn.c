@@ -120,15 +120,43 @@ static void test_gradients(void **state)
     (void)state;
     struct rb_learn_options o;
     gradient_options(&o);
-    o.residual = false; /* BERT's norms leave no dense map of the stream */
     for (size_t i = 0; i < COUNT(odd_shapes); i++) {
         if (odd_shapes[i].head != RB_HEAD_MLM || odd_shapes[i].hidden == odd_shapes[i].heads)
             continue;
         struct pair p;
         pair_init(&p, &odd_shapes[i], PAIR_INDEPENDENT, 5);
         pair_open(&p);
+        o.residual = false; /* exactly: norms after the additions leave no dense map … */
         check_gradient(&p, odd_shapes[i].name, &o);
+        o.residual = true; /* … and nearly, gains and all */
+        check_gradient(&p, odd_shapes[i].name, &o);
+        o.query_keys = o.values = false;
+        check_gradient(&p, odd_shapes[i].name, &o);
+        o.query_keys = o.values = true;
         pair_deinit(&p);
+    }
+}
+
+/* Heads of other families, and embeddings narrower than the stream: a model and itself are a pair,
+ * for the maps under test are drawn. */
+static void test_gradients_of_encoders(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"RobertaForMaskedLM", "DistilBertForMaskedLM",
+                                        "ElectraForMaskedLM", "ElectraForMaskedLM-proj"};
+    struct rb_learn_options o;
+    gradient_options(&o);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char path[512];
+        struct pair p = {0};
+        rb_worker_init(&p.worker, NULL);
+        (void)snprintf(path, sizeof path, "%s/heads/%s", RB_FIXTURES, names[i]);
+        MUST(rb_model_open(path, &p.a, &p.err), &p.err);
+        MUST(rb_model_open(path, &p.b, &p.err), &p.err);
+        check_gradient(&p, names[i], &o);
+        rb_model_deinit(&p.a);
+        rb_model_deinit(&p.b);
+        rb_worker_deinit(&p.worker);
     }
 }
 
@@ -376,9 +404,13 @@ static void test_patience(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients),        cmocka_unit_test(test_gradients_of_decoders),
-        cmocka_unit_test(test_threads),          cmocka_unit_test(test_resumes),
-        cmocka_unit_test(test_states_of_others), cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_gradients_of_encoders),
+        cmocka_unit_test(test_gradients_of_decoders),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_states_of_others),
+        cmocka_unit_test(test_patience),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
