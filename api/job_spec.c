@@ -72,6 +72,17 @@ void rb_job_spec_deinit(struct rb_job_spec *s)
     *s = (struct rb_job_spec){0};
 }
 
+enum rb_status rb_job_spec_settle(struct rb_job_spec *s, const char *at, const char *family,
+                                  const struct rb_align_shape *shape, struct rb_problems *problems,
+                                  struct rb_error *err)
+{
+    struct rb_problems own = {0};
+    struct rb_spec_draft d = {.spec = *s, .at = at, .problems = problems != NULL ? problems : &own};
+    rb_draft_settle(&d, family, shape);
+    *s = d.spec; /* what it owns is the same */
+    return rb_problems_status(d.problems, err);
+}
+
 enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at, uint32_t longest,
                                struct rb_problems *problems, struct rb_error *err)
 {

@@ -7,7 +7,7 @@
 
 #include "api/decode.h"
 #include "api/encode.h"
-#include "core/align/options.h"
+#include "core/align/preset.h"
 #include "core/learn/options.h"
 #include "core/merge/options.h"
 #include "core/merge/write.h"
@@ -63,6 +63,7 @@ enum rb_align_given {
     RB_ALIGN_RESIDUAL_MAP = 1 << 18,
     RB_ALIGN_FOLD = 1 << 19,
     RB_ALIGN_EQUIVALENCE = 1 << 20,
+    RB_ALIGN_PRESET = 1 << 21,
     RB_ALIGN_LEARN = 1 << 24,
 };
 
@@ -89,6 +90,8 @@ struct rb_learn_spec {
 
 struct rb_align_spec {
     uint32_t given;
+    /* Not RB_PRESET_PAPER until rb_job_spec_settle has written the family's recipe into options. */
+    enum rb_preset preset;
     char *from_job; /* NULL, or a job whose alignment is used: all below is then meaningless */
     /* decoder is RB_DECODER_UNTIED whenever output_head is set: METHOD 4. */
     struct rb_align_options options;
@@ -153,6 +156,13 @@ enum rb_status rb_job_spec_decode(const json_t *json, const char *at, unsigned f
                                   struct rb_job_spec *ret, struct rb_problems *problems,
                                   struct rb_error *err) RB_MUST_CHECK;
 void rb_job_spec_deinit(struct rb_job_spec *s);
+
+/* Puts align.preset's recipe for the models' family into the members of align that were not given,
+ * and then holds them against each other as decoding does without a preset. Nothing without one;
+ * call it once the models are known, before rb_job_spec_fit. RB_EINPUT. */
+enum rb_status rb_job_spec_settle(struct rb_job_spec *s, const char *at, const char *family,
+                                  const struct rb_align_shape *shape, struct rb_problems *problems,
+                                  struct rb_error *err) RB_MUST_CHECK;
 
 /* Holds the lengths against the model (METHOD 7): max_length and block_size that were not given
  * are capped at `longest`, the tokens that one sequence of the models may have; one that was given

@@ -193,6 +193,11 @@ static const struct rb_object learn_object =
 #define ALIGN_ENUM(member)                                                                         \
     .type = RB_FIELD_ENUM, IN_ALIGN(options.member), .names = rb_##member##_names
 static const struct rb_field align_fields[] = {
+    {.key = "preset",
+     .type = RB_FIELD_ENUM,
+     IN_ALIGN(preset),
+     .names = rb_preset_names,
+     .given = RB_ALIGN_PRESET},
     {.key = "components",
      .type = RB_FIELD_FLAGS,
      IN_ALIGN(options.components),

@@ -315,10 +315,56 @@ static bool is_clean(const struct rb_spec_draft *d, const char *part)
     return true;
 }
 
+/* ---- presets ---- */
+
+/* The recipe's members, but for those that were given and what they leave no place for. */
+static void fill_recipe(struct rb_align_spec *a, const struct rb_align_options *r)
+{
+    struct rb_align_options *o = &a->options;
+    const uint32_t given = a->given;
+    if ((given & RB_ALIGN_COMPONENTS) == 0)
+        o->components = r->components;
+    bool heads = (o->components & RB_COMPONENT_MHA) != 0 && o->heads != RB_HEADS_IGNORE;
+    bool stream = (o->components & RB_COMPONENT_RESIDUAL) != 0;
+    bool of_a_tap = (given & RB_ALIGN_RESIDUAL) != 0 && o->residual != RB_RESIDUAL_ALL;
+    if (heads && (given & (RB_ALIGN_HEAD_MAP | RB_ALIGN_ROTATE_HEADS)) == 0)
+        o->head_map = r->head_map;
+    if (stream && (given & RB_ALIGN_RESIDUAL_MAP) == 0 && !of_a_tap)
+        o->residual_map = r->residual_map;
+    if (stream && (given & RB_ALIGN_RESIDUAL) == 0)
+        o->residual = r->residual;
+    if (rb_align_turns_stream(o) && (given & RB_ALIGN_MATCH) == 0)
+        o->match = r->match;
+    if ((given & RB_ALIGN_SIGNED) == 0)
+        o->signed_units = r->signed_units;
+}
+
+void rb_draft_settle(struct rb_spec_draft *d, const char *family,
+                     const struct rb_align_shape *shape)
+{
+    struct rb_align_spec *a = &d->spec.align;
+    struct rb_align_options recipe;
+    bool near = a->options.equivalence == RB_EQUIVALENCE_NEAR;
+    if (a->preset == RB_PRESET_PAPER)
+        return;
+    rb_preset_options(a->preset, family, shape, near, &recipe);
+    fill_recipe(a, &recipe);
+    a->preset = RB_PRESET_PAPER;
+    check_align(d);
+}
+
+/* ---- all of it ---- */
+
 void rb_draft_check(struct rb_spec_draft *d)
 {
+    struct rb_align_spec *a = &d->spec.align;
     d->spec.has_evaluate = (d->spec.given & RB_SPEC_EVALUATE) != 0;
-    if (is_clean(d, "/align"))
+    if (a->preset == RB_PRESET_LEARNED && (a->given & RB_ALIGN_FROM_JOB) == 0)
+        a->given |= RB_ALIGN_LEARN;
+    a->has_learn = (a->given & RB_ALIGN_LEARN) != 0;
+    if ((a->given & RB_ALIGN_FROM_JOB) != 0)
+        a->preset = RB_PRESET_PAPER; /* it stands alone: a fault */
+    if (is_clean(d, "/align") && a->preset == RB_PRESET_PAPER)
         check_align(d);
     if (d->spec.has_evaluate && is_clean(d, "/evaluate"))
         check_evaluate(d);

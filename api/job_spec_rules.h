@@ -12,4 +12,8 @@ void rb_draft_fault(struct rb_spec_draft *d, const char *pointer, const char *fo
 /* The rules between members, and the defaults that depend on other members. */
 void rb_draft_check(struct rb_spec_draft *d);
 
+/* align.preset into the spec, now that the models are known: faults go to d->problems. */
+void rb_draft_settle(struct rb_spec_draft *d, const char *family,
+                     const struct rb_align_shape *shape);
+
 #endif

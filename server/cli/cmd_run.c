@@ -46,6 +46,9 @@ const char rb_cmd_run_help[] =
     "{\"path\",\"format\",\"text\",\"text_pair\",\"label\"}. A model may be "
     "\"hf:org/name[@revision]\", found in a\n"
     "Hugging Face cache: that of --import-root, or $HF_HUB_CACHE, $HF_HOME, ~/.cache/huggingface.\n"
+    "\"align\":{\"preset\":\"best\"} is the strongest one-shot recipe of the models' family, "
+    "\"learned\"\n"
+    "learns maps from there; members beside it win, and the job's spec shows what it became.\n"
     "\n"
     "  --json          print one object: the job, with its barrier\n"
     "  --output DIR    keep the artifacts here (permutations, curves, merged checkpoints; each of\n"
@@ -292,6 +295,18 @@ static enum rb_status print_json(const struct runner *r, const struct rb_job *jo
     return status;
 }
 
+/* What a preset became is known only once the models are: from the spec that the job has. */
+static void take_recipe(struct runner *r, const struct rb_job *job)
+{
+    struct rb_job_spec done;
+    struct rb_align_spec *a = &r->spec.as_given.align;
+    if (a->preset == RB_PRESET_PAPER || rb_job_spec_restore(job->spec_json, &done, NULL) != RB_OK)
+        return;
+    a->options = done.align.options;
+    a->preset = RB_PRESET_PAPER;
+    rb_job_spec_deinit(&done);
+}
+
 static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
                              struct rb_error *err)
 {
@@ -299,6 +314,7 @@ static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
     enum rb_status status = rb_curves_read(r->store, seq, &c, err);
     if (status != RB_OK)
         return status;
+    take_recipe(r, job);
     bool near = rb_align_is_near(&r->spec.as_given.align.options);
     struct rb_barrier_view v =
         rb_barrier_view_make(job->id, &r->spec.as_given, near, c.points, c.aligned, c.control);

@@ -109,16 +109,19 @@ static enum rb_status check_alignment(const struct item *it, const struct rb_sub
     return status;
 }
 
-/* Does the model's family admit what align asks for? */
-static enum rb_status check_options(const struct rb_job_spec *spec,
-                                    const struct rb_subject *subject, struct rb_error *err)
+/* What a preset means for the models' family; and does the family admit what align asks for? */
+static enum rb_status check_options(struct rb_job_spec *spec, const struct rb_subject *subject,
+                                    struct rb_error *err)
 {
     struct rb_align_shape shape;
     const struct rb_model *m = &subject->model[0];
+    rb_align_shape_of(&m->config, m->head, &shape);
+    enum rb_status status = rb_job_spec_settle(spec, "", m->family->model_type, &shape, NULL, err);
+    if (status != RB_OK)
+        return status;
     if (spec->align.from_job != NULL || spec->align.options.components == 0)
         return RB_OK;
-    rb_align_shape_of(&m->config, m->head, &shape);
-    enum rb_status status = rb_align_check(&shape, &spec->align.options, err);
+    status = rb_align_check(&shape, &spec->align.options, err);
     if (status != RB_OK) {
         char option[64];
         (void)snprintf(option, sizeof option, "%.60s", err->pointer);

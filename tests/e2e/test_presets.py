@@ -1,0 +1,77 @@
+"""align.preset: what a recipe becomes for each family, what beside it wins, and what is refused."""
+from daemon import FIXTURES, Daemon, equal, run, true
+
+PAPER = {"components": ["ff", "mha"], "rotate_heads": False}
+TURNED = {"components": ["ff", "mha", "residual"], "residual": "all", "residual_map": "orthogonal"}
+
+
+def plan(d, pair, align, task="clm"):
+    evaluate = {"task": task, "dataset": "eval", "block_size": 48, "max_blocks": 4}
+    return d.post("/v1/jobs?dry_run=true", {
+        "models": {"a": f"{pair}-a", "b": f"{pair}-b"}, "align": {"dataset": "align", **align},
+        "evaluate": evaluate})
+
+
+def became(d, pair, align, task="clm"):
+    r = plan(d, pair, align, task)
+    equal(r.status, 200, r)
+    return r.json["spec"]["align"]
+
+
+def holds(found, expected):
+    equal({k: found.get(k) for k in expected}, expected, found)
+
+
+def test_presets():
+    with Daemon() as d:
+        d.register_fixtures()
+        for pair in ("gpt2", "neox", "llama"):
+            for side in "ab":
+                equal(d.post("/v1/models", {"name": f"{pair}-{side}", "path":
+                             f"{FIXTURES}/models/{pair}-{side}"}).status, 201)
+        holds(became(d, "bert", {"preset": "paper"}, "mlm"), PAPER)
+        equal(became(d, "bert", {"preset": "paper"}, "mlm"), became(d, "bert", {}, "mlm"))
+        holds(became(d, "bert", {"preset": "best"}, "mlm"),
+              {"components": ["ff", "mha", "residual"], "residual": "first",
+               "head_map": "orthogonal", "residual_map": None, "preset": None, "learn": None})
+        holds(became(d, "bert", {"preset": "best", "equivalence": "near"}, "mlm"),
+              {**TURNED, "head_map": "orthogonal", "match": "both", "equivalence": "near",
+               "output_head": True})
+        holds(became(d, "gpt2", {"preset": "best"}),
+              {**TURNED, "head_map": "orthogonal", "match": "both", "signed": None})
+        holds(became(d, "neox", {"preset": "best"}),
+              {**TURNED, "head_map": "orthogonal", "match": None})
+        holds(became(d, "llama", {"preset": "best"}), {**TURNED, "head_map": None, "signed": True})
+        learned = became(d, "llama", {"preset": "learned", "learn": {"steps": 40}})
+        holds(learned, {**TURNED, "head_map": "orthogonal", "signed": True})
+        equal((learned["learn"]["steps"], learned["learn"]["batch_tokens"]), (40, 1024), learned)
+        equal(became(d, "bert", {"preset": "learned"}, "mlm")["learn"]["steps"], 300)
+        # What stands beside it wins.
+        holds(became(d, "gpt2", {"preset": "best", "residual_map": "permutation"}),
+              {"residual_map": None, "match": None, "head_map": "orthogonal"})
+        holds(became(d, "gpt2", {"preset": "best", "residual": "first", "head_map": "permutation"}),
+              {"residual_map": None, "residual": "first", "head_map": None})
+        holds(became(d, "llama", {"preset": "best", "components": ["ff"], "signed": False}),
+              {"components": ["ff"], "residual_map": None, "head_map": None, "signed": None})
+        for align, pointer in (({"preset": "strong"}, "/align/preset"),
+                               ({"preset": "best", "match": "weights",
+                                 "residual_map": "permutation"}, "/align/match"),
+                               ({"preset": "best", "equivalence": "near"}, "/align/equivalence"),
+                               ({"preset": "best", "learn": {"lambda": [1]}},
+                                "/align/learn/lambda")):
+            r = plan(d, "gpt2", align)
+            equal(r.status, 422, r)
+            true(any(f["pointer"] == pointer for f in r.json["errors"]), r)
+        # A job keeps what the preset became, for retries and for whoever uses its alignment.
+        spec = {"models": {"a": "neox-a", "b": "neox-b"},
+                "align": {"dataset": "align", "max_sequences": 100, "preset": "best"},
+                "interpolate": {"points": 3},
+                "evaluate": {"task": "clm", "dataset": "eval", "block_size": 64, "max_blocks": 8}}
+        done = d.wait_finished(d.post("/v1/jobs", spec).json["id"])
+        holds(done["spec"]["align"], TURNED)
+        true(done["summary"]["kind"] == "exact", done)
+        true(done["summary"]["barrier_chord"] < 0.7 * done["summary"]["control_barrier_chord"], done)
+
+
+if __name__ == "__main__":
+    run([v for k, v in list(globals().items()) if k.startswith("test_")])
