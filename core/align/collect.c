@@ -168,7 +168,9 @@ static enum rb_status head_features(const struct collect *c, size_t side, size_t
     if (rows == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the head's features");
     for (size_t s = 0; s < sp.count; s++) {
-        size_t token = last ? sp.starts[s + 1] - 1 : sp.starts[s];
+        size_t token =
+            last ? rb_walker_last_token(c->config, c->sequences, c->walker.spans[span] + s)
+                 : sp.starts[s];
         memcpy(rows + s * d, x + (token - sp.starts[0]) * d, d * sizeof(float));
     }
     return rb_head_apply(c->model, w, rows, sp.count, y, scratch, err);

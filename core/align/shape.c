@@ -52,6 +52,12 @@ static bool no_signs(const struct rb_align_shape *s, const struct rb_align_optio
     return o->signed_units && !s->gated && !s->rms;
 }
 
+static bool separate_side_by_side(const struct rb_align_shape *s, const struct rb_align_options *o)
+{
+    return (o->components & RB_COMPONENT_RESIDUAL) && o->residual == RB_RESIDUAL_SEPARATE &&
+           s->residual_taps == s->layers + 1;
+}
+
 static bool no_fold(const struct rb_align_shape *s, const struct rb_align_options *o)
 {
     return rb_align_folds(o) && !s->norm_before;
@@ -103,6 +109,10 @@ static const struct rule {
      no_embedding},
     {"signed", "units can change sign only in a gated MLP or, with RMSNorm, in the stream",
      no_signs},
+    {"residual",
+     "\"separate\" needs a tap between attention and MLP: here they stand side by side (parallel "
+     "residual), read the stream in one basis and write it in one",
+     separate_side_by_side},
     {"residual_map",
      "no norm stands before each sublayer here: its gains lie on the stream's way, and only "
      "permutations keep the function (equivalence \"near\" gives up keeping it exactly)",

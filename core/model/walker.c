@@ -64,7 +64,18 @@ static float *x_of(const struct rb_walker *w, size_t side, size_t span)
 
 /* ---- which rows are read ---- */
 
-static bool reads(const struct rb_sequences *s, enum rb_reads what, size_t sequence, size_t token)
+size_t rb_walker_last_token(const struct rb_config *c, const struct rb_sequences *s,
+                            size_t sequence)
+{
+    size_t first = s->starts[sequence], t = s->starts[sequence + 1];
+    while (t-- > first)
+        if (!c->has_padding_token || s->ids[t] != (int32_t)c->padding_token)
+            return t;
+    return first;
+}
+
+static bool reads(const struct rb_config *c, const struct rb_sequences *s, enum rb_reads what,
+                  size_t sequence, size_t token)
 {
     switch (what) {
     case RB_READ_ALL:
@@ -72,7 +83,7 @@ static bool reads(const struct rb_sequences *s, enum rb_reads what, size_t seque
     case RB_READ_FIRST:
         return token == s->starts[sequence];
     case RB_READ_LAST:
-        return token + 1 == s->starts[sequence + 1];
+        return token == rb_walker_last_token(c, s, sequence);
     case RB_READ_TARGETS:
         return s->targets[token] >= 0;
     }
@@ -88,7 +99,7 @@ static void list_rows(struct rb_walker *w)
         size_t first = q->starts[w->spans[i]];
         for (size_t s = w->spans[i]; s < w->spans[i + 1]; s++)
             for (size_t k = q->starts[s]; k < q->starts[s + 1]; k++)
-                if (reads(q, w->options.reads, s, k))
+                if (reads(w->config, q, w->options.reads, s, k))
                     w->rows[n++] = (uint32_t)(k - first);
     }
     w->first_row[w->span_count] = n;
@@ -324,7 +335,7 @@ static double last_layer_flops(const struct rb_config *c, const struct rb_sequen
     for (size_t q = from; q < to; q++) {
         double n = (double)(s->starts[q + 1] - s->starts[q]), m = 0, pairs = 0;
         for (size_t k = s->starts[q]; k < s->starts[q + 1]; k++)
-            if (reads(s, what, q, k)) {
+            if (reads(c, s, what, q, k)) {
                 m++;
                 pairs += c->attention.causal ? (double)(k - s->starts[q] + 1) : n;
             }

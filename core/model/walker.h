@@ -92,6 +92,10 @@ enum rb_status rb_walker_prepare(struct rb_walker *w, size_t *ret_items,
 enum rb_status rb_walker_prepare_item(struct rb_walker *w, size_t item, struct rb_scratch *scratch,
                                       struct rb_error *err) RB_MUST_CHECK;
 
+/* The token that RB_READ_LAST reads: the sequence's last one that is not padding_token, however it
+ * came there; its first if all are. An index into the tokens of s. */
+size_t rb_walker_last_token(const struct rb_config *c, const struct rb_sequences *s,
+                            size_t sequence);
 struct rb_span rb_walker_span(const struct rb_walker *w, size_t span);
 /* Where a span's rows lie in a buffer of the slab with `columns` floats per token. */
 size_t rb_walker_offset(const struct rb_walker *w, size_t span, size_t columns);

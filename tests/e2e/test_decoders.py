@@ -120,6 +120,7 @@ def test_refusals():
         register(d)
         align = {"components": ["ff", "mha"], "dataset": "align", "max_sequences": 50}
         for name, more, pointer in (("neox", {"separate_qk": True}, "/align/separate_qk"),
+                                    ("neox", {"components": ["residual"], "residual": "separate"}, "/align/residual"),
                                     ("gpt2", {"signed": True}, "/align/signed"),
                                     ("gpt2", {"output_head": True}, "/align/output_head")):
             r = d.post("/v1/jobs", spec(name, {**align, **more}))

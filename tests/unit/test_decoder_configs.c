@@ -38,6 +38,28 @@ static struct rb_config parsed(const char *members)
     return c;
 }
 
+static void test_padding(void **state)
+{
+    (void)state;
+    static const char *const families[] = {GPT2, NEOX, LLAMA, QWEN2, OLMO2};
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        static const struct {
+            const char *member;
+            bool has;
+            uint32_t id;
+        } rows[] = {{"\"pad_token_id\":7", true, 7},     {"\"pad_token_id\":0", true, 0},
+                    {"\"pad_token_id\":null", false, 0}, {"\"pad_token_id\":-1", false, 0},
+                    {"\"pad_token_id\":50", false, 0},   {"\"use_cache\":true", false, 0}};
+        for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+            char members[512];
+            (void)snprintf(members, sizeof members, "%s,%s", families[i], rows[k].member);
+            struct rb_config c = parsed(members);
+            assert_int_equal(c.has_padding_token, rows[k].has);
+            assert_true(!rows[k].has || c.padding_token == rows[k].id);
+        }
+    }
+}
+
 static void test_gpt2(void **state)
 {
     (void)state;
@@ -249,9 +271,10 @@ static void test_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gpt2),     cmocka_unit_test(test_gpt_neox),
-        cmocka_unit_test(test_llama),    cmocka_unit_test(test_relatives),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_padding),   cmocka_unit_test(test_gpt2),
+        cmocka_unit_test(test_gpt_neox),  cmocka_unit_test(test_llama),
+        cmocka_unit_test(test_relatives), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

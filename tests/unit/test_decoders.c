@@ -23,6 +23,7 @@ struct fixture {
     struct rb_walker walker;
     struct rb_scratch scratch;
     struct rb_error err;
+    size_t most_bytes;                  /* of scratch, for an item */
     struct naive_taps found[SEQUENCES]; /* q, k, v, mha, ff and residual as the walker gave them */
     double worst;
 };
@@ -166,6 +167,8 @@ static void walk(struct fixture *f, enum rb_reads reads, bool with_taps)
         for (size_t i = 0; i < items; i++) {
             rb_scratch_reset(&f->scratch);
             OK(rb_walker_item(&f->walker, i, &f->scratch, &f->err));
+            if (f->scratch.wanted_bytes > f->most_bytes)
+                f->most_bytes = f->scratch.wanted_bytes;
             if (!with_taps)
                 assert_planned(f);
         }
@@ -256,6 +259,15 @@ static bool last(const struct rb_sequences *s, size_t sequence, size_t t)
     return t + 1 == s->starts[sequence + 1];
 }
 
+/* With id 0 as padding: as transformers' classifiers, the last that is not, else the first. */
+static bool last_but_padding(const struct rb_sequences *s, size_t sequence, size_t t)
+{
+    size_t found = s->starts[sequence];
+    for (size_t k = s->starts[sequence]; k < s->starts[sequence + 1]; k++)
+        found = s->ids[k] != 0 ? k : found;
+    return t == found;
+}
+
 static bool target(const struct rb_sequences *s, size_t sequence, size_t t)
 {
     (void)sequence;
@@ -269,6 +281,9 @@ static void check_shape(const struct decoder_shape *shape)
     open_fixture(f, shape);
     for (size_t q = 0; q < SEQUENCES; q++)
         f->found[q] = taps_new(shape, length_of(f, q));
+    for (size_t q = 0; q + 1 < SEQUENCES; q++) /* padding written out: q tokens of it, then all */
+        for (size_t k = 0; k < (q + 2 == SEQUENCES ? SIZE_MAX : q) && k < length_of(f, q); k++)
+            f->sequences.ids[f->sequences.starts[q + 1] - 1 - k] = 0;
     walk(f, RB_READ_ALL, true);
     for (size_t q = 0; q < SEQUENCES; q++) {
         struct naive_taps expected = taps_new(shape, length_of(f, q));
@@ -281,6 +296,9 @@ static void check_shape(const struct decoder_shape *shape)
     check_logits(f, logits, every);
     walk(f, RB_READ_LAST, false);
     check_logits(f, logits, last);
+    f->model.config.has_padding_token = true;
+    walk(f, RB_READ_LAST, false);
+    check_logits(f, logits, last_but_padding);
     walk(f, RB_READ_TARGETS, false);
     check_logits(f, logits, target);
     assert_int_equal(f->model.head, shape->labels > 0 ? RB_HEAD_CLASSIFIER : RB_HEAD_CAUSAL);
@@ -298,9 +316,44 @@ static void test_shapes(void **state)
         check_shape(&decoder_shapes[i]);
 }
 
+/* A context of 4,096: every target's logits by the formula, in the planned memory, which is nowhere
+ * near a matrix of tokens by tokens. */
+static void test_long_context(void **state)
+{
+    enum { TOKENS = 4096 };
+    const struct decoder_shape shape = {.name = "llama, 4,096 tokens",
+                                        .family = LLAMA,
+                                        .hidden = 16,
+                                        .layers = 2,
+                                        .heads = 2,
+                                        .kv_heads = 1,
+                                        .head_dim = 4,
+                                        .inner = 24,
+                                        .vocab = 30,
+                                        .positions = TOKENS,
+                                        .rotary = 4,
+                                        .dtype = RB_F32};
+    struct fixture fixture, *f = &fixture;
+    (void)state;
+    open_fixture(f, &shape);
+    rb_sequences_deinit(&f->sequences);
+    f->sequences = decoder_sequences(&shape, 1, TOKENS, TOKENS, 5);
+    walk(f, RB_READ_TARGETS, false);
+    struct naive_taps taps = taps_new(&shape, TOKENS);
+    double *logits = naive_decode(&f->random, f->sequences.ids, TOKENS, &taps);
+    check_logits(f, &logits, target);
+    assert_in_range(f->most_bytes, 1, sizeof(float) * TOKENS * TOKENS / 16);
+    print_message("  %s: worst difference %.3f of the tolerance, scratch %.1f MB\n", shape.name,
+                  f->worst, (double)f->most_bytes / 1e6);
+    free(logits);
+    taps_free(&taps);
+    close_fixture(f);
+}
+
 int main(void)
 {
     openblas_set_num_threads(1);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes),
+                                       cmocka_unit_test(test_long_context)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,6 +148,20 @@ enum rb_status rb_decoder_read_heads(const char *label, const json_t *json, stru
     return s;
 }
 
+enum rb_status rb_decoder_read_padding(const char *label, const json_t *json, struct rb_config *c,
+                                       struct rb_error *err)
+{
+    const json_t *v = json_object_get(json, "pad_token_id");
+    c->has_padding_token = false;
+    if (v == NULL || json_is_null(v) || (json_is_integer(v) && json_integer_value(v) == -1))
+        return RB_OK;
+    if (json_is_integer(v) && json_integer_value(v) >= (json_int_t)c->vocab_size)
+        return RB_OK; /* no text has it: Llama's configs with a padding added by the tokenizer */
+    c->has_padding_token = true;
+    return rb_config_read_id(label, json, "pad_token_id", c->vocab_size - 1, 0, &c->padding_token,
+                             err);
+}
+
 /* ---- rotary positions ---- */
 
 /* A number in (low, high]. */
