@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const rb_event_type_names[] = {"status", "progress", "point", NULL};
+const char *const rb_event_type_names[] = {"status", "progress", "point", "note", NULL};
 const char *const rb_curve_names[] = {"aligned", "control", NULL};
 
 void rb_event_encode(struct rb_json *w, const char *key, const struct rb_event *e)
@@ -82,5 +82,13 @@ void rb_event_point_data(struct rb_json *w, enum rb_curve_name curve, enum rb_ta
         if ((metrics & 1U << m) != 0)
             rb_json_number(w, rb_metric_names[m], p->metrics[m]);
     rb_json_end(w);
+    rb_json_end(w);
+}
+
+void rb_event_note_data(struct rb_json *w, const char *unit, const char *text)
+{
+    rb_json_object(w, NULL);
+    rb_json_string(w, "unit", unit);
+    rb_json_string(w, "text", text);
     rb_json_end(w);
 }

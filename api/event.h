@@ -6,8 +6,8 @@
 #include "api/job.h"
 #include "core/merge/curve.h"
 
-enum rb_event_type { RB_EVENT_STATUS, RB_EVENT_PROGRESS, RB_EVENT_POINT };
-extern const char *const rb_event_type_names[]; /* "status", "progress", "point" */
+enum rb_event_type { RB_EVENT_STATUS, RB_EVENT_PROGRESS, RB_EVENT_POINT, RB_EVENT_NOTE };
+extern const char *const rb_event_type_names[]; /* "status", "progress", "point", "note" */
 
 enum rb_curve_name { RB_CURVE_ALIGNED, RB_CURVE_CONTROL };
 extern const char *const rb_curve_names[]; /* "aligned", "control" */
@@ -38,5 +38,7 @@ void rb_event_progress_data(struct rb_json *w, enum rb_phase phase, const struct
 /* {"curve","lambda","loss","standard_error","metrics"}. */
 void rb_event_point_data(struct rb_json *w, enum rb_curve_name curve, enum rb_task task,
                          const struct rb_point *p);
+/* {"unit","text"}: what becomes of a unit that is computed elsewhere, in words. */
+void rb_event_note_data(struct rb_json *w, const char *unit, const char *text);
 
 #endif

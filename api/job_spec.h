@@ -123,6 +123,11 @@ struct rb_evaluate_spec {
     struct rb_dataset_ref dataset;
 };
 
+/* Who computes. DEFAULT: what the daemon was started with. */
+enum rb_spec_executor { RB_SPEC_EXECUTOR_DEFAULT, RB_SPEC_EXECUTOR_LOCAL, RB_SPEC_EXECUTOR_SLURM };
+/* In enum order; "default" never goes over the wire. */
+extern const char *const rb_spec_executor_names[];
+
 /* Bits of rb_job_spec.given. */
 enum rb_spec_given {
     RB_SPEC_ALIGN = 1 << 0,
@@ -147,6 +152,7 @@ struct rb_job_spec {
     struct rb_evaluate_spec evaluate;
     struct rb_numbers merged; /* lambdas to write as checkpoints: ascending, distinct, in [0, 1] */
     enum rb_output_dtype dtype;
+    enum rb_spec_executor executor;
 };
 
 /* Decodes one job. `at` is the pointer of json ("" or "/jobs/3"). All faults go to problems (may

@@ -163,5 +163,7 @@ void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_
     encode_numbers(w, "merged", &s->merged);
     rb_json_string(w, "dtype", rb_output_dtype_names[s->dtype]);
     rb_json_end(w);
+    if (s->executor != RB_SPEC_EXECUTOR_DEFAULT)
+        rb_json_string(w, "executor", rb_spec_executor_names[s->executor]);
     rb_json_end(w);
 }

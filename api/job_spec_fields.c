@@ -360,6 +360,17 @@ static const struct rb_field outputs_fields[] = {
 };
 static const struct rb_object outputs_object = OBJECT(outputs_fields, RB_NO_GIVEN);
 
+const char *const rb_spec_executor_names[] = {"default", "local", "slurm", NULL};
+
+static void decode_executor(const json_t *json, const char *pointer, unsigned flags, void *target,
+                            struct rb_problems *problems)
+{
+    int index;
+    (void)flags;
+    if (rb_enum_decode(json, pointer, rb_spec_executor_names + 1, &index, problems))
+        *(enum rb_spec_executor *)target = (enum rb_spec_executor)(index + 1);
+}
+
 static const struct rb_field spec_fields[] = {
     {.key = "name",
      .type = RB_FIELD_STRING,
@@ -374,6 +385,11 @@ static const struct rb_field spec_fields[] = {
      .low = -RB_PRIORITY_MAX,
      .high = RB_PRIORITY_MAX,
      .given = RB_SPEC_PRIORITY},
+    {.key = "executor",
+     .type = RB_FIELD_CUSTOM,
+     AT(executor),
+     .expected = "\"local\" or \"slurm\"",
+     .decode = decode_executor},
     {.key = "models", .type = RB_FIELD_OBJECT, .object = &models_object, .required = true},
     {.key = "align",
      .type = RB_FIELD_OBJECT,

@@ -215,7 +215,7 @@ enum rb_status rb_outcome_decode(const char *text, size_t bytes, struct rb_outco
     struct outcome_draft d = {0};
     enum rb_status status = decode(text, bytes, &outcome_object, &d, err);
     d.outcome.status = d.code != NULL ? rb_problem_status(d.code) : RB_OK;
-    if (d.outcome.status == RB_OK)
+    if (d.outcome.status == RB_OK && d.code != NULL && strcmp(d.code, rb_problem_code(RB_OK)) != 0)
         d.outcome.status = RB_EINTERNAL; /* a code of another version */
     take_word(&d.detail, d.outcome.detail, sizeof d.outcome.detail);
     free(d.code);

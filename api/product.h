@@ -2,7 +2,7 @@
  *
  *   FILE.seal        written after FILE is whole and synced: its size and digest, who made it
  *   point-….json     one lambda of one curve with its blocks, bit for bit
- *   outcome-K.json   how task K ended, where it did not do all that was asked
+ *   outcome-K.json   how task K ended; the last of all, so that with "ok" all is there
  *   progress-K.json  how far task K is; rewritten while it runs
  *
  * Pure functions; any thread. Decoders: RB_EJSON, RB_EINPUT with words, RB_ENOMEM. */
@@ -41,7 +41,8 @@ enum rb_status rb_product_point_decode(const char *text, size_t bytes, struct rb
                                        struct rb_error *err) RB_MUST_CHECK;
 
 struct rb_outcome {
-    bool job_failed; /* the job's own fault: trying again gives the same. Else the machine's */
+    bool job_failed; /* with another status than RB_OK: the job's own fault: trying again gives the
+                        same. Else the machine's */
     enum rb_status status;
     char detail[512];
 };

@@ -23,6 +23,7 @@ BUILD="
 # page:    chromium, a font
 # deploy:  an image without a Docker engine, the three proxies, Prometheus with promtool; systemd-analyze;
 #          docker-compose reads compose.yaml (no engine needed for that); binutils (readelf)
+# slurm:   a real cluster of two nodes on this machine
 TESTS="
     libcmocka-dev python3 python3-yaml python3-venv util-linux
     jupyter-nbconvert python3-ipykernel
@@ -30,6 +31,7 @@ TESTS="
     chromium fonts-liberation
     buildah umoci runc debootstrap debian-archive-keyring uidmap
     nginx-light caddy haproxy prometheus systemd docker-compose binutils sqlite3 openssl
+    slurmctld slurmd slurm-client munge
 "
 # bench:   PyTorch and SciPy for the ratios; nginx, and wrk as the client, for the requests per second
 BENCH="python3-torch python3-scipy nginx-light wrk"

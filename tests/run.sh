@@ -12,6 +12,7 @@
 #   release    the release build, all unit and end-to-end tests
 #   api        openapi.yaml: linter, contract against a running daemon, a generated client
 #   dashboard  the page in headless Chromium
+#   slurm      units of jobs on a real Slurm of two nodes on this machine (needs root)
 #   asan       all tests again under AddressSanitizer and UBSan
 #   tsan       the tests of server and work under ThreadSanitizer
 #   fuzz       every fuzz target for 20 seconds on its corpus
@@ -25,7 +26,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-all="release api dashboard asan tsan fuzz deploy coverage"
+all="release api dashboard slurm asan tsan fuzz deploy coverage"
 jobs=${REBASIND_JOBS:-$(nproc)}
 unset REBASIND_JOBS # the daemon refuses variables that it does not know
 stages=""
@@ -78,6 +79,7 @@ run() { # STAGE [ARGUMENT OF CTEST …]
     tsan) tests/tsan.sh "$@" ;;
     api) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/api/run.sh ;;
     dashboard) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/e2e/test_dashboard.sh ;;
+    slurm) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/slurm/run.sh ;;
     fuzz) build fuzz fuzzers && REBASIND_JOBS=$((2 * jobs)) tests/fuzz/run.sh 20 ;;
     deploy) tests/deploy/run.sh ;;
     coverage) tests/coverage.sh ;;

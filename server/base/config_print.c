@@ -9,7 +9,7 @@ static const char *const origin_words[] = {"default", "file", "environment", "fl
 static const char *const value_words[] = {
     [RB_TYPE_STRING] = "TEXT",     [RB_TYPE_LIST] = "TEXT,…",       [RB_TYPE_COUNT] = "N",
     [RB_TYPE_BYTES] = "SIZE",      [RB_TYPE_DURATION] = "TIME",     [RB_TYPE_LOG_FORMAT] = "FORMAT",
-    [RB_TYPE_LOG_LEVEL] = "LEVEL", [RB_TYPE_SANDBOX_MODE] = "MODE",
+    [RB_TYPE_LOG_LEVEL] = "LEVEL", [RB_TYPE_SANDBOX_MODE] = "MODE", [RB_TYPE_EXECUTOR] = "WHERE",
 };
 
 static void print_one(const char *flag, const char *value, const char *origin, FILE *out)

@@ -65,6 +65,14 @@
       "Work items finished")                                                                       \
     X(POOL_SECONDS, COUNTER, "pool_busy_seconds_total", "", "", NONE,                              \
       "Time that work items ran, over all workers")                                                \
+    X(UNITS, GAUGE, "units", "state", "", NONE,                                                    \
+      "Tasks of units that the cluster's queue has, by state: pending or running")                 \
+    X(UNIT_WAIT, HISTOGRAM, "unit_queue_wait_seconds", "", "", PHASE,                              \
+      "Time from a unit's submission until one of its tasks was first seen running")               \
+    X(UNIT_RETRIES, COUNTER, "unit_retries_total", "unit", "", NONE,                               \
+      "Units that ended without their result and were submitted again, or given up")               \
+    X(QUEUE_FAILURES, COUNTER, "cluster_queue_failures_total", "", "", NONE,                       \
+      "Questions to the cluster's queue that failed")                                              \
     X(STORE_BYTES, GAUGE, "store_bytes", "", "", NONE,                                             \
       "* Size of the database with its log")                                                       \
     X(STORE_COMMIT_SECONDS, HISTOGRAM, "store_commit_duration_seconds", "", "", LATENCY,           \

@@ -16,6 +16,8 @@ const struct rb_option_row rb_options[RB_OPTION_COUNT] = {
 #undef RB_OPTION_ROW
 };
 
+const char *const rb_executor_kind_names[] = {"local", "slurm", NULL};
+
 const char *const rb_option_flags[] = {
 #define RB_OPTION_FLAG(field, type, flag, def, low, high, example, help) flag,
     RB_OPTION_MAP(RB_OPTION_FLAG)
@@ -206,6 +208,9 @@ enum rb_status rb_option_set(struct rb_settings *s, enum rb_option option, enum 
     case RB_TYPE_SANDBOX_MODE:
         status = set_word(field, rb_sandbox_mode_names, where, text, err);
         break;
+    case RB_TYPE_EXECUTOR:
+        status = set_word(field, rb_executor_kind_names, where, text, err);
+        break;
     }
     if (status == RB_OK)
         s->origin[option] = origin;
@@ -240,6 +245,9 @@ void rb_option_write(const struct rb_settings *s, enum rb_option option, FILE *o
         break;
     case RB_TYPE_SANDBOX_MODE:
         fputs(rb_sandbox_mode_names[*(const enum rb_sandbox_mode *)field], out);
+        break;
+    case RB_TYPE_EXECUTOR:
+        fputs(rb_executor_kind_names[*(const enum rb_executor_kind *)field], out);
         break;
     }
 }

@@ -15,7 +15,8 @@ enum rb_option_type {
     RB_TYPE_DURATION,
     RB_TYPE_LOG_FORMAT,
     RB_TYPE_LOG_LEVEL,
-    RB_TYPE_SANDBOX_MODE
+    RB_TYPE_SANDBOX_MODE,
+    RB_TYPE_EXECUTOR
 };
 
 struct rb_option_row {

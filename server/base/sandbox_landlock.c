@@ -141,6 +141,9 @@ static enum rb_status add_rules(int rules_fd, const struct ruleset *r,
         return s;
     if (!allow_path(rules_fd, r, data_dir, FS_READ | FS_WRITE))
         return rb_error_errno(err, errno, data_dir);
+    if (settings->shared_dir[0] != '\0' &&
+        !allow_path(rules_fd, r, settings->shared_dir, FS_READ | FS_WRITE))
+        return rb_error_errno(err, errno, settings->shared_dir);
     if (settings->token_file[0] != '\0' && !allow_folder_of(rules_fd, r, settings->token_file))
         return rb_error_errno(err, errno, settings->token_file);
     if (settings->config[0] != '\0' && !allow_folder_of(rules_fd, r, settings->config))

@@ -69,6 +69,14 @@
       "time for running items and replies to end after SIGTERM")                                   \
     X(moments_cache_bytes, BYTES, "moments-cache-bytes", "4GiB", 0, INT64_MAX, "20GiB",            \
       "disk that kept moments may fill; the least recently used are removed")                      \
+    X(executor, EXECUTOR, "executor", "local", 0, 0, "slurm",                                      \
+      "who computes jobs whose spec does not say: local (this machine) or slurm (docs/slurm.md)")  \
+    X(shared_dir, STRING, "shared-dir", "", 0, 0, "/lustre/rebasind",                              \
+      "folder that every node of the cluster sees at the same path; makes executor slurm possible") \
+    X(slurm_options, STRING, "slurm-options", "", 0, 0, "--partition=cpu --mem=16G --time=4:00:00", \
+      "flags of sbatch for every unit, divided by blanks")                                         \
+    X(slurm_points_per_task, COUNT, "slurm-points-per-task", "4", 1, 2002, "8",                    \
+      "points of a curve that one task of a job array evaluates")                                  \
     X(sandbox, SANDBOX_MODE, "sandbox", "auto", 0, 0, "require",                                   \
       "locks the daemon puts on itself: auto those the kernel has, require all or no start, off")
 /* clang-format on */
@@ -93,6 +101,9 @@ enum rb_log_level { RB_LOG_DEBUG, RB_LOG_INFO, RB_LOG_WARN, RB_LOG_ERROR };
 extern const char *const rb_log_format_names[];
 extern const char *const rb_log_level_names[];
 
+enum rb_executor_kind { RB_EXECUTOR_LOCAL, RB_EXECUTOR_SLURM };
+extern const char *const rb_executor_kind_names[]; /* as above: "local", "slurm" */
+
 enum rb_sandbox_mode { RB_SANDBOX_MODE_AUTO, RB_SANDBOX_MODE_REQUIRE, RB_SANDBOX_MODE_OFF };
 extern const char *const rb_sandbox_mode_names[]; /* as above; server/base/sandbox.h */
 
@@ -105,6 +116,7 @@ extern const char *const rb_sandbox_mode_names[]; /* as above; server/base/sandb
 #define RB_OPTION_TYPE_LOG_FORMAT enum rb_log_format
 #define RB_OPTION_TYPE_LOG_LEVEL enum rb_log_level
 #define RB_OPTION_TYPE_SANDBOX_MODE enum rb_sandbox_mode
+#define RB_OPTION_TYPE_EXECUTOR enum rb_executor_kind
 
 /* Read-only once loaded; any thread. `workers` and `data_dir` are resolved: never 0 or "". */
 struct rb_settings {

@@ -1,9 +1,11 @@
 #include "server/base/addresses.h"
+#include "server/cli/check_cluster.h"
 #include "server/cli/commands.h"
 
 #include "server/base/config.h"
 #include "server/base/config_print.h"
 #include "server/base/fsutil.h"
+#include "server/base/ids.h"
 #include "server/base/layout.h"
 #include "server/base/options.h"
 #include "server/store/migrate.h"
@@ -20,7 +22,8 @@ const char rb_cmd_check_config_help[] =
     "Usage: rebasind check-config [OPTIONS]\n"
     "\n"
     "Prints every option with its value and where that comes from, in the form of a configuration\n"
-    "file, then what would keep `rebasind serve` from working with them. Changes nothing. Exit\n"
+    "file, then what would keep `rebasind serve` from working with them. Changes nothing;\n"
+    "with --shared-dir a probe is sent to the cluster, and waited for. Exit\n"
     "status 0 if all is well, 1 if something is wrong, 2 if the options cannot be read.\n"
     "\n"
     "Example:\n"
@@ -146,6 +149,11 @@ int rb_cmd_check_config(int argc, char *const argv[], FILE *out)
     (void)fflush(out);
     check_import_roots(&c);
     check_data_dir(&c, &tokens);
+    enum rb_status status = rb_ids_init(&err);
+    if (status == RB_OK)
+        status = rb_cluster_check(&settings, &err);
+    if (status != RB_OK)
+        complain(&c, &err);
     if (rb_settings_check_exposure(&settings, tokens, &err) != RB_OK)
         complain(&c, &err);
     rb_settings_deinit(&settings);

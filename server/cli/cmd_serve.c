@@ -14,6 +14,7 @@
 #include "core/json.h"
 #include "server/base/addresses.h"
 #include "server/base/blas_kernel.h"
+#include "server/base/broker.h"
 #include "server/base/clock.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
@@ -26,6 +27,7 @@
 #include "server/store/store.h"
 #include "server/store/tokens.h"
 #include "server/work/queue.h"
+#include "server/work/slurm.h"
 #include "server/work/work.h"
 
 #include <errno.h>
@@ -61,8 +63,10 @@ struct daemon {
     struct rb_settings settings;
     uv_loop_t loop;
     struct rb_work work;
-    char *environment; /* of every job */
-    char *build;       /* of merged folders */
+    char *environment;                        /* of every job */
+    char shared_dir[4096];                    /* absolute; "": none */
+    int shared_fd, shared_lock_fd, broker_fd; /* where there is one */
+    char *build;                              /* of merged folders */
     uv_signal_t signal_handles[SIGNALS];
     uv_timer_t lag, prune, room, watchdog, end;
     uint64_t lag_due_ns;
@@ -145,6 +149,49 @@ static enum rb_status open_database(struct daemon *d, struct rb_error *err)
                               "is used up: make some room there, 1 MiB will do to begin with; ",
                               (unsigned long long)(d->server.room.free_bytes >> 20));
     return s;
+}
+
+/* The cluster's folder, and the broker: the last moment at which anything can be forked. */
+static enum rb_status open_cluster(struct daemon *d, struct rb_error *err)
+{
+    const char *path = d->settings.shared_dir;
+    struct rb_broker_options options;
+    if (path[0] == '\0' && d->settings.executor == RB_EXECUTOR_LOCAL)
+        return RB_OK;
+    if (path[0] == '\0')
+        return rb_error_set(err, RB_EUSAGE,
+                            "--executor slurm needs --shared-dir, a folder that "
+                            "every node sees at the same path");
+    enum rb_status s = rb_root_open(path, true, &d->shared_fd, err);
+    if (s == RB_OK)
+        s = rb_data_lock(d->shared_fd, &d->shared_lock_fd, err);
+    if (s != RB_OK)
+        return rb_error_prefix(err, "--shared-dir: ");
+    char *absolute = realpath(path, NULL);
+    if (absolute == NULL || strlen(absolute) >= sizeof d->shared_dir) {
+        free(absolute);
+        return rb_error_set(err, RB_EUSAGE, "--shared-dir: %.200s cannot be resolved", path);
+    }
+    (void)snprintf(d->shared_dir, sizeof d->shared_dir, "%s", absolute);
+    free(absolute);
+    s = rb_broker_options_find(d->shared_dir, d->settings.slurm_options, &options, err);
+    if (s != RB_OK)
+        return s;
+    s = rb_broker_start(&options, &d->broker_fd, err);
+    rb_broker_options_deinit(&options);
+    return s;
+}
+
+static enum rb_status open_slurm(struct daemon *d, struct rb_error *err)
+{
+    const struct rb_slurm_options options = {
+        .shared_dir = d->shared_dir,
+        .shared_fd = d->shared_fd,
+        .broker_fd = d->broker_fd,
+        .points_per_task = (uint32_t)d->settings.slurm_points_per_task,
+        .is_default = d->settings.executor == RB_EXECUTOR_SLURM,
+    };
+    return d->shared_dir[0] != '\0' ? rb_slurm_open(&d->work, &options, err) : RB_OK;
 }
 
 static enum rb_status open_store(struct daemon *d, struct rb_error *err)
@@ -409,6 +456,9 @@ static enum rb_status serve(struct daemon *d, struct rb_error *err)
     s = settle_kernel(d, err);
     if (s != RB_OK)
         goto err_after_data;
+    s = open_cluster(d, err);
+    if (s != RB_OK)
+        goto err_after_data;
     s = rb_sandbox_apply(&d->settings, d->server.data_dir, &d->server.sandbox, err);
     if (s != RB_OK)
         goto err_after_data;
@@ -425,6 +475,9 @@ static enum rb_status serve(struct daemon *d, struct rb_error *err)
     s = open_work(d, err);
     if (s != RB_OK)
         goto err_after_store;
+    s = open_slurm(d, err);
+    if (s != RB_OK)
+        goto err_after_work;
     s = rb_http_open(&d->server, &d->work, &d->server.http, err);
     if (s != RB_OK)
         goto err_after_work;

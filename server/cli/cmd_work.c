@@ -419,14 +419,19 @@ static enum rb_status give_all(struct node *n, struct rb_error *err)
 
 static int conclude(struct node *n, enum rb_status status, const struct rb_error *err)
 {
-    struct rb_outcome outcome = {.job_failed = !is_machines(status), .status = status};
+    struct rb_outcome outcome = {.job_failed = status != RB_OK && !is_machines(status),
+                                 .status = status};
     struct rb_error ignored; /* whoever waits sees the exit status */
+    if (status != RB_OK) {
+        fprintf(stderr, "rebasind: %s\n", err->detail);
+        (void)snprintf(outcome.detail, sizeof outcome.detail, "%.500s", err->detail);
+    }
+    if (n->bundle_fd >= 0 && rb_node_products_outcome(&n->products, &outcome, &ignored) != RB_OK) {
+        fprintf(stderr, "rebasind: the outcome cannot be written: %s\n", ignored.detail);
+        return EXIT_MACHINE;
+    }
     if (status == RB_OK)
         return 0;
-    fprintf(stderr, "rebasind: %s\n", err->detail);
-    (void)snprintf(outcome.detail, sizeof outcome.detail, "%.500s", err->detail);
-    if (n->bundle_fd >= 0 && rb_node_products_outcome(&n->products, &outcome, &ignored) != RB_OK)
-        fprintf(stderr, "rebasind: the outcome cannot be written: %s\n", ignored.detail);
     return outcome.job_failed ? EXIT_JOB : EXIT_MACHINE;
 }
 

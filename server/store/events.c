@@ -131,3 +131,18 @@ enum rb_status rb_events_last(struct rb_store *s, uint64_t *ret_id, struct rb_er
     return rb_query_number(
         s, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'", ret_id, err);
 }
+
+enum rb_status rb_event_note(struct rb_store *s, int64_t job, const char *job_id, const char *unit,
+                             const char *text, int64_t at_ms, struct rb_event_row *ret_event,
+                             struct rb_error *err)
+{
+    struct rb_event_row event = {0};
+    struct rb_json data;
+    enum rb_status status = rb_store_begin(s, err);
+    if (status != RB_OK)
+        return status;
+    rb_json_init(&data);
+    rb_event_note_data(&data, unit, text);
+    status = rb_event_add(s, job, job_id, RB_EVENT_NOTE, &data, at_ms, &event, err);
+    return rb_store_end_with_event(s, status, &event, ret_event, err);
+}

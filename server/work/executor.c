@@ -48,5 +48,6 @@ const struct rb_executor *rb_executor_for(const struct rb_work *w, const struct 
 {
     if (w->options.bundle != NULL)
         return rb_executor_of_unit(w->options.bundle->unit, spec->align.has_learn);
-    return &rb_executor_local;
+    bool elsewhere = spec->executor == RB_SPEC_EXECUTOR_SLURM;
+    return elsewhere && w->elsewhere != NULL ? w->elsewhere : &rb_executor_local;
 }

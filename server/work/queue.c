@@ -4,9 +4,13 @@
 #include "server/store/jobs.h"
 #include "server/store/jobs_list.h"
 #include "server/store/jobs_read.h"
+#include "server/work/run_state.h"
 #include "server/work/run.h"
+#include "server/work/executor.h"
 
-enum { RETRY_MS = 1000, LIST_LIMIT = 500 };
+#include <string.h>
+
+enum { RETRY_MS = 1000, LIST_LIMIT = 500, ELSEWHERE_MAX = 1000 };
 
 /* ---- claiming ---- */
 
@@ -34,10 +38,35 @@ static enum rb_status claim(struct rb_work *w, struct rb_job_row *row, struct rb
     return status;
 }
 
+/* Is it another machine that computes that job? */
+static bool runs_elsewhere(const struct rb_work *w, const struct rb_job_row *row)
+{
+    struct rb_job_spec spec;
+    struct rb_error ignored; /* the run says what is wrong with it */
+    if (w->elsewhere == NULL || rb_job_spec_restore(row->job.spec_json, &spec, &ignored) != RB_OK)
+        return false;
+    bool elsewhere = rb_executor_for(w, &spec) == w->elsewhere;
+    rb_job_spec_deinit(&spec);
+    return elsewhere;
+}
+
+static unsigned elsewhere_count(const struct rb_work *w)
+{
+    unsigned count = 0;
+    for (const struct rb_run *run = w->runs; w->elsewhere != NULL && run != NULL;
+         run = rb_run_next(run))
+        count += run->executor == w->elsewhere;
+    return count;
+}
+
 /* A job over which a process died runs alone until it has something new on disk: if it is the one
  * that kills, the others are not charged with its crashes, nor do they end up as crash loops. */
 static bool may_join(const struct rb_work *w, const struct rb_job_row *row)
 {
+    if (runs_elsewhere(w, row)) /* it costs nothing here */
+        return true;
+    if (w->run_count - elsewhere_count(w) >= w->options.parallel_jobs)
+        return false;
     return w->run_count == 0 || (row->run_attempts == 0 && !w->alone);
 }
 
@@ -50,7 +79,7 @@ static enum rb_status claim_next(struct rb_work *w, bool *ret_claimed, struct rb
     if (status != RB_OK || !found)
         return status;
     if (may_join(w, &row)) {
-        w->alone = row.run_attempts > 0;
+        w->alone = row.run_attempts > 0 && !runs_elsewhere(w, &row);
         status = claim(w, &row, err);
         *ret_claimed = status == RB_OK;
     }
@@ -63,6 +92,11 @@ static void look_later(uv_timer_t *timer)
     rb_queue_wake(timer->data);
 }
 
+static unsigned most_runs(const struct rb_work *w)
+{
+    return w->elsewhere != NULL ? ELSEWHERE_MAX : w->options.parallel_jobs;
+}
+
 static void look(uv_idle_t *handle)
 {
     struct rb_work *w = handle->data;
@@ -72,7 +106,7 @@ static void look(uv_idle_t *handle)
     w->looking = false;
     if (rb_room_check(w->options.room, &err) != RB_OK)
         return; /* whoever sees that there is room again wakes the queue */
-    while (claimed && w->run_count < w->options.parallel_jobs)
+    while (claimed && w->run_count < most_runs(w))
         if (claim_next(w, &claimed, &err) != RB_OK) {
             rb_log_error("no job can be claimed", RB_ERROR_FIELDS(&err));
             uv_timer_start(&w->later, look_later, RETRY_MS, 0);
@@ -90,15 +124,32 @@ void rb_queue_wake(struct rb_work *w)
 
 /* ---- what a dead process left ---- */
 
-static enum rb_status recover(struct rb_work *w, const struct rb_job_row *row, struct rb_error *err)
+/* Units of a canceled job may still be in a queue: it is canceled once they are not. */
+static enum rb_status cancel_elsewhere(struct rb_work *w, struct rb_job_row *row,
+                                       struct rb_error *err)
+{
+    char id[RB_JOB_ID_SIZE];
+    memcpy(id, row->job.id, sizeof id);
+    enum rb_status status = rb_run_start(w, row, rb_queue_wake, err);
+    if (status == RB_OK)
+        rb_run_stop(rb_run_find(w, id), RB_RUN_CANCEL);
+    return status;
+}
+
+static enum rb_status recover(struct rb_work *w, struct rb_job_row *row, struct rb_error *err)
 {
     static const struct rb_job_error crash_loop = {
         .status = RB_ECRASHLOOP,
         .detail = "the daemon ended three times while it ran this job, without anything new on "
                   "disk in between"};
     struct rb_job_change c = {.to = RB_JOB_QUEUED, .at_ms = rb_clock_realtime_ms()};
+    bool adopted = runs_elsewhere(w, row) && w->elsewhere->adopts(w, row->job.id);
+    if (row->job.status == RB_JOB_CANCELING && adopted)
+        return cancel_elsewhere(w, row, err);
     if (row->job.status == RB_JOB_CANCELING) {
         c.to = RB_JOB_CANCELED;
+    } else if (adopted) {
+        c.uncharged = true; /* whatever ended this process, it was not what others compute */
     } else if (row->run_attempts >= RB_JOB_MAX_RUNS) {
         c.to = RB_JOB_FAILED;
         c.error = &crash_loop;

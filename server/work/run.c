@@ -22,6 +22,7 @@
  */
 #include "core/merge/barrier.h"
 #include "server/work/run_state.h"
+#include "server/work/run.h"
 #include "server/work/executor.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
@@ -211,22 +212,30 @@ bool rb_run_shares(const struct rb_run *run, size_t index)
 
 static enum rb_status add_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
                                 const struct rb_point *point, const struct rb_block *blocks,
-                                struct rb_event_row *event, struct rb_error *err)
+                                size_t block_count, struct rb_event_row *event,
+                                struct rb_error *err)
 {
+    bool rounds = run->spec.evaluate.options.precision > 0;
     struct rb_point_row row = {.task = run->spec.evaluate.options.task,
                                .curve = curve,
                                .index = (uint32_t)index,
                                .point = *point,
-                               .blocks = blocks,
-                               .block_count = blocks != NULL ? run->subject.evaluate.count : 0};
+                               .blocks = rounds ? NULL : blocks,
+                               .block_count = rounds ? 0 : block_count};
+    enum rb_status status = RB_OK;
     if (run->curves[curve].known[index])
         return RB_OK;
-    return rb_point_add(run->work->store, run->row.seq, &row, rb_clock_realtime_ms(), event, err);
+    if (rounds && block_count > 0)
+        status = rb_blocks_append(run->work->store, run->row.seq, curve, (uint32_t)index, blocks,
+                                  block_count, err);
+    return status == RB_OK ? rb_point_add(run->work->store, run->row.seq, &row,
+                                          rb_clock_realtime_ms(), event, err)
+                           : status;
 }
 
-enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
-                            const struct rb_point *point, const struct rb_block *blocks,
-                            struct rb_error *err)
+enum rb_status rb_run_point_with(struct rb_run *run, enum rb_curve_name curve, size_t index,
+                                 const struct rb_point *point, const struct rb_block *blocks,
+                                 size_t block_count, struct rb_error *err)
 {
     struct rb_store *store = run->work->store;
     struct rb_event_row events[2] = {0};
@@ -234,9 +243,10 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
     enum rb_status status = rb_store_begin(store, err);
     if (status != RB_OK)
         return status;
-    status = add_point(run, curve, index, point, blocks, &events[0], err);
+    status = add_point(run, curve, index, point, blocks, block_count, &events[0], err);
     if (status == RB_OK && both)
-        status = add_point(run, RB_CURVE_CONTROL, index, point, blocks, &events[1], err);
+        status =
+            add_point(run, RB_CURVE_CONTROL, index, point, blocks, block_count, &events[1], err);
     status = rb_store_end(store, status, err);
     for (int i = 0; i < 2; i++) {
         if (status == RB_OK && events[i].event.id != 0)
@@ -251,6 +261,14 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
         run->curves[c].known[index] = true;
     }
     return RB_OK;
+}
+
+enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
+                            const struct rb_point *point, const struct rb_block *blocks,
+                            struct rb_error *err)
+{
+    size_t count = blocks != NULL ? run->subject.evaluate.count : 0;
+    return rb_run_point_with(run, curve, index, point, blocks, count, err);
 }
 
 static size_t known_points(const struct rb_run *run, enum rb_curve_name curve, struct rb_point *ret)
@@ -507,12 +525,26 @@ static bool may_pass(enum rb_status status)
 
 static void enter(struct rb_run *run);
 
+static void concluded(struct rb_run *run, bool whole)
+{
+    if (whole)
+        finish(run);
+    else /* the next process finds the job running or canceling, and goes on with that */
+        run_close(run);
+}
+
 static void end(struct rb_run *run, enum rb_status status, const struct rb_error *err)
 {
     run->final_status = status;
     if (err != NULL)
         run->error = *err;
-    finish(run);
+    enum rb_job_status to = final_job_status(run);
+    run->concluding =
+        run->executor != NULL && run->executor->conclude != NULL && to != RB_JOB_QUEUED;
+    if (run->concluding)
+        run->executor->conclude(run, to == RB_JOB_SUCCEEDED, concluded);
+    else
+        finish(run);
 }
 
 /* What may pass is waited for; on a node that somebody else waits for not as long. */
@@ -682,13 +714,14 @@ enum rb_status rb_run_start(struct rb_work *w, struct rb_job_row *row,
 
 void rb_run_stop(struct rb_run *run, enum rb_run_stop why)
 {
-    if (why <= run->why || run->closing > 0)
+    if (why <= run->why || run->closing > 0 || run->concluding)
         return;
     run->why = why;
     atomic_store(&run->stop, true);
+    bool waits = !run->in_stage; /* the stage may end in `stop` */
     if (run->executor != NULL)
         run->executor->stop(run);
-    if (!run->in_stage) /* it waits for the timer: what that calls sees `why` */
+    if (waits) /* it waits for the timer: what that calls sees `why` */
         uv_timer_start(&run->timer, timer_fired, 0, 0);
 }
 

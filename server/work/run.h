@@ -26,16 +26,8 @@
 #define RB_SERVER_WORK_RUN_H
 
 #include "server/store/jobs.h"
+#include "server/work/run_stop.h"
 #include "server/work/work_state.h"
-
-enum {
-    RB_RUN_PATIENCE_S = 600,
-    RB_RUN_PATIENCE_UNIT_S = 10, /* of `rebasind work` */
-    RB_RUN_WAIT_MS = 1000,
-    RB_RUN_PROGRESS_MS = 500
-};
-
-enum rb_run_stop { RB_RUN_GOES_ON, RB_RUN_DRAIN, RB_RUN_CANCEL };
 
 /* Takes the row of a job that was just claimed. `ended` is called once the job's final status is
  * committed and nothing of the run is left; never from inside this call. RB_ENOMEM: the row is

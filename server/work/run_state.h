@@ -9,7 +9,8 @@
 #include "core/merge/curve.h"
 #include "server/work/jobdir.h"
 #include "server/work/plan.h"
-#include "server/work/run.h"
+#include "server/store/jobs.h"
+#include "server/work/run_stop.h"
 #include "server/work/subject.h"
 
 struct rb_stage {
@@ -34,6 +35,10 @@ struct rb_executor {
      * the stage with it (rb_run_stage_done). */
     void (*stop)(struct rb_run *run);
     void (*progress)(const struct rb_run *run, struct rb_progress *ret);
+    /* All stages are over, well or not, and the job's end is about to be stored: `then` is called
+     * once nothing of it runs anywhere; with whole false where this process cannot wait for that.
+     * NULL: nothing to wait for. */
+    void (*conclude)(struct rb_run *run, bool well, void (*then)(struct rb_run *run, bool whole));
     /* May a process have died and units of that job be under way all the same? NULL: never. */
     bool (*adopts)(const struct rb_work *w, const char *job);
 };
@@ -67,6 +72,7 @@ struct rb_run {
     size_t stage;                       /* index into its table */
     bool in_stage;
     void *stage_data;
+    bool concluding; /* nothing can be stopped any more */
     uint64_t entered_ns;
     uv_timer_t timer; /* waits for the disk to come back; closed last */
     uv_timer_t tick;  /* progress */
@@ -160,6 +166,12 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
 /* What the curve v, of this run, says about merging; RB_MERGE_NONE until it is whole. */
 void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
                     struct rb_merge_verdict *ret);
+
+/* The same with (block_count) blocks. With evaluate.precision the blocks are appended to those of
+ * the round before (rounds.h). */
+enum rb_status rb_run_point_with(struct rb_run *run, enum rb_curve_name curve, size_t index,
+                                 const struct rb_point *point, const struct rb_block *blocks,
+                                 size_t block_count, struct rb_error *err) RB_MUST_CHECK;
 
 /* The curves as far as they are known. points: the caller's, room for 2 * spec.lambdas.count. */
 struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points);

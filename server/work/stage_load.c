@@ -8,7 +8,7 @@
 #include "core/align/alignment_file.h"
 #include "server/work/digests.h"
 #include "server/work/imports.h"
-#include "server/work/run_state.h"
+#include "server/work/stage_load.h"
 #include "server/base/log.h"
 #include "server/store/results.h"
 
@@ -357,20 +357,23 @@ static enum rb_status find_inputs(struct rb_run *run, struct rb_error *err)
                           &count, err);
 }
 
-static enum rb_status look_up(struct rb_run *run, struct rb_error *err)
+enum rb_status rb_run_artifacts_read(struct rb_run *run, struct rb_error *err)
+{
+    free(run->artifacts);
+    run->artifacts = NULL;
+    run->artifact_count = 0;
+    return rb_artifacts_list(run->work->store, run->row.seq, &run->artifacts, &run->artifact_count,
+                             err);
+}
+
+enum rb_status rb_run_look_up(struct rb_run *run, struct rb_error *err)
 {
     enum rb_status status = find_inputs(run, err);
     if (status == RB_OK)
         status = find_stages(run, err);
     if (status == RB_OK)
         status = find_points(run, err);
-    free(run->artifacts);
-    run->artifacts = NULL;
-    run->artifact_count = 0;
-    if (status == RB_OK)
-        status = rb_artifacts_list(run->work->store, run->row.seq, &run->artifacts,
-                                   &run->artifact_count, err);
-    return status;
+    return status == RB_OK ? rb_run_artifacts_read(run, err) : status;
 }
 
 static void load_enter(struct rb_run *run)
@@ -379,7 +382,7 @@ static void load_enter(struct rb_run *run)
     struct load *l = rb_run_stage_begin(run, sizeof *l);
     if (l == NULL)
         return;
-    enum rb_status status = look_up(run, &err);
+    enum rb_status status = rb_run_look_up(run, &err);
     if (status != RB_OK) {
         rb_run_stage_done(run, status, &err);
         return;

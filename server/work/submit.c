@@ -206,8 +206,23 @@ static void checked(struct rb_async *a)
     s->done(s->data, s, s->status, s->status == RB_OK ? NULL : &s->error);
 }
 
+/* Who will compute it, filled in; and is there such a one here? */
+static enum rb_status settle_executor(const struct rb_work *w, struct rb_job_spec *spec,
+                                      struct rb_error *err)
+{
+    if (spec->executor == RB_SPEC_EXECUTOR_DEFAULT && w->elsewhere_is_default)
+        spec->executor = RB_SPEC_EXECUTOR_SLURM;
+    if (spec->executor == RB_SPEC_EXECUTOR_SLURM && w->elsewhere == NULL)
+        return rb_error_at(err, RB_EINPUT, "/executor",
+                           "this daemon has no cluster: it was started without --shared-dir");
+    return RB_OK;
+}
+
 static enum rb_status find(struct rb_submission *s, struct item *it, struct rb_error *err)
 {
+    enum rb_status status = settle_executor(s->w, &it->public.spec, err);
+    if (status != RB_OK)
+        return status;
     return rb_places_find(s->w, NULL, &it->public.spec, &it->places, it->public.inputs,
                           it->versions, &it->public.input_count, err);
 }

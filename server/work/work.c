@@ -9,6 +9,7 @@
 #include "server/work/inspect.h"
 #include "server/work/queue.h"
 #include "server/work/run.h"
+#include "server/work/slurm.h"
 #include "server/work/sweep.h"
 
 #include <assert.h>
@@ -157,6 +158,7 @@ void rb_work_drain(struct rb_work *w, void (*done)(void *data), void *data)
 void rb_work_deinit(struct rb_work *w)
 {
     assert(w->run_count == 0);
+    rb_slurm_close(w);
     rb_hub_deinit(&w->hub);
     rb_pool_close(w->pool);
     rb_input_open_by(NULL, NULL);

@@ -14,7 +14,9 @@
 
 struct rb_bundle;
 struct rb_inspection;
+struct rb_executor;
 struct rb_run;
+struct rb_slurm;
 struct sweep;
 
 struct rb_work_options {
@@ -50,6 +52,11 @@ struct rb_work {
     struct rb_async timing; /* of the machine, at start */
     double timed;
     struct sweep *sweep; /* under way; sweep.c */
+
+    /* Another executor than this process's pool (executor.h); NULL: there is none. */
+    const struct rb_executor *elsewhere;
+    bool elsewhere_is_default;
+    struct rb_slurm *slurm; /* slurm.h */
 
     /* queue.c */
     struct rb_run *runs; /* under way */

@@ -445,6 +445,8 @@ static void test_events_fit_their_schema(void **state)
     struct rb_point point = {.lambda = 0.5, .loss = 1};
     rb_event_point_data(&w, RB_CURVE_CONTROL, RB_TASK_MLM, &point);
     assert_event(RB_EVENT_POINT, &w);
+    rb_event_note_data(&w, "points", "submitted as job 7 of Slurm, 4 tasks");
+    assert_event(RB_EVENT_NOTE, &w);
 }
 
 static void test_service_fits_its_schema(void **state)
