@@ -86,6 +86,17 @@ void rb_dataset_fields_check(enum rb_format format, const char *text, const char
 
 /* ---- POST ---- */
 
+#define NESTED(name, member)                                                                       \
+    {                                                                                              \
+        .key = name, .type = RB_FIELD_STRING,                                                      \
+        .offset = offsetof(struct rb_dataset_fields, member), .low = 1, .high = RB_FIELD_NAME_MAX, \
+        .nullable = true                                                                           \
+    }
+static const struct rb_field nested_fields[] = {
+    NESTED("text", text), NESTED("text_pair", text_pair), NESTED("label", label)};
+static const struct rb_object nested_object = {
+    .fields = nested_fields, .field_count = 3, .given_offset = RB_NO_GIVEN};
+
 #define AT(member) .offset = offsetof(struct rb_dataset_post, member)
 static const struct rb_field post_fields[] = {
     {.key = "name", .type = RB_FIELD_NAME, AT(name), .required = true},
@@ -95,7 +106,16 @@ static const struct rb_field post_fields[] = {
      .required = true,
      .low = 1,
      .high = RB_PATH_CHARACTERS_MAX},
-    {.key = "format", .type = RB_FIELD_ENUM, AT(format), .names = rb_dataset_format_names},
+    {.key = "format",
+     .type = RB_FIELD_ENUM,
+     AT(format),
+     .names = rb_dataset_format_names,
+     .given = RB_DATASET_FORMAT},
+    {.key = "fields",
+     .type = RB_FIELD_OBJECT,
+     AT(nested),
+     .object = &nested_object,
+     .given = RB_DATASET_NESTED},
     {.key = "text", .type = RB_FIELD_STRING, AT(fields.text), .low = 1, .high = RB_FIELD_NAME_MAX},
     {.key = "text_pair",
      .type = RB_FIELD_STRING,
@@ -111,8 +131,23 @@ static const struct rb_field post_fields[] = {
 static const struct rb_object post_object = {
     .fields = post_fields,
     .field_count = sizeof post_fields / sizeof post_fields[0],
-    .given_offset = RB_NO_GIVEN,
+    .given_offset = offsetof(struct rb_dataset_post, given),
 };
+
+/* One place or the other. */
+static void take_nested(struct rb_dataset_post *p, struct rb_problems *problems)
+{
+    if ((p->given & RB_DATASET_NESTED) == 0)
+        return;
+    if (p->fields.text != NULL || p->fields.text_pair != NULL || p->fields.label != NULL) {
+        rb_problems_add(problems, "/fields",
+                        "text, text_pair and label stand here or beside "
+                        "fields, not in both places");
+        return;
+    }
+    p->fields = p->nested;
+    p->nested = (struct rb_dataset_fields){0};
+}
 
 enum rb_status rb_dataset_post_decode(const json_t *json, struct rb_dataset_post *ret,
                                       struct rb_problems *problems, struct rb_error *err)
@@ -122,6 +157,7 @@ enum rb_status rb_dataset_post_decode(const json_t *json, struct rb_dataset_post
     struct rb_dataset_post post = {.format = RB_TEXT};
     rb_object_decode(json, "", &post_object, 0, &post, list);
     rb_import_path_check(post.path, list);
+    take_nested(&post, list);
     if (list->count == 0)
         rb_dataset_fields_check(post.format, post.fields.text, post.fields.text_pair,
                                 post.fields.label, "", list);
@@ -138,5 +174,6 @@ void rb_dataset_post_deinit(struct rb_dataset_post *p)
     free(p->name);
     free(p->path);
     fields_deinit(&p->fields);
+    fields_deinit(&p->nested);
     *p = (struct rb_dataset_post){0};
 }

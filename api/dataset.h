@@ -31,12 +31,16 @@ struct rb_dataset_resource {
 void rb_dataset_resource_deinit(struct rb_dataset_resource *d);
 void rb_dataset_encode(struct rb_json *w, const char *key, const struct rb_dataset_resource *d);
 
-/* POST /v1/datasets. format defaults to "text". */
+/* POST /v1/datasets. format defaults to "text". The fields may also stand in "fields", as an answer
+ * has them. */
 struct rb_dataset_post {
     char *name, *path; /* as rb_model_post's */
+    uint32_t given;    /* of enum rb_dataset_given */
     enum rb_format format;
     struct rb_dataset_fields fields;
+    struct rb_dataset_fields nested; /* "fields", as answers have them; moved into fields */
 };
+enum rb_dataset_given { RB_DATASET_FORMAT = 1, RB_DATASET_NESTED = 2 };
 enum rb_status rb_dataset_post_decode(const json_t *json, struct rb_dataset_post *ret,
                                       struct rb_problems *problems,
                                       struct rb_error *err) RB_MUST_CHECK;

@@ -1,5 +1,7 @@
 #include "api/sweep.h"
 
+#include "api/spec_path.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,24 +16,6 @@ void rb_sweep_deinit(struct rb_sweep *s)
 }
 
 /* ---- the body ---- */
-
-/* Words of a-z, 0-9 and _, with dots between. */
-static bool is_key(const char *key)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
-    size_t length = strlen(key), word = 0;
-    if (length > RB_SWEEP_KEY_MAX)
-        return false;
-    for (size_t i = 0; i <= length; i++) {
-        if (key[i] != '\0' && strchr(letters, key[i]) != NULL)
-            word++;
-        else if (word == 0 || (key[i] != '.' && key[i] != '\0'))
-            return false;
-        else
-            word = 0;
-    }
-    return true;
-}
 
 /* "align" holds "align.heads": one of them would be lost. */
 static bool holds(const char *a, const char *b)
@@ -64,7 +48,7 @@ static void check_key(const char *pointer, const char *key, json_t *grid,
 {
     const char *other;
     json_t *ignored;
-    if (!is_key(key))
+    if (!rb_spec_path_valid(key))
         rb_problems_add(problems, pointer,
                         "expected a member of the spec by its way from the root, as in "
                         "align.heads, found '%.70s'",
@@ -196,21 +180,6 @@ static void choose(const json_t *grid, size_t index, size_t chosen[RB_SWEEP_KEYS
     }
 }
 
-/* Sets the member that key leads to; objects on the way that are not there are made. False: no
- * memory, or something else than an object is in the way, which the spec's own check will tell. */
-static bool set_member(json_t *at, const char *key, json_t *value)
-{
-    char word[RB_SWEEP_KEY_MAX + 1];
-    for (const char *dot; (dot = strchr(key, '.')) != NULL; key = dot + 1) {
-        (void)snprintf(word, sizeof word, "%.*s", (int)(dot - key), key);
-        json_t *next = json_object_get(at, word);
-        if (next == NULL && json_object_set_new(at, word, json_object()) != 0)
-            return false;
-        at = json_object_get(at, word);
-    }
-    return json_object_set(at, key, value) == 0;
-}
-
 /* "heads=monotonic, rotate_heads=true" behind the name; cut where it is too long. */
 static void write_name(const struct rb_sweep *s, const char *base, const size_t *chosen, char *name,
                        size_t size)
@@ -283,7 +252,7 @@ static json_t *combine(const struct rb_sweep *s, size_t index)
     {
         json_t *value = json_deep_copy(json_array_get(values, chosen[k++]));
         if (fine && value != NULL)
-            (void)set_member(spec, key, value);
+            (void)rb_spec_path_set(spec, key, value);
         fine = fine && value != NULL;
         json_decref(value);
     }
@@ -306,7 +275,7 @@ static json_t *combine(const struct rb_sweep *s, size_t index)
  */
 static const char *below(const char *pointer, const char *key)
 {
-    char way[RB_SWEEP_KEY_MAX + 2];
+    char way[RB_SPEC_PATH_MAX + 2];
     (void)snprintf(way, sizeof way, "/%s", key);
     for (char *dot; (dot = strchr(way, '.')) != NULL;)
         *dot = '/';

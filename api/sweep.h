@@ -15,7 +15,6 @@
 enum {
     RB_SWEEP_JOBS_MAX = 256,
     RB_SWEEP_KEYS_MAX = 8,
-    RB_SWEEP_KEY_MAX = 64, /* characters */
 };
 
 /* Zero-initialise. */

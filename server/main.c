@@ -1,4 +1,5 @@
-/* rebasind: the table of subcommands. `serve` is what runs without one. */
+/* rebasind: the table of subcommands. `serve` is what flags alone run; nothing at all prints help.
+ */
 #include "server/cli/commands.h"
 
 #include "server/base/blas_kernel.h"
@@ -17,25 +18,33 @@ static const char help_help[] = "Usage: rebasind help [COMMAND]\n"
                                 "Example:\n"
                                 "  rebasind help token\n";
 
+static const char *const none[] = {NULL};
+static const char *const for_run[] = {"config", "data-dir", "import-root", "workers", NULL};
+static const char *const for_data[] = {"config", "data-dir", NULL};
+static const char *const for_work[] = {"config", "workers", NULL};
+static const char *const for_health[] = {"config", "listen", "route-prefix", NULL};
+
 static const struct command {
     const char *name, *summary, *help;
-    bool takes_options; /* --help goes on with the table of options */
+    /* The options that mean something to it, NULL-terminated; NULL: all of them. */
+    const char *const *options;
     int (*run)(int argc, char *const argv[], FILE *out);
 } commands[] = {
-    {"serve", "run the daemon (default)", rb_cmd_serve_help, true, rb_cmd_serve},
-    {"run", "run one job without a server", rb_cmd_run_help, true, rb_cmd_run},
+    {"serve", "run the daemon (also what options alone do)", rb_cmd_serve_help, NULL, rb_cmd_serve},
+    {"run", "run one job without a server", rb_cmd_run_help, for_run, rb_cmd_run},
     {"inspect", "say what a model folder holds and what is wrong with it", rb_cmd_inspect_help,
-     false, rb_cmd_inspect},
-    {"export", "copy a merged model folder out of the data folder", rb_cmd_export_help, true,
+     none, rb_cmd_inspect},
+    {"export", "copy a merged model folder out of the data folder", rb_cmd_export_help, for_data,
      rb_cmd_export},
     {"check-config", "print the settings and what is wrong with them", rb_cmd_check_config_help,
-     true, rb_cmd_check_config},
-    {"health", "ask a running daemon whether it is ready", rb_cmd_health_help, true, rb_cmd_health},
-    {"token", "make, list and revoke tokens", rb_cmd_token_help, true, rb_cmd_token},
-    {"work", "compute one unit of a job, on a node of a cluster", rb_cmd_work_help, true,
+     NULL, rb_cmd_check_config},
+    {"health", "ask a running daemon whether it is ready", rb_cmd_health_help, for_health,
+     rb_cmd_health},
+    {"token", "make, list and revoke tokens", rb_cmd_token_help, for_data, rb_cmd_token},
+    {"work", "compute one unit of a job, on a node of a cluster", rb_cmd_work_help, for_work,
      rb_cmd_work},
-    {"version", "print versions", rb_cmd_version_help, false, rb_cmd_version},
-    {"help", "print help", help_help, false, cmd_help},
+    {"version", "print versions", rb_cmd_version_help, none, rb_cmd_version},
+    {"help", "print help", help_help, none, cmd_help},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
@@ -52,7 +61,7 @@ static void print_overview(FILE *out)
     fputs("rebasind merges Transformers: it aligns model B to model A by permutation, walks from\n"
           "one to the other, and serves the loss barrier.\n"
           "\n"
-          "Usage: rebasind [COMMAND] [OPTIONS]\n"
+          "Usage: rebasind COMMAND [OPTIONS]\n"
           "\n"
           "Commands:\n",
           out);
@@ -69,10 +78,10 @@ static void print_overview(FILE *out)
 static void print_help(const struct command *command, FILE *out)
 {
     fputs(command->help, out);
-    if (!command->takes_options)
+    if (command->options == none)
         return;
     fputs("\nOptions:\n", out);
-    rb_options_help(out);
+    rb_options_help(out, command->options);
 }
 
 static int unknown(const char *name)
@@ -107,6 +116,10 @@ int main(int argc, char *argv[])
 {
     const struct command *command = &commands[0];
     rb_kernel_begin(argv);
+    if (argc < 2) {
+        print_overview(stdout);
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
     if (argc > 1 && argv[1][0] != '-') {
         command = find_command(argv[1]);
         if (command == NULL)
@@ -119,7 +132,7 @@ int main(int argc, char *argv[])
     } else if (wants_help(argc, argv)) {
         print_overview(stdout);
         fputs("\nOptions:\n", stdout);
-        rb_options_help(stdout);
+        rb_options_help(stdout, NULL);
         return 0;
     }
     if (wants_help(argc, argv)) {

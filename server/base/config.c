@@ -69,6 +69,12 @@ static enum rb_status read_extra(struct flags *f, const struct rb_extra_flag *e,
 {
     if (e->ret_text != NULL)
         return take_value(f, e->flag, attached, e->ret_text, err);
+    if (e->ret_words != NULL) {
+        if (e->ret_words->count == RB_WORDS_MAX)
+            return rb_error_set(err, RB_EUSAGE, "--%s: expected at most %d of them", e->flag,
+                                RB_WORDS_MAX);
+        return take_value(f, e->flag, attached, &e->ret_words->items[e->ret_words->count++], err);
+    }
     if (attached != NULL)
         return rb_error_set(err, RB_EUSAGE, "--%s takes no value, found \"%s\"", e->flag, attached);
     *e->ret_given = true;

@@ -4,11 +4,18 @@
 
 #include "server/base/settings.h"
 
+enum { RB_WORDS_MAX = 32 };
+struct rb_words {
+    const char *items[RB_WORDS_MAX]; /* borrowed from argv */
+    size_t count;
+};
+
 /* What a subcommand takes besides the options: flags of its own, and words without dashes. */
 struct rb_extra_flag {
-    const char *flag;      /* without dashes */
-    const char **ret_text; /* takes a value, borrowed from argv; or */
-    bool *ret_given;       /* is a switch */
+    const char *flag;           /* without dashes */
+    const char **ret_text;      /* takes a value, borrowed from argv; or */
+    bool *ret_given;            /* is a switch; or */
+    struct rb_words *ret_words; /* takes a value and may stand several times */
 };
 struct rb_arguments {
     const struct rb_extra_flag *flags; /* ends with a NULL flag; may be NULL */

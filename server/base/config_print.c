@@ -34,10 +34,20 @@ void rb_settings_print(const struct rb_settings *s, FILE *out)
     }
 }
 
-void rb_options_help(FILE *out)
+static bool is_among(const char *const *flags, const char *flag)
+{
+    for (; flags != NULL && *flags != NULL; flags++)
+        if (strcmp(*flags, flag) == 0)
+            return true;
+    return flags == NULL;
+}
+
+void rb_options_help(FILE *out, const char *const *only)
 {
     for (enum rb_option i = 0; i < RB_OPTION_COUNT; i++) {
         const struct rb_option_row *o = &rb_options[i];
+        if (!is_among(only, o->flag))
+            continue;
         fprintf(out, "  --%s %s\n      %s", o->flag, value_words[o->type], o->help);
         if (o->fallback[0] != '\0')
             fprintf(out, " (default %s)", o->fallback);

@@ -10,7 +10,8 @@
 void rb_settings_print(const struct rb_settings *s, FILE *out);
 
 /* The flags part of --help. */
-void rb_options_help(FILE *out);
+/* only: the flags to tell of, NULL-terminated; NULL: all. */
+void rb_options_help(FILE *out, const char *const *only);
 
 /* The same as a Markdown table for docs/. */
 void rb_options_markdown(FILE *out);

@@ -8,6 +8,7 @@
 
 #include "api/barrier.h"
 #include "api/job_spec_encode.h"
+#include "api/problem.h"
 #include "core/json.h"
 #include "server/base/blas_kernel.h"
 #include "server/base/clock.h"
@@ -37,7 +38,8 @@
 #include <unistd.h>
 
 const char rb_cmd_run_help[] =
-    "Usage: rebasind run SPEC.json [--json] [--output DIR] [--workers N] [--data-dir DIR]\n"
+    "Usage: rebasind run SPEC.json [--set MEMBER=VALUE] [--json] [--output DIR] [--workers N]\n"
+    "                [--data-dir DIR]\n"
     "\n"
     "Runs one job without a server. SPEC.json (\"-\": standard input) is the body of POST "
     "/v1/jobs,\n"
@@ -50,12 +52,17 @@ const char rb_cmd_run_help[] =
     "\"learned\"\n"
     "learns maps from there; members beside it win, and the job's spec shows what it became.\n"
     "\n"
-    "  --json          print one object: the job, with its barrier\n"
+    "  --set align.heads=monotonic\n"
+    "                  a member of the spec, by its way from the root, and what it is to be: "
+    "JSON,\n"
+    "                  or else a text; repeatable\n"
+    "  --json          print one object: the job, with its barrier; a problem where the input is\n"
+    "                  wrong\n"
     "  --output DIR    keep the artifacts here (permutations, curves, merged checkpoints; each of\n"
     "                  these also as a folder to use, merged/lambda-0.50)\n"
     "  --data-dir DIR  where the working files go meanwhile (default: --output, or $TMPDIR)\n"
     "\n"
-    "Exit status: 0 done, 1 the job failed, 2 the input is wrong.\n"
+    "Exit status: 0 done, 1 the job failed, 2 the input is wrong, 130 interrupted (Ctrl-C).\n"
     "\n"
     "Example:\n"
     "  echo '{\"models\":{\"a\":\"bert-a\",\"b\":\"bert-b\"}, "
@@ -89,6 +96,8 @@ struct runner {
     char id[RB_JOB_ID_SIZE]; /* "": not submitted */
     char *environment;       /* of the job */
     char *build;             /* of merged folders */
+    struct rb_words sets;    /* --set */
+    int signal;              /* that asked it to end; 0: none */
     bool json, bar, ended;
     enum rb_status status; /* of what came before the job */
     struct rb_error error;
@@ -122,7 +131,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct runner *r = handle->data;
     enum rb_job_status status;
     struct rb_error err;
-    (void)number;
+    r->signal = number;
     if (r->id[0] == '\0') {
         (void)rb_error_set(&err, RB_ECANCELED, "interrupted");
         end(r, RB_ECANCELED, &err);
@@ -232,7 +241,7 @@ static void import_all(struct runner *r)
         const struct rb_inspection *i =
             in->is_model
                 ? rb_model_import(&r->work, in->name, in->path, NULL, imported, &r->imports[k])
-                : rb_dataset_import(&r->work, in->name, in->path, in->dataset.format, &fields,
+                : rb_dataset_import(&r->work, in->name, in->path, in->dataset.format, true, &fields,
                                     imported, &r->imports[k]);
         if (i == NULL) {
             (void)rb_error_set(&err, RB_ENOMEM, "no memory to read %s", in->path);
@@ -338,6 +347,21 @@ static void complain(const struct rb_error *err)
 {
     const char *at = err->pointer;
     fprintf(stderr, "rebasind: %s%s%s\n", at, at[0] != '\0' ? ": " : "", err->detail);
+}
+
+/* Whoever reads standard output finds an object there whatever happened: RFC 9457, as from a
+ * daemon.
+ */
+static void print_problem(const struct runner *r, const struct rb_error *err)
+{
+    struct rb_json w;
+    struct rb_error ignored;
+    char *text = NULL;
+    rb_json_init(&w);
+    rb_problem_encode(&w, err, NULL, NULL);
+    if (rb_json_finish(&w, &text, NULL, &ignored) == RB_OK)
+        fprintf(r->out, "%s\n", text);
+    free(text);
 }
 
 /* ---- artifacts ---- */
@@ -487,6 +511,7 @@ static enum rb_status load(struct runner *r, int argc, char *const argv[], struc
     const struct rb_extra_flag flags[] = {
         {.flag = "json", .ret_given = &r->json},
         {.flag = "output", .ret_text = &r->output},
+        {.flag = "set", .ret_words = &r->sets},
         {.flag = NULL},
     };
     struct rb_arguments arguments = {.flags = flags, .words = &word, .words_max = 1};
@@ -495,7 +520,7 @@ static enum rb_status load(struct runner *r, int argc, char *const argv[], struc
         return status;
     if (word == NULL)
         return rb_error_set(err, RB_EUSAGE, "run needs a SPEC.json; see `rebasind run --help`");
-    status = rb_run_spec_read(word, &r->settings.import_root, &r->spec, err);
+    status = rb_run_spec_read(word, &r->sets, &r->settings.import_root, &r->spec, err);
     if (status == RB_OK && r->spec.as_given.merged.count > 0 && r->output == NULL)
         status = rb_error_at(err, RB_EINPUT, "/outputs/merged",
                              "merged checkpoints need a place: --output DIR");
@@ -531,9 +556,13 @@ int rb_cmd_run(int argc, char *const argv[], FILE *out)
         exit_status = conclude(&r, &err);
     } else {
         complain(&err);
+        if (r.json)
+            print_problem(&r, &err);
         exit_status =
             rb_problem_http(status) < 500 && status != RB_ECANCELED ? EXIT_INPUT : EXIT_FAILED;
     }
+    if (r.signal != 0 && exit_status != 0)
+        exit_status = 128 + r.signal; /* as a shell says it */
     rb_store_close(r.store);
     remove_data_dir(&r);
     rb_run_spec_deinit(&r.spec);

@@ -274,9 +274,9 @@ static void import_all(struct node *n)
             continue;
         n->importing++;
         const struct rb_inspection *inspection =
-            in->is_model
-                ? rb_model_import(&n->work, in->name, in->path, NULL, imported, n)
-                : rb_dataset_import(&n->work, in->name, in->path, in->format, &fields, imported, n);
+            in->is_model ? rb_model_import(&n->work, in->name, in->path, NULL, imported, n)
+                         : rb_dataset_import(&n->work, in->name, in->path, in->format, true,
+                                             &fields, imported, n);
         if (inspection == NULL) {
             (void)rb_error_set(&err, RB_ENOMEM, "no memory to read %s", in->path);
             end(n, RB_ENOMEM, &err);

@@ -1,6 +1,7 @@
 #include "server/cli/run_spec.h"
 #include "api/body.h"
 #include "api/hf_name.h"
+#include "api/spec_path.h"
 #include "server/work/hf_cache.h"
 
 #include <ctype.h>
@@ -41,6 +42,29 @@ static enum rb_status parse(const char *file, json_t **ret, struct rb_error *err
     }
     free(text);
     return status;
+}
+
+/* "align.heads=monotonic", "evaluate.max_blocks=16", "align.components=[\"ff\"]". */
+static enum rb_status set_one(json_t *spec, const char *set, struct rb_error *err)
+{
+    char path[RB_SPEC_PATH_MAX + 2];
+    const char *equals = strchr(set, '=');
+    (void)snprintf(path, sizeof path, "%.*s", (int)strcspn(set, "="), set);
+    if (equals == NULL || !rb_spec_path_valid(path))
+        return rb_error_set(err, RB_EUSAGE,
+                            "--set: expected a member of the spec and its value, as in "
+                            "align.heads=monotonic, found \"%.80s\"",
+                            set);
+    json_t *value = json_loads(equals + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    if (value == NULL)
+        value = json_string(equals + 1);
+    bool done = value != NULL && rb_spec_path_set(spec, path, value);
+    json_decref(value);
+    return done ? RB_OK
+                : rb_error_set(err, RB_EUSAGE,
+                               "--set %.80s: what leads there in the spec is no object, or the "
+                               "value is no text",
+                               set);
 }
 
 /* ---- paths ---- */
@@ -182,7 +206,8 @@ static enum rb_status add_input(struct rb_run_spec *s, const struct place *place
         return status;
     if (dataset != NULL)
         in->dataset = *dataset;
-    name_from(hf ? path + sizeof HF - 1 : in->path, in->name); /* a snapshot's folder is called by its commit */
+    name_from(hf ? path + sizeof HF - 1 : in->path,
+              in->name); /* a snapshot's folder is called by its commit */
     size_t length = strlen(in->name);
     for (unsigned k = 2; taken(s, in); k++)
         (void)snprintf(in->name + length, sizeof in->name - length, "-%u", k);
@@ -214,8 +239,9 @@ static enum rb_status name_inputs(struct rb_run_spec *s, const struct place *pla
     return status;
 }
 
-enum rb_status rb_run_spec_read(const char *file, const struct rb_strings *roots,
-                                struct rb_run_spec *ret, struct rb_error *err)
+enum rb_status rb_run_spec_read(const char *file, const struct rb_words *sets,
+                                const struct rb_strings *roots, struct rb_run_spec *ret,
+                                struct rb_error *err)
 {
     const struct place place = {file, roots};
     struct rb_run_spec s = {0};
@@ -223,7 +249,10 @@ enum rb_status rb_run_spec_read(const char *file, const struct rb_strings *roots
     enum rb_status status = parse(file, &json, err);
     if (status != RB_OK)
         return status;
-    status = rb_job_spec_decode(json, "", RB_SPEC_PATHS, &s.as_given, NULL, err);
+    for (size_t i = 0; sets != NULL && i < sets->count && status == RB_OK; i++)
+        status = set_one(json, sets->items[i], err);
+    if (status == RB_OK)
+        status = rb_job_spec_decode(json, "", RB_SPEC_PATHS, &s.as_given, NULL, err);
     if (status == RB_OK)
         status = rb_job_spec_decode(json, "", RB_SPEC_PATHS, &s.job, NULL, err);
     json_decref(json);

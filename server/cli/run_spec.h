@@ -30,12 +30,14 @@ struct rb_run_spec {
     size_t input_count;
 };
 
-/* Reads and checks the file ("-": standard input). roots: the caches of "hf:" models; none: the
- * user's own, by $HF_HUB_CACHE, $HF_HOME, $XDG_CACHE_HOME or $HOME. RB_EINPUT (also a model that no
- * cache has), RB_EJSON, RB_ENOTFOUND (also when a path leads nowhere, naming both places), RB_EIO,
- * RB_ENOMEM. */
-enum rb_status rb_run_spec_read(const char *file, const struct rb_strings *roots,
-                                struct rb_run_spec *ret, struct rb_error *err) RB_MUST_CHECK;
+/* Reads and checks the file ("-": standard input); sets: (NULL: none) "align.heads=monotonic",
+ * members set in what was read, their values JSON, or else a text. roots: the caches of "hf:"
+ * models; none: the user's own, by $HF_HUB_CACHE, $HF_HOME, $XDG_CACHE_HOME or $HOME. RB_EINPUT
+ * (also a model that no cache has), RB_EJSON, RB_ENOTFOUND (also when a path leads nowhere, naming
+ * both places), RB_EIO, RB_ENOMEM. */
+enum rb_status rb_run_spec_read(const char *file, const struct rb_words *sets,
+                                const struct rb_strings *roots, struct rb_run_spec *ret,
+                                struct rb_error *err) RB_MUST_CHECK;
 void rb_run_spec_deinit(struct rb_run_spec *s);
 
 #endif

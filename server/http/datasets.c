@@ -74,7 +74,8 @@ void rb_handle_dataset_import(struct rb_request *r)
     if (w != NULL) {
         r->watch_client = true;
         w->inspection = rb_dataset_import(rb_request_work(r), post.name, post.path, post.format,
-                                          &fields, rb_inspection_waited, r);
+                                          (post.given & RB_DATASET_FORMAT) != 0, &fields,
+                                          rb_inspection_waited, r);
         rb_inspection_by(w->inspection, r->who.name);
     }
     rb_dataset_post_deinit(&post);
@@ -121,7 +122,8 @@ static void received(struct rb_upload *u)
         rb_trash(rb_request_server(r), path);
         return;
     }
-    w->inspection = rb_dataset_uploaded(rb_request_work(r), name, path, asked_format(r), &fields,
+    w->inspection = rb_dataset_uploaded(rb_request_work(r), name, path, asked_format(r),
+                                        rb_request_query(r, "format") != NULL, &fields,
                                         rb_inspection_waited, r);
     rb_inspection_by(w->inspection, r->who.name);
 }

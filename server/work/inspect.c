@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,7 @@ struct rb_inspection {
     struct rb_model_resource model;
     struct rb_dataset_resource dataset;
     char submitter[RB_SUBMITTER_SIZE];
+    bool guessed;              /* nobody told that a dataset is text */
     char stored[RB_PATH_SIZE]; /* an uploaded dataset's place below the data folder */
 
     enum rb_status status;
@@ -136,6 +138,31 @@ static enum rb_status read_first_row(const char *label, const struct rb_dataset_
     return status;
 }
 
+/* Are the first lines, as far as they are not empty, JSON objects, all of them? */
+static bool is_json_lines(const void *data, uint64_t bytes)
+{
+    enum { LINES_MOST = 200, LINE_BYTES_MOST = 1 << 20 };
+    const char *at = data, *end = at + bytes;
+    size_t seen = 0;
+    for (; at < end && seen < LINES_MOST; at++) {
+        const char *line = at, *stop = memchr(at, '\n', (size_t)(end - at));
+        at = stop != NULL ? stop : end;
+        while (line < at && (*line == ' ' || *line == '\t' || *line == '\r'))
+            line++;
+        if (line == at)
+            continue;
+        if (*line != '{' || at - line > LINE_BYTES_MOST)
+            return false;
+        json_t *json = json_loadb(line, (size_t)(at - line), 0, NULL);
+        bool is_object = json_is_object(json);
+        json_decref(json);
+        if (!is_object)
+            return false;
+        seen++;
+    }
+    return seen > 0;
+}
+
 /* summary NULL: only its beginning. */
 static enum rb_status read_dataset(struct rb_inspection *i, struct rb_dataset_summary *summary,
                                    struct rb_error *err)
@@ -162,6 +189,15 @@ static enum rb_status read_dataset(struct rb_inspection *i, struct rb_dataset_su
     if (status != RB_OK)
         return status;
     const char *label = i->uploaded ? i->name : i->path;
+    if (i->guessed && d->format == RB_TEXT && is_json_lines(rb_map_data(map), rb_map_bytes(map)))
+        status = rb_error_set(err, RB_EDATASET,
+                              "every line is a JSON object, which as text would be words: say "
+                              "format=jsonl and which field has the text, or format=text if that "
+                              "is meant");
+    if (status != RB_OK) {
+        rb_map_close(map);
+        return status;
+    }
     status = summary == NULL
                  ? read_first_row(label, d, &fields, map, err)
                  : rb_dataset_check(label, d->format, &fields, (const char *)rb_map_data(map),
@@ -498,12 +534,13 @@ static char *copy_or_null(const char *s, bool *failed)
 }
 
 static struct rb_inspection *begin_dataset(struct rb_inspection *i, enum rb_format format,
-                                           const struct rb_fields *fields)
+                                           bool told, const struct rb_fields *fields)
 {
     bool failed = false;
     if (i == NULL)
         return NULL;
     i->dataset.format = format;
+    i->guessed = !told;
     i->dataset.fields = (struct rb_dataset_fields){
         .text = copy_or_null(fields->text, &failed),
         .text_pair = copy_or_null(fields->text_pair, &failed),
@@ -518,20 +555,22 @@ static struct rb_inspection *begin_dataset(struct rb_inspection *i, enum rb_form
 }
 
 struct rb_inspection *rb_dataset_import(struct rb_work *w, const char *name, const char *path,
-                                        enum rb_format format, const struct rb_fields *fields,
-                                        rb_inspect_done *done, void *data)
+                                        enum rb_format format, bool told,
+                                        const struct rb_fields *fields, rb_inspect_done *done,
+                                        void *data)
 {
     struct rb_inspection *i = inspection_new(w, false, false, name, strdup(path), done, data);
-    return begin_dataset(i, format, fields);
+    return begin_dataset(i, format, told, fields);
 }
 
 struct rb_inspection *rb_dataset_uploaded(struct rb_work *w, const char *name, const char *path,
-                                          enum rb_format format, const struct rb_fields *fields,
-                                          rb_inspect_done *done, void *data)
+                                          enum rb_format format, bool told,
+                                          const struct rb_fields *fields, rb_inspect_done *done,
+                                          void *data)
 {
     struct rb_inspection *i = inspection_new(
         w, false, true, name, rb_layout_absolute(w->options.data_dir, path), done, data);
-    return begin_dataset(i, format, fields);
+    return begin_dataset(i, format, told, fields);
 }
 
 /* ---- the end before the end ---- */

@@ -45,16 +45,19 @@ struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const
 struct rb_inspection *rb_model_uploaded(struct rb_work *w, const char *name, rb_inspect_done *done,
                                         void *data);
 
-/* POST /v1/datasets: as rb_model_import; RB_EDATASET naming line and field. */
+/* POST /v1/datasets: as rb_model_import; RB_EDATASET naming line and field, or, if nobody told the
+ * format, because a text's lines are all JSON objects. */
 struct rb_inspection *rb_dataset_import(struct rb_work *w, const char *name, const char *path,
-                                        enum rb_format format, const struct rb_fields *fields,
-                                        rb_inspect_done *done, void *data);
+                                        enum rb_format format, bool told,
+                                        const struct rb_fields *fields, rb_inspect_done *done,
+                                        void *data);
 
 /* PUT /v1/datasets/{name}: `path` is the whole body in a temporary file below tmp/. When it is
  * usable it is renamed to datasets/<name>/data and the row written or replaced; else it is removed.
  */
 struct rb_inspection *rb_dataset_uploaded(struct rb_work *w, const char *name, const char *path,
-                                          enum rb_format format, const struct rb_fields *fields,
-                                          rb_inspect_done *done, void *data);
+                                          enum rb_format format, bool told,
+                                          const struct rb_fields *fields, rb_inspect_done *done,
+                                          void *data);
 
 #endif

@@ -38,11 +38,14 @@ struct finder {
     struct rb_job_input *inputs;
     uint64_t *versions;
     size_t count;
+    bool not_there;          /* the last look-up found nothing of that name */
+    struct rb_error missing; /* of all such, the first one's pointer; RB_OK: none */
 };
 
-static enum rb_status unknown(struct rb_error *err, const char *pointer, const char *what,
-                              const char *name)
+static enum rb_status unknown(struct finder *f, struct rb_error *err, const char *pointer,
+                              const char *what, const char *name)
 {
+    f->not_there = true;
     return rb_error_at(err, RB_EINPUT, pointer, "no %s is named '%s'", what, name);
 }
 
@@ -73,7 +76,7 @@ static enum rb_status find_model(struct finder *f, int side, const char *name, s
     struct rb_model_row row;
     enum rb_status status = rb_model_get(f->w->store, name, &row, err);
     if (status == RB_ENOTFOUND)
-        return unknown(err, pointers[side], "model", name);
+        return unknown(f, err, pointers[side], "model", name);
     if (status != RB_OK)
         return status;
     if (row.resource.status != RB_MODEL_READY) {
@@ -106,7 +109,7 @@ static enum rb_status find_dataset(struct finder *f, const char *name, const cha
     struct rb_dataset_row row;
     enum rb_status status = rb_dataset_get(f->w->store, name, &row, err);
     if (status == RB_ENOTFOUND)
-        return unknown(err, pointer, "dataset", name);
+        return unknown(f, err, pointer, "dataset", name);
     if (status != RB_OK)
         return status;
     struct rb_dataset_resource *d = &row.resource;
@@ -140,7 +143,7 @@ static enum rb_status find_alignment(struct finder *f, const char *id, struct rb
     char below[RB_PATH_SIZE];
     enum rb_status status = rb_job_get(f->w->store, id, &row, err);
     if (status == RB_ENOTFOUND)
-        return unknown(err, pointer, "job", id);
+        return unknown(f, err, pointer, "job", id);
     if (status != RB_OK)
         return status;
     if (row.job.status != RB_JOB_SUCCEEDED)
@@ -168,28 +171,54 @@ static enum rb_status own_alignment(struct finder *f, const char *id, struct rb_
     return f->places.alignment != NULL ? RB_OK : no_memory(err);
 }
 
+/* What is not registered is told all at once; what is wrong otherwise ends the search. */
+static enum rb_status go_on(struct finder *f, enum rb_status status, struct rb_error *err)
+{
+    if (status != RB_EINPUT || !f->not_there)
+        return status;
+    f->not_there = false;
+    if (f->missing.status == RB_OK) {
+        f->missing = *err;
+        return RB_OK;
+    }
+    size_t used = strlen(f->missing.detail);
+    (void)snprintf(f->missing.detail + used, sizeof f->missing.detail - used, "; %s: %s",
+                   err->pointer, err->detail);
+    return RB_OK;
+}
+
 enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb_job_spec *spec,
                               struct rb_places *ret, struct rb_job_input *ret_inputs,
                               uint64_t *ret_versions, size_t *ret_count, struct rb_error *err)
 {
     struct finder f = {.w = w, .inputs = ret_inputs, .versions = ret_versions};
-    enum rb_status status = find_model(&f, 0, spec->model_a, err);
+    enum rb_status status = go_on(&f, find_model(&f, 0, spec->model_a, err), err);
     if (status == RB_OK)
-        status = find_model(&f, 1, spec->model_b, err);
+        status = go_on(&f, find_model(&f, 1, spec->model_b, err), err);
     if (status == RB_OK && spec->align.from_job != NULL)
         status =
             id == NULL ? find_alignment(&f, spec->align.from_job, err) : own_alignment(&f, id, err);
     else if (status == RB_OK && spec->align.options.components != 0)
-        status = find_dataset(&f, spec->align.dataset.name, "/align/dataset", "align_dataset",
-                              false, &f.places.align, err);
+        status = go_on(&f,
+                       find_dataset(&f, spec->align.dataset.name, "/align/dataset", "align_dataset",
+                                    false, &f.places.align, err),
+                       err);
     const struct rb_align_spec *align = &spec->align;
     if (status == RB_OK && align->has_learn && align->learn.dataset.name != NULL)
-        status = find_dataset(&f, align->learn.dataset.name, "/align/learn/dataset",
-                              "learn_dataset", false, &f.places.learn, err);
+        status = go_on(&f,
+                       find_dataset(&f, align->learn.dataset.name, "/align/learn/dataset",
+                                    "learn_dataset", false, &f.places.learn, err),
+                       err);
     if (status == RB_OK && spec->has_evaluate)
-        status =
+        status = go_on(
+            &f,
             find_dataset(&f, spec->evaluate.dataset.name, "/evaluate/dataset", "evaluate_dataset",
-                         rb_task_has_labels(spec->evaluate.options.task), &f.places.evaluate, err);
+                         rb_task_has_labels(spec->evaluate.options.task), &f.places.evaluate, err),
+            err);
+    if (status == RB_OK && f.missing.status != RB_OK) {
+        status = f.missing.status;
+        *err = f.missing;
+    }
     if (status != RB_OK) {
         rb_places_deinit(&f.places);
         return status;

@@ -330,7 +330,7 @@ static void test_help(void **state)
     char *text;
     size_t bytes;
     FILE *out = open_memstream(&text, &bytes);
-    rb_options_help(out);
+    rb_options_help(out, NULL);
     rb_options_markdown(out);
     fclose(out);
     assert_non_null(strstr(text, "--moments-cache-bytes SIZE"));
