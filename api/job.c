@@ -1,5 +1,6 @@
 #include "api/job.h"
 #include "api/job_spec_encode.h"
+#include "api/links.h"
 #include "core/align/alignment.h"
 
 #include <assert.h>
@@ -174,14 +175,10 @@ static void encode_links(struct rb_json *w, const struct rb_job *j)
 {
     static const char *const parts[] = {"events", "barrier", "permutations", "correlations",
                                         "artifacts"};
-    char path[RB_JOB_ID_SIZE + 32];
     rb_json_object(w, "links");
-    (void)snprintf(path, sizeof path, "v1/jobs/%s", j->id);
-    rb_json_string(w, "self", path);
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        (void)snprintf(path, sizeof path, "v1/jobs/%s/%s", j->id, parts[i]);
-        rb_json_string(w, parts[i], path);
-    }
+    rb_links_encode(w, "self", "/v1/jobs/%s", j->id);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        rb_links_encode(w, parts[i], "/v1/jobs/%s/%s", j->id, parts[i]);
     rb_json_end(w);
 }
 

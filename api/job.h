@@ -125,7 +125,7 @@ struct rb_job {
 void rb_job_init(struct rb_job *j);
 void rb_job_deinit(struct rb_job *j);
 
-/* All members of openapi.yaml's Job, null where unknown; links are relative to the service root.
+/* All members of openapi.yaml's Job, null where unknown; links are absolute paths (links.h).
  * Leaves the object closed; for `rebasind run --json`, rb_job_encode_open leaves it open for more
  * members (a barrier): the caller ends it with rb_json_end. */
 void rb_job_encode(struct rb_json *w, const char *key, const struct rb_job *j);

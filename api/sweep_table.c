@@ -1,4 +1,5 @@
 #include "api/sweep_table.h"
+#include "api/links.h"
 #include "api/sweep.h"
 
 #include <math.h>
@@ -149,14 +150,10 @@ static void encode_best(struct rb_json *w, const struct rb_sweep_view *v)
 
 static void encode_links(struct rb_json *w, const struct rb_sweep_view *v)
 {
-    char path[RB_JOB_ID_SIZE + 32];
     rb_json_object(w, "links");
-    (void)snprintf(path, sizeof path, "v1/sweeps/%s", v->id);
-    rb_json_string(w, "self", path);
-    (void)snprintf(path, sizeof path, "v1/sweeps/%s/events", v->id);
-    rb_json_string(w, "events", path);
-    (void)snprintf(path, sizeof path, "v1/jobs?group=%s", v->id);
-    rb_json_string(w, "jobs", path);
+    rb_links_encode(w, "self", "/v1/sweeps/%s", v->id);
+    rb_links_encode(w, "events", "/v1/sweeps/%s/events", v->id);
+    rb_links_encode(w, "jobs", "/v1/jobs?group=%s", v->id);
     rb_json_end(w);
 }
 

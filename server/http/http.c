@@ -1,6 +1,7 @@
 #include "server/base/addresses.h"
 #include "server/http/internal.h"
 
+#include "api/links.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/http/cache.h"
@@ -162,6 +163,7 @@ static void on_tick(uv_timer_t *timer)
 
 static enum rb_status split_prefix(struct rb_http *http, struct rb_error *err)
 {
+    rb_links_begin_with(http->server->settings->route_prefix);
     http->prefix_text = strdup(http->server->settings->route_prefix);
     if (http->prefix_text == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the route prefix");

@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import time
+import urllib.parse
 
 from daemon import LONG_JOB, SMALL_JOB, Daemon, equal, problem, run, true
 
@@ -164,6 +165,20 @@ def test_cancel_retry_and_delete():
         equal(count_jobs(d), 0)
 
 
+def test_links_resolve():
+    """Against the answer's own address, below a prefix and without one, in lists too."""
+    for flags, front in (((), ""), (("--route-prefix", "/merge/here"), "/merge/here")):
+        with Daemon(*flags) as d:
+            d.register_fixtures()
+            r = d.post("/v1/sweeps", SWEEP, {"Prefer": "wait=60"})
+            for base in ("", front):
+                for address in (f"/v1/sweeps/{r.json['id']}", f"/v1/jobs/{r.json['table'][0]['job']}"):
+                    for link in d.get(base + address).json["links"].values():
+                        target = urllib.parse.urljoin(base + address, link)
+                        true(target.startswith(front + "/v1/"), target)
+                        equal(d.get(target).status, 200, target)
+
+
 def test_survives_a_restart():
     with Daemon() as d:
         d.register_fixtures()
@@ -179,4 +194,5 @@ def test_survives_a_restart():
 
 if __name__ == "__main__":
     run([test_a_sweep_from_end_to_end, test_waits_until_all_have_ended, test_all_or_none_and_says_what_is_wrong,
-         test_cancel_retry_and_delete, test_survives_a_restart])
+         test_cancel_retry_and_delete, test_links_resolve,
+         test_survives_a_restart])
