@@ -39,9 +39,10 @@ class Hostile:
 
     def __init__(self, daemon, root):
         self.d, self.root, self.requests, self.kinds, self.jobs = daemon, root, 0, {}, []
+        self.chosen = KINDS
 
     def step(self, rng):
-        kind = rng.choice(KINDS)
+        kind = rng.choice(self.chosen)
         self.kinds[kind.__name__] = self.kinds.get(kind.__name__, 0) + 1
         self.requests += 1
         kind(self, rng)

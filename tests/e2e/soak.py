@@ -1,6 +1,6 @@
 """python3 tests/e2e/soak.py [SECONDS]: everything at once against one data folder, 8 minutes unless
 told otherwise: uploads, jobs, cancels, deletions, listeners of events that come and go, polls, and a
-kill -9 every so often. Then: no job is lost or doubled, every one ended as it should, and memory and
+kill -9 every so often, and two hostile clients (hostile.py) among them. Then: no job is lost or doubled, every one ended as it should, and memory and
 file descriptors of each life of the daemon stay within what its first half needed.
 
 REBASIND_BIN: the daemon. REBASIND_SOAK_LIFE: seconds between kills (default: a fifth of the whole).
@@ -17,6 +17,7 @@ import threading
 import time
 
 from daemon import FIXTURES, SMALL_JOB, Daemon, equal, true
+from hostile import KINDS, Hostile, odd_root
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 480
 LIFE = float(os.environ.get("REBASIND_SOAK_LIFE", SECONDS / 5))
@@ -29,11 +30,14 @@ class Gone(Exception):
 
 
 class Soak:
-    def __init__(self, daemon):
+    def __init__(self, daemon, root):
         self.d, self.end, self.failures = daemon, threading.Event(), []
         self.lock = threading.Lock()
         self.accepted, self.canceled, self.deleted = {}, set(), set()
         self.counts = {}
+        self.enemy = Hostile(daemon, root)
+        # Its jobs would be taken for lost ones.
+        self.enemy.chosen = [k for k in KINDS if k not in (Hostile.specs, Hostile.life)]
 
     def count(self, what, n=1):
         with self.lock:
@@ -128,6 +132,13 @@ class Soak:
                 true(r.status in (200, 404, 409) and (what or r.status == 200), r)
         self.count("polls", 4)
 
+    def hostile(self, rng):
+        try:
+            self.enemy.step(rng)
+            self.count("hostile requests")
+        except (OSError, http.client.HTTPException) as e:
+            raise Gone from e
+
     # ---- what is measured ----
 
     def sample(self):
@@ -163,14 +174,15 @@ def check_jobs(s, d):
 
 
 def main():
-    data = tempfile.mkdtemp(prefix="rebasind-soak-")
-    d = Daemon("--queue-limit", "60", "--max-connections-per-address", "400", data_dir=data)
+    data, root = tempfile.mkdtemp(prefix="rebasind-soak-"), tempfile.mkdtemp(prefix="rebasind-hostile-")
+    held = odd_root(root)
+    d = Daemon("--queue-limit", "60", "--max-connections-per-address", "400", "--import-root", root, data_dir=data)
     try:
         d.register_fixtures()
-        s = Soak(d)
+        s = Soak(d, root)
         print(f"soak: {SECONDS:.0f} s, killed every {LIFE:.0f} s, REBASIND_SEED={SEED}", flush=True)
         steps = [(s.jobs, 1.0), (s.uploads, 1.0), (s.polls, 0.1), (s.polls, 0.1)]
-        steps += [(s.listens, 0.1)] * 4
+        steps += [(s.listens, 0.1)] * 4 + [(s.hostile, 0.1)] * 2
         threads = [threading.Thread(target=s.loop, args=step) for step in steps]
         for t in threads:
             t.start()
@@ -197,7 +209,10 @@ def main():
         for (m1, f1), (m2, f2) in lives:
             if m2 > 0 and LIFE >= 30:
                 true(m2 <= 1.25 * m1 + 16 * MB and f2 <= f1 + 32, "memory and descriptors are stable")
+        begun = time.monotonic()
         equal(d.stop(), 0)
+        print(f"  drained in {time.monotonic() - begun:.1f} s")
+        true(time.monotonic() - begun < 10, "drained within 10 s")
         print(f"soak: {len(s.accepted)} jobs accepted, none lost, none doubled")
         os.unlink(d.log_path)
         shutil.rmtree(data)
@@ -206,6 +221,9 @@ def main():
         if d.process is not None:
             d.kill()
         raise
+    finally:
+        held.close()
+        shutil.rmtree(root)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ def test_preconditions_of_uploads():
         problem(put({"If-None-Match": "*"}), 412, "precondition_failed", "If-None-Match")
         tag = d.get("/v1/datasets/text")["ETag"]
         problem(put({"If-Match": '"other"'}), 412, "precondition_failed", "If-Match")
+        problem(put({"If-Match": f"W/{tag}"}), 412, "precondition_failed", "If-Match")  # RFC 9110, 13.1.1
+        problem(put({"If-None-Match": f"W/{tag}"}), 412, "precondition_failed", "If-None-Match")
         problem(put({"If-None-Match": tag}), 412, "precondition_failed", "If-None-Match")
         equal(put({"If-Match": f'"other", {tag}'}, TEXT + b"more\n").status, 200)
         problem(put({"If-Match": tag}), 412, "precondition_failed", "If-Match")

@@ -107,6 +107,11 @@ def test_bodies():
                 "unsupported_media_type")
         problem(d.post("/v1/jobs", {"models": {}, "x": 1}), 422, "invalid_request", "/x")
         problem(d.post("/v1/jobs", b"[" * 3000, json_type), 400, "invalid_json")
+        # Exactly what is allowed, announced and chunked, and one byte more.
+        for spare, status, code in ((0, 422, "invalid_request"), (1, 413, "too_large")):
+            body = b"{}" + b" " * (4094 + spare)
+            problem(d.post("/v1/jobs", body, json_type), status, code)
+            problem(d.post("/v1/jobs", iter([body[:9], body[9:]]), json_type), status, code)
         # Announced, chunked, and behind "100 Continue": all 413, and the connection may live on.
         big = b" " * 5000
         c = d.connect()

@@ -78,6 +78,11 @@ def test_refused_files():
         problem(put_file(d, "m", "model.safetensors", b""), 422, "invalid_safetensors")
         problem(put_file(d, "m", "vocab.txt", b"abc", {"Repr-Digest": digest(b"abd")}), 422,
                 "digest_mismatch")
+        # Alike but for its last byte.
+        wrong = bytearray(hashlib.sha256(b"abc").digest())
+        wrong[-1] ^= 1
+        problem(put_file(d, "m", "vocab.txt", b"abc",
+                         {"Repr-Digest": f"sha-256=:{base64.b64encode(wrong).decode()}:"}), 422, "digest_mismatch")
         problem(put_file(d, "m", "vocab.txt", b"abc", {"Repr-Digest": "sha-256=:x:"}), 400,
                 "invalid_header")
         problem(put_file(d, "m", "vocab.txt", b"x" * 1024 * 1024 * 2), 413, "too_large")

@@ -26,6 +26,8 @@ static void test_range(void **state)
         {"bytes=0-0", 10, {RB_RANGE_PART, 0, 0}},
         {"bytes=0-", 10, {RB_RANGE_PART, 0, 9}},
         {"bytes=3-99", 10, {RB_RANGE_PART, 3, 9}},
+        {"bytes=3-10", 10, {RB_RANGE_PART, 3, 9}},
+        {"bytes=3-9", 10, {RB_RANGE_PART, 3, 9}},
         {"BYTES = 3-4 ", 10, {RB_RANGE_PART, 3, 4}},
         {"bytes=-3", 10, {RB_RANGE_PART, 7, 9}},
         {"bytes=-99", 10, {RB_RANGE_PART, 0, 9}},

@@ -50,6 +50,23 @@ static void test_nothing_left(void **state)
     assert_true(eta(&run, phases) == 0);
 }
 
+/* By the weights: what is over counts whole, the present phase by its share, what is to come not at
+ * all; and it never reaches the end before the end. */
+static void test_fraction(void **state)
+{
+    (void)state;
+    struct rb_run run;
+    struct rb_work w;
+    struct rb_progress p;
+    set_up(&run, &w);
+    run.phases[RB_PHASE_ALIGNING] = (struct rb_run_phase){.weight = 1e9, .total = 4, .done = 1};
+    run.phases[RB_PHASE_EVALUATING] = (struct rb_run_phase){.weight = 2e9, .total = 8, .done = 2};
+    run.phases[RB_PHASE_WRITING] = (struct rb_run_phase){.weight = 1e9, .total = 5};
+    rb_run_progress(&run, &p);
+    assert_true(fabs(p.total - 4) < 1e-9);
+    assert_true(fabs(p.done - 1.5) < 1e-9);
+}
+
 static void test_shares(void **state)
 {
     (void)state;
@@ -83,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wall_not_core_seconds),
         cmocka_unit_test(test_nothing_left),
+        cmocka_unit_test(test_fraction),
         cmocka_unit_test(test_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
