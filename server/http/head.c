@@ -144,11 +144,15 @@ static enum rb_status check_field(struct line l, struct fields *f, struct rb_err
                             "header line %u is no name, a colon and a value: found '%s'",
                             f->lines + 1, shown);
     struct line v = value_of(l, n);
+    bool blank_behind = v.text + v.length < l.text + l.length;
     printable(l.text, n, shown, sizeof shown);
     if (!is_value(v))
         return rb_error_at(err, RB_EHEADER, shown, "the value of %s has a control character in it",
                            shown);
     f->lines++;
+    /* libmicrohttpd takes it for part of the value, and answers by itself. */
+    if (blank_behind && (name_is(l, n, "Content-Length") || name_is(l, n, "Transfer-Encoding")))
+        return rb_error_at(err, RB_EHEADER, shown, "the value of %s has a blank behind it", shown);
     if (name_is(l, n, "Content-Length")) {
         f->lengths++;
         f->length = v;

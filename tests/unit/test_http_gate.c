@@ -60,7 +60,7 @@ static void test_passes(void **state)
         "\r\n\r\n" HEAD "\r\n",
         "GET /a HTTP/1.0\nHost: x\n\n",
         HEAD "Content-Length: 5\r\n\r\nhello" HEAD "\r\n",
-        HEAD "Content-Length:\t5 \r\n\r\n\r\n\r\n:" HEAD "\r\n",
+        HEAD "Content-Length: \t5\r\n\r\n\r\n\r\n:" HEAD "\r\n",
         CHUNKED "5\r\nhello\r\n0\r\n\r\n" HEAD "\r\n",
         CHUNKED "A;x=\"y\"\r\n0123456789\r\n00\r\nX: y\r\n\r\n" HEAD "\r\n",
         CHUNKED "0\r\n\r\n",
