@@ -20,7 +20,7 @@ let failures = 0;
 let state = 'connecting'; // live, gone, paused (hidden), locked (no token)
 let wake = null; // ends the pause before the next attempt
 
-/** f(event): type "status", "progress" or "point" with {job, data}, "resync", "state". Returns what
+/** f(event): type "status", "progress", "point" or "note" with {job, data}, "resync", "state". Returns what
  * ends it. */
 export function listen(type, f) {
   const heard = e => f(e.detail);

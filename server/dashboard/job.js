@@ -155,13 +155,13 @@ export function mount(element, route) {
 
   /* -- the page, once the job is known -- */
 
-  const parts = Object.fromEntries(['head', 'fault', 'phases', 'progress', 'results', 'chart',
+  const parts = Object.fromEntries(['head', 'fault', 'phases', 'progress', 'unit', 'results', 'chart',
     'alignment', 'certificate', 'timings', 'about', 'artifacts', 'spec'].map(n => [n, h('div')]));
   const heading = h('h1', {tabindex: '-1'});
   const alignment = h('div', {hidden: true}, parts.alignment);
 
   function build() {
-    put(element, parts.head, parts.fault, parts.phases, parts.progress,
+    put(element, parts.head, parts.fault, parts.phases, parts.progress, parts.unit,
       h('div.columns',
         h('section.panel.main', h('h2', 'Loss along the path'), parts.chart),
         h('section.panel.side', h('h2', 'Barrier'), parts.results,
@@ -186,6 +186,17 @@ export function mount(element, route) {
     if (parts[name].dataset.shows === key) return;
     parts[name].dataset.shows = key;
     put(parts[name], content());
+  }
+
+  /* The latest of what a cluster says of the job's units: why it waits, what was tried again. */
+  function note({unit, text}) {
+    put(parts.unit, h('p.note', `${unit}: ${text}`));
+  }
+
+  async function notes() {
+    const {data} = await read('/events', {limit: 500});
+    const last = data.findLast(event => event.type === 'note');
+    if (last) note(last.data);
   }
 
   function show() {
@@ -310,6 +321,7 @@ export function mount(element, route) {
       barrier = job.spec.evaluate && job.status !== 'queued' ? await read('/barrier') : null;
       show();
       if (barrier) chart.load(barrier);
+      if (job.spec.executor === 'slurm') await notes();
       if (isAligned()) loadAlignment();
       else if (cells.isOver(job))
         put(parts.certificate, h('p.note', 'None: the job was not aligned.'));
@@ -327,6 +339,7 @@ export function mount(element, route) {
     events.listen('resync', load),
     events.listen('status', mine(load)),
     events.listen('point', mine(data => chart?.add(data))),
+    events.listen('note', mine(note)),
     events.listen('progress', mine(({phase, ...progress}) => {
       if (job.status !== 'running') return;
       if (phase !== job.phase) put(parts.phases, phases({...job, phase}));

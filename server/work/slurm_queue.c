@@ -102,9 +102,13 @@ rb_slurm_ask(struct rb_slurm *s, enum rb_broker_kind kind, const char *const fie
         return NULL;
     }
     memcpy(r->text, buffer, r->bytes);
+    /* What asks goes before what submits, of which there may be hundreds; never before the one that
+     * is with the broker. */
     struct rb_slurm_request **at = &s->requests;
-    while (*at != NULL)
+    while (*at != NULL && (kind == RB_BROKER_SUBMIT || (*at)->kind != RB_BROKER_SUBMIT ||
+                           (*at == s->requests && s->written > 0)))
         at = &(*at)->next;
+    r->next = *at;
     *at = r;
     watch(s);
     return r;
