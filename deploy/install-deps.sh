@@ -5,6 +5,7 @@
 #   ./deploy/install-deps.sh            to build rebasind and run the demo
 #   ./deploy/install-deps.sh --tests    and what ./tests/run.sh needs beyond that
 #   ./deploy/install-deps.sh --bench    and what tests/bench compares with
+#   ./deploy/install-deps.sh --cross    to build, and what deploy/cross-arm64.sh needs
 #   ./deploy/install-deps.sh --list     print the packages of all groups and stop
 set -eu
 
@@ -35,6 +36,8 @@ TESTS="
 "
 # bench:   PyTorch and SciPy for the ratios; nginx, and wrk as the client, for the requests per second
 BENCH="python3-torch python3-scipy nginx-light wrk"
+# cross:   arm64: compiler, emulator, and debootstrap to fetch arm64's libraries into a folder
+CROSS="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap debian-archive-keyring"
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 
@@ -43,16 +46,17 @@ case "${1:-}" in
 "") ;;
 --tests) packages="$BUILD $TESTS" ;;
 --bench) packages="$BUILD $TESTS $BENCH" ;;
+--cross) packages="$BUILD $CROSS" ;;
 --list)
-    for p in $BUILD $TESTS $BENCH; do echo "$p"; done | sort -u
+    for p in $BUILD $TESTS $BENCH $CROSS; do echo "$p"; done | sort -u
     exit 0
     ;;
 --help)
-    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
     exit 0
     ;;
 *)
-    say "unknown argument '$1'; expected nothing, --tests, --bench or --list"
+    say "unknown argument '$1'; expected nothing, --tests, --bench, --cross or --list"
     exit 2
     ;;
 esac

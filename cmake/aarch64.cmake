@@ -1,0 +1,22 @@
+# Builds for arm64 on another machine, with Debian's cross compiler. RB_SYSROOT (variable or environment):
+# a folder with Debian's arm64 libraries, made by deploy/cross-arm64.sh. Tests run under qemu-aarch64-static.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+if(NOT RB_SYSROOT)
+  set(RB_SYSROOT "$ENV{RB_SYSROOT}")
+endif()
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES RB_SYSROOT)
+set(CMAKE_SYSROOT "${RB_SYSROOT}")
+set(CMAKE_FIND_ROOT_PATH "${RB_SYSROOT}")
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(CMAKE_C_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+# Debian chooses BLAS by alternatives, which no package manager has set in the sysroot.
+set(blas "${RB_SYSROOT}/usr/lib/aarch64-linux-gnu/openblas-pthread")
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,-rpath-link,${blas}:${RB_SYSROOT}/usr/lib/aarch64-linux-gnu")
+set(ENV{PKG_CONFIG_LIBDIR} "${blas}/pkgconfig:${RB_SYSROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${RB_SYSROOT}/usr/share/pkgconfig")
+set(ENV{PKG_CONFIG_SYSROOT_DIR} "${RB_SYSROOT}")
+set(CMAKE_CROSSCOMPILING_EMULATOR "qemu-aarch64-static;-L;${RB_SYSROOT};-E;LD_LIBRARY_PATH=${blas}")
