@@ -63,8 +63,10 @@ class Hostile:
                 s.shutdown(socket.SHUT_WR)
                 while part := s.recv(65536):
                     got += part
-            except (ConnectionResetError, BrokenPipeError):
-                pass
+            except TimeoutError:
+                raise  # an answer that never comes is a fault
+            except OSError:
+                pass  # it hung up on us: its right
             return got
 
     def sound(self, found, what):
