@@ -189,7 +189,7 @@ static const struct member {
     SINCE(2, "residual_map", MEMBER_INT, options.residual_map, RB_RESIDUAL_MAP_ORTHOGONAL),
     SINCE(2, "fold", MEMBER_BOOL, options.fold, 1),
     SINCE(2, "signed", MEMBER_BOOL, options.signed_units, 1),
-    SINCE(2, "head_map", MEMBER_INT, options.head_map, RB_HEAD_MAP_ORTHOGONAL),
+    SINCE(2, "head_map", MEMBER_INT, options.head_map, RB_HEAD_MAP_INVERTIBLE),
     SINCE(2, "learned_steps", MEMBER_INT, learned.steps, 1e9),
     SINCE(2, "learned_best_step", MEMBER_INT, learned.best_step, 1e9),
     SINCE(2, "learned_held_before", MEMBER_REAL, learned.held_before, 0),

@@ -9,7 +9,7 @@ const char *const rb_pooling_names[] = {"token", "cls", "mean", "max", NULL};
 const char *const rb_match_names[] = {"activations", "weights", "both", NULL};
 const char *const rb_residual_map_names[] = {"permutation", "orthogonal", NULL};
 const char *const rb_equivalence_names[] = {"exact", "near", NULL};
-const char *const rb_head_map_names[] = {"permutation", "orthogonal", NULL};
+const char *const rb_head_map_names[] = {"permutation", "orthogonal", "invertible", NULL};
 const char *const rb_reference_names[] = {"anchor", "universe", NULL};
 
 void rb_align_options_default(struct rb_align_options *o)

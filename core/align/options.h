@@ -23,7 +23,8 @@ enum rb_residual_map { RB_RESIDUAL_MAP_PERMUTATION, RB_RESIDUAL_MAP_ORTHOGONAL }
 /* May the moved model be another function? METHOD 10's near-equivalence: a stream that turns though
  * norms stand after the additions. */
 enum rb_equivalence { RB_EQUIVALENCE_EXACT, RB_EQUIVALENCE_NEAR };
-enum rb_head_map { RB_HEAD_MAP_PERMUTATION, RB_HEAD_MAP_ORTHOGONAL };
+/* Invertible maps start as orthogonal ones; learning stretches them (METHOD 10 and 11). */
+enum rb_head_map { RB_HEAD_MAP_PERMUTATION, RB_HEAD_MAP_ORTHOGONAL, RB_HEAD_MAP_INVERTIBLE };
 
 /* Of several models: what each is aligned to (METHOD 13). */
 enum rb_reference { RB_REFERENCE_ANCHOR, RB_REFERENCE_UNIVERSE };
@@ -38,7 +39,7 @@ extern const char *const rb_pooling_names[];      /* "token", "cls", "mean", "ma
 extern const char *const rb_match_names[];        /* "activations", "weights", "both" */
 extern const char *const rb_residual_map_names[]; /* "permutation", "orthogonal" */
 extern const char *const rb_equivalence_names[];  /* "exact", "near" */
-extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal" */
+extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal", "invertible" */
 extern const char *const rb_reference_names[];    /* "anchor", "universe" */
 
 struct rb_align_options {

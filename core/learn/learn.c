@@ -550,6 +550,7 @@ uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options 
     uint64_t stream = o->residual ? d * d : 0;
     uint64_t heads = (uint64_t)(o->query_keys + o->values) * c->num_hidden_layers *
                      c->attention.kv_heads * dh * dh;
+    heads *= o->stretches ? 2 : 1;
     uint64_t floats = (c->num_hidden_layers + 2) * tokens * d + 4 * layer + 2 * output;
     if (o->residual)
         floats += tokens * d + output;
@@ -611,6 +612,7 @@ enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_op
     o->residual = stream && (groups == 0 || (groups & RB_LEARN_RESIDUAL) != 0);
     o->values = heads && (groups == 0 || (groups & RB_LEARN_HEADS) != 0);
     o->query_keys = o->values && !m->config.attention.query_key_norm;
+    o->stretches = o->values && rb_align_head_map(align) == RB_HEAD_MAP_INVERTIBLE;
     if (!o->residual && !o->values)
         return rb_error_set(err, RB_EMODELS,
                             "nothing can be learned: neither are whole heads matched (component "
@@ -690,7 +692,7 @@ enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *mo
     const bool kinds[RB_LEARN_KINDS] = {o->query_keys, o->values};
     c->near = o->residual && c->config->norm_place == RB_NORM_AFTER_ADDITION;
     rb_motion_uncorrect(motion_b); /* of a stream that stays where it is no more */
-    s = rb_learn_maps_init(&c->maps, c->config, motion_b, o->residual, kinds, err);
+    s = rb_learn_maps_init(&c->maps, c->config, motion_b, o->residual, kinds, o->stretches, err);
     if (s == RB_OK)
         s = rb_learn_batch_init(&c->batch, text, c->step_blocks, err);
     if (s == RB_OK)

@@ -10,6 +10,7 @@
 struct change {
     struct rb_group *group;
     float *rotation, *value_rotation, *matrix; /* NULL: not changed */
+    float *rotation_inverse, *value_inverse;   /* NULL: orthogonal */
 };
 
 static float *copy(const float *from, size_t floats)
@@ -58,15 +59,19 @@ static bool list_changes(const struct rb_learn_maps *m, struct rb_alignment *a,
     for (uint32_t l = 0; l < m->layers; l++) {
         struct rb_group *mha = find(a, "mha", l), *qk = find(a, "qk", l);
         if (m->kinds[RB_LEARN_VALUE] && mha != NULL) {
-            float *s = copy(m->value[l], floats);
-            changes[n++] = (struct change){.group = mha, .value_rotation = s};
-            ok = ok && s != NULL;
+            struct change *c = &changes[n++];
+            *c = (struct change){.group = mha, .value_rotation = copy(m->value[l], floats)};
+            if (m->stretches)
+                c->value_inverse = copy(m->value_inverse[l], floats);
+            ok = ok && c->value_rotation != NULL && (!m->stretches || c->value_inverse != NULL);
         }
         struct rb_group *keys = qk != NULL ? qk : mha;
         if (m->kinds[RB_LEARN_QUERY_KEY] && keys != NULL) {
-            float *r = copy(m->key[l], floats);
-            changes[n++] = (struct change){.group = keys, .rotation = r};
-            ok = ok && r != NULL;
+            struct change *c = &changes[n++]; /* keys move by the inverse of what queries do */
+            *c = (struct change){.group = keys, .rotation = copy(m->key_inverse[l], floats)};
+            if (m->stretches)
+                c->rotation_inverse = copy(m->key[l], floats);
+            ok = ok && c->rotation != NULL && (!m->stretches || c->rotation_inverse != NULL);
         }
     }
     *ret_count = n;
@@ -84,13 +89,13 @@ static void replace(float **at, float *with)
 static void apply(struct change *c)
 {
     struct rb_group *g = c->group;
-    if (c->rotation != NULL) { /* orthogonal: its own inverse transposed */
+    if (c->rotation != NULL) {
         free(g->rotation_inverse);
-        g->rotation_inverse = NULL;
+        g->rotation_inverse = c->rotation_inverse;
     }
     if (c->value_rotation != NULL) {
         free(g->value_inverse);
-        g->value_inverse = NULL;
+        g->value_inverse = c->value_inverse;
     }
     if (c->matrix != NULL) {
         free(g->signs);
@@ -116,6 +121,8 @@ enum rb_status rb_learn_apply(const struct rb_program *p, struct rb_alignment *a
             continue;
         }
         free(changes[i].rotation);
+        free(changes[i].rotation_inverse);
+        free(changes[i].value_inverse);
         free(changes[i].value_rotation);
         free(changes[i].matrix);
     }

@@ -86,7 +86,14 @@ void rb_learn_fold_heads(const struct rb_learn *c, size_t item)
             size_t at = b * m->head_dim * (w->head_columns ? 1 : w->in);
             const float *theta = c->moved_weights.w[w->slot] + at, *h = w->h + at;
             int in = (int)w->in;
-            if (w->head_columns)
+            bool keys = w->slot == RB_KEY_WEIGHT || w->slot == RB_KEY_BIAS;
+            if (m->stretches && w->head_columns)
+                cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, dh, dh, (int)w->out, -1.0f, h,
+                            in, theta, in, 1.0f, g, dh);
+            else if (m->stretches && keys)
+                cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, dh, dh, in, -1.0f, h, in,
+                            theta, in, 1.0f, g, dh);
+            else if (w->head_columns)
                 cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, dh, dh, (int)w->out, 1.0f,
                             theta, in, h, in, 1.0f, g, dh);
             else

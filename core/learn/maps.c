@@ -23,21 +23,29 @@ struct rb_learn_matrix *rb_learn_maps_head(const struct rb_learn_maps *m, enum r
 
 /* The arrays that hold matrix i: each of them `copies` blocks side by side. */
 struct targets {
-    float *at[2];
+    float *at[2], *inverse[2]; /* inverse NULL: not apart */
     size_t copies[2];
+    bool dual; /* the second one moves by the inverse transposed, as keys do beside queries */
 };
 
 static struct targets targets_of(const struct rb_learn_maps *m, size_t i)
 {
     if (m->residual && i == 0)
-        return (struct targets){{m->stream, NULL}, {1, 0}};
+        return (struct targets){.at = {m->stream, NULL}, .copies = {1, 0}};
     i -= m->residual ? 1 : 0;
     size_t kv = i % m->kv_heads, layer = i / m->kv_heads % m->layers;
     size_t group = m->heads / m->kv_heads, block = (size_t)m->head_dim * m->head_dim;
     bool value = !m->kinds[RB_LEARN_QUERY_KEY] || i / m->kv_heads / m->layers > 0;
     float *wide = value ? m->output[layer] : m->query[layer];
     float *narrow = value ? m->value[layer] : m->key[layer];
-    return (struct targets){{wide + kv * group * block, narrow + kv * block}, {group, 1}};
+    struct targets t = {.at = {wide + kv * group * block, narrow + kv * block},
+                        .copies = {group, 1},
+                        .dual = !value};
+    if (m->stretches) {
+        t.inverse[0] = (value ? m->output_inverse : m->query_inverse)[layer] + kv * group * block;
+        t.inverse[1] = (value ? m->value_inverse : m->key_inverse)[layer] + kv * block;
+    }
+    return t;
 }
 
 /* ---- life ---- */
@@ -58,14 +66,19 @@ static bool allocate(struct rb_learn_maps *m, size_t hidden_size)
     if (m->residual)
         ok =
             (m->stream = rb_calloc_aligned(hidden_size * hidden_size, sizeof(float))) != NULL && ok;
-    float ***tables[] = {&m->query, &m->key, &m->value, &m->output};
-    for (size_t i = 0; i < 4; i++) {
-        if (!m->kinds[i < 2 ? RB_LEARN_QUERY_KEY : RB_LEARN_VALUE])
+    float ***tables[] = {&m->query,         &m->key,         &m->value,         &m->output,
+                         &m->query_inverse, &m->key_inverse, &m->value_inverse, &m->output_inverse};
+    for (size_t i = 0; i < 8; i++) {
+        if (!m->kinds[i % 4 < 2 ? RB_LEARN_QUERY_KEY : RB_LEARN_VALUE])
             continue;
+        if (i >= 4 && !m->stretches) {
+            *tables[i] = *tables[i - 4];
+            continue;
+        }
         *tables[i] = calloc(m->layers, sizeof **tables[i]);
         ok = ok && *tables[i] != NULL;
         for (uint32_t l = 0; ok && l < m->layers; l++)
-            ok = add_array(m, &(*tables[i])[l], i == 0 || i == 3 ? m->heads : m->kv_heads);
+            ok = add_array(m, &(*tables[i])[l], i % 4 == 0 || i % 4 == 3 ? m->heads : m->kv_heads);
     }
     return ok;
 }
@@ -80,13 +93,16 @@ static void start_of(const struct rb_map *map, size_t b, size_t n, double *ret)
 }
 
 static enum rb_status add_matrix(struct rb_learn_maps *m, size_t i, size_t n, size_t planes,
-                                 const double *base, bool centred, struct rb_error *err)
+                                 const double *base, bool stream_of_layer_norms,
+                                 struct rb_error *err)
 {
     struct rb_learn_matrix *x = &m->matrices[i];
     x->g = rb_calloc_aligned(n * n, sizeof(float));
     if (x->g == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the gradient of a map");
-    enum rb_status s = rb_learned_init(&x->f, n, planes, base, centred, err);
+    bool stretches = m->stretches && !(m->residual && i == 0);
+    enum rb_status s =
+        rb_learned_init(&x->f, n, planes, base, stream_of_layer_norms, stretches, err);
     if (s != RB_OK)
         return s;
     x->first = m->parameters;
@@ -114,11 +130,12 @@ static enum rb_status add_matrices(struct rb_learn_maps *m, const struct rb_conf
     return s;
 }
 
-static void point(struct rb_map *map, uint32_t size, uint32_t blocks, float *f)
+static void point(struct rb_map *map, uint32_t size, uint32_t blocks, float *f, float *inverse)
 {
     map->size = size;
     map->blocks = blocks;
-    map->forward = map->inverse = f;
+    map->forward = f;
+    map->inverse = inverse;
 }
 
 static void point_all(struct rb_learn_maps *m, const struct rb_config *c)
@@ -128,23 +145,29 @@ static void point_all(struct rb_learn_maps *m, const struct rb_config *c)
     uint32_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim;
     for (uint32_t l = 0; l < m->layers; l++) {
         for (size_t i = 0; m->residual && i < sizeof stream / sizeof stream[0]; i++)
-            point(rb_motion_map(m->motion, stream[i], l), c->hidden_size, 1, m->stream);
+            point(rb_motion_map(m->motion, stream[i], l), c->hidden_size, 1, m->stream, m->stream);
         if (m->residual && c->embedding_size == c->hidden_size) /* one basis: as in alignment.c */
-            point(rb_motion_map(m->motion, RB_AXIS_EMBEDDING, l), c->hidden_size, 1, m->stream);
+            point(rb_motion_map(m->motion, RB_AXIS_EMBEDDING, l), c->hidden_size, 1, m->stream,
+                  m->stream);
         if (m->kinds[RB_LEARN_QUERY_KEY]) {
-            point(rb_motion_map(m->motion, RB_AXIS_Q, l), q, m->heads, m->query[l]);
-            point(rb_motion_map(m->motion, RB_AXIS_K, l), kv, m->kv_heads, m->key[l]);
+            point(rb_motion_map(m->motion, RB_AXIS_Q, l), q, m->heads, m->query[l],
+                  m->query_inverse[l]);
+            point(rb_motion_map(m->motion, RB_AXIS_K, l), kv, m->kv_heads, m->key[l],
+                  m->key_inverse[l]);
         }
         if (m->kinds[RB_LEARN_VALUE]) {
-            point(rb_motion_map(m->motion, RB_AXIS_V, l), kv, m->kv_heads, m->value[l]);
-            point(rb_motion_map(m->motion, RB_AXIS_O, l), q, m->heads, m->output[l]);
+            point(rb_motion_map(m->motion, RB_AXIS_V, l), kv, m->kv_heads, m->value[l],
+                  m->value_inverse[l]);
+            point(rb_motion_map(m->motion, RB_AXIS_O, l), q, m->heads, m->output[l],
+                  m->output_inverse[l]);
         }
     }
 }
 
 enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_config *c,
                                   struct rb_motion *motion, bool residual,
-                                  const bool kinds[RB_LEARN_KINDS], struct rb_error *err)
+                                  const bool kinds[RB_LEARN_KINDS], bool stretches,
+                                  struct rb_error *err)
 {
     struct rb_learn_maps m = {
         .motion = motion,
@@ -154,6 +177,7 @@ enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_con
         .head_dim = c->attention.head_dim,
         .residual = residual,
         .kinds = {kinds[0], kinds[1]},
+        .stretches = stretches,
     };
     size_t most = c->hidden_size > m.head_dim ? c->hidden_size : m.head_dim;
     double *base = rb_malloc_aligned(most * most, sizeof(double));
@@ -189,8 +213,9 @@ void rb_learn_maps_deinit(struct rb_learn_maps *m)
     }
     free(m->matrices);
     free(m->stream);
-    float **tables[] = {m->query, m->key, m->value, m->output};
-    for (size_t i = 0; i < 4; i++) {
+    float **tables[] = {m->query,         m->key,         m->value,         m->output,
+                        m->query_inverse, m->key_inverse, m->value_inverse, m->output_inverse};
+    for (size_t i = 0; i < (m->stretches ? 8 : 4); i++) {
         for (uint32_t l = 0; tables[i] != NULL && l < m->layers; l++)
             free(tables[i][l]);
         free(tables[i]);
@@ -201,14 +226,21 @@ void rb_learn_maps_deinit(struct rb_learn_maps *m)
 
 /* ---- values and gradients ---- */
 
-static void write_value(struct rb_learn_maps *m, size_t i, const double *value)
+static void write_value(struct rb_learn_maps *m, size_t i)
 {
     struct targets t = targets_of(m, i);
-    size_t nn = m->matrices[i].f.n * m->matrices[i].f.n;
-    for (int k = 0; k < 2; k++)
+    const struct rb_learned *f = &m->matrices[i].f;
+    size_t nn = f->n * f->n;
+    for (int k = 0; k < 2; k++) {
+        bool dual = t.dual && k == 1;
+        const double *value = dual ? f->dual : f->value, *inverse = dual ? f->value : f->dual;
         for (size_t copy = 0; copy < t.copies[k]; copy++)
-            for (size_t j = 0; j < nn; j++)
+            for (size_t j = 0; j < nn; j++) {
                 t.at[k][copy * nn + j] = (float)value[j];
+                if (t.inverse[k] != NULL)
+                    t.inverse[k][copy * nn + j] = (float)inverse[j];
+            }
+    }
 }
 
 enum rb_status rb_learn_maps_value(struct rb_learn_maps *m, size_t i, struct rb_error *err)
@@ -216,22 +248,18 @@ enum rb_status rb_learn_maps_value(struct rb_learn_maps *m, size_t i, struct rb_
     struct rb_learn_matrix *x = &m->matrices[i];
     enum rb_status s = rb_learned_value(&x->f, m->x + x->first, err);
     if (s == RB_OK)
-        write_value(m, i, x->f.value);
+        write_value(m, i);
     return s;
 }
 
 enum rb_status rb_learn_maps_project(struct rb_learn_maps *m, size_t i, struct rb_error *err)
 {
     struct rb_learn_matrix *x = &m->matrices[i];
-    double *exact = rb_malloc_aligned(x->f.n * x->f.n, sizeof(double));
-    if (exact == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory to project a learned map");
     enum rb_status s = rb_learned_value(&x->f, m->x + x->first, err);
     if (s == RB_OK)
-        s = rb_learned_project(&x->f, exact, err);
+        s = rb_learned_project(&x->f, err);
     if (s == RB_OK)
-        write_value(m, i, exact);
-    free(exact);
+        write_value(m, i);
     return s;
 }
 
@@ -255,11 +283,11 @@ enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double 
         return rb_error_set(err, RB_ENOMEM, "no memory for the gradient of a map");
     for (size_t j = 0; j < nn; j++)
         g[j] = scale * (double)x->g[j];
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)n, (int)n, 1, x->f.value,
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)n, (int)n, (int)n, 1, x->f.dual,
                 (int)n, g, (int)n, 0, df, (int)n);
     for (size_t j = 0; x->gains != NULL && j < nn; j++)
         df[j] += 2 * scale * (double)x->gains[j] * x->f.value[j];
-    rb_learned_gradient(&x->f, df, m->dx + x->first, g);
+    rb_learned_gradient(&x->f, m->x + x->first, df, m->dx + x->first, g);
     memset(x->g, 0, nn * sizeof *x->g);
     if (x->gains != NULL)
         memset(x->gains, 0, nn * sizeof *x->gains);

@@ -2,12 +2,15 @@
  * about them (METHOD 11).
  *
  * DESIGN. The maps of an alignment keep their index vectors; what is learned is the orthogonal
- * matrix F behind them: one for the residual stream (dense), one per layer and key-value head for
- * queries and keys, and one for values. With theta a moved weight and H = dL/dtheta, a map that
- * moves theta's columns has dL/dF = F theta^T H, one that moves its rows has F theta H^T: only the
- * moved weight itself is needed, whatever was done to it before. So the way back adds up
- * G = theta^T H + theta H^T over all tensors and layers, in F32, and F is applied to the sum once
- * at the end of a step, in F64. */
+ * matrix F behind them (or, inside heads, an invertible one): one for the residual stream (dense),
+ * one per layer and key-value head for queries and keys, and one for values. With theta a moved
+ * weight and H = dL/dtheta, a map that moves theta's columns has dL/dF = F theta^T H, one that
+ * moves its rows has F theta H^T: only the moved weight itself is needed, whatever was done to it
+ * before. So the way back adds up G = theta^T H + theta H^T over all tensors and layers, in F32,
+ * and F is applied to the sum once at the end of a step, in F64.
+ *
+ * Of a matrix that stretches, M^-T is not M: columns move by it, and so do keys' rows. Then
+ * dL/dF = F^-T G with G = theta H^T of rows, -H^T theta of columns and -H theta^T of keys' rows. */
 #ifndef RB_CORE_LEARN_MAPS_H
 #define RB_CORE_LEARN_MAPS_H
 
@@ -32,8 +35,12 @@ struct rb_learn_maps {
     bool residual, kinds[RB_LEARN_KINDS]; /* what is learned */
     struct rb_learn_matrix *matrices; /* [0] the residual's if there; then kinds by layer, head */
     size_t count;
-    float *stream;                           /* (hidden_size, hidden_size) the residual's F */
-    float **query, **key, **value, **output; /* (layers): (heads or kv_heads, d_h, d_h) */
+    float *stream; /* (hidden_size, hidden_size) the residual's F */
+    bool stretches;
+    /* (layers): (heads or kv_heads, d_h, d_h) of each axis' map and, where it stretches, its
+     * inverse transposed; the same pointers where not. */
+    float **query, **key, **value, **output;
+    float **query_inverse, **key_inverse, **value_inverse, **output_inverse;
     size_t parameters;
     double *x, *dx, *m, *v; /* (parameters) and Adam's moments; one block, x owns it */
 };
@@ -44,7 +51,7 @@ struct rb_learn_maps {
  * F are taken over (see rb_learn_maps_value). RB_ENOMEM. */
 enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_config *c,
                                   struct rb_motion *motion, bool residual,
-                                  const bool kinds[RB_LEARN_KINDS],
+                                  const bool kinds[RB_LEARN_KINDS], bool stretches,
                                   struct rb_error *err) RB_MUST_CHECK;
 void rb_learn_maps_deinit(struct rb_learn_maps *m);
 

@@ -19,7 +19,8 @@ struct rb_learn_options {
     uint32_t patience; /* looks without a lower held loss; 0: never ends early */
     uint64_t seed;
     bool residual;           /* an orthogonal map of the stream … */
-    bool query_keys, values; /* … and matrices inside heads */
+    bool query_keys, values; /* … and matrices inside heads, … */
+    bool stretches;          /* … which need be invertible only */
 };
 enum {
     RB_LEARN_STEPS_MOST = 100000,

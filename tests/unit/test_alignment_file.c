@@ -307,7 +307,7 @@ static const struct {
     {-1, "fold", "1"},
     {-1, "match", "3"},
     {-1, "residual_map", "2"},
-    {-1, "head_map", "2"},
+    {-1, "head_map", "3"},
     {-1, "separate_qk", "1"},
     {-1, "tokens", "-5"},
     {-1, "tokens", "1.5"},

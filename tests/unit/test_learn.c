@@ -133,6 +133,9 @@ static void test_gradients(void **state)
         o.query_keys = o.values = false;
         check_gradient(&p, odd_shapes[i].name, &o);
         o.query_keys = o.values = true;
+        o.stretches = true;
+        check_gradient(&p, odd_shapes[i].name, &o);
+        o.stretches = false;
         pair_deinit(&p);
     }
 }
@@ -197,6 +200,8 @@ static void test_gradients_of_decoders(void **state)
         fold_norms(&b);
         random_decoder_open(&a, &p.dir, "a", &p.a);
         random_decoder_open(&b, &p.dir, "b", &p.b);
+        check_gradient(&p, s->name, &o);
+        o.stretches = true;
         check_gradient(&p, s->name, &o);
         rb_model_deinit(&p.a);
         rb_model_deinit(&p.b);
