@@ -429,9 +429,9 @@ struct rb_certificate rb_certify_result(const struct rb_program *p)
     return ((const struct certify *)p)->result;
 }
 
-double rb_certify_cost(const struct rb_model *b)
+double rb_certify_cost(const struct rb_model *b, bool folds)
 {
-    struct certify c = {.model = b, .sides = 2};
+    struct certify c = {.model = b, .sides = folds ? SIDES : 2};
     double cost = make_probes(&c) ? total_cost(&c) : 0;
     rb_sequences_deinit(&c.probes);
     return cost;

@@ -18,7 +18,7 @@ enum rb_status rb_certify_fold(struct rb_program *p, const struct rb_model *a,
                                const struct rb_fold *fold_a, const struct rb_fold *fold_b,
                                struct rb_error *err) RB_MUST_CHECK;
 struct rb_certificate rb_certify_result(const struct rb_program *p);
-/* Its total_cost; 0 without memory. */
-double rb_certify_cost(const struct rb_model *b);
+/* Its total_cost, with norms folded or not; 0 without memory. */
+double rb_certify_cost(const struct rb_model *b, bool folds);
 
 #endif

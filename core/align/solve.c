@@ -802,6 +802,14 @@ struct rb_alignment *rb_solve_take(struct rb_program *p)
     return a;
 }
 
+uint64_t rb_solve_bytes(const struct rb_config *c, const struct rb_align_options *o)
+{
+    uint64_t n = c->hidden_size, sources = o->match == RB_MATCH_BOTH ? 2 : 1;
+    if (!rb_align_turns_stream(o))
+        return 0;
+    return n * n * ((sources + 1) * sizeof(double) + sizeof(float)) + rb_polar_bytes(n);
+}
+
 /* The program as it would be laid out, without the moments. */
 double rb_solve_cost(const struct rb_config *c, enum rb_head head, const struct rb_align_options *o)
 {

@@ -65,8 +65,10 @@ static uint32_t evaluations(const struct rb_job_spec *spec, uint32_t n)
     bool moved = spec->align.from_job != NULL || spec->align.options.components != 0;
     if (!spec->has_evaluate)
         return 0;
-    if (!spec->evaluate.options.control || !moved)
+    if (!moved)
         return n;
+    if (!spec->evaluate.options.control) /* near: and the original B */
+        return n + rb_align_is_near(&spec->align.options);
     return 2 * n - 1 - (rb_alignment_preserves(&spec->align.options) ? 1 : 0);
 }
 
@@ -100,7 +102,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                             sizes->align_tokens, &sums, &buffers, &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
         p.cost[RB_PHASE_SOLVING] = rb_solve_cost(c, s->model[0].head, &align->options);
-        working = sums + buffers;
+        working = at_least(sums + buffers, sums + rb_solve_bytes(c, &align->options));
         longest = align->max_length;
     }
     struct rb_learn_options learn = align->learn.options;
@@ -110,7 +112,8 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         working = at_least(working, rb_learn_bytes(&s->model[1], &learn, s->learn.starts[1]));
     }
     if (align->from_job != NULL || align->options.components != 0)
-        p.cost[RB_PHASE_CERTIFYING] = rb_certify_cost(&s->model[1]);
+        p.cost[RB_PHASE_CERTIFYING] =
+            rb_certify_cost(&s->model[1], rb_align_folds(&align->options));
     if (spec->has_evaluate) {
         rb_evaluate_estimate(&s->model[0], &spec->evaluate.options, sizes->evaluate_tokens,
                              sizes->predicted, &buffers, &cost);

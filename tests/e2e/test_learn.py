@@ -65,6 +65,26 @@ def test_a_job_that_learns():
         true(results(d, other)[1] != results(d, job)[1])
 
 
+def test_invertible_heads():
+    """Heads are stretched as well as turned: still the same function, also read from the disk again."""
+    with Daemon() as d:
+        d.register_fixtures()
+        align = {**{k: v for k, v in JOB["align"].items() if k != "rotate_heads"},
+                 "head_map": "invertible", "learn": {"steps": 30, "batch_tokens": 192, "patience": 0}}
+        job = d.post("/v1/jobs", {**JOB, "align": align}).json["id"]
+        done = d.wait_finished(job)
+        equal(done["summary"]["kind"], "exact", done)
+        reused = d.wait_finished(d.post("/v1/jobs", {
+            "models": JOB["models"], "align": {"from_job": job}, "interpolate": JOB["interpolate"],
+            "evaluate": JOB["evaluate"]}).json["id"])
+        equal(reused["summary"]["kind"], "exact", reused)
+        equal(reused["summary"]["barrier_chord"], done["summary"]["barrier_chord"])
+        group = d.get(f"/v1/jobs/{job}/permutations/layer.0.mha?rotations=true").json
+        s = group["value_rotation"][0]
+        length = sum(v * v for v in s[0]) ** 0.5
+        true(0.1 < length < 10 and abs(length - 1) > 1e-4, length)
+
+
 def test_refusals():
     with Daemon() as d:
         d.register_fixtures()
