@@ -71,8 +71,8 @@ def register(d):
 def row(job, curve, plain):
     barrier = curve["barrier"]
     reduction = f"{100 * (1 - barrier['chord'] / plain):.1f} %" if plain else ""
-    equivalent = {True: "same function", False: "**another function**"}.get(
-        job["summary"]["equivalent"], "not moved")
+    equivalent = {"exact": "same function", "near": "**near**", "different": "**another function**"}.get(
+        job["summary"]["kind"], "not moved")
     metrics = [f"{name} {values[len(values) // 2]:.3f}"
                for name, values in sorted(curve["metrics"].items())
                if name in ("accuracy", "pearson")]
@@ -120,6 +120,14 @@ kilobyte of vocabulary are not BERT-base, so sizes differ.
 """
 
 
+def kept():
+    """What of the document no batch here makes: runs of hours, by `rebasind run`."""
+    with open(os.path.join(HERE, "..", "..", "docs", "experiments.md"), encoding="utf-8") as f:
+        text = f.read()
+    at = text.find("## Beyond permutations")
+    return text[at:] if at >= 0 else ""
+
+
 def main():
     write = "--write" in sys.argv
     names = [n for n in sys.argv[1:] if n != "--write"] or list(EXPERIMENTS)
@@ -129,7 +137,7 @@ def main():
     with Daemon() as d:
         register(d)
         parts = [run(d, name) for name in names]
-    text = "\n".join([INTRODUCTION] + parts) if write else "\n".join(parts)
+    text = "\n".join([INTRODUCTION] + parts + [kept()]) if write else "\n".join(parts)
     if write:
         with open(os.path.join(HERE, "..", "..", "docs", "experiments.md"), "w") as f:
             f.write(text)
