@@ -182,7 +182,7 @@ static void test_faults(void **state)
          "/align/residual", "all"},
         {"{" MODELS ",'align':{'dataset':'d','match':'weights'}}", "/align/match", "residual_map"},
         {"{" MODELS ",'align':{'components':[],'fold':true}}", "/align/fold", "component"},
-        {"{" MODELS ",'align':{'dataset':'d','head_map':'invertible'}}", "/align/head_map",
+        {"{" MODELS ",'align':{'dataset':'d','head_map':'unitary'}}", "/align/head_map",
          "expected one of permutation, orthogonal"},
         {"{" MODELS ",'align':{'dataset':'d','residual':'first'}}", "/align/residual",
          "component \"residual\""},
