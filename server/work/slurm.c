@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250 };
+enum { TICK_MS = 250, NOTES_AT_ONCE = 2 };
 
 /* ---- the queue's answer ---- */
 
@@ -96,6 +96,7 @@ static size_t first_of(const struct entry *entries, size_t count, const char *na
 static void tell_units(struct rb_slurm *s, const struct entry *entries, size_t count)
 {
     uint32_t pending = 0, running = 0;
+    s->notes_left = NOTES_AT_ONCE; /* the others wait for the next answer, if they still do */
     for (struct rb_slurm_unit *u = s->units, *next; u != NULL; u = next) {
         struct rb_slurm_standing standing = {0};
         next = u->next;

@@ -14,7 +14,7 @@ enum {
     RB_SLURM_SCAN_MANY = 50,     /* units from which on each is looked at every RB_SLURM_POLL_MS */
     RB_SLURM_TRIES = 3,          /* further tries of a unit without anything new */
     RB_SLURM_MISSES = 2,         /* answers without a unit until it is gone */
-    RB_SLURM_POINTS_AT_ONCE = 4, /* taken in one turn of the loop */
+    RB_SLURM_POINTS_AT_ONCE = 2, /* taken in one turn of the loop */
     RB_SLURM_NAME_SIZE = 128,
     RB_SLURM_REASON_SIZE = 96
 };
@@ -115,6 +115,7 @@ struct rb_slurm {
     struct rb_slurm_ending *endings;
     unsigned unit_count;
     uint32_t last_attempt;
+    unsigned notes_left;  /* that may still be written in this turn: each is a commit */
     struct rb_async tidy; /* inputs that nobody needs any more */
     bool tidying, tidied;
 };

@@ -547,9 +547,10 @@ void rb_slurm_unit_heard(struct rb_slurm_unit *u, const struct rb_slurm_standing
     if (u->listed) {
         u->misses = 0;
         u->submit_failed = false;
-        if (!u->ran && !u->told_waiting && standing->reason[0] != '\0' &&
-            strcmp(standing->reason, "None") != 0) {
+        if (!u->ran && !u->told_waiting && u->slurm->notes_left > 0 &&
+            standing->reason[0] != '\0' && strcmp(standing->reason, "None") != 0) {
             u->told_waiting = true;
+            u->slurm->notes_left--;
             rb_slurm_note(u->run, rb_unit_names[u->kind], "waits in the queue: %s",
                           standing->reason);
         }
