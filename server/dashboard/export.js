@@ -1,6 +1,7 @@
 // A comparison to take away: as CSV, as a picture, as one page that needs nothing else.
 import {asset} from './api.js';
 import {css, download} from './dom.js';
+import {fieldOf, labelKeys, verdictOf} from './fields.js';
 import {plural} from './format.js';
 import {colourOf} from './overlay.js';
 
@@ -16,15 +17,15 @@ function cell(value) {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-export function csvOf({jobs, barriers, differing, fieldOf}) {
+export function csvOf({jobs, barriers, differing}) {
   const metrics = [...new Set([...barriers.values()].flatMap(b => Object.keys(b.aligned.metrics)))];
-  const labels = [...new Set(jobs.flatMap(j => Object.keys(j.labels)))].sort();
-  const lines = [['job', 'name', ...labels.map(l => `label.${l}`), ...differing, 'curve', 'lambda',
+  const labels = labelKeys(jobs);
+  const lines = [['job', 'name', ...labels.map(l => `label.${l}`), ...differing, 'verdict', 'curve', 'lambda',
     'loss', 'standard_error', ...metrics]];
   for (const job of jobs) {
     const b = barriers.get(job.id);
     const who = [job.id, job.name, ...labels.map(l => job.labels[l]),
-      ...differing.map(p => fieldOf(job, p))];
+      ...differing.map(p => fieldOf(job, p)), verdictOf(job)];
     for (const c of b ? CURVES.filter(name => b[name]) : [])
       b.lambdas.forEach((lambda, i) => {
         if (b[c].loss[i] === null) return;
@@ -90,7 +91,8 @@ export async function htmlOf({jobs, groups, grid, yName, columns}) {
   const data = {
     yName,
     grid,
-    groups: groups.map(g => ({name: g.name, colour: colourOf(g.colour), dash: g.dash, n: g.curves.length,
+    groups: groups.map(g => ({name: g.name, colour: colourOf(g.colour), dash: g.dash,
+      mixed: g.mixed.length > 0, n: g.curves.length,
       ...g.summary, curves: g.curves.map(c => ({name: c.name, xs: c.xs, ys: c.ys}))})),
     heads: columns.map(c => c.label),
     rows: jobs.map(j => columns.map(c => String(c.text ? c.text(j) : c.value(j)))),

@@ -43,7 +43,7 @@ const asNumber = text => (text === '' || Number.isNaN(Number(text)) ? text : Num
 
 const asNumbers = text => text.split(/[\s,;]+/).filter(Boolean).map(asNumber);
 
-function asLabels(text) {
+export function asLabels(text) {
   return Object.fromEntries(text.split(/[\s,]+/).filter(Boolean).map(pair => {
     const at = pair.search(/[:=]/);
     return at < 0 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];

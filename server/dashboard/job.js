@@ -2,8 +2,11 @@
 import {curl, get, hasToken, remove, request, root} from './api.js';
 import {BarrierChart} from './charts.js';
 import {confirm} from './dialog.js';
+import {editButton} from './edit.js';
+import {asLabels} from './form.js';
 import {copyButton, download, h, put, setText} from './dom.js';
 import * as events from './events.js';
+import {method, ranks, verdictOf} from './fields.js';
 import {bytes, count, duration, elapsed, jobName, number, percent, plural, plusMinus, shortId, time}
   from './format.js';
 import {Heatmap} from './heatmap.js';
@@ -41,17 +44,25 @@ function phases(job) {
 
 const times100 = x => (typeof x === 'number' ? 100 * x : null);
 
+/* The headline: what the merge is worth. */
+function sentence(job) {
+  const words = verdictOf(job);
+  return words && h('p.sentence', {'data-verdict': cells.toneOf(job)}, job.summary.verdict?.sentence ??
+    'Moved B is not the same function as B, so its curve says nothing about merging A and B.');
+}
+
 function results(job, barrier) {
   const s = job.summary, b = barrier?.aligned.barrier, c = barrier?.control?.barrier;
   const at = (x, l, error) => [h('b', plusMinus(x, error)),
     l === undefined ? '' : h('span.aside', ` at \u03bb ${number(l, 2)}`)];
-  const headline = s.reduction !== null
-    ? [percent(Math.abs(s.reduction), 1), s.reduction < 0 ? 'higher than the control\u2019s barrier'
-      : 'of the control\u2019s barrier is gone']
+  const headline = s.reduction !== null && ranks(job)
+    ? [percent(Math.abs(s.reduction), 1), (s.reduction < 0 ? 'higher than the control\u2019s barrier'
+      : 'of the control\u2019s barrier is gone') + (typeof s.reduction_standard_error === 'number'
+      ? `, \u00b1 ${number(100 * s.reduction_standard_error, 1)}` : '')]
     : s.barrier_mean !== null ? [number(s.barrier_mean), 'barrier over the mean of both ends']
       : ['\u2013', cells.isOver(job) ? 'no barrier was measured' : 'known when the curve is whole'];
   return [
-    h('div.headline', h('span.big', headline[0]), h('span', headline[1])),
+    h('div', {class: `headline${ranks(job) ? '' : ' void'}`}, h('span.big', headline[0]), h('span', headline[1])),
     facts([
       ['Barrier over mean', at(s.barrier_mean, b?.mean_lambda, b?.mean_standard_error),
         'max L(\u03bb) \u2212 \u00bd(L(0) + L(1))'],
@@ -155,13 +166,13 @@ export function mount(element, route) {
 
   /* -- the page, once the job is known -- */
 
-  const parts = Object.fromEntries(['head', 'fault', 'phases', 'progress', 'unit', 'results', 'chart',
+  const parts = Object.fromEntries(['head', 'verdict', 'fault', 'phases', 'progress', 'unit', 'results', 'chart',
     'alignment', 'certificate', 'timings', 'about', 'artifacts', 'spec'].map(n => [n, h('div')]));
   const heading = h('h1', {tabindex: '-1'});
   const alignment = h('div', {hidden: true}, parts.alignment);
 
   function build() {
-    put(element, parts.head, parts.fault, parts.phases, parts.progress, parts.unit,
+    put(element, parts.head, parts.verdict, parts.fault, parts.phases, parts.progress, parts.unit,
       h('div.columns',
         h('section.panel.main', h('h2', 'Loss along the path'), parts.chart),
         h('section.panel.side', h('h2', 'Barrier'), parts.results,
@@ -203,10 +214,12 @@ export function mount(element, route) {
     if (element.firstChild !== parts.head) build();
     title(jobName(job));
     setText(heading, jobName(job));
-    fill('head', [job.status, job.labels], () => [
-      h('div.head', cells.badge(job.status), heading, actions()),
-      h('p.under', cells.models(job), ' ', cells.labels(job), h('code.id', job.id),
-        copyButton('Copy id', job.id))]);
+    fill('head', [job.status, job.labels, job.name], () => [
+      h('div.head', cells.badge(job.status), heading, editButton('Rename', heading, () => job.name ?? '', saveName),
+        actions()),
+      h('p.under.method', method(job.spec)),
+      h('div.under', cells.models(job), ' ', labelLine(), h('code.id', job.id), copyButton('Copy id', job.id),
+        noteLine())]);
     fill('fault', [job.error], () => job.error && h('div.fault', {role: 'alert'},
       h('b', job.error.title), h('p', job.error.detail), h('p', cells.remedy(job.error))));
     put(parts.phases, phases(job));
@@ -217,6 +230,7 @@ export function mount(element, route) {
     put(parts.about, about(job));
     fill('artifacts', [job.status, job.artifacts], () => artifacts(job));
     chart?.explain(emptyWords());
+    put(parts.verdict, sentence(job));
     parts.chart.setAttribute('aria-busy', String(!cells.isOver(job)));
   }
 
@@ -232,6 +246,31 @@ export function mount(element, route) {
       job.spec.evaluate && h('a.button', {href: link('compare', '', {job: id})}, 'Compare'),
       cells.isOver(job) ? [act('Retry', retry), act('Delete', drop, 'danger')]
         : act(job.status === 'canceling' ? 'Canceling\u2026' : 'Cancel', cancel, 'danger'));
+  }
+
+  /* -- name, labels and note, in place -- */
+
+  async function patch(change) {
+    job = await (await request('PATCH', `v1/jobs/${id}`, {json: change, headers: {'If-Match': '*'}})).json();
+    show();
+  }
+
+  const saveName = text => patch({name: text.trim() || null});
+
+  function labelLine() {
+    const labels = h('span.labels', cells.labels(job));
+    const own = () => Object.entries(job.labels).filter(([key]) => key !== cells.NOTE);
+    return [labels, editButton('Edit labels', labels, () => own().map(cells.labelText).join(' '), text =>
+      patch({labels: {...asLabels(text), ...noteOf(job.labels[cells.NOTE])}}))];
+  }
+
+  const noteOf = text => (text ? {[cells.NOTE]: text} : {});
+
+  function noteLine() {
+    const {[cells.NOTE]: note, ...labels} = job.labels;
+    const words = h('span', note ?? '');
+    return h('span.remark', words, editButton(note ? 'Edit note' : 'Add a note', words, () => note ?? '', text =>
+      patch({labels: {...labels, ...noteOf(text.trim())}}), {maxlength: 128}));
   }
 
   async function cancel() {

@@ -1,6 +1,7 @@
 // How a job's parts look, in the list and on its own page.
 import {h, put, setText, svg} from './dom.js';
-import {duration, jobName, number, percent} from './format.js';
+import {FIGURES, ranks, verdictOf} from './fields.js';
+import {duration, jobName, NONE, number, percent} from './format.js';
 import {link} from './router.js';
 
 export const STATUSES = ['queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled'];
@@ -12,11 +13,14 @@ export const isOver = job => STATUSES.indexOf(job.status) >= 3;
 
 export const badge = status => h('span.badge', {'data-status': status}, status);
 
+/** The label that a note is kept in: the page shows it as a sentence. */
+export const NOTE = 'note';
+
 export const labelText = ([key, value]) => `${key}:${value}`;
 
 /** Labels as links to the jobs that share them. */
 export const labels = job =>
-  Object.entries(job.labels).map(pair => h('a.label', {title: 'Jobs with this label',
+  Object.entries(job.labels).filter(([key]) => key !== NOTE).map(pair => h('a.label', {title: 'Jobs with this label',
     href: link('jobs', '', {label: labelText(pair)})}, labelText(pair)));
 
 export const models = job => [
@@ -25,7 +29,8 @@ export const models = job => [
   h('span.model', job.spec.models.b),
 ];
 
-export const nameLink = job => h('a', {href: link('job', job.id), class: 'name'}, jobName(job));
+export const nameLink = job => h('a', {href: link('job', job.id), class: 'name',
+  title: `${jobName(job)}, ${job.id}`}, jobName(job));
 
 /* What can be done about an error, where the daemon's words do not say it already. */
 const REMEDIES = {
@@ -58,11 +63,28 @@ export function progressText(job) {
   return parts.join(' \u00b7 ');
 }
 
+const NO_RANK = 'Moved B is not the same function as B, so this says nothing about merging A and B.';
+
+/** A figure; greyed, with the reason, where it may not be held against others. */
+export function figure(td, job, text) {
+  setText(td, text);
+  td.classList.toggle('void', !ranks(job) && text !== NONE);
+  td.title = ranks(job) ? '' : NO_RANK;
+}
+
+const TONES = {'better than both': 'strong', 'worse than both': 'none', 'no better than chance': 'none'};
+
+export const toneOf = job => ranks(job) ? TONES[verdictOf(job)] ?? null : 'void';
+
+export const verdict = (td, job) => put(td, h('span.verdict', {'data-verdict': toneOf(job),
+  title: job.summary.verdict?.sentence ?? (ranks(job) ? null : NO_RANK)}, verdictOf(job)));
+
 /** Fills element with a bar and words, changing what is there already. */
 export function progress(element, job) {
   const text = progressText(job);
+  element.title = job.error ? `${job.error.detail}\n${text}` : text;
   if (isOver(job) || job.status === 'queued') {
-    put(element, text ? h('span.aside', {title: job.error ? `${job.error.detail}\n${text}` : null}, text) : '');
+    put(element, text ? h('span.aside', text) : '');
     return;
   }
   if (!element.querySelector('.bar'))
@@ -88,7 +110,7 @@ export function state(td, job) {
 /** The control's and the job's own curve, as wide as a word. curves: {aligned, control}: maps from
  * lambda to loss; low, high: the scale. */
 export function sparkline(curves, [low, high] = []) {
-  const width = 96, height = 26, pad = 2;
+  const width = 80, height = 26, pad = 2;
   const all = [...(curves?.aligned.values() ?? []), ...(curves?.control.values() ?? [])];
   if (all.length < 2) return null;
   const span = high - low || 1;
@@ -110,8 +132,17 @@ export const reductionText = ({summary: s}) =>
 export function reduction(element, job) {
   const {reduction: x, reduction_standard_error: error} = job.summary;
   put(element, percent(x, 1), h('span.aside', errorText(error)));
-  element.classList.toggle('better', x !== null && x > 0);
-  element.classList.toggle('worse', x !== null && x < 0);
+  element.classList.toggle('better', ranks(job) && x !== null && x > 0);
+  element.classList.toggle('worse', ranks(job) && x !== null && x < 0);
+  element.classList.toggle('void', !ranks(job) && x !== null);
+  element.title = ranks(job) ? '' : NO_RANK;
 }
 
-export const barrierText = x => number(x, 3);
+/** A column of a table for one of FIGURES. */
+export function figureColumn(id, more) {
+  const [label, of] = FIGURES[id];
+  const text = id === 'reduction' ? reductionText : j => number(of(j), 3);
+  return {id, label, figure: true, value: j => `${text(j)}${ranks(j) ? '' : ' '}`, text,
+    order: j => ranks(j) ? of(j) : null,
+    fill: id === 'reduction' ? reduction : (td, j) => figure(td, j, text(j)), ...more};
+}

@@ -3,7 +3,8 @@ import {get, Gone, remove, request} from './api.js';
 import {confirm} from './dialog.js';
 import {h, put, say, setText, throttle} from './dom.js';
 import * as events from './events.js';
-import {bytes, duration, elapsed, jobName, plural, shortId, time} from './format.js';
+import {differences, fieldColumn, isField, labelKeys, passes, termOf, verdictOf, VERDICTS} from './fields.js';
+import {bytes, duration, elapsed, jobName, plural, time} from './format.js';
 import * as cells from './jobcells.js';
 import {go, link, refine, title} from './router.js';
 import {attempt, fault, toast} from './shell.js';
@@ -11,49 +12,53 @@ import {compare, Table} from './table.js';
 
 const PAGE = 100;
 const CURVES_AT_ONCE = 50;
+const SOUGHT_MOST = 1000; // jobs that are loaded to be filtered here
 
 const COLUMNS = [
   {id: 'status', label: 'Status', help: 'With phase, progress and the time left',
     value: j => `${j.status} ${j.progress.fraction} ${cells.progressText(j)}`,
     order: j => cells.STATUSES.indexOf(j.status), fill: cells.state},
   {id: 'name', label: 'Name', value: j => j.name, order: jobName,
-    fill: (td, j) => put(td, cells.nameLink(j), h('span.id', shortId(j.id)))},
+    fill: (td, j) => put(td, cells.nameLink(j))},
   {id: 'models', label: 'Models', rank: 2, help: 'A, and B which is moved onto it',
     value: j => `${j.spec.models.a} ${j.spec.models.b}`,
-    order: j => `${j.spec.models.a} ${j.spec.models.b}`, fill: (td, j) => put(td, cells.models(j))},
+    order: j => `${j.spec.models.a} ${j.spec.models.b}`, fill: (td, j) => {
+      put(td, cells.models(j));
+      td.title = td.textContent;
+    }},
   {id: 'curve', label: 'Loss', rank: 2,
     help: 'Loss along the path: aligned, and the control; one scale for all jobs on the same text',
     value: j => `${curveKey(j)} ${scales.get(scaleKey(j))}`,
     fill: (td, j) => put(td, cells.sparkline(curves.get(j.id), scales.get(scaleKey(j))))},
-  {id: 'barrier', label: 'Barrier', figure: true, help: 'Loss barrier over the mean of both ends',
-    value: j => cells.barrierText(j.summary.barrier_mean), order: j => j.summary.barrier_mean},
-  {id: 'control', label: 'Control', figure: true, rank: 2, help: 'The same without alignment',
-    value: j => cells.barrierText(j.summary.control_barrier_mean),
-    order: j => j.summary.control_barrier_mean},
-  {id: 'reduction', label: 'Reduction', figure: true, rank: 2, help: '1 \u2212 barrier / control',
-    value: j => j.summary.reduction, order: j => j.summary.reduction, fill: cells.reduction},
-  {id: 'chord', label: 'Over chord', figure: true, extra: true,
-    help: 'Loss barrier over the straight line between both ends',
-    value: j => cells.barrierText(j.summary.barrier_chord), order: j => j.summary.barrier_chord},
+  {id: 'verdict', label: 'Verdict', rank: 2, help: 'What the best point between both models is worth',
+    value: verdictOf, order: j => verdictOf(j) ? VERDICTS.indexOf(verdictOf(j)) : null, fill: cells.verdict},
+  cells.figureColumn('barrier', {help: 'Loss barrier over the mean of both ends'}),
+  cells.figureColumn('control', {rank: 4, help: 'The same without alignment'}),
+  cells.figureColumn('reduction', {rank: 2, help: '1 \u2212 barrier / control'}),
+  cells.figureColumn('chord', {extra: true, help: 'Loss barrier over the straight line between both ends'}),
+  cells.figureColumn('best', {extra: true, help: 'The least loss between both models'}),
   {id: 'certificate', label: 'Certificate', extra: true,
     help: 'Is moved B the same function as B?',
     value: j => ({exact: 'same', near: 'near', different: 'differs'})[j.summary.kind] ?? ''},
   {id: 'labels', label: 'Labels', rank: 3, value: j => JSON.stringify(j.labels),
     order: j => Object.entries(j.labels).map(cells.labelText).join(' '),
-    fill: (td, j) => put(td, cells.labels(j))},
+    fill: (td, j) => {
+      put(td, cells.labels(j));
+      td.title = Object.entries(j.labels).map(cells.labelText).join('\n');
+    }},
   {id: 'priority', label: 'Priority', figure: true, extra: true, value: j => j.priority,
     order: j => j.priority, server: 'priority'},
   {id: 'created', label: 'Created', rank: 3, figure: true, value: j => time(j.created_at),
     order: j => Date.parse(j.created_at), server: 'created_at'},
   {id: 'updated', label: 'Updated', figure: true, extra: true, value: j => time(j.updated_at),
     order: j => Date.parse(j.updated_at), server: 'updated_at'},
-  {id: 'took', label: 'Took', rank: 3, figure: true, help: 'From start to end',
+  {id: 'took', label: 'Took', rank: 4, figure: true, help: 'From start to end',
     value: j => duration(j.finished_at ? elapsed(j.started_at, j.finished_at) : NaN),
     order: j => elapsed(j.started_at, j.finished_at)},
   {id: 'memory', label: 'Memory', figure: true, extra: true, help: 'Peak of the job',
     value: j => bytes(j.peak_bytes), order: j => j.peak_bytes},
 ];
-const column = id => COLUMNS.find(c => c.id === id);
+const column = id => COLUMNS.find(c => c.id === id) ?? (isField(id) ? fieldColumn(id) : undefined);
 const USUAL = COLUMNS.filter(c => !c.extra).map(c => c.id);
 
 /* What outlives a visit to another view. */
@@ -90,6 +95,7 @@ function filtersOf(params) {
     status: params.getAll('status'),
     label: params.getAll('label'),
     model: params.get('model') ?? '',
+    where: params.getAll('where').filter(termOf),
     words: params.get('q') ?? '',
     by: sort.replace(/^-/, ''),
     down: sort.startsWith('-'),
@@ -101,6 +107,7 @@ function paramsOf(f) {
   const params = new URLSearchParams();
   for (const s of f.status) params.append('status', s);
   for (const l of f.label) params.append('label', l);
+  for (const w of f.where) params.append('where', w);
   params.set('model', f.model);
   params.set('q', f.words);
   const sort = `${f.down ? '-' : ''}${f.by}`;
@@ -110,12 +117,13 @@ function paramsOf(f) {
 }
 
 const searchText = f =>
-  [...f.label, f.model && `model:${f.model}`, f.words].filter(Boolean).join(' ');
+  [...f.label, ...f.where, f.model && `model:${f.model}`, f.words].filter(Boolean).join(' ');
 
 function readSearch(text) {
-  const result = {label: [], model: '', words: []};
+  const result = {label: [], model: '', where: [], words: []};
   for (const word of text.split(/\s+/).filter(Boolean)) {
     if (word.startsWith('model:')) result.model = word.slice(6);
+    else if (termOf(word)) result.where.push(word);
     else if (/^[a-z0-9][a-z0-9._-]*:./.test(word)) result.label.push(word);
     else result.words.push(word);
   }
@@ -132,7 +140,7 @@ const queryOf = f => ({
 function fits(job, f) {
   const text = `${job.name ?? ''} ${job.id} ${job.spec.models.a} ${job.spec.models.b} ` +
     Object.entries(job.labels).map(cells.labelText).join(' ');
-  return (f.status.length === 0 || f.status.includes(job.status)) &&
+  return (f.status.length === 0 || f.status.includes(job.status)) && passes(job, f.where) &&
     f.label.every(l => Object.entries(job.labels).some(pair => cells.labelText(pair) === l)) &&
     (!f.model || job.spec.models.a === f.model || job.spec.models.b === f.model) &&
     f.words.toLowerCase().split(/\s+/).every(w => text.toLowerCase().includes(w));
@@ -152,7 +160,9 @@ export function mount(element, route) {
   /* -- the parts -- */
 
   const search = h('input', {type: 'search', 'aria-label': 'Filter jobs', value: searchText(f),
-    placeholder: 'Filter: words, label:value, model:name', oninput: () => {
+    placeholder: 'Filter: words, label:value, barrier<3, verdict:better',
+    title: 'Words; label:value; model:name; align.heads:ignore, or any member of the spec; verdict:better; ' +
+      'barrier<3.1, also chord, control, reduction, best', oninput: () => {
       Object.assign(f, readSearch(search.value));
       changed();
     }});
@@ -162,13 +172,7 @@ export function mount(element, route) {
         f.status = f.status.includes(s) ? f.status.filter(x => x !== s) : [...f.status, s];
         changed();
       }}, s)));
-  const menu = h('details.menu', h('summary', 'Columns'), h('fieldset',
-    h('legend.unseen', 'Columns'),
-    COLUMNS.map(c => h('label', h('input', {type: 'checkbox', value: c.id, onchange: e => {
-      f.columns = COLUMNS.map(x => x.id).filter(id =>
-        id === c.id ? e.target.checked : f.columns.includes(id));
-      changed(false);
-    }}), c.label))));
+  const menu = h('details.menu', {ontoggle: showMenu}, h('summary', 'Columns'), h('div.sheet'));
   const actions = h('div.actions', {role: 'group', 'aria-label': 'Selected jobs'});
   const note = h('p.note');
   const more = h('button', {onclick: () => load(true)}, 'Load more');
@@ -197,10 +201,29 @@ export function mount(element, route) {
 
   /* -- what shows -- */
 
+  function chooseColumn(id, on) {
+    const all = [...COLUMNS.map(c => c.id), ...f.columns.filter(isField), id];
+    f.columns = [...new Set(all)].filter(x => x === id ? on : f.columns.includes(x));
+    changed(false);
+  }
+
+  /* The page's own columns, then members of the specs that differ, then labels. */
+  function showMenu() {
+    if (!menu.open) return;
+    const jobs = [...ids].map(id => known.get(id)).filter(Boolean);
+    const members = jobs.length > 0 ? differences(jobs) : [];
+    const group = (name, columns) => columns.length > 0 && h('fieldset', h('legend', name),
+      columns.map(([id, label]) => h('label', h('input', {type: 'checkbox', checked: f.columns.includes(id),
+        onchange: e => chooseColumn(id, e.target.checked)}), label)));
+    const fields = [...new Set([...members, ...f.columns.filter(id => isField(id) && !id.startsWith('label.'))])];
+    put(menu.lastChild, group('Columns', COLUMNS.map(c => [c.id, c.label])),
+      group('Members that differ', fields.map(p => [p, p])),
+      group('Labels', labelKeys(jobs).map(k => [`label.${k}`, k])));
+  }
+
   function showFilters() {
     for (const chip of chips.children)
       chip.setAttribute('aria-pressed', f.status.includes(chip.dataset.status));
-    for (const box of menu.querySelectorAll('input')) box.checked = f.columns.includes(box.value);
     table.element.classList.toggle('usual', f.columns.join() === USUAL.join());
   }
 
@@ -222,7 +245,7 @@ export function mount(element, route) {
 
   function showEmpty(n) {
     table.element.hidden = n === 0;
-    const filtered = f.status.length + f.label.length > 0 || f.model || f.words;
+    const filtered = f.status.length + f.label.length + f.where.length > 0 || f.model || f.words;
     if (n > 0 || askedAt === 0) put(empty);
     else if (filtered) put(empty, h('p.empty', 'No job fits the filter. ',
       h('a', {href: '#/jobs'}, 'Show all')));
@@ -254,7 +277,7 @@ export function mount(element, route) {
     const everything = !next && chosen.length === table.rows.size && !f.words;
     return everything && chosen.length > 20
       ? link('compare', '', [...f.status.map(s => ['status', s]), ...f.label.map(l => ['label', l]),
-        ['model', f.model], ['all', '1']])
+        ...f.where.map(w => ['where', w]), ['model', f.model], ['all', '1']])
       : link('compare', '', chosen.map(j => ['job', j.id]));
   }
 
@@ -307,7 +330,8 @@ export function mount(element, route) {
   async function loadPage(on = false) {
     asking?.abort();
     const mine = asking = new AbortController();
-    const query = {...queryOf(f), limit: on ? PAGE : Math.min(Math.max(PAGE, ids.size), 500),
+    const query = {...queryOf(f), limit: f.where.length > 0 ? 500 : on ? PAGE
+      : Math.min(Math.max(PAGE, ids.size), 500),
       page_token: on ? next : undefined};
     try {
       const started = Date.now();
@@ -321,7 +345,9 @@ export function mount(element, route) {
       }
       put(problem);
       show();
-      loadCurves(page.data);
+      loadCurves(page.data.filter(j => fits(j, f)));
+      // What only the page can filter it has to see first.
+      if (next && f.where.length > 0 && ids.size < SOUGHT_MOST) await loadPage(true);
     } catch (error) {
       if (mine !== asking) return loading; // another list is on its way
       // That the daemon is gone the banner says.

@@ -9,15 +9,15 @@ const NEAR_PX = 24;
 const COLOURS = 12;
 export const CONTROL_DASH = [6, 4];
 
-/** Group i's colour. */
-export const colourOf = i => css(`--g${i % COLOURS}`);
+/** Group i's colour; below 0: what the others are held against. */
+export const colourOf = i => css(i < 0 ? '--ink' : `--g${i % COLOURS}`);
 
 /** Of a control, and of what comes after all colours are taken. */
 export const dashOf = (i, control) => control ? CONTROL_DASH : i >= COLOURS ? [2, 3] : undefined;
 
 /** A piece of a group's line, for legends and tables. */
 export function swatch(colour, dash) {
-  const line = h('span.swatch.line', {'aria-hidden': 'true'});
+  const line = h('span.swatch.stroke', {'aria-hidden': 'true'});
   line.style.color = colourOf(colour);
   line.style.borderTopStyle = dash ? dash === CONTROL_DASH ? 'dashed' : 'dotted' : 'solid';
   return line;
@@ -33,9 +33,14 @@ function at(curve, x) {
   return ys[i - 1] + t * (ys[i] - ys[i - 1]);
 }
 
-/** Mean and sample deviation of curves over the grid: {mean, low, high, n}. */
-export function summary(curves, grid) {
+/** Mean and sample deviation of curves over the grid: {mean, low, high, n}; all null where a mean would
+ * be of unlike things. */
+export function summary(curves, grid, mixed = false) {
   const result = {n: curves.length, mean: [], low: [], high: []};
+  if (mixed) {
+    result.mean = result.low = result.high = grid.map(() => null);
+    return result;
+  }
   for (const x of grid) {
     const ys = curves.map(c => at(c, x)).filter(y => y !== null);
     const mean = ys.length > 0 ? ys.reduce((a, b) => a + b, 0) / ys.length : null;
@@ -63,7 +68,8 @@ export class Overlay {
     this.element = h('div', this.readout, this.plot.element);
   }
 
-  /** groups: [{name, colour: index, dash, curves: [{job, name, xs, ys}], summary, visible}]. */
+  /** groups: [{name, colour: index, dash, curves: [{job, name, xs, ys}], mixed: [what makes its members
+   * unlike], summary, visible}]. */
   set(groups, grid, label) {
     this.groups = groups.filter(g => g.visible);
     this.yLabel = label;
@@ -89,7 +95,7 @@ export class Overlay {
 
   #options() {
     const series = this.groups.flatMap(g => {
-      const many = g.curves.length > 1;
+      const many = g.curves.length > 1 || g.colour < 0;
       return [
         {stroke: colourOf(g.colour), width: many ? 2.5 : 2, dash: g.dash, spanGaps: true, points: {show: false}},
         {stroke: 'transparent', spanGaps: true, points: {show: false}},
@@ -120,10 +126,12 @@ export class Overlay {
     ctx.beginPath();
     ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
     ctx.clip();
-    ctx.lineWidth = devicePixelRatio;
+    ctx.lineWidth = 1.25 * devicePixelRatio;
     for (const g of this.groups) {
       if (g.curves.length === 1) continue; // its mean is itself
-      ctx.strokeStyle = faint(colourOf(g.colour), Math.max(0.1, Math.min(0.5, 8 / g.curves.length)));
+      const n = g.curves.length;
+      ctx.strokeStyle = faint(colourOf(g.colour), g.mixed.length > 0 ? Math.max(0.15, Math.min(0.9, 20 / n))
+        : Math.max(0.1, Math.min(0.5, 8 / n)));
       ctx.setLineDash((g.dash ?? []).map(n => n * devicePixelRatio));
       ctx.beginPath();
       for (const c of g.curves) this.#trace(ctx, u, c, true);

@@ -15,7 +15,8 @@
   const crowd = groups => u => {
     for (const g of groups) {
       if (g.n === 1) continue;
-      u.ctx.strokeStyle = faint(g.colour, Math.max(0.1, Math.min(0.5, 8 / g.n)));
+      u.ctx.strokeStyle = faint(g.colour, g.mixed ? Math.max(0.15, Math.min(0.9, 20 / g.n))
+        : Math.max(0.1, Math.min(0.5, 8 / g.n)));
       u.ctx.lineWidth = devicePixelRatio;
       u.ctx.setLineDash((g.dash ?? []).map(n => n * devicePixelRatio));
       u.ctx.beginPath();
@@ -55,7 +56,7 @@
     const swatch = make('span', '', 'swatch');
     swatch.style.color = g.colour;
     swatch.style.borderTopStyle = g.dash ? 'dashed' : 'solid';
-    swatch.classList.add('line');
+    swatch.classList.add('stroke');
     item.append(swatch, g.n > 1 ? `${g.name} (${g.n})` : g.name);
     item.onclick = () => {
       if (!off.delete(g.name)) off.add(g.name);

@@ -15,9 +15,11 @@ before(async () => {
   daemon = await Daemon.start();
   await daemon.seed();
   for (const heads of ['permute', 'monotonic'])
-    for (const sequences of [20, 40])
-      jobs.push(await daemon.submit({...spec({sequences, align: {heads}}),
-        name: `${heads} ${sequences}`, labels: {heads}}));
+    for (const seed of [0, 1]) {
+      const own = spec({align: {heads}});
+      jobs.push(await daemon.submit({...own, evaluate: {...own.evaluate, seed}, name: `${heads} ${seed}`,
+        labels: {heads, set: 'all'}}));
+    }
   for (const job of jobs) await daemon.finished(job.id);
   browser = await launch();
 });
@@ -29,7 +31,7 @@ after(async () => {
 
 test('selected jobs are compared; each has its curve', async () => {
   page = await open(browser, daemon.url);
-  for (const name of ['permute 20', 'monotonic 20'])
+  for (const name of ['permute 0', 'monotonic 0'])
     await page.getByRole('row', {name: `succeeded ${name} `}).getByRole('checkbox').check();
   await page.getByRole('link', {name: 'Compare'}).last().click();
   await page.getByRole('img', {name: /of 2 curves in 2 groups/}).waitFor();
@@ -41,8 +43,8 @@ test('only the members of the specs that differ are columns', async () => {
   await page.getByRole('img', {name: /of 4 curves/}).waitFor();
   const heads = await page.getByRole('region', {name: 'Jobs compared'}).getByRole('columnheader')
     .allTextContents();
-  assert.deepEqual(heads.map(t => t.replace(/[↑↓]/, '')), ['Job', 'Status', 'Barrier', 'Over chord',
-    'Control', 'Reduction', 'align.heads', 'align.max_sequences']);
+  assert.deepEqual(heads.map(t => t.replace(/[↑↓]/, '')), ['Job', '', 'Verdict', 'Barrier',
+    'Control', 'Reduction', 'Best loss', 'align.heads', 'evaluate.seed']);
 });
 
 test('a label groups them: two means, which are the means', async () => {
@@ -59,6 +61,64 @@ test('a label groups them: two means, which are the means', async () => {
   };
   assert.deepEqual(cells, [(await mean('monotonic')).toFixed(4), (await mean('permute')).toFixed(4)]);
   assert.match(page.url(), /group=label:heads/); // a link is a view
+});
+
+test('a table of the groups: n, mean, deviation and the best', async () => {
+  const row = page.getByRole('region', {name: 'Barrier by group'}).getByRole('row', {name: /heads permute/});
+  const figures = await Promise.all(jobs.filter(j => j.labels.heads === 'permute').map(async j =>
+    (await daemon.get(`v1/jobs/${j.id}`)).summary.barrier_mean));
+  const mean = (figures[0] + figures[1]) / 2, sd = Math.abs(figures[0] - figures[1]) / Math.SQRT2;
+  assert.deepEqual((await row.locator('td').allTextContents()).slice(0, 4),
+    ['2', mean.toFixed(3), sd.toFixed(3), Math.min(...figures).toFixed(3)]);
+});
+
+test('no mean of unlike settings: their range instead, and what differs', async () => {
+  await page.getByLabel('grouped by').selectOption('label:set');
+  await page.getByText('no mean of unlike settings: align.heads').waitFor();
+  const row = page.getByRole('region', {name: 'Barrier by group'}).getByRole('row', {name: /set all/});
+  assert.deepEqual((await row.locator('td').allTextContents()).slice(0, 3), ['4', '–', '–']);
+  await page.getByText('Data table').click();
+  await page.getByRole('region', {name: /Mean loss/}).locator('tbody tr').nth(2)
+    .locator('td', {hasText: /\d to \d/}).waitFor();
+  await page.getByLabel('grouped by').selectOption('label:heads');
+});
+
+test('dots over a setting, and parallel coordinates over all that differ', async () => {
+  await page.getByLabel('Chart', {exact: true}).selectOption('dots');
+  await page.getByLabel('over', {exact: true}).selectOption('evaluate.seed');
+  const dots = page.getByRole('img', {name: 'Dots over a setting: Barrier of 4 jobs'});
+  await dots.waitFor();
+  const boxes = await dots.locator('.dot circle').evaluateAll(list => list.map(c =>
+    ({job: c.closest('[data-job]').dataset.job, x: Number(c.getAttribute('cx')), y: Number(c.getAttribute('cy'))})));
+  const summary = new Map(await Promise.all(jobs.map(async j =>
+    [j.id, (await daemon.get(`v1/jobs/${j.id}`)).summary.barrier_mean])));
+  for (const a of boxes)
+    for (const b of boxes) {
+      const seed = d => jobs.find(j => j.id === d.job).spec.evaluate.seed;
+      if (seed(a) < seed(b)) assert.ok(a.x < b.x - 100, 'the setting is the horizontal axis');
+      if (summary.get(a.job) < summary.get(b.job)) assert.ok(a.y > b.y, 'the figure is the vertical axis');
+    }
+  await page.getByLabel('Chart', {exact: true}).selectOption('parallel');
+  await page.getByRole('img', {name: 'Parallel coordinates: Barrier of 4 jobs'}).waitFor();
+  assert.equal(await page.locator('.way').count(), 4);
+  for (const words of ['align.heads', 'evaluate.seed', 'monotonic'])
+    await page.locator('.drawing:visible text', {hasText: words}).waitFor();
+  assert.match(page.url(), /chart=parallel/); // a link is a view
+  await page.getByLabel('Chart', {exact: true}).selectOption('curves');
+});
+
+test('a pinned job is the baseline of the others', async () => {
+  const table = page.getByRole('region', {name: 'Jobs compared'});
+  await page.getByRole('button', {name: 'Pin: permute 0'}).click();
+  await page.getByRole('img', {name: /permute 0, baseline: 1/}).waitFor();
+  const gap = async name => (await table.getByRole('row', {name}).locator('.col-difference').textContent());
+  assert.equal(await gap('permute 0'), '0.000');
+  const [base, other] = await Promise.all([jobs[0], jobs[2]].map(async j =>
+    (await daemon.get(`v1/jobs/${j.id}`)).summary.barrier_mean));
+  const text = (other - base).toFixed(3).replace('-', '\u2212');
+  assert.equal(await gap('monotonic 0'), other > base ? `+${text}` : text);
+  await page.getByRole('button', {name: 'Pinned: permute 0'}).click();
+  await page.getByRole('button', {name: 'Pin: permute 0'}).waitFor();
 });
 
 test('a group is hidden and shown by its entry in the legend', async () => {
@@ -79,12 +139,12 @@ async function save(name) {
 
 test('CSV: a row for each point of each curve', async () => {
   const lines = (await readFile(await save('CSV'), 'utf8')).trim().split('\r\n');
-  assert.equal(lines[0], 'job,name,label.heads,align.heads,align.max_sequences,curve,lambda,loss,' +
-    'standard_error,pseudo_perplexity');
+  assert.equal(lines[0], 'job,name,label.heads,label.set,align.heads,evaluate.seed,verdict,curve,' +
+    'lambda,loss,standard_error,pseudo_perplexity');
   assert.equal(lines.length, 1 + 4 * 2 * 5);
   const barrier = await daemon.get(`v1/jobs/${jobs[0].id}/barrier`);
   const row = lines.find(l => l.startsWith(jobs[0].id) && l.includes(',aligned,0.5,'));
-  assert.equal(Number(row.split(',')[7]), barrier.aligned.loss[2]);
+  assert.equal(Number(row.split(',')[9]), barrier.aligned.loss[2]);
 });
 
 test('PNG: a picture larger than the chart', async () => {
@@ -107,7 +167,7 @@ test('HTML: one file that draws itself with nothing else at hand', async () => {
   assert.equal(await alone.locator('#jobs tbody tr').count(), 4);
   // What the page shows: its order, its decimals, and the control apart from the aligned.
   assert.deepEqual(await alone.locator('#jobs tbody td:first-child').allTextContents(),
-    await page.locator('tbody tr .name').allTextContents());
+    await page.getByRole('region', {name: 'Jobs compared'}).locator('.name').allTextContents());
   assert.match(await alone.locator('#jobs').textContent(), /\d\.\d\u202f% ± \d/);
   assert.deepEqual(await alone.locator('.legend-item .swatch').evaluateAll(list =>
     list.map(s => s.style.borderTopStyle)), ['solid', 'dashed', 'solid', 'dashed']);

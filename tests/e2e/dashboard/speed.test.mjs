@@ -117,6 +117,15 @@ test('a thousand curves stay smooth', async () => {
     `${median(frames).toFixed(1)} ms (median of ${frames.length}, worst ${Math.max(...frames).toFixed(0)} ms); ` +
     `a group is gone after ${hidden.toFixed(0)} ms; ${load()}`);
   assert.ok(names.size > 10, 'curves light up under the pointer');
+  await page.locator('.legend-item').first().click();
+  for (const [chart, sign] of [['dots', '.dot'], ['parallel', '.way']]) {
+    const from = Date.now();
+    await page.getByLabel('Chart', {exact: true}).selectOption(chart);
+    await page.waitForFunction(([sign, n]) => document.querySelectorAll(sign).length === n, [sign, CURVES]);
+    await painted(page);
+    console.log(`${CURVES} jobs as ${chart}: ${Date.now() - from} ms; ${load()}`);
+    hold(Date.now() - from, DRAWN_MOST_MS, chart);
+  }
   hold(median(frames), FRAME_MOST_MS, 'a frame');
   hold(drawn, DRAWN_MOST_MS, 'a thousand curves');
   assertCalm(page);
