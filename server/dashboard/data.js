@@ -13,9 +13,9 @@ const digest = sha256 => (sha256 ? sha256.slice(0, 8) : NONE);
 
 const MODEL_COLUMNS = [
   {id: 'name', label: 'Name', value: m => m.name, fill: (td, m) => put(td, h('b', m.name))},
-  {id: 'status', label: 'Status', value: m => `${m.status} ${m.problems.map(p => p.detail)}`,
+  {id: 'status', label: 'Status', value: m => `${m.status} ${m.note} ${m.problems.map(p => p.detail)}`,
     fill: (td, m) => put(td, h('span.badge', {'data-status': m.status}, m.status),
-      m.problems.map(p => h('p.aside', p.detail)))},
+      m.problems.map(p => h('p.aside', p.detail)), m.note && h('p.aside', m.note))},
   {id: 'architecture', label: 'Architecture', rank: 2, value: m => m.architecture ?? NONE},
   {id: 'shape', label: 'Shape', rank: 2, help: 'layers \u00d7 hidden size, heads', value: m =>
     m.num_layers ? `${m.num_layers} \u00d7 ${m.hidden_size}, ${m.num_heads} heads` : NONE},
@@ -25,6 +25,8 @@ const MODEL_COLUMNS = [
   {id: 'bytes', label: 'Size', figure: true, value: m => bytes(m.bytes)},
   {id: 'sha256', label: 'SHA-256', rank: 3, value: m => m.sha256,
     fill: (td, m) => put(td, h('code', {title: m.sha256}, digest(m.sha256)))},
+  {id: 'source', label: 'Source', rank: 3, value: m => m.source ?? NONE,
+    fill: (td, m) => put(td, h('span', {title: m.source}, (m.source ?? NONE).replace(/@([0-9a-f]{7})[0-9a-f]+$/, '@$1')))},
   {id: 'created', label: 'Added', figure: true, rank: 3, value: m => time(m.created_at)},
 ];
 
@@ -78,11 +80,17 @@ class Registry {
     const name = h('input', {id: `${id}-name`, required: true, class: 'short', autocomplete: 'off'});
     const path = h('input', {id: `${id}-path`, required: true, placeholder: '/srv/\u2026',
       autocomplete: 'off', spellcheck: 'false'});
+    const fields = this.one === 'dataset' && new ImportFields(id, path);
     const save = async () => {
-      await post(this.path, {name: name.value, path: path.value,
-        ...(this.one === 'dataset' ? formatOf(path.value) : {})});
+      try {
+        await post(this.path, {name: name.value, path: path.value, ...(fields ? fields.read() : {})});
+      } catch (error) {
+        fields && fields.learn(error.message);
+        throw error;
+      }
       toast(`${this.one} ${name.value} is there`);
       name.value = path.value = '';
+      fields && fields.show();
       await this.load();
     };
     return h('details', h('summary', 'Import in place'),
@@ -92,14 +100,50 @@ class Registry {
         e.preventDefault();
         attempt(save);
       }}, h('label', {for: name.id}, 'Name'), name, h('label', {for: path.id}, 'Path'), path,
-      h('button', {type: 'submit'}, 'Import')));
+      fields && fields.element, h('button', {type: 'submit'}, 'Import')));
   }
 }
 
-/* Of an import; uploads ask for the fields. */
-function formatOf(path) {
-  const format = path.endsWith('.jsonl') ? 'jsonl' : path.endsWith('.tsv') ? 'tsv' : 'text';
-  return format === 'text' ? {format} : {format, text: 'text', label: 'label'};
+/* Which fields of a JSONL or TSV file are read. Only the daemon can look into the file: when a field is
+ * not there it names those that are, and they are offered from then on. */
+class ImportFields {
+  constructor(id, path) {
+    const names = h('datalist', {id: `${id}-names`});
+    const field = (key, label, value = '') => {
+      const input = h('input', {id: `${id}-${key}`, class: 'short', list: names.id, value, autocomplete: 'off'});
+      return {key, input, element: [h('label', {for: input.id}, label), input]};
+    };
+    this.names = names;
+    this.path = path;
+    this.fields = [field('text', 'Text field', 'text'), field('text_pair', 'Second text field'),
+      field('label', 'Label field')];
+    this.element = h('span.line');
+    path.addEventListener('input', () => this.show());
+    this.show();
+  }
+
+  #format() {
+    return /\.(jsonl|ndjson)$/i.test(this.path.value) ? 'jsonl' : /\.tsv$/i.test(this.path.value) ? 'tsv' : 'text';
+  }
+
+  show() {
+    const asked = this.#format() !== 'text';
+    this.element.hidden = !asked;
+    if (!asked) put(this.element);
+    else if (!this.element.firstChild) put(this.element, this.fields.map(f => f.element), this.names);
+  }
+
+  read() {
+    const format = this.#format();
+    return format === 'text' ? {format} : {format, ...Object.fromEntries(this.fields
+      .filter(f => f.input.value.trim()).map(f => [f.key, f.input.value.trim()]))};
+  }
+
+  /** "\u2026 the members are 'sentence', 'label'". */
+  learn(words) {
+    const found = [...(words.split(/ are /)[1] ?? '').matchAll(/'([^']+)'/g)].map(m => m[1]);
+    if (found.length > 0) put(this.names, found.map(value => h('option', {value})));
+  }
 }
 
 export function mount(element) {

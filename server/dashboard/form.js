@@ -108,6 +108,35 @@ function controlOf(id, pointer, schema, names) {
   return textControl(id, {maxlength: schema.maxLength}, t => t, String);
 }
 
+/* ---- several values of one member ---- */
+
+/* Of what may be chosen: a box each. Of what is typed: a list; of lists, with ";" between them. */
+function severalControl(id, schema, options, name) {
+  const choices = options ?? (schema.enum ?? (schema.type === 'boolean' ? [false, true] : null))?.map(v => [v, String(v)]);
+  if (choices) {
+    const boxes = choices.map(([value]) => h('input', {type: 'checkbox', value: String(value)}));
+    return {
+      element: h('div.boxes', {role: 'group', 'aria-label': `Values of ${name}`},
+        boxes.map((b, i) => h('label', b, choices[i][1]))),
+      read: () => choices.filter((_, i) => boxes[i].checked).map(c => c[0]),
+      write: values => boxes.forEach((b, i) => (b.checked = values.includes(choices[i][0]))),
+    };
+  }
+  const lists = schema.type === 'array';
+  const input = h('input', {id: `${id}-several`, type: 'text', spellcheck: 'false', autocomplete: 'off',
+    'aria-label': `Values of ${name}`, placeholder: lists ? 'one; another; a third' : '10, 100, 1000'});
+  const parts = text => text.split(lists ? ';' : /[\s,;]+/).map(t => t.trim());
+  return {
+    element: input,
+    read: () => input.value.trim() === '' ? [] : parts(input.value).filter(t => lists || t !== '')
+      .map(t => lists ? asNumbers(t) : schema.type === 'string' ? t : asNumber(t)),
+    write: values => (input.value = values.map(v => [v].flat().join(' ')).join(lists ? '; ' : ', ')),
+  };
+}
+
+const SWEPT = /^\/(models|align|interpolate|evaluate)\/|^\/outputs\/dtype$/;
+const pathOf = pointer => pointer.slice(1).replaceAll('/', '.');
+
 /* ---- the form ---- */
 
 export class Form {
@@ -164,10 +193,60 @@ export class Form {
       ? h('span.name', {id: `${id}-name`}, name)
       : h('label.name', {for: id}, name);
     if (label.id) control.element.setAttribute('aria-labelledby', label.id);
+    const more = SWEPT.test(pointer) && h('button.quiet.several', {'aria-pressed': 'false',
+      title: 'A job for each value', onclick: () => {
+        this.several(pointer, field.multi ? null : []);
+        this.#arrange();
+        this.changed();
+      }}, 'several', h('span.unseen', ` values of ${name}`));
     const element = h('div', {class: `field${schema.type === 'boolean' ? ' switch' : ''}`,
-      'data-pointer': pointer}, label, control.element, help, fault);
-    this.fields.set(pointer, {control, schema, element, fault, name, required, touched: false});
+      'data-pointer': pointer}, label, control.element, more, help, fault);
+    const field = {control, schema, element, fault, name, required, more, multi: null, touched: false};
+    this.fields.set(pointer, field);
     return element;
+  }
+
+  /** A member with several values, a job for each; null: with one again. */
+  several(pointer, values) {
+    const field = this.fields.get(pointer);
+    field.multi?.element.remove();
+    field.multi = values && severalControl(field.control.input.id, field.schema, this.names(pointer), field.name);
+    field.control.element.hidden = Boolean(values);
+    field.more.setAttribute('aria-pressed', String(Boolean(values)));
+    if (!values) return;
+    field.control.element.after(field.multi.element);
+    field.multi.write(values);
+  }
+
+  /** Members with several values: {"align.heads": [...]}; empty when there are none. */
+  grid() {
+    return Object.fromEntries([...this.fields].filter(([pointer, f]) => f.multi && !f.element.hidden &&
+      this.#isOn(pointer)).map(([pointer, f]) => [pathOf(pointer), f.multi.read()]).filter(([, list]) => list.length > 0));
+  }
+
+  /** Fills a field that nobody has touched. */
+  suggest(pointer, value) {
+    const field = this.fields.get(pointer);
+    if (!field || field.touched || field.multi) return;
+    field.control.write(value);
+    this.#arrange();
+  }
+
+  /** Which of a member's choices cannot be taken: reason(value) -> words or null. */
+  restrict(pointer, reason) {
+    for (const option of this.fields.get(pointer).control.input.options ?? []) {
+      const words = option.value && reason(option.value);
+      option.dataset.text ??= option.textContent;
+      option.disabled = Boolean(words);
+      option.textContent = option.dataset.text + (words ? ` \u2013 ${words}` : '');
+    }
+  }
+
+  /** Switches a part that may be left out. */
+  turn(pointer, on) {
+    const group = this.groups.get(pointer);
+    if (group?.on) group.on.checked = on;
+    this.#arrange();
   }
 
   #input(e) {
@@ -197,7 +276,7 @@ export class Form {
   /** What the daemon will take for it. */
   effective(pointer) {
     const field = this.fields.get(pointer);
-    return field?.control.read() ?? field?.schema.default;
+    return field?.multi?.read().flat() ?? field?.control.read() ?? field?.schema.default;
   }
 
   /** The body, without what is at its default. */
@@ -206,9 +285,9 @@ export class Form {
     for (const [pointer, {on, alone}] of this.groups)
       if (alone && on.checked && this.#isOn(pointer))
         pointer.split('/').slice(1).reduce((at, key) => (at[key] ??= {}), result);
-    for (const [pointer, {control, element}] of this.fields) {
+    for (const [pointer, {control, element, multi}] of this.fields) {
       const keys = pointer.split('/').slice(1), last = keys.pop();
-      if (element.hidden || !this.#isOn(pointer)) continue;
+      if (element.hidden || multi || !this.#isOn(pointer)) continue;
       const value = control.read();
       if (value === undefined) continue;
       keys.reduce((at, key) => (at[key] ??= {}), result)[last] = value;
@@ -220,6 +299,7 @@ export class Form {
   write(body) {
     for (const [pointer, {control, schema}] of this.fields) {
       const value = pointer.split('/').slice(1).reduce((at, key) => at?.[key], body);
+      if (this.fields.get(pointer).multi) this.several(pointer, null);
       control.write(same(value, schema.default) ? undefined : value);
     }
     for (const [pointer, {on}] of this.groups)
@@ -239,6 +319,8 @@ export class Form {
   }
 
   #showFault(pointer, detail, all) {
+    // Of a sweep: "/grid/align.heads/1", "/spec/align/dataset".
+    pointer = pointer.replace(/^\/spec(?=\/)/, '').replace(/^\/grid\/([^/]+)/, (_, path) => `/${path.replaceAll('.', '/')}`);
     // "/outputs/merged/3" belongs to the field of the list.
     for (let at = pointer; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) {
       const place = this.fields.get(at) ?? this.groups.get(at);
@@ -260,7 +342,8 @@ export class Form {
   /** Required members that are shown and empty: [{pointer, where, detail}]. */
   missing() {
     return [...this.fields].filter(([pointer, f]) => !f.element.hidden && this.#isOn(pointer) &&
-      (f.required || this.alsoRequired(pointer, this)) && f.control.read() === undefined)
+      (f.multi ? f.multi.read().length === 0
+        : (f.required || this.alsoRequired(pointer, this)) && f.control.read() === undefined))
       .map(([pointer, f]) => ({pointer, where: this.#where(pointer, f), detail: 'needed'}));
   }
 

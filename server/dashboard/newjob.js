@@ -11,6 +11,25 @@ const MAIN = new Set(['/name', '/labels', '/models/a', '/models/b', '/align/comp
   '/align/dataset', '/align/max_sequences', '/interpolate/points', '/evaluate/task',
   '/evaluate/dataset', '/outputs/merged']);
 
+/* What jobs often begin with: what stands in align, and what has several values. */
+const PRESETS = {
+  'the paper': {title: 'Feed-forward units and heads, by permutations', align: {}},
+  components: {title: 'A job for each set of parts that is moved', align: {},
+    several: {'/align/components': [['ff'], ['ff', 'mha'], ['ff', 'mha', 'residual']]}},
+  'with rotation': {title: 'Without and with rotated heads', align: {}, several: {'/align/rotate_heads': [false, true]}},
+  learned: {title: 'Maps learned by gradient; where the family allows it, the stream is turned, too',
+    align: a => ({learn: {}, ...TURNS.test(a?.architecture ?? '') ? {components: ['ff', 'mha', 'residual'],
+      residual_map: 'orthogonal', head_map: 'orthogonal'} : {head_map: 'orthogonal'}})},
+};
+const TURNS = /CausalLM|LMHead/; // a norm before each sublayer
+
+/* The task that a head is made for. */
+const taskOf = architecture => /MaskedLM|ForPreTraining/.test(architecture) ? 'mlm' : TURNS.test(architecture) ? 'clm'
+  : /SequenceClassification/.test(architecture) ? 'classification' : undefined;
+
+const MUST_MATCH = {architecture: 'another architecture', num_layers: 'another depth', hidden_size: 'another width',
+  num_heads: 'other heads', intermediate_size: 'another width inside', vocab_size: 'another vocabulary'};
+
 /* The description says in words when alignment needs its dataset. */
 const alsoRequired = (pointer, form) =>
   pointer === '/align/dataset' && form.effective('/align/components').length > 0;
@@ -29,15 +48,50 @@ export function mount(element, route) {
   const figures = h('dl.facts');
   const preview = h('pre.scroll', {tabindex: '0', 'aria-label': 'The request\u2019s body'});
   const button = h('button', {type: 'submit', class: 'primary'}, 'Submit job');
+  const presets = h('div.presets', {role: 'group', 'aria-label': 'Presets'}, h('span.aside', 'Begin with'),
+    Object.entries(PRESETS).map(([name, p]) => h('button', {title: p.title, onclick: () => begin(p)}, name)));
   const column = h('form.form-column', {novalidate: true, onsubmit: submit});
+  let known = new Map(); // models by name
   put(element, h('div.head', h('h1', {tabindex: '-1'}, 'New job')),
     h('div.columns.form-page', column,
       h('aside.panel.estimate', {'aria-label': 'Estimate'}, h('h2', 'Estimate'), verdict,
         rest, figures, h('div.buttons', button),
         h('details', {open: true}, h('summary', 'Request'), preview,
           h('div.buttons', copyButton('Copy as curl', () =>
-            curl('POST', 'v1/jobs', form?.value() ?? {})))))));
+            form ? curl('POST', wish().path, wish().body) : ''))))));
   button.addEventListener('click', e => submit(e));
+
+  function begin(preset) {
+    const body = form.value(), {dataset, max_sequences} = body.align ?? {};
+    const a = known.get(form.effective('/models/a'));
+    const align = typeof preset.align === 'function' ? preset.align(a) : preset.align;
+    form.write({...body, align: {...align, dataset, max_sequences}});
+    if (!body.evaluate) form.turn('/evaluate', true);
+    for (const [pointer, values] of Object.entries(preset.several ?? {})) form.several(pointer, values);
+    form.element.querySelectorAll('.field').forEach(e => e.querySelector('.several[aria-pressed=true]') &&
+      e.closest('details')?.setAttribute('open', ''));
+    form.turn('/align/learn', Boolean(align.learn));
+    check();
+  }
+
+  /* What follows from the choice of A. */
+  function follow() {
+    const a = known.get(form.effective('/models/a'));
+    form.restrict('/models/b', name => {
+      const b = known.get(name);
+      return a && b && Object.keys(MUST_MATCH).filter(key => a[key] !== b[key]).map(key => MUST_MATCH[key])[0];
+    });
+    if (a && form.effective('/evaluate/task') === undefined) form.suggest('/evaluate/task', taskOf(a.architecture ?? ''));
+  }
+
+  /* What is sent: a job, or a sweep of them. */
+  function wish() {
+    const {name, labels, ...spec} = form.value(), grid = form.grid();
+    return Object.keys(grid).length === 0 ? {path: 'v1/jobs', body: form.value()}
+      : {path: 'v1/sweeps', body: {name, labels, spec, grid}};
+  }
+
+  const jobsOf = ({grid = {}}) => Object.values(grid).reduce((n, list) => n * list.length, 1);
 
   function showFigures(e) {
     put(figures, [['Time', duration(e?.seconds)], ['Peak memory', bytes(e?.peak_bytes)],
@@ -50,6 +104,10 @@ export function mount(element, route) {
 
   function showFaults(faults) {
     const left = form.showFaults(faults, tried);
+    // The head is of the other kind of labels: that, unless somebody has chosen.
+    if (faults.some(f => f.pointer.endsWith('/evaluate/task')) && form.effective('/evaluate/task') === 'classification')
+      form.suggest('/evaluate/task', 'regression');
+    if (form.effective('/evaluate/task') !== asked) checkSoon();
     put(rest, left.map(f => h('li', f.detail)));
     verdict.dataset.ok = 'no';
     setText(verdict, `${plural(faults.length, 'thing')} to settle before this can run`);
@@ -65,18 +123,23 @@ export function mount(element, route) {
     setText(verdict, `Still needed: ${missing.map(f => f.where).join(', ')}.`);
   }
 
+  let asked; // the task of the last dry run
+
   async function check() {
     asking?.abort();
     const mine = asking = new AbortController();
-    const body = form.value();
+    follow();
+    asked = form.effective('/evaluate/task');
+    const {path, body} = wish(), n = jobsOf(body);
     const missing = form.missing();
+    setText(button, n > 1 ? `Submit ${n} jobs` : 'Submit job');
     setText(preview, JSON.stringify(body, null, 2));
     if (missing.length > 0) {
       showMissing(missing);
       return;
     }
     try {
-      const response = await request('POST', 'v1/jobs', {json: body, query: {dry_run: true},
+      const response = await request('POST', path, {json: body, query: {dry_run: true},
         signal: mine.signal});
       const {estimate} = await response.json();
       if (mine.signal.aborted) return;
@@ -84,7 +147,7 @@ export function mount(element, route) {
       put(rest);
       showFigures(estimate);
       verdict.dataset.ok = 'yes';
-      setText(verdict, 'Everything fits. Ready to run.');
+      setText(verdict, n > 1 ? `Everything fits. ${n} jobs are ready to run.` : 'Everything fits. Ready to run.');
     } catch (error) {
       if (error.name === 'AbortError') return;
       showFigures(null);
@@ -106,9 +169,10 @@ export function mount(element, route) {
     }
     button.disabled = true;
     try {
-      const job = await (await request('POST', 'v1/jobs', {json: form.value(),
+      const {path, body} = wish();
+      const made = await (await request('POST', path, {json: body,
         headers: {'Idempotency-Key': randomKey()}})).json();
-      go(link('job', job.id));
+      go(path === 'v1/jobs' ? link('job', made.id) : link('jobs', '', {sweep: made.id}));
     } catch (error) {
       if (error.errors) {
         showFaults(faultsOf(error));
@@ -140,12 +204,14 @@ export function mount(element, route) {
         api);
       form = new Form(schema, api, {main: MAIN, alsoRequired, changed: checkSoon,
         names: namesOf(models.rows, datasets.rows, jobs.rows)});
+      known = new Map(models.rows.map(m => [m.name, m]));
       if (template) form.write({...template.spec, name: template.name, labels: template.labels,
         priority: template.priority});
+      else form.suggest('/outputs/merged', [0.5]);
       const ready = models.rows.filter(m => m.status === 'ready');
       const missing = ready.length < 2 || datasets.rows.length === 0;
       put(column, missing && h('p.note', 'A job needs two models and, to align and to ',
-        'measure, datasets: ', h('a', {href: '#/data'}, 'upload them'), ' first.'), form.element);
+        'measure, datasets: ', h('a', {href: '#/data'}, 'upload them'), ' first.'), presets, form.element);
       await check();
     } catch (error) {
       put(column, fault(error));

@@ -1,8 +1,8 @@
 // The form is what the description says, and what the daemon finds wrong stands at its field.
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
-import {assertCalm, launch, open} from './browser.mjs';
-import {Daemon} from './daemon.mjs';
+import {assertAccessible, assertCalm, launch, open} from './browser.mjs';
+import {Daemon, FIXTURES} from './daemon.mjs';
 
 let daemon, browser, page, api;
 
@@ -121,6 +121,103 @@ test('a part that means something by being there is switched on, with all of its
   await page.waitForFunction(() => document.querySelector('aside pre').textContent.includes('learn'));
   assert.deepEqual((await body()).align.learn, {});
   await page.locator('legend', {hasText: 'Learned maps'}).getByRole('checkbox').uncheck();
+});
+
+const bodyNow = async () => JSON.parse(await page.getByLabel('The request’s body').textContent());
+
+/* The form as it comes, with the pair of its texts and one of these models as A. */
+async function afresh(a) {
+  await page.goto(`${daemon.url}#/data`);
+  await page.goto(`${daemon.url}#/new`);
+  await page.getByLabel('Model A').selectOption(a);
+}
+
+test('a merge halfway is asked for unless one says otherwise', async () => {
+  await afresh('bert-a');
+  assert.deepEqual((await bodyNow()).outputs, {merged: [0.5]});
+});
+
+test('what does not fit A cannot be chosen as B, and says why', async () => {
+  for (const name of ['gpt2-a', 'overlap-a', 'overlap-b'])
+    await daemon.post('v1/models', {name, path: `${FIXTURES}/models/${name}`});
+  await afresh('bert-a');
+  const option = name => page.getByLabel('Model B').locator(`option[value="${name}"]`);
+  await page.waitForFunction(() => document.querySelector('#f-models-b option[value="gpt2-a"]').disabled);
+  assert.match(await option('gpt2-a').textContent(), /another architecture/);
+  assert.equal(await option('bert-b').isDisabled(), false);
+  await page.getByLabel('Model A').selectOption('gpt2-a');
+  await page.waitForFunction(() => document.querySelector('#f-models-b option[value="bert-b"]').disabled);
+});
+
+test('the task is the one that the head is made for, until one chooses', async () => {
+  const task = wanted => page.waitForFunction(value =>
+    document.querySelector('#f-evaluate-task').value === value, wanted);
+  await afresh('gpt2-a');
+  await task('clm');
+  await daemon.post('v1/datasets', {name: 'overlap', path: `${FIXTURES}/data/overlap.jsonl`, format: 'jsonl',
+    text: 'sentence1', text_pair: 'sentence2', label: 'label'});
+  await afresh('overlap-a');
+  await page.getByLabel('Model B').selectOption('overlap-b');
+  await field('/align/dataset').locator('select').selectOption('align');
+  await field('/evaluate/dataset').locator('select').selectOption('overlap');
+  await task('regression'); // its head has one label
+  await page.getByText('Everything fits. Ready to run.').waitFor();
+});
+
+test('several values of members are a sweep: a job for each combination', async () => {
+  await afresh('bert-a');
+  await page.getByLabel('Model B').selectOption('bert-b');
+  await field('/align/dataset').locator('select').selectOption('align');
+  await field('/evaluate/dataset').locator('select').selectOption('eval');
+  await page.getByRole('button', {name: 'components', exact: true}).click();
+  await page.getByText('Everything fits. 3 jobs are ready to run.').waitFor();
+  assert.deepEqual((await bodyNow()).grid, {'align.components': [['ff'], ['ff', 'mha'], ['ff', 'mha', 'residual']]});
+  await page.getByRole('button', {name: 'the paper', exact: true}).click();
+  await page.getByText('Everything fits. Ready to run.').waitFor();
+  assert.equal((await bodyNow()).grid, undefined);
+  await page.getByRole('button', {name: 'several values of Sequences'}).click();
+  await page.getByText(/Still needed: alignment sequences/).waitFor();
+  await page.getByLabel('Values of Sequences').fill('20, nine');
+  await field('/align/max_sequences').locator('.fault').filter({hasText: /nine/}).waitFor();
+  await page.getByLabel('Values of Sequences').fill('20, 40');
+  await page.getByText('More').nth(1).click();
+  await page.getByRole('button', {name: 'several values of Heads'}).click();
+  for (const value of ['permute', 'monotonic'])
+    await page.getByRole('group', {name: 'Values of Heads'}).getByLabel(value).check();
+  await page.getByLabel('Name', {exact: true}).fill('by the form');
+  await page.getByLabel('Points').fill('3');
+  await field('/evaluate/max_blocks').locator('input').evaluate(input => {
+    input.value = '4';
+    input.dispatchEvent(new Event('input', {bubbles: true}));
+  });
+  await page.getByText('Everything fits. 4 jobs are ready to run.').waitFor();
+  await assertAccessible(page, 'several');
+  await page.getByRole('button', {name: 'Submit 4 jobs'}).click();
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 4);
+  const sweep = page.url().match(/sweep=(grp_[0-9a-f-]+)/)[1];
+  assert.equal((await daemon.get(`v1/sweeps/${sweep}`)).jobs, 4);
+  for (const {id} of (await daemon.get(`v1/jobs?group=${sweep}`)).data) await daemon.finished(id);
+  await page.goto(`${daemon.url}#/compare?sweep=${sweep}&group=align.heads`);
+  await page.getByRole('img', {name: /of 4 curves in 2 groups/}).waitFor();
+});
+
+test('an import of JSONL asks for its fields, and learns them from the daemon', async () => {
+  await page.goto(`${daemon.url}#/data`);
+  const panel = page.locator('section', {has: page.getByRole('heading', {name: 'Datasets'})});
+  await panel.getByText('Import in place').click();
+  await panel.getByLabel('Name', {exact: true}).fill('authors');
+  await panel.getByLabel('Path').fill(`${FIXTURES}/data/align.txt`);
+  assert.equal(await panel.getByLabel('Text field', {exact: true}).count(), 0);
+  await panel.getByLabel('Path').fill(`${FIXTURES}/data/authors.jsonl`);
+  await panel.getByLabel('Text field', {exact: true}).fill('prose');
+  await panel.getByRole('button', {name: 'Import'}).click();
+  await page.getByRole('alert').filter({hasText: /prose/}).waitFor();
+  assert.deepEqual(await panel.locator('datalist option').evaluateAll(l => l.map(o => o.value)), ['sentence', 'label']);
+  await panel.getByLabel('Text field', {exact: true}).fill('sentence');
+  await panel.getByLabel('Label field').fill('label');
+  await panel.getByRole('button', {name: 'Import'}).click();
+  await page.getByRole('row', {name: /authors/}).waitFor();
+  assert.equal((await daemon.get('v1/datasets/authors')).fields.label, 'label');
 });
 
 test('nothing but refused dry runs went wrong in the page', () => assertCalm(page, /422/));
