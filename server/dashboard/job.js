@@ -4,12 +4,13 @@ import {BarrierChart} from './charts.js';
 import {confirm} from './dialog.js';
 import {editButton} from './edit.js';
 import {asLabels} from './form.js';
-import {copyButton, download, h, put, setText} from './dom.js';
+import {copyButton, download, h, put, setText, throttle} from './dom.js';
 import * as events from './events.js';
 import {method, ranks, verdictOf} from './fields.js';
 import {bytes, count, duration, elapsed, jobName, number, percent, plural, plusMinus, shortId, time}
   from './format.js';
 import {Heatmap} from './heatmap.js';
+import {LearningChart, turns} from './learning.js';
 import * as cells from './jobcells.js';
 import {headAssignment, Multiples} from './multiples.js';
 import {go, link, refine, title} from './router.js';
@@ -118,6 +119,8 @@ function about(job) {
     ['Finished', time(job.finished_at)],
     job.started_at && ['Took', duration(elapsed(job.started_at, job.finished_at))],
     job.attempt > 1 && ['Attempt', String(job.attempt)],
+    job.submitted_by && ['Submitted by', job.submitted_by],
+    job.group && ['Sweep', h('a', {href: link('jobs', '', {sweep: job.group})}, shortId(job.group))],
     job.priority !== 0 && ['Priority', number(job.priority, 0)],
     job.peak_bytes && ['Peak memory', bytes(job.peak_bytes)],
     job.retry_of && ['Retry of', h('a', {href: link('job', job.retry_of)}, shortId(job.retry_of))],
@@ -171,13 +174,18 @@ export function mount(element, route) {
   const heading = h('h1', {tabindex: '-1'});
   const alignment = h('div', {hidden: true}, parts.alignment);
 
+  const learning = new LearningChart();
+  const maps = h('section.panel', {hidden: true});
+  put(learning.words, 'The training curve grows here once the maps are matched.');
+
   function build() {
     put(element, parts.head, parts.verdict, parts.fault, parts.phases, parts.progress, parts.unit,
       h('div.columns',
         h('section.panel.main', h('h2', 'Loss along the path'), parts.chart),
         h('section.panel.side', h('h2', 'Barrier'), parts.results,
           h('h2.next', 'Certificate'), parts.certificate)),
-      alignment,
+      job.spec.align?.learn && section('Learning', learning.element),
+      alignment, maps,
       h('div.columns.three',
         section('Timings', parts.timings),
         section('About', parts.about),
@@ -348,6 +356,29 @@ export function mount(element, route) {
     }
   }
 
+  /* A point comes every 25 steps: progress is when to look. */
+  const loadLearning = throttle(async () => {
+    try {
+      learning.show(await read('/learning'));
+    } catch {
+      // not begun, or gone: the next progress tries again
+    }
+  }, 700);
+
+  async function loadMaps() {
+    const turned = job.spec.align?.residual_map === 'orthogonal' || job.spec.align?.head_map === 'orthogonal' ||
+      job.spec.align?.rotate_heads || job.spec.align?.learn;
+    if (!turned || maps.firstChild) return;
+    put(maps, h('h2', 'Turned by'), h('p.note', 'Finding the angles\u2026'));
+    try {
+      const found = await turns(`v1/jobs/${id}/artifacts/alignment.safetensors`);
+      if (found) put(maps, h('h2', 'Turned by'), found);
+      maps.hidden = !found;
+    } catch {
+      put(maps);
+    }
+  }
+
   const isAligned = () => job.artifacts.some(a => a.name === 'alignment.safetensors');
 
   /* -- loading -- */
@@ -361,8 +392,11 @@ export function mount(element, route) {
       show();
       if (barrier) chart.load(barrier);
       if (job.spec.executor === 'slurm') await notes();
-      if (isAligned()) loadAlignment();
-      else if (cells.isOver(job))
+      if (job.spec.align?.learn && job.status !== 'queued') loadLearning();
+      if (isAligned()) {
+        loadAlignment();
+        loadMaps();
+      } else if (cells.isOver(job))
         put(parts.certificate, h('p.note', 'None: the job was not aligned.'));
     } catch (error) {
       if (job === null && error.name !== 'AbortError')
@@ -384,6 +418,7 @@ export function mount(element, route) {
       if (phase !== job.phase) put(parts.phases, phases({...job, phase}));
       job = {...job, phase, progress};
       cells.progress(parts.progress, job);
+      if (phase === 'learning') loadLearning();
     })),
   );
   parts.progress.className = 'progress';
@@ -394,6 +429,7 @@ export function mount(element, route) {
       reading.abort();
       stops.forEach(stop => stop());
       chart?.destroy();
+      learning.destroy();
       heat.destroy();
       multiples.destroy();
     },
