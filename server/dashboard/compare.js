@@ -28,9 +28,9 @@ async function jobsOf(params, signal) {
   const ids = params.getAll('job');
   if (ids.length === 0) {
     const query = {status: params.getAll('status'), label: params.getAll('label'),
-      model: params.get('model')};
+      model: params.get('model'), group: params.get('sweep')};
     const where = params.getAll('where').filter(termOf);
-    const any = params.has('all') || query.label.length + query.status.length + where.length > 0 || query.model;
+    const any = params.has('all') || query.label.length + query.status.length + where.length > 0 || query.model || query.group;
     if (!any) return {rows: [], more: false};
     const found = await list('v1/jobs', query, MOST, {signal});
     return {...found, rows: found.rows.filter(j => passes(j, where))};
@@ -197,7 +197,10 @@ export function mount(element, route) {
     return [{name: `${jobName(job)}, baseline`, own: '', colour: -1, mixed: [], dash: [8, 3, 2, 3], visible: true,
       curves, jobs: [job], summary: summary(curves, grid)}];
   }
-  const pinned = () => jobs.find(j => j.id === params.get('pin'));
+  const pinned = () => {
+    const id = params.get('pin');
+    return id ? jobs.find(j => j.id === id) : undefined;
+  };
 
   function showLegend() {
     const mixed = [...new Set(groups.flatMap(g => g.mixed))];
@@ -217,11 +220,7 @@ export function mount(element, route) {
   const columns = () => [
     {id: 'name', label: 'Job', value: j => `${jobName(j)} ${colours.get(j.id)}`, order: jobName,
       text: jobName, fill: (td, j) => put(td, swatch(colours.get(j.id) ?? 0), cells.nameLink(j))},
-    {id: 'pin', label: '', value: j => String(pinned() === j), text: () => '', fill: (td, j) => put(td,
-      h('button.quiet', {'aria-pressed': String(pinned() === j),
-        'aria-label': `${pinned() === j ? 'Pinned' : 'Pin'}: ${jobName(j)}`,
-        title: 'Hold the others against this job',
-        onclick: () => choose('pin', pinned() === j ? '' : j.id)}, pinned() === j ? 'Pinned' : 'Pin'))},
+    pinColumn(),
     {id: 'verdict', label: 'Verdict', rank: 2, value: j => verdictOf(j) || j.status, order: j =>
       verdictOf(j) ? VERDICTS.indexOf(verdictOf(j)) : null, fill: (td, j) => verdictOf(j) ? cells.verdict(td, j)
       : put(td, cells.badge(j.status))},
@@ -229,6 +228,14 @@ export function mount(element, route) {
     ...pinned() ? [difference()] : [],
     ...differing.slice(0, SETTINGS_MOST).map(fieldColumn),
   ];
+
+  function pinColumn() {
+    const chosen = pinned();
+    return {id: 'pin', label: '', value: j => String(chosen === j), text: () => '', fill: (td, j) => put(td,
+      h('button.quiet', {'aria-pressed': String(chosen === j),
+        'aria-label': `${chosen === j ? 'Pinned' : 'Pin'}: ${jobName(j)}`, title: 'Hold the others against this job',
+        onclick: () => choose('pin', pinned() === j ? '' : j.id)}, chosen === j ? 'Pinned' : 'Pin'))};
+  }
 
   /* The chosen figure, less the pinned job's. */
   function difference() {

@@ -30,9 +30,12 @@ const specs = new WeakMap(); // job -> its spec by path
 
 /** A member of the spec ("align.heads"), or a label ("label.seed"); undefined where there is none. */
 export function fieldOf(job, path) {
-  if (path.startsWith('label.')) return job.labels[path.slice(6)];
+  return path.startsWith('label.') ? job.labels[path.slice(6)] : specOf(job).get(path);
+}
+
+function specOf(job) {
   if (!specs.has(job)) specs.set(job, new Map(flatten(job.spec)));
-  return specs.get(job).get(path);
+  return specs.get(job);
 }
 
 export const fieldText = (job, path) => String(fieldOf(job, path) ?? NONE);
@@ -41,7 +44,8 @@ export const isField = id => PARTS.test(id) || id.startsWith('label.');
 
 /** The members of the specs that are not the same in all jobs: [path]. */
 export function differences(jobs) {
-  const paths = new Set(jobs.flatMap(j => flatten(j.spec).map(([path]) => path)));
+  const paths = new Set();
+  for (const job of jobs) for (const path of specOf(job).keys()) paths.add(path);
   return [...paths].filter(p => !UNTOLD.has(p) && !p.startsWith('labels.') &&
     jobs.some(j => fieldOf(j, p) !== fieldOf(jobs[0], p)));
 }

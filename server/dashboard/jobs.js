@@ -1,14 +1,15 @@
 // The list of jobs, live.
-import {get, Gone, remove, request} from './api.js';
+import {get, Gone, hasToken, remove, request} from './api.js';
 import {confirm} from './dialog.js';
 import {h, put, say, setText, throttle} from './dom.js';
 import * as events from './events.js';
 import {differences, fieldColumn, isField, labelKeys, passes, termOf, verdictOf, VERDICTS} from './fields.js';
-import {bytes, duration, elapsed, jobName, plural, time} from './format.js';
+import {bytes, duration, elapsed, jobName, NONE, plural, time} from './format.js';
 import * as cells from './jobcells.js';
 import {go, link, refine, title} from './router.js';
 import {attempt, fault, toast} from './shell.js';
 import {compare, Table} from './table.js';
+import {welcome} from './welcome.js';
 
 const PAGE = 100;
 const CURVES_AT_ONCE = 50;
@@ -46,6 +47,7 @@ const COLUMNS = [
       put(td, cells.labels(j));
       td.title = Object.entries(j.labels).map(cells.labelText).join('\n');
     }},
+  {id: 'who', label: 'Submitted by', extra: true, value: j => j.submitted_by ?? NONE, order: j => j.submitted_by},
   {id: 'priority', label: 'Priority', figure: true, extra: true, value: j => j.priority,
     order: j => j.priority, server: 'priority'},
   {id: 'created', label: 'Created', rank: 3, figure: true, value: j => time(j.created_at),
@@ -63,6 +65,7 @@ const USUAL = COLUMNS.filter(c => !c.extra).map(c => c.id);
 
 /* What outlives a visit to another view. */
 const selected = new Set();
+let me; // whose the token is
 const curves = new Map(); // job id -> {aligned, control, complete}
 export const known = new Map(); // job id -> job, for the comparison too
 const scales = new Map(); // what is measured -> [low, high] of the curves in the list
@@ -95,6 +98,8 @@ function filtersOf(params) {
     status: params.getAll('status'),
     label: params.getAll('label'),
     model: params.get('model') ?? '',
+    sweep: params.get('sweep') ?? '',
+    mine: params.has('mine'),
     where: params.getAll('where').filter(termOf),
     words: params.get('q') ?? '',
     by: sort.replace(/^-/, ''),
@@ -109,6 +114,8 @@ function paramsOf(f) {
   for (const l of f.label) params.append('label', l);
   for (const w of f.where) params.append('where', w);
   params.set('model', f.model);
+  params.set('sweep', f.sweep);
+  params.set('mine', f.mine ? '1' : '');
   params.set('q', f.words);
   const sort = `${f.down ? '-' : ''}${f.by}`;
   if (sort !== '-created') params.set('sort', sort);
@@ -117,12 +124,13 @@ function paramsOf(f) {
 }
 
 const searchText = f =>
-  [...f.label, ...f.where, f.model && `model:${f.model}`, f.words].filter(Boolean).join(' ');
+  [...f.label, ...f.where, f.model && `model:${f.model}`, f.sweep && `sweep:${f.sweep}`, f.words].filter(Boolean).join(' ');
 
 function readSearch(text) {
-  const result = {label: [], model: '', where: [], words: []};
+  const result = {label: [], model: '', sweep: '', where: [], words: []};
   for (const word of text.split(/\s+/).filter(Boolean)) {
     if (word.startsWith('model:')) result.model = word.slice(6);
+    else if (/^sweep:grp_/.test(word)) result.sweep = word.slice(6);
     else if (termOf(word)) result.where.push(word);
     else if (/^[a-z0-9][a-z0-9._-]*:./.test(word)) result.label.push(word);
     else result.words.push(word);
@@ -134,6 +142,8 @@ const queryOf = f => ({
   status: f.status,
   label: f.label,
   model: f.model,
+  group: f.sweep,
+  mine: f.mine || undefined,
   sort: column(f.by)?.server ? `${f.down ? '-' : ''}${column(f.by).server}` : undefined,
 });
 
@@ -142,7 +152,7 @@ function fits(job, f) {
     Object.entries(job.labels).map(cells.labelText).join(' ');
   return (f.status.length === 0 || f.status.includes(job.status)) && passes(job, f.where) &&
     f.label.every(l => Object.entries(job.labels).some(pair => cells.labelText(pair) === l)) &&
-    (!f.model || job.spec.models.a === f.model || job.spec.models.b === f.model) &&
+    (!f.sweep || job.group === f.sweep) && (!f.mine || !me || job.submitted_by === me) && (!f.model || job.spec.models.a === f.model || job.spec.models.b === f.model) &&
     f.words.toLowerCase().split(/\s+/).every(w => text.toLowerCase().includes(w));
 }
 
@@ -171,7 +181,14 @@ export function mount(element, route) {
       onclick: () => {
         f.status = f.status.includes(s) ? f.status.filter(x => x !== s) : [...f.status, s];
         changed();
-      }}, s)));
+      }}, s)), hasToken() && h('button.chip', {'data-mine': '', title: 'What this token has submitted', onclick: () => {
+      f.mine = !f.mine;
+      learnMe();
+      changed();
+    }}, 'mine'));
+  /* Whose the token is: for what comes by events. */
+  const learnMe = () => f.mine && !me && get('v1/tokens/self').then(token => (me = token.name)).catch(() => {});
+  learnMe();
   const menu = h('details.menu', {ontoggle: showMenu}, h('summary', 'Columns'), h('div.sheet'));
   const actions = h('div.actions', {role: 'group', 'aria-label': 'Selected jobs'});
   const note = h('p.note');
@@ -223,7 +240,7 @@ export function mount(element, route) {
 
   function showFilters() {
     for (const chip of chips.children)
-      chip.setAttribute('aria-pressed', f.status.includes(chip.dataset.status));
+      chip.setAttribute('aria-pressed', 'mine' in chip.dataset ? f.mine : f.status.includes(chip.dataset.status));
     table.element.classList.toggle('usual', f.columns.join() === USUAL.join());
   }
 
@@ -245,14 +262,11 @@ export function mount(element, route) {
 
   function showEmpty(n) {
     table.element.hidden = n === 0;
-    const filtered = f.status.length + f.label.length + f.where.length > 0 || f.model || f.words;
+    const filtered = f.status.length + f.label.length + f.where.length > 0 || f.model || f.sweep || f.mine || f.words;
     if (n > 0 || askedAt === 0) put(empty);
     else if (filtered) put(empty, h('p.empty', 'No job fits the filter. ',
       h('a', {href: '#/jobs'}, 'Show all')));
-    else put(empty, h('div.empty', h('p', 'No jobs yet.'),
-      h('p', 'A job aligns model B to model A, walks from one to the other and measures the loss ',
-        'on the way. Begin with ', h('a', {href: '#/data'}, 'two models and a dataset'), ', then ',
-        h('a', {href: '#/new'}, 'submit a job'), '.')));
+    else if (!empty.firstChild) put(empty, welcome());
   }
 
   function showActions() {
@@ -274,10 +288,11 @@ export function mount(element, route) {
 
   /* A whole filtered list is compared by its filter: the link stays short. */
   function compareLink(chosen) {
-    const everything = !next && chosen.length === table.rows.size && !f.words;
+    const everything = !next && !f.mine && chosen.length === table.rows.size && !f.words;
     return everything && chosen.length > 20
       ? link('compare', '', [...f.status.map(s => ['status', s]), ...f.label.map(l => ['label', l]),
-        ...f.where.map(w => ['where', w]), ['model', f.model], ['all', '1']])
+        ...f.where.map(w => ['where', w]), ['model', f.model],
+        ['sweep', f.sweep], ['all', '1']])
       : link('compare', '', chosen.map(j => ['job', j.id]));
   }
 

@@ -101,7 +101,7 @@ export class Dots extends Drawing {
         // The middle first, then by turns to both sides.
         const cx = x(i) + (k % 2 ? 1 : -1) * Math.ceil(k / 2) * shift, error = errors.get(j.id);
         const tone = ranks(j) ? colourOf(colours.get(j.id) ?? 0) : css('--dim');
-        return svg('g', {'data-job': j.id, class: ranks(j) ? 'dot' : 'dot none', stroke: tone, fill: tone},
+        return svg('g', {'data-job': j.id, class: ranks(j) ? 'mark' : 'mark none', stroke: tone, fill: tone},
           typeof error === 'number' && svg('line', {x1: cx, x2: cx, y1: y(of(j) - error), y2: y(of(j) + error)}),
           svg('circle', {cx, cy: y(of(j)), r: 4.5}), this.told(j, of, name));
       }),

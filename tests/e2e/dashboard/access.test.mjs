@@ -35,6 +35,13 @@ test('a daemon with a token asks for it, keeps it for the tab, and says when it 
     await page.keyboard.press('Enter');
     await page.getByText('No jobs yet.').waitFor();
     await page.locator('.dot[data-state=live]').waitFor(); // the events have it too
+    const [mine] = await Promise.all([page.waitForRequest(/v1\/jobs\?.*mine=true/),
+      page.getByRole('button', {name: 'mine'}).click()]);
+    assert.equal((await mine.response()).status(), 200);
+    assert.match(page.url(), /mine=1/);
+    await page.getByText('No job fits the filter.').waitFor();
+    await page.getByRole('button', {name: 'mine'}).click();
+    await page.getByText('No jobs yet.').waitFor();
     assert.equal(await page.evaluate(() => localStorage.length), 0);
     assert.ok(!page.url().includes(token));
     await page.reload();

@@ -88,7 +88,7 @@ test('dots over a setting, and parallel coordinates over all that differ', async
   await page.getByLabel('over', {exact: true}).selectOption('evaluate.seed');
   const dots = page.getByRole('img', {name: 'Dots over a setting: Barrier of 4 jobs'});
   await dots.waitFor();
-  const boxes = await dots.locator('.dot circle').evaluateAll(list => list.map(c =>
+  const boxes = await dots.locator('.mark circle').evaluateAll(list => list.map(c =>
     ({job: c.closest('[data-job]').dataset.job, x: Number(c.getAttribute('cx')), y: Number(c.getAttribute('cy'))})));
   const summary = new Map(await Promise.all(jobs.map(async j =>
     [j.id, (await daemon.get(`v1/jobs/${j.id}`)).summary.barrier_mean])));

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import {readFile} from 'node:fs/promises';
 import {after, before, test} from 'node:test';
-import {assertCalm, launch, open, record} from './browser.mjs';
+import {assertAccessible, assertCalm, launch, open, record} from './browser.mjs';
 import {Daemon, FIXTURES, spec, until} from './daemon.mjs';
 
 let daemon, browser, page;
@@ -19,6 +19,10 @@ after(async () => {
 test('an empty daemon says where to begin', async () => {
   page = await open(browser, daemon.url);
   await page.getByText('No jobs yet.').waitFor();
+  await page.getByRole('img', {name: /^An example/}).waitFor();
+  const lines = await page.getByLabel('Lines for a shell').textContent();
+  assert.match(lines, new RegExp(`^curl -fsS ${daemon.url}v1/jobs --json '\\{`, 'm'));
+  await assertAccessible(page, 'empty');
   await page.getByRole('link', {name: 'two models and a dataset'}).click();
   await page.getByRole('heading', {name: 'Models & data'}).waitFor();
 });

@@ -118,7 +118,7 @@ test('a thousand curves stay smooth', async () => {
     `a group is gone after ${hidden.toFixed(0)} ms; ${load()}`);
   assert.ok(names.size > 10, 'curves light up under the pointer');
   await page.locator('.legend-item').first().click();
-  for (const [chart, sign] of [['dots', '.dot'], ['parallel', '.way']]) {
+  for (const [chart, sign] of [['dots', '.mark'], ['parallel', '.way']]) {
     const from = Date.now();
     await page.getByLabel('Chart', {exact: true}).selectOption(chart);
     await page.waitForFunction(([sign, n]) => document.querySelectorAll(sign).length === n, [sign, CURVES]);
