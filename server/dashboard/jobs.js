@@ -152,7 +152,8 @@ function fits(job, f) {
     Object.entries(job.labels).map(cells.labelText).join(' ');
   return (f.status.length === 0 || f.status.includes(job.status)) && passes(job, f.where) &&
     f.label.every(l => Object.entries(job.labels).some(pair => cells.labelText(pair) === l)) &&
-    (!f.sweep || job.group === f.sweep) && (!f.mine || !me || job.submitted_by === me) && (!f.model || job.spec.models.a === f.model || job.spec.models.b === f.model) &&
+    (!f.sweep || job.group === f.sweep) && (!f.mine || !me || job.submitted_by === me) &&
+    (!f.model || job.spec.models.a === f.model || job.spec.models.b === f.model) &&
     f.words.toLowerCase().split(/\s+/).every(w => text.toLowerCase().includes(w));
 }
 
@@ -181,7 +182,7 @@ export function mount(element, route) {
       onclick: () => {
         f.status = f.status.includes(s) ? f.status.filter(x => x !== s) : [...f.status, s];
         changed();
-      }}, s)), hasToken() && h('button.chip', {'data-mine': '', title: 'What this token has submitted', onclick: () => {
+      }}, s)), h('button.chip', {'data-mine': '', hidden: !hasToken(), title: 'What this token has submitted', onclick: () => {
       f.mine = !f.mine;
       learnMe();
       changed();
@@ -266,7 +267,7 @@ export function mount(element, route) {
     if (n > 0 || askedAt === 0) put(empty);
     else if (filtered) put(empty, h('p.empty', 'No job fits the filter. ',
       h('a', {href: '#/jobs'}, 'Show all')));
-    else if (!empty.firstChild) put(empty, welcome());
+    else if (!empty.querySelector('.welcome')) put(empty, welcome());
   }
 
   function showActions() {
@@ -474,7 +475,10 @@ export function mount(element, route) {
     e.preventDefault();
   }
   document.addEventListener('keydown', onKey);
-  stops.push(events.listen('status', onStatus), events.listen('progress', onProgress),
+  const showMine = () => (chips.lastChild.hidden = !hasToken());
+  addEventListener('token', showMine);
+  stops.push(() => removeEventListener('token', showMine),
+    events.listen('status', onStatus), events.listen('progress', onProgress),
     events.listen('point', onPoint), events.listen('resync', onResync));
   const clock = setInterval(show, 60000); // "14:03" becomes "Nov 21 14:03"
   showFilters();
