@@ -47,9 +47,14 @@ bool rb_artifact_name_valid(const char *name)
     return length > 0 && length < RB_FILE_NAME_SIZE && name[length] == '\0' && name[0] != '.';
 }
 
-/* "0", "0.5" gain zeros; "0.125" and "1e-07" say what they say. */
+/* "0", "0.5" gain zeros; "0.125" and "1e-07" say what they say. "weights-1": a list of weights. */
 static void format_lambda(double lambda, char number[RB_NUMBER_SIZE])
 {
+    if (lambda >= RB_MERGED_WEIGHTS) {
+        (void)snprintf(number, RB_NUMBER_SIZE, "weights-%u",
+                       (unsigned)(lambda - RB_MERGED_WEIGHTS + 0.5));
+        return;
+    }
     (void)rb_number_format(lambda, number);
     const char *dot = strchr(number, '.');
     if (strchr(number, 'e') == NULL && (dot == NULL || strlen(dot) < 3))
@@ -67,14 +72,16 @@ void rb_artifact_folder_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE])
 {
     char number[RB_NUMBER_SIZE];
     format_lambda(lambda, number);
-    (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged/lambda-%s", number);
+    (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged/%s%s",
+                   lambda >= RB_MERGED_WEIGHTS ? "" : "lambda-", number);
 }
 
 void rb_artifact_tar_digest_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE])
 {
     char number[RB_NUMBER_SIZE];
     format_lambda(lambda, number);
-    (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged/lambda-%s.tar.sha256", number);
+    (void)snprintf(buffer, RB_ARTIFACT_NAME_SIZE, "merged/%s%s.tar.sha256",
+                   lambda >= RB_MERGED_WEIGHTS ? "" : "lambda-", number);
 }
 
 bool rb_artifact_lambda_parse(const char *text, size_t length, double *ret)

@@ -27,7 +27,11 @@ void rb_artifacts_encode(struct rb_json *w, const struct rb_artifact *items, siz
 const char *rb_artifact_media_type(const char *name);
 /* May a path segment name an artifact: 1 to 63 of a-z A-Z 0-9 . _ -, not starting with a dot. */
 bool rb_artifact_name_valid(const char *name);
-/* "merged-0.50.safetensors": the lambda with at least two decimals, more where it needs them. */
+/* What stands for a lambda where a checkpoint is merged of three models or more: the i-th list of
+ * weights is RB_MERGED_WEIGHTS + i, and called "weights-<i>" where a lambda has its number. */
+enum { RB_MERGED_WEIGHTS = 2 };
+/* "merged-0.50.safetensors": the lambda with at least two decimals, more where it needs them;
+ * "merged-weights-0.safetensors". */
 void rb_artifact_merged_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE]);
 /* "merged/lambda-0.50": the folder with all that belongs to a merged checkpoint. Its files are
  * artifacts called "merged/lambda-0.50/README.md" and so on. */

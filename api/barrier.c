@@ -22,6 +22,9 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
         .task = spec->evaluate.options.task,
         .lambdas = spec->lambdas.values,
         .lambda_count = spec->lambdas.count,
+        .models = rb_job_spec_models(spec),
+        .weights = rb_job_spec_several(spec) ? spec->weights.values : NULL,
+        .spec = spec,
         .adaptive = spec->points == RB_POINTS_AUTO,
         .aligned = {points, aligned},
         .has_control = shown,
@@ -63,12 +66,33 @@ static bool is_whole(const struct rb_barrier_view *v, const struct rb_curve_poin
     return v->adaptive ? is_refined(v) : curve->count == v->lambda_count;
 }
 
+/* Of several models: every point's barrier in ret_barriers (points), room for all; without memory
+ * there is none. */
+static bool several_barrier(const struct rb_barrier_view *v, const struct rb_curve_points *curve,
+                            struct rb_barrier *ret)
+{
+    double *barriers = calloc(curve->count + 1, sizeof *barriers);
+    if (barriers == NULL)
+        return false;
+    size_t at = rb_simplex_barriers(curve->points, curve->count, v->weights, v->models, barriers);
+    *ret = (struct rb_barrier){.chord = barriers[at],
+                               .chord_lambda = curve->points[at].lambda,
+                               .chord_at = at,
+                               .mean = NAN,
+                               .mean_lambda = NAN,
+                               .shape = RB_SHAPE_FLAT};
+    free(barriers);
+    return true;
+}
+
 bool rb_curve_barrier(const struct rb_barrier_view *v, const struct rb_curve_points *curve,
                       struct rb_barrier *ret)
 {
     bool to_original = v->near && curve == &v->aligned;
     if (!is_whole(v, curve) || curve->count < 2 || (to_original && v->original == NULL))
         return false;
+    if (v->weights != NULL)
+        return several_barrier(v, curve, ret);
     if (to_original)
         rb_barrier_compute_to(curve->points, curve->count, v->original->loss, ret);
     else
@@ -152,10 +176,70 @@ static struct rb_excess over_end(const struct curve_blocks *c, int end)
     return rb_excess_pair(c->at[AT_BEST], c->at[AT_FIRST], c->at[AT_LAST], end == 0, end == 1);
 }
 
+/* ---- errors, of several models ---- */
+
+struct several_blocks {
+    struct rb_excess excess;
+    struct rb_block *at, *ends[RB_MODELS_MAX];
+    size_t count;
+    bool known;
+};
+
+static enum rb_status read_several(const struct rb_barrier_view *v, enum rb_curve_name curve,
+                                   rb_blocks_reader *read, void *data, struct several_blocks *c,
+                                   struct rb_error *err)
+{
+    const struct rb_curve_points *points = curve == RB_CURVE_ALIGNED ? &v->aligned : &v->control;
+    struct rb_barrier b;
+    if (!rb_curve_barrier(v, points, &b))
+        return RB_OK;
+    enum rb_status status = read(data, curve, b.chord_at, &c->at, &c->count, err);
+    c->known = c->count > 0;
+    for (size_t m = 0; m < v->models && status == RB_OK; m++) {
+        size_t count = 0;
+        status = read(data, curve, m, &c->ends[m], &count, err);
+        c->known = c->known && count == c->count;
+        c->excess.ends[m] = c->ends[m];
+        c->excess.weights[m] = v->weights[b.chord_at * v->models + m];
+    }
+    c->excess.at = c->at;
+    c->excess.end_count = v->models;
+    return status;
+}
+
+static enum rb_status several_errors(const struct rb_barrier_view *v, rb_blocks_reader *read,
+                                     void *data, struct rb_barrier_errors *ret,
+                                     struct rb_error *err)
+{
+    struct several_blocks curves[2] = {{.count = 0}, {.count = 0}};
+    struct rb_barrier_errors e = no_errors;
+    enum rb_status status = RB_OK;
+    for (int c = 0; c < (v->has_control ? 2 : 1) && status == RB_OK; c++) {
+        status = read_several(v, (enum rb_curve_name)c, read, data, &curves[c], err);
+        if (status == RB_OK && curves[c].known)
+            e.chord[c] = rb_excess_error(&curves[c].excess, curves[c].count);
+    }
+    if (curves[0].known)
+        e.blocks = curves[0].count;
+    if (status == RB_OK && curves[0].known && curves[1].known && curves[0].count == curves[1].count)
+        e.reduction_chord =
+            rb_excess_reduction_error(&curves[0].excess, &curves[1].excess, curves[0].count);
+    for (int c = 0; c < 2; c++) {
+        free(curves[c].at);
+        for (size_t m = 0; m < RB_MODELS_MAX; m++)
+            free(curves[c].ends[m]);
+    }
+    if (status == RB_OK)
+        *ret = e;
+    return status;
+}
+
 enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks_reader *read,
                                       void *data, struct rb_barrier_errors *ret,
                                       struct rb_error *err)
 {
+    if (v->weights != NULL)
+        return several_errors(v, read, data, ret, err);
     struct curve_blocks curves[2] = {{.count = 0}, {.count = 0}};
     struct rb_barrier_errors e = no_errors;
     enum rb_status status = RB_OK;
@@ -256,9 +340,55 @@ static void encode_diagnosis(struct rb_json *w, const struct rb_barrier *b,
     rb_json_number(w, "lowest_lambda", b->lowest_lambda);
 }
 
-static void encode_curve(struct rb_json *w, const char *key, const struct row *rows, size_t count,
-                         bool control, unsigned metrics, const struct rb_barrier *barrier,
-                         const struct rb_barrier_errors *errors)
+static void encode_weights(struct rb_json *w, const char *key, const struct rb_barrier_view *v,
+                           double point)
+{
+    const double *weights = v->weights + (size_t)point * v->models;
+    rb_json_array(w, key);
+    for (size_t m = 0; m < v->models; m++)
+        rb_json_number(w, NULL, weights[m]);
+    rb_json_end(w);
+}
+
+/* Each point's, as far as it and the vertices are known: those come first. */
+static void encode_barriers(struct rb_json *w, const struct rb_barrier_view *v,
+                            const struct row *rows, size_t count, bool control)
+{
+    bool ends = count >= v->models;
+    for (size_t m = 0; m < v->models && ends; m++)
+        ends = (size_t)rows[m].lambda == m && point_of(&rows[m], control) != NULL;
+    rb_json_array(w, "barriers");
+    for (size_t i = 0; i < count; i++) {
+        const struct rb_point *p = point_of(&rows[i], control);
+        double barrier = p != NULL && ends ? p->loss : NAN;
+        const double *weights = v->weights + (size_t)rows[i].lambda * v->models;
+        for (size_t m = 0; m < v->models && ends; m++)
+            barrier -= weights[m] * point_of(&rows[m], control)->loss;
+        rb_json_number(w, NULL, i < v->models && ends && p != NULL ? 0 : barrier);
+    }
+    rb_json_end(w);
+}
+
+static void encode_several(struct rb_json *w, const struct rb_barrier_view *v,
+                           const struct row *rows, size_t count, bool control,
+                           const struct rb_barrier *b, const struct rb_barrier_errors *errors)
+{
+    encode_barriers(w, v, rows, count, control);
+    if (b == NULL) {
+        rb_json_null(w, "barrier");
+        return;
+    }
+    rb_json_object(w, "barrier");
+    rb_json_number(w, "chord", b->chord);
+    encode_weights(w, "chord_weights", v, b->chord_lambda);
+    rb_json_number(w, "chord_standard_error",
+                   errors->chord[control ? RB_CURVE_CONTROL : RB_CURVE_ALIGNED]);
+    rb_json_end(w);
+}
+
+static void encode_curve(struct rb_json *w, const char *key, const struct rb_barrier_view *v,
+                         const struct row *rows, size_t count, bool control, unsigned metrics,
+                         const struct rb_barrier *barrier, const struct rb_barrier_errors *errors)
 {
     rb_json_object(w, key);
     rb_json_array(w, "loss");
@@ -285,7 +415,10 @@ static void encode_curve(struct rb_json *w, const char *key, const struct row *r
         rb_json_end(w);
     }
     rb_json_end(w);
-    encode_diagnosis(w, barrier, errors, control ? RB_CURVE_CONTROL : RB_CURVE_ALIGNED);
+    if (v->weights != NULL)
+        encode_several(w, v, rows, count, control, barrier, errors);
+    else
+        encode_diagnosis(w, barrier, errors, control ? RB_CURVE_CONTROL : RB_CURVE_ALIGNED);
     rb_json_end(w);
 }
 
@@ -299,9 +432,33 @@ static void encode_reduction(struct rb_json *w, const struct rb_barrier *aligned
     }
     rb_json_object(w, "reduction");
     rb_json_number(w, "chord", rb_reduction(aligned->chord, control->chord));
+    if (isnan(aligned->mean)) { /* several models */
+        rb_json_number(w, "chord_standard_error", errors->reduction_chord);
+        rb_json_end(w);
+        return;
+    }
     rb_json_number(w, "mean", rb_reduction(aligned->mean, control->mean));
     rb_json_number(w, "chord_standard_error", errors->reduction_chord);
     rb_json_number(w, "mean_standard_error", errors->reduction_mean);
+    rb_json_end(w);
+}
+
+/* Where the points are. */
+static void encode_places(struct rb_json *w, const struct rb_barrier_view *v,
+                          const struct row *rows, size_t count)
+{
+    if (v->weights != NULL) {
+        rb_json_array(w, "models");
+        for (size_t m = 0; m < v->models; m++)
+            rb_json_string(w, NULL, rb_job_spec_model(v->spec, m));
+        rb_json_end(w);
+    }
+    rb_json_array(w, v->weights != NULL ? "weights" : "lambdas");
+    for (size_t i = 0; i < count; i++)
+        if (v->weights != NULL)
+            encode_weights(w, NULL, v, rows[i].lambda);
+        else
+            rb_json_number(w, NULL, rows[i].lambda);
     rb_json_end(w);
 }
 
@@ -328,17 +485,14 @@ void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barri
     rb_json_string(w, "task", rb_task_names[v->task]);
     rb_json_bool(w, "complete",
                  is_whole(v, &v->aligned) && (!v->has_control || is_whole(v, &v->control)));
-    rb_json_array(w, "lambdas");
-    for (size_t i = 0; i < count; i++)
-        rb_json_number(w, NULL, rows[i].lambda);
-    rb_json_end(w);
+    encode_places(w, v, rows, count);
     if (errors->blocks > 0)
         rb_json_uint(w, "blocks", errors->blocks);
     else
         rb_json_null(w, "blocks");
-    encode_curve(w, "aligned", rows, count, false, metrics, aligned, errors);
+    encode_curve(w, "aligned", v, rows, count, false, metrics, aligned, errors);
     if (v->has_control)
-        encode_curve(w, "control", rows, count, true, metrics, control, errors);
+        encode_curve(w, "control", v, rows, count, true, metrics, control, errors);
     else
         rb_json_null(w, "control");
     encode_reduction(w, aligned, control, errors);
@@ -360,7 +514,10 @@ static bool has_verdict(const struct rb_barrier_view *v)
 static void print_header(FILE *out, const struct rb_barrier_view *v, unsigned metrics)
 {
     static const char *const curves[] = {"aligned", "control"};
-    (void)fprintf(out, "lambda");
+    if (v->weights == NULL)
+        (void)fprintf(out, "lambda");
+    for (size_t m = 0; m < v->models && v->weights != NULL; m++)
+        (void)fprintf(out, "%sweight_%zu", m > 0 ? "," : "", m);
     for (size_t c = 0; c < (v->has_control ? 2 : 1); c++) {
         (void)fprintf(out, ",%s_loss,%s_standard_error", curves[c], curves[c]);
         for (int m = 0; m < RB_METRIC_COUNT; m++)
@@ -404,8 +561,12 @@ static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metri
                       const struct row *row)
 {
     char lambda[RB_NUMBER_SIZE];
-    (void)rb_number_format(row->lambda, lambda);
-    (void)fprintf(out, "%s", lambda);
+    for (size_t m = 0; m < (v->weights != NULL ? v->models : 1); m++) {
+        (void)rb_number_format(v->weights != NULL ? v->weights[(size_t)row->lambda * v->models + m]
+                                                  : row->lambda,
+                               lambda);
+        (void)fprintf(out, "%s%s", m > 0 ? "," : "", lambda);
+    }
     for (int c = 0; c < (v->has_control ? 2 : 1); c++) {
         const struct rb_point *p = point_of(row, c == 1);
         print_cell(out, p != NULL ? p->loss : NAN);

@@ -35,6 +35,11 @@ struct rb_barrier_view {
      * original B, whose loss is the control's last point, there even without a control. */
     bool near;
     const struct rb_point *original; /* borrowed; NULL: not known yet */
+    /* Three models or more: lambdas are the points' numbers, and these their weights (lambda_count,
+     * models), the vertices first; else models is 2 and weights NULL. spec names the models. */
+    size_t models;
+    const double *weights;
+    const struct rb_job_spec *spec;
     bool adaptive; /* of lambdas only what rb_refine asks for makes the curves whole */
     const struct rb_barrier_errors *errors; /* borrowed; NULL: not known */
     const struct rb_merge_verdict *verdict; /* borrowed; NULL: not known yet */
@@ -49,11 +54,11 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
 
 /* The answer of GET /v1/jobs/{id}/barrier. "lambdas" are those at which some curve is known, a
  * loss that is not is null. A curve's barrier, shape, peaks and lowest_lambda are null until its
- * last point is there; complete says that both curves are whole; reduction is 1 - aligned/control
- * for both barriers (null without a control or where the control has no barrier); verdict is null
- * until it is known. Standard errors
- * are null where v has none. Metrics that
- * have no value at any point are left out. */
+ * last point is there. Three models or more: "models" and "weights" instead of "lambdas"; each
+ * point's barrier under "barriers"; chord is the highest, at chord_weights. complete says that both
+ * curves are whole; reduction is 1 - aligned/control for both barriers (null without a control or
+ * where the control has no barrier); verdict is null until it is known. Standard errors are null
+ * where v has none. Metrics that have no value at any point are left out. */
 void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barrier_view *v);
 
 /* text/csv: lambda, aligned_loss, aligned_standard_error, aligned_<metric>…, then control_… the
@@ -74,7 +79,8 @@ enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks
                                       void *data, struct rb_barrier_errors *ret,
                                       struct rb_error *err) RB_MUST_CHECK;
 
-/* For the summary: false until the curve is whole (or it has no points). */
+/* For the summary: false until the curve is whole (or it has no points). Three models or more:
+ * chord is the highest barrier (METHOD 13), chord_lambda its point's number; mean is NaN. */
 bool rb_curve_barrier(const struct rb_barrier_view *v, const struct rb_curve_points *curve,
                       struct rb_barrier *ret);
 

@@ -28,6 +28,7 @@ enum {
 struct rb_numbers {
     double *values;
     size_t count;
+    size_t row; /* of lists of lists: how many belong to one; else 0 */
 };
 
 struct rb_label {

@@ -37,6 +37,14 @@ struct rb_job_summary rb_job_summary_none(void)
                                    .verdict = rb_merge_verdict_none()};
 }
 
+void rb_job_model_role(size_t i, char ret[24])
+{
+    if (i < 2)
+        (void)snprintf(ret, 24, "model_%c", i == 0 ? 'a' : 'b');
+    else
+        (void)snprintf(ret, 24, "model_%u", (unsigned)i + 1);
+}
+
 void rb_job_init(struct rb_job *j)
 {
     *j = (struct rb_job){

@@ -50,11 +50,13 @@ struct rb_progress {
 };
 
 struct rb_job_input {
-    char role[24]; /* "model_a", "model_b", "align_dataset", "learn_dataset", … */
+    char role[24]; /* "model_a", "model_b", "model_3" …, "align_dataset", "learn_dataset", … */
     char name[RB_NAME_SIZE];
     char sha256[RB_SHA256_HEX_SIZE]; /* "": null */
 };
-enum { RB_JOB_INPUTS_MAX = 6 };
+enum { RB_JOB_INPUTS_MAX = RB_MODELS_MAX + 4 };
+/* The role of the i-th model, from 0. */
+void rb_job_model_role(size_t i, char ret[24]);
 
 /* NaN: null. */
 struct rb_job_summary {

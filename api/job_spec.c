@@ -56,19 +56,33 @@ enum rb_status rb_job_spec_restore(const char *text, struct rb_job_spec *ret, st
     return status;
 }
 
+const char *rb_job_spec_model_pointer(bool anchored, size_t i, char buffer[32])
+{
+    if (!anchored)
+        return i == 0 ? "/models/a" : "/models/b";
+    if (i == 0)
+        return "/models/anchor";
+    (void)snprintf(buffer, 32, "/models/others/%u", (unsigned)(i - 1));
+    return buffer;
+}
+
 void rb_job_spec_deinit(struct rb_job_spec *s)
 {
     free(s->name);
     rb_labels_deinit(&s->labels);
     free(s->model_a);
     free(s->model_b);
+    for (size_t i = 0; i < RB_MODELS_MAX - 2; i++)
+        free(s->more[i]);
     free(s->align.from_job);
     rb_dataset_ref_deinit(&s->align.dataset);
     rb_dataset_ref_deinit(&s->align.learn.dataset);
     rb_numbers_deinit(&s->align.learn.lambda);
     rb_dataset_ref_deinit(&s->evaluate.dataset);
     rb_numbers_deinit(&s->lambdas);
+    rb_numbers_deinit(&s->weights);
     rb_numbers_deinit(&s->merged);
+    rb_numbers_deinit(&s->merged_weights);
     *s = (struct rb_job_spec){0};
 }
 

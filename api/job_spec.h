@@ -10,6 +10,7 @@
 #include "core/align/preset.h"
 #include "core/learn/options.h"
 #include "core/merge/options.h"
+#include "core/merge/simplex.h"
 #include "core/merge/write.h"
 #include "core/text/dataset.h"
 
@@ -18,6 +19,7 @@ enum {
     RB_PRIORITY_MAX = 100, /* -100 … 100; higher runs first */
     RB_POINTS_MAX = 1001,
     RB_MERGED_MAX = 101,
+    RB_MODELS_MAX = 32, /* in one job */
     RB_BATCH_MAX = 100,
 };
 /* "auto": of the grid of RB_REFINE_POINTS only what rb_refine asks for is evaluated. */
@@ -65,6 +67,7 @@ enum rb_align_given {
     RB_ALIGN_EQUIVALENCE = 1 << 20,
     RB_ALIGN_PRESET = 1 << 21,
     RB_ALIGN_LEARN = 1 << 24,
+    RB_ALIGN_REFERENCE = 1 << 25,
 };
 
 /* Bits of rb_learn_spec.given. */
@@ -98,6 +101,7 @@ struct rb_align_spec {
     struct rb_dataset_ref dataset; /* there whenever components is not 0 and from_job is NULL */
     uint32_t max_sequences;        /* 1000 */
     uint32_t max_length;           /* 128 */
+    enum rb_reference reference;   /* of three models or more */
     bool has_learn;                /* maps are learned after they were matched */
     struct rb_learn_spec learn;
 };
@@ -144,16 +148,42 @@ struct rb_job_spec {
     char *name; /* NULL: none */
     struct rb_labels labels;
     int32_t priority;
-    char *model_a, *model_b; /* names; with RB_SPEC_PATHS folders */
+    char *model_a, *model_b;       /* names; with RB_SPEC_PATHS folders */
+    bool anchored;                 /* models were given as {"anchor", "others"} */
+    char *more[RB_MODELS_MAX - 2]; /* (more_count) the models beyond two; model_a is the anchor */
+    size_t more_count;
     struct rb_align_spec align;
-    uint32_t points;           /* 0 when lambdas were listed, or RB_POINTS_AUTO */
-    struct rb_numbers lambdas; /* resolved: ascending, distinct, first 0, last 1 */
+    uint32_t points; /* 0 when lambdas or weights were listed, or RB_POINTS_AUTO */
+    /* Resolved: ascending, distinct, first 0, last 1. Of three models or more the numbers of the
+     * points, 0, 1 … */
+    struct rb_numbers lambdas;
+    enum rb_simplex_grid grid; /* of three models or more */
+    struct rb_numbers weights; /* (lambdas.count, models) likewise: the vertices come first */
     bool has_evaluate;         /* false: no curve; lambdas are then not used */
     struct rb_evaluate_spec evaluate;
-    struct rb_numbers merged; /* lambdas to write as checkpoints: ascending, distinct, in [0, 1] */
+    /* Lambdas to write as checkpoints: ascending, distinct, in [0, 1]. Of three models or more
+     * RB_MERGED_WEIGHTS, RB_MERGED_WEIGHTS + 1 …, whose weights follow. */
+    struct rb_numbers merged;
+    struct rb_numbers merged_weights; /* (merged.count, models) */
     enum rb_output_dtype dtype;
     enum rb_spec_executor executor;
 };
+
+/* How many models, and the i-th's name. */
+static inline size_t rb_job_spec_models(const struct rb_job_spec *s)
+{
+    return 2 + s->more_count;
+}
+static inline bool rb_job_spec_several(const struct rb_job_spec *s)
+{
+    return s->more_count > 0;
+}
+static inline const char *rb_job_spec_model(const struct rb_job_spec *s, size_t i)
+{
+    return i == 0 ? s->model_a : i == 1 ? s->model_b : s->more[i - 2];
+}
+/* Where the i-th model stands in the spec: "/models/a", "/models/others/3". */
+const char *rb_job_spec_model_pointer(bool anchored, size_t i, char buffer[32]);
 
 /* Decodes one job. `at` is the pointer of json ("" or "/jobs/3"). All faults go to problems (may
  * be NULL); err says the first. RB_EINPUT, RB_ENOMEM. The caller owns *ret: rb_job_spec_deinit;

@@ -4,11 +4,11 @@
 
 #include "api/job_spec.h"
 
-enum { RB_GIVEN_POINTS = 1, RB_GIVEN_LAMBDAS = 2 };
+enum { RB_GIVEN_POINTS = 1, RB_GIVEN_LAMBDAS = 2, RB_GIVEN_WEIGHTS = 4 };
 
 struct rb_spec_draft {
     struct rb_job_spec spec;    /* first: the table's offsets are those of the spec */
-    uint32_t interpolate_given; /* of the two above */
+    uint32_t interpolate_given; /* of those above */
     unsigned flags;
     const char *at;
     struct rb_problems *problems;

@@ -105,6 +105,8 @@ static void encode_align(struct rb_json *w, const struct rb_align_spec *a)
     rb_json_string(w, "pooling", rb_pooling_names[o->pooling]);
     rb_json_bool(w, "special_tokens", o->special_tokens);
     encode_grown(w, o);
+    if (a->reference != RB_REFERENCE_ANCHOR)
+        rb_json_string(w, "reference", rb_reference_names[a->reference]);
     encode_dataset(w, &a->dataset);
     rb_json_uint(w, "max_sequences", a->max_sequences);
     rb_json_uint(w, "max_length", a->max_length);
@@ -137,6 +139,43 @@ static void encode_evaluate(struct rb_json *w, const struct rb_evaluate_spec *e)
     rb_json_end(w);
 }
 
+static void encode_models(struct rb_json *w, const struct rb_job_spec *s)
+{
+    rb_json_string(w, s->anchored ? "anchor" : "a", s->model_a);
+    if (!s->anchored) {
+        rb_json_string(w, "b", s->model_b);
+        return;
+    }
+    rb_json_array(w, "others");
+    for (size_t i = 1; i < rb_job_spec_models(s); i++)
+        rb_json_string(w, NULL, rb_job_spec_model(s, i));
+    rb_json_end(w);
+}
+
+static void encode_lists(struct rb_json *w, const char *key, const struct rb_numbers *n,
+                         size_t columns)
+{
+    rb_json_array(w, key);
+    for (size_t i = 0; i < n->count; i++) {
+        if (i % columns == 0)
+            rb_json_array(w, NULL);
+        rb_json_number(w, NULL, n->values[i]);
+        if ((i + 1) % columns == 0)
+            rb_json_end(w);
+    }
+    rb_json_end(w);
+}
+
+static void encode_weights(struct rb_json *w, const struct rb_job_spec *s)
+{
+    if (s->grid == RB_SIMPLEX_LISTED)
+        encode_lists(w, "weights", &s->weights, rb_job_spec_models(s));
+    else
+        rb_json_string(w, "weights", rb_simplex_names[s->grid]);
+    if (s->points > 0)
+        rb_json_uint(w, "points", s->points);
+}
+
 void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_spec *s)
 {
     rb_json_object(w, key);
@@ -145,12 +184,13 @@ void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_
     rb_labels_encode(w, "labels", &s->labels);
     rb_json_int(w, "priority", s->priority);
     rb_json_object(w, "models");
-    rb_json_string(w, "a", s->model_a);
-    rb_json_string(w, "b", s->model_b);
+    encode_models(w, s);
     rb_json_end(w);
     encode_align(w, &s->align);
     rb_json_object(w, "interpolate");
-    if (s->points == RB_POINTS_AUTO)
+    if (rb_job_spec_several(s))
+        encode_weights(w, s);
+    else if (s->points == RB_POINTS_AUTO)
         rb_json_string(w, "points", "auto");
     else if (s->points > 0)
         rb_json_uint(w, "points", s->points);
@@ -160,7 +200,10 @@ void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_
     if (s->has_evaluate)
         encode_evaluate(w, &s->evaluate);
     rb_json_object(w, "outputs");
-    encode_numbers(w, "merged", &s->merged);
+    if (rb_job_spec_several(s))
+        encode_lists(w, "merged", &s->merged_weights, rb_job_spec_models(s));
+    else
+        encode_numbers(w, "merged", &s->merged);
     rb_json_string(w, "dtype", rb_output_dtype_names[s->dtype]);
     rb_json_end(w);
     if (s->executor != RB_SPEC_EXECUTOR_DEFAULT)

@@ -50,6 +50,7 @@ static char *decode_reference(const json_t *json, const char *pointer, unsigned 
 static void decode_model(const json_t *json, const char *pointer, unsigned flags, void *target,
                          struct rb_problems *problems)
 {
+    free(*(char **)target); /* two members can name it */
     *(char **)target = decode_reference(json, pointer, flags, "model", problems);
 }
 
@@ -119,21 +120,166 @@ static void decode_dataset(const json_t *json, const char *pointer, unsigned fla
 
 #define AT(member) .offset = offsetof(struct rb_job_spec, member)
 
+static void decode_others(const json_t *json, const char *pointer, unsigned flags, void *target,
+                          struct rb_problems *problems)
+{
+    struct rb_job_spec *s = target;
+    size_t count = json_array_size(json);
+    if (!json_is_array(json) || count < 1 || count > RB_MODELS_MAX - 1) {
+        char found[80];
+        (void)snprintf(found, sizeof found, "an array of %zu", count);
+        if (!json_is_array(json))
+            rb_json_describe(json, found, sizeof found);
+        rb_problems_add(problems, pointer, "expected an array of 1 to %d models, found %s",
+                        RB_MODELS_MAX - 1, found);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        char at[64];
+        (void)snprintf(at, sizeof at, "%.40s/%zu", pointer, i);
+        decode_model(json_array_get(json, i), at, flags, i == 0 ? &s->model_b : &s->more[i - 1],
+                     problems);
+    }
+    s->more_count = count - 1;
+}
+
+#define MODEL(name, target)                                                                        \
+    {                                                                                              \
+        .key = (name), .type = RB_FIELD_CUSTOM, AT(target), .expected = "a model",                 \
+        .decode = decode_model                                                                     \
+    }
 static const struct rb_field models_fields[] = {
-    {.key = "a",
+    MODEL("a", model_a),
+    MODEL("b", model_b),
+    MODEL("anchor", model_a),
+    {.key = "others",
      .type = RB_FIELD_CUSTOM,
-     AT(model_a),
-     .required = true,
-     .expected = "a model",
-     .decode = decode_model},
-    {.key = "b",
-     .type = RB_FIELD_CUSTOM,
-     AT(model_b),
-     .required = true,
-     .expected = "a model",
-     .decode = decode_model},
+     .expected = "an array of models",
+     .decode = decode_others},
 };
 static const struct rb_object models_object = OBJECT(models_fields, RB_NO_GIVEN);
+
+/* {"a", "b"}, or {"anchor", "others"} for any number. */
+static void decode_models(const json_t *json, const char *pointer, unsigned flags, void *target,
+                          struct rb_problems *problems)
+{
+    static const char *const keys[2][2] = {{"a", "b"}, {"anchor", "others"}};
+    struct rb_job_spec *s = target;
+    char at[64];
+    rb_object_decode(json, pointer, &models_object, flags, s, problems);
+    s->anchored =
+        json_object_get(json, "anchor") != NULL || json_object_get(json, "others") != NULL;
+    for (int k = 0; k < 2 && json_is_object(json); k++) {
+        (void)snprintf(at, sizeof at, "%.40s/%s", pointer, keys[s->anchored][k]);
+        if (json_object_get(json, keys[s->anchored][k]) == NULL)
+            rb_problems_add(problems, at, "required: expected %s, found no such member",
+                            s->anchored && k == 1 ? "an array of models" : "a model");
+        (void)snprintf(at, sizeof at, "%.40s/%s", pointer, keys[!s->anchored][k]);
+        if (json_object_get(json, keys[!s->anchored][k]) != NULL)
+            rb_problems_add(problems, at,
+                            "expected \"a\" and \"b\", or \"anchor\" and \"others\", found both");
+    }
+}
+
+/* ---- weights of several models ---- */
+
+/* One list of weights behind those that are there; all have the length of the first. */
+static void add_weights(const json_t *row, const char *pointer, struct rb_numbers *ret,
+                        size_t columns, struct rb_problems *problems)
+{
+    for (size_t i = 0; i < columns; i++) {
+        const json_t *v = json_array_get(row, i);
+        if (!json_is_number(v)) {
+            char found[80];
+            rb_json_describe(v, found, sizeof found);
+            rb_problems_add(problems, pointer, "expected a list of numbers, found %s in it", found);
+            return;
+        }
+        ret->values[ret->count++] = json_number_value(v);
+    }
+    if (!rb_simplex_valid(ret->values + ret->count - columns, columns)) {
+        double sum = 0;
+        for (size_t i = 0; i < columns; i++)
+            sum += ret->values[ret->count - columns + i];
+        rb_problems_add(problems, pointer,
+                        "expected weights from 0 to 1 that sum to 1, found a sum of %.9g", sum);
+    }
+}
+
+/* Lists of weights, as one array: (rows, models). */
+static void decode_weight_lists(const json_t *json, const char *pointer, size_t most,
+                                struct rb_numbers *ret, struct rb_problems *problems)
+{
+    size_t rows = json_array_size(json), columns = json_array_size(json_array_get(json, 0));
+    if (rows < 1 || rows > most || columns < 2 || columns > RB_MODELS_MAX) {
+        rb_problems_add(problems, pointer,
+                        "expected 1 to %zu lists of weights, one weight a model, found %zu of %zu",
+                        most, rows, columns);
+        return;
+    }
+    ret->values = calloc(rows * columns, sizeof *ret->values);
+    if (ret->values == NULL) {
+        problems->out_of_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < rows; i++) {
+        char at[64];
+        const json_t *row = json_array_get(json, i);
+        (void)snprintf(at, sizeof at, "%.40s/%zu", pointer, i);
+        if (json_array_size(row) != columns) {
+            rb_problems_add(problems, at, "expected %zu weights as in the first list, found %zu",
+                            columns, json_array_size(row));
+            return;
+        }
+        add_weights(row, at, ret, columns, problems);
+    }
+    ret->row = columns;
+}
+
+static void decode_weights(const json_t *json, const char *pointer, unsigned flags, void *target,
+                           struct rb_problems *problems)
+{
+    struct rb_job_spec *s = target;
+    int grid = RB_SIMPLEX_LISTED;
+    (void)flags;
+    if (json_is_array(json)) {
+        decode_weight_lists(json, pointer, RB_POINTS_MAX, &s->weights, problems);
+    } else if (rb_enum_decode(json, pointer, rb_simplex_names, &grid, problems)) {
+        s->grid = (enum rb_simplex_grid)grid;
+        if (grid == RB_SIMPLEX_LISTED)
+            rb_problems_add(problems, pointer,
+                            "expected lists of weights, \"simplex\" or \"centroid\"");
+    }
+}
+
+static const struct rb_field merged_fields[] = {
+    {.key = "merged",
+     .type = RB_FIELD_NUMBERS,
+     AT(merged),
+     .low = 0,
+     .high = 1,
+     .most = RB_MERGED_MAX},
+};
+static const struct rb_object merged_object = OBJECT(merged_fields, RB_NO_GIVEN);
+
+/* Lambdas, or lists of weights. */
+static void decode_merged(const json_t *json, const char *pointer, unsigned flags, void *target,
+                          struct rb_problems *problems)
+{
+    struct rb_job_spec *s = target;
+    char at[64];
+    if (json_is_array(json_array_get(json, 0))) {
+        decode_weight_lists(json, pointer, RB_MERGED_MAX, &s->merged_weights, problems);
+        return;
+    }
+    json_t *alone = json_pack("{s:O}", "merged", (json_t *)(uintptr_t)json);
+    (void)snprintf(at, sizeof at, "%.*s", (int)(strlen(pointer) - strlen("/merged")), pointer);
+    if (alone == NULL)
+        problems->out_of_memory = true;
+    else
+        rb_object_decode(alone, at, &merged_object, flags, s, problems);
+    json_decref(alone);
+}
 
 #define IN_LEARN(member) .offset = offsetof(struct rb_learn_spec, member)
 static const struct rb_field learn_fields[] = {
@@ -237,6 +383,11 @@ static const struct rb_field align_fields[] = {
      .low = LENGTH_MIN,
      .high = LENGTH_MAX,
      .given = RB_ALIGN_MAX_LENGTH},
+    {.key = "reference",
+     .type = RB_FIELD_ENUM,
+     IN_ALIGN(reference),
+     .names = rb_reference_names,
+     .given = RB_ALIGN_REFERENCE},
     {.key = "from_job", .type = RB_FIELD_JOB_ID, IN_ALIGN(from_job), .given = RB_ALIGN_FROM_JOB},
     {.key = "learn",
      .type = RB_FIELD_OBJECT,
@@ -262,6 +413,11 @@ static const struct rb_field interpolate_fields[] = {
      .high = 1,
      .most = RB_POINTS_MAX,
      .given = RB_GIVEN_LAMBDAS},
+    {.key = "weights",
+     .type = RB_FIELD_CUSTOM,
+     .expected = "lists of weights, \"simplex\" or \"centroid\"",
+     .decode = decode_weights,
+     .given = RB_GIVEN_WEIGHTS},
 };
 static const struct rb_object interpolate_object =
     OBJECT(interpolate_fields, offsetof(struct rb_spec_draft, interpolate_given));
@@ -351,11 +507,9 @@ static const struct rb_object evaluate_object =
 
 static const struct rb_field outputs_fields[] = {
     {.key = "merged",
-     .type = RB_FIELD_NUMBERS,
-     AT(merged),
-     .low = 0,
-     .high = 1,
-     .most = RB_MERGED_MAX},
+     .type = RB_FIELD_CUSTOM,
+     .expected = "an array of lambdas, or of lists of weights",
+     .decode = decode_merged},
     {.key = "dtype", .type = RB_FIELD_ENUM, AT(dtype), .names = rb_output_dtype_names},
 };
 static const struct rb_object outputs_object = OBJECT(outputs_fields, RB_NO_GIVEN);
@@ -390,7 +544,11 @@ static const struct rb_field spec_fields[] = {
      AT(executor),
      .expected = "\"local\" or \"slurm\"",
      .decode = decode_executor},
-    {.key = "models", .type = RB_FIELD_OBJECT, .object = &models_object, .required = true},
+    {.key = "models",
+     .type = RB_FIELD_CUSTOM,
+     .required = true,
+     .expected = "an object",
+     .decode = decode_models},
     {.key = "align",
      .type = RB_FIELD_OBJECT,
      AT(align),

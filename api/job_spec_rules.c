@@ -2,6 +2,7 @@
 #include "api/job_spec_draft.h"
 #include "api/job_spec_rules.h"
 
+#include "api/artifact.h"
 #include "core/merge/refine.h"
 
 #include <stdarg.h>
@@ -259,6 +260,134 @@ static void sort_distinct(struct rb_numbers *n)
     n->count = kept;
 }
 
+/* The vertices, then what was listed, each once. */
+static bool list_weights(struct rb_spec_draft *d, size_t models, struct rb_numbers *ret)
+{
+    const struct rb_numbers *listed = &d->spec.weights;
+    ret->values = calloc(models * models + listed->count, sizeof *ret->values);
+    if (ret->values == NULL)
+        return false;
+    for (size_t m = 0; m < models; m++)
+        ret->values[m * models + m] = 1;
+    ret->count = models * models;
+    for (size_t i = 0; i < listed->count; i += models) {
+        bool known = false;
+        for (size_t k = 0; k < ret->count && !known; k += models)
+            known = rb_simplex_equal(listed->values + i, ret->values + k, models);
+        if (known)
+            continue;
+        memcpy(ret->values + ret->count, listed->values + i, models * sizeof *ret->values);
+        ret->count += models;
+    }
+    return true;
+}
+
+static bool grid_weights(struct rb_spec_draft *d, size_t models, struct rb_numbers *ret)
+{
+    struct rb_job_spec *s = &d->spec;
+    if (s->points == 0 && s->grid == RB_SIMPLEX_CENTROID)
+        s->points = 5;
+    size_t count = rb_simplex_count(s->grid, models, s->points);
+    if (count > RB_POINTS_MAX) {
+        rb_draft_fault(d, "/interpolate/points", "expected at most %d points in all, found %zu",
+                       RB_POINTS_MAX, count);
+        return true;
+    }
+    ret->values = calloc(count * models, sizeof *ret->values);
+    if (ret->values == NULL)
+        return false;
+    ret->count = count * models;
+    rb_simplex_fill(s->grid, models, s->points, ret->values);
+    return true;
+}
+
+/* A list's weights must be one a model. */
+static void check_columns(struct rb_spec_draft *d, const char *pointer, const struct rb_numbers *n,
+                          size_t models)
+{
+    if (n->count > 0 && n->row != models)
+        rb_draft_fault(d, pointer, "expected lists of %zu weights, one a model, found lists of %zu",
+                       models, n->row);
+}
+
+/* Numbers 0, 1 … stand for the points where lambdas would. */
+static struct rb_numbers numbered(size_t count, double first)
+{
+    struct rb_numbers n = {.values = calloc(count + 1, sizeof *n.values), .count = count};
+    for (size_t i = 0; n.values != NULL && i < count; i++)
+        n.values[i] = first + (double)i;
+    return n;
+}
+
+static void resolve_weights(struct rb_spec_draft *d)
+{
+    struct rb_job_spec *s = &d->spec;
+    size_t models = rb_job_spec_models(s), before = d->problems->found;
+    bool given = (d->interpolate_given & RB_GIVEN_WEIGHTS) != 0;
+    struct rb_numbers resolved = {0};
+    if ((d->interpolate_given & RB_GIVEN_LAMBDAS) != 0)
+        rb_draft_fault(d, "/interpolate/lambdas",
+                       "expected weights for %zu models, found lambdas, which are for two", models);
+    if (s->points == RB_POINTS_AUTO)
+        rb_draft_fault(d, "/interpolate/points",
+                       "expected a number for %zu models, found \"auto\", which is for two",
+                       models);
+    if (given && s->grid == RB_SIMPLEX_LISTED && s->points != 0)
+        rb_draft_fault(d, "/interpolate/points",
+                       "expected no such member beside lists of weights, found %u", s->points);
+    check_columns(d, "/interpolate/weights", &s->weights, models);
+    check_columns(d, "/outputs/merged", &s->merged_weights, models);
+    if (s->merged.count > 0)
+        rb_draft_fault(d, "/outputs/merged",
+                       "expected lists of weights for %zu models, found lambdas", models);
+    if (!given)
+        s->grid = RB_SIMPLEX_CENTROID;
+    if (d->problems->found != before)
+        return;
+    bool ok = s->grid == RB_SIMPLEX_LISTED ? list_weights(d, models, &resolved)
+                                           : grid_weights(d, models, &resolved);
+    if (ok && resolved.count / models > RB_POINTS_MAX)
+        rb_draft_fault(d, "/interpolate/weights",
+                       "expected at most %d lists with the vertices, found %zu", RB_POINTS_MAX,
+                       resolved.count / models);
+    rb_numbers_deinit(&s->weights);
+    s->weights = resolved;
+    s->weights.row = models;
+    s->lambdas = numbered(resolved.count / models, 0);
+    rb_numbers_deinit(&s->merged);
+    s->merged = numbered(s->merged_weights.count / models, RB_MERGED_WEIGHTS);
+    if (!ok || s->lambdas.values == NULL || s->merged.values == NULL)
+        d->problems->out_of_memory = true;
+}
+
+/* What is for two models, and what is not. */
+static void check_several(struct rb_spec_draft *d)
+{
+    const struct rb_job_spec *s = &d->spec;
+    const struct {
+        const char *pointer, *what;
+        bool found;
+    } pairs_only[] = {
+        {"/align/from_job", "another job's alignment", s->align.from_job != NULL},
+        {"/evaluate/precision", "a wanted precision", s->evaluate.options.precision > 0},
+        {"/align/learn", "learning", s->align.has_learn},
+        {"/align/equivalence", "\"near\"", s->align.options.equivalence == RB_EQUIVALENCE_NEAR},
+        {"/executor", "\"slurm\"", s->executor == RB_SPEC_EXECUTOR_SLURM},
+    };
+    for (size_t i = 0; i < sizeof pairs_only / sizeof pairs_only[0]; i++)
+        if (rb_job_spec_several(s) && pairs_only[i].found)
+            rb_draft_fault(d, pairs_only[i].pointer, "%s is for two models, found %zu",
+                           pairs_only[i].what, rb_job_spec_models(s));
+    if (rb_job_spec_several(s))
+        return;
+    if ((d->interpolate_given & RB_GIVEN_WEIGHTS) != 0)
+        rb_draft_fault(d, "/interpolate/weights",
+                       "expected three models or more, found two: their points are lambdas");
+    if (s->merged_weights.count > 0)
+        rb_draft_fault(d, "/outputs/merged",
+                       "expected lambdas for two models, found lists of weights");
+}
+
 static void resolve_lambdas(struct rb_spec_draft *d)
 {
     struct rb_job_spec *s = &d->spec;
@@ -368,9 +497,14 @@ void rb_draft_check(struct rb_spec_draft *d)
         check_align(d);
     if (d->spec.has_evaluate && is_clean(d, "/evaluate"))
         check_evaluate(d);
-    if (is_clean(d, "/interpolate"))
+    check_several(d);
+    bool placed = is_clean(d, "/interpolate") && is_clean(d, "/outputs");
+    if (rb_job_spec_several(&d->spec) && placed)
+        resolve_weights(d);
+    else if (!rb_job_spec_several(&d->spec) && is_clean(d, "/interpolate"))
         resolve_lambdas(d);
-    sort_distinct(&d->spec.merged);
+    if (!rb_job_spec_several(&d->spec))
+        sort_distinct(&d->spec.merged);
     if (d->problems->count == 0)
         check_purpose(d);
 }

@@ -210,20 +210,46 @@ static void print_head(FILE *out, const struct rb_model_card *c)
 {
     const char *license = c->parents[0].license;
     fputs("---\nbase_model:\n", out);
-    for (int i = 0; i < 2; i++) { /* quoted: "1e5" would be a number */
+    for (size_t i = 0; i < c->parent_count; i++) { /* quoted: "1e5" would be a number */
         fputs("- \"", out);
         print_parent(out, &c->parents[i]);
         fputs("\"\n", out);
     }
     fputs("tags:\n- merge\n- rebasind\n", out);
-    if (license[0] != '\0' && strcmp(license, c->parents[1].license) == 0)
+    bool same = license[0] != '\0';
+    for (size_t i = 1; i < c->parent_count; i++)
+        same = same && strcmp(license, c->parents[i].license) == 0;
+    if (same)
         fprintf(out, "license: %s\n", license);
     fputs("---\n\n", out);
+}
+
+/* Of three models or more. */
+static void print_several(FILE *out, const struct rb_model_card *c)
+{
+    fprintf(out, "# %zu models, merged\n\nEvery weight is a sum of theirs:\n\n", c->parent_count);
+    fputs("| model | weight |\n|---|---:|\n", out);
+    for (size_t m = 0; m < c->parent_count; m++) {
+        fputs("| ", out);
+        print_parent(out, &c->parents[m]);
+        fprintf(out, " | %.6g |\n", c->weights[m]);
+    }
+    fputs(c->moved
+              ? "\nBefore that, every model but the first was moved: its units were matched with "
+                "those that do the same work, and its weights put into their order.\n"
+              : "\nThey were taken as they are: nothing was aligned.\n",
+          out);
+    fprintf(out, "Config and tokenizer are the first one's. Made by rebasind %s, job `%s`.\n\n",
+            c->version, c->job);
 }
 
 static void print_what(FILE *out, const struct rb_model_card *c)
 {
     char lambda[RB_NUMBER_SIZE];
+    if (c->weights != NULL) {
+        print_several(out, c);
+        return;
+    }
     (void)rb_number_format(c->lambda, lambda);
     fputs("# ", out);
     print_parent(out, &c->parents[0]);
@@ -371,7 +397,7 @@ enum rb_status rb_model_card_write(const struct rb_model_card *c, const char *sv
         return status;
     print_head(t.out, c);
     print_what(t.out, c);
-    if (c->curve != NULL)
+    if (c->curve != NULL && c->weights == NULL)
         print_curve(t.out, c, svg);
     print_certificate(t.out, c);
     status = print_spec(t.out, c->spec, err);
@@ -388,7 +414,13 @@ enum rb_status rb_model_card_write(const struct rb_model_card *c, const char *sv
 static void encode_input(struct rb_json *w, const struct rb_model_card *c,
                          const struct rb_job_input *in)
 {
-    int side = strcmp(in->role, "model_a") == 0 ? 0 : strcmp(in->role, "model_b") == 0 ? 1 : -1;
+    int side = -1;
+    for (size_t m = 0; m < c->parent_count; m++) {
+        char role[24];
+        rb_job_model_role(m, role);
+        if (strcmp(in->role, role) == 0)
+            side = (int)m;
+    }
     rb_json_object(w, NULL);
     rb_json_string(w, "role", in->role);
     rb_json_string(w, "name", in->name);
@@ -423,7 +455,14 @@ enum rb_status rb_model_card_provenance(const struct rb_model_card *c, char **re
     rb_json_object(&w, NULL);
     rb_json_string(&w, "job", c->job);
     rb_json_string(&w, "version", c->version);
-    rb_json_number(&w, "lambda", c->lambda);
+    if (c->weights == NULL)
+        rb_json_number(&w, "lambda", c->lambda);
+    if (c->weights != NULL)
+        rb_json_array(&w, "weights");
+    for (size_t m = 0; m < c->parent_count && c->weights != NULL; m++)
+        rb_json_number(&w, NULL, c->weights[m]);
+    if (c->weights != NULL)
+        rb_json_end(&w);
     rb_json_string(&w, "dtype", c->dtype);
     rb_json_array(&w, "inputs");
     for (size_t i = 0; i < c->input_count; i++)

@@ -25,7 +25,9 @@ struct rb_model_card {
     const char *build;         /* JSON, as rb_build_encode wrote it; NULL: null */
     const char *dtype;         /* of rb_output_dtype_names */
     double lambda;
-    struct rb_card_parent parents[2]; /* a, b */
+    struct rb_card_parent parents[RB_MODELS_MAX]; /* a (or the anchor), b, … */
+    size_t parent_count;
+    const double *weights; /* (parent_count) of three models or more: lambda is then their number */
     const struct rb_job_input *inputs;
     size_t input_count;
     const struct rb_barrier_view *curve;      /* NULL: the job has none */
@@ -44,7 +46,8 @@ enum rb_status rb_model_card_write(const struct rb_model_card *c, const char *sv
  */
 enum rb_status rb_model_card_svg(const struct rb_model_card *c, char **ret, size_t *ret_bytes,
                                  struct rb_error *err) RB_MUST_CHECK;
-/* {"job","version","lambda","dtype","inputs":[{"role","name","sha256","source","license"}],"spec",
+/* {"job","version","lambda" (of three models or more
+ * "weights"),"dtype","inputs":[{"role","name","sha256","source","license"}],"spec",
  * "barrier","certificate","environment","build"}: parts the job has not are null; source and
  * license stand with models alone. New, free() it. RB_ENOMEM. */
 enum rb_status rb_model_card_provenance(const struct rb_model_card *c, char **ret,

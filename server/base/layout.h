@@ -40,6 +40,7 @@ enum {
 /* A job's artifacts; merged checkpoints are named by rb_artifact_merged_name (api/artifact.h). */
 #define RB_FILE_ALIGNMENT "alignment.safetensors"
 #define RB_FILE_PERMUTATIONS "permutations.json"
+#define RB_FILE_REFERENCE "reference.json"
 #define RB_FILE_LEARNING "learning.json"
 #define RB_FILE_LEARNING_STATE "learning.state" /* no artifact: what a killed job goes on from */
 #define RB_FILE_BARRIER_JSON "barrier.json"

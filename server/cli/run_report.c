@@ -129,9 +129,37 @@ static void print_barrier(FILE *out, const char *name, const struct figure *alig
     fputc('\n', out);
 }
 
+/* Three models or more: a row per list of weights, and the highest barrier. */
+static void report_several(FILE *out, const struct rb_barrier_view *v)
+{
+    struct rb_barrier aligned, control = {0};
+    fprintf(out, "%9s%s  weights\n", "aligned", v->has_control ? "    control" : "");
+    for (size_t i = 0; i < v->lambda_count; i++) {
+        print_cell(out, point_at(&v->aligned, v->lambdas[i]));
+        if (v->has_control)
+            print_cell(out, point_at(&v->control, v->lambdas[i]));
+        fputs(" ", out);
+        for (size_t m = 0; m < v->models; m++)
+            fprintf(out, " %.3f", v->weights[i * v->models + m]);
+        fputc('\n', out);
+    }
+    if (!rb_curve_barrier(v, &v->aligned, &aligned))
+        return;
+    fprintf(out, "\nhighest barrier %.4f", aligned.chord);
+    if (v->errors != NULL && !isnan(v->errors->chord[0]))
+        fprintf(out, " ± %.4f", v->errors->chord[0]);
+    if (v->has_control && rb_curve_barrier(v, &v->control, &control))
+        fprintf(out, ", control %.4f", control.chord);
+    fputc('\n', out);
+}
+
 void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
 {
     struct rb_barrier aligned, control = {0};
+    if (v->weights != NULL) {
+        report_several(out, v);
+        return;
+    }
     fprintf(out, "%6s  %9s%s\n", "lambda", "aligned", v->has_control ? "    control" : "");
     for (size_t i = 0; i < v->lambda_count; i++) {
         const struct rb_point *aligned_point = point_at(&v->aligned, v->lambdas[i]);

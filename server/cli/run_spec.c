@@ -222,9 +222,13 @@ static enum rb_status name_inputs(struct rb_run_spec *s, const struct place *pla
 {
     struct rb_job_spec *given = &s->as_given, *job = &s->job;
     enum rb_status status =
-        add_input(s, place, given->model_a, NULL, "/models/a", &job->model_a, err);
+        add_input(s, place, given->model_a, NULL, given->anchored ? "/models/anchor" : "/models/a",
+                  &job->model_a, err);
     if (status == RB_OK)
-        status = add_input(s, place, given->model_b, NULL, "/models/b", &job->model_b, err);
+        status = add_input(s, place, given->model_b, NULL,
+                           given->anchored ? "/models/others/0" : "/models/b", &job->model_b, err);
+    for (size_t i = 0; i < given->more_count && status == RB_OK; i++)
+        status = add_input(s, place, given->more[i], NULL, "/models/others", &job->more[i], err);
     if (status == RB_OK && given->align.options.components != 0)
         status = add_input(s, place, given->align.dataset.name, &given->align.dataset,
                            "/align/dataset", &job->align.dataset.name, err);

@@ -21,7 +21,7 @@ struct rb_run_input {
     struct rb_dataset_ref dataset; /* how it is read; borrowed from as_given */
 };
 
-enum { RB_RUN_INPUTS = 5 }; /* two models, two texts */
+enum { RB_RUN_INPUTS = RB_MODELS_MAX + 3 }; /* models, texts */
 
 struct rb_run_spec {
     struct rb_job_spec as_given; /* with paths, for the report */

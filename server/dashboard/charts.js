@@ -3,6 +3,7 @@
 import {css, h, put, setText} from './dom.js';
 import {figure, number} from './format.js';
 import {airy, axes, faint, FONT, Plot} from './plot.js';
+import {placesOf} from './several.js';
 import {dataTable} from './table.js';
 
 const UNITS = {loss: 'loss', pseudo_perplexity: 'pseudo-perplexity', perplexity: 'perplexity'};
@@ -63,7 +64,7 @@ export class BarrierChart {
   /** barrier: what GET …/barrier gave. */
   load(barrier) {
     this.barrier = barrier;
-    for (const c of CURVES) this.points[c].load(barrier.lambdas, barrier[c]);
+    for (const c of CURVES) this.points[c].load(placesOf(barrier), barrier[c]);
     this.#show();
   }
 

@@ -12,6 +12,7 @@ import {known} from './jobs.js';
 import {dashOf, gridOf, Overlay, summary, swatch} from './overlay.js';
 import {go, link, refine, title} from './router.js';
 import {Dots, groupTable, Parallel} from './settings.js';
+import {placesOf} from './several.js';
 import {attempt, fault} from './shell.js';
 import {compare, dataTable, Table} from './table.js';
 
@@ -165,7 +166,7 @@ export function mount(element, route) {
       const b = barriers.get(job.id);
       if (!b) continue;
       for (const which of choice.curve === 'both' ? ['aligned', 'control'] : [choice.curve]) {
-        const points = ysOf(b[which], b.lambdas, choice.y);
+        const points = ysOf(b[which], placesOf(b), choice.y);
         if (!points) continue;
         const own = single ? jobName(job) : groupOf(job) ?? 'All jobs';
         const name = choice.curve === 'both' ? `${own}, ${which}` : own;

@@ -4,6 +4,7 @@ import {css, download} from './dom.js';
 import {fieldOf, labelKeys, verdictOf} from './fields.js';
 import {plural} from './format.js';
 import {colourOf} from './overlay.js';
+import {placesOf} from './several.js';
 
 const CURVES = ['aligned', 'control'];
 const stamp = () => new Date().toISOString().slice(0, 16).replace(/[:T]/g, '-');
@@ -27,7 +28,7 @@ export function csvOf({jobs, barriers, differing}) {
     const who = [job.id, job.name, ...labels.map(l => job.labels[l]),
       ...differing.map(p => fieldOf(job, p)), verdictOf(job)];
     for (const c of b ? CURVES.filter(name => b[name]) : [])
-      b.lambdas.forEach((lambda, i) => {
+      placesOf(b).forEach((lambda, i) => {
         if (b[c].loss[i] === null) return;
         lines.push([...who, c, lambda, b[c].loss[i], b[c].standard_error[i],
           ...metrics.map(m => b[c].metrics[m]?.[i])]);

@@ -155,7 +155,8 @@ export class Form {
     const shown = [], groups = [], rest = [];
     for (const [key, raw] of Object.entries(schema.properties)) {
       const own = resolve(raw, this.document), at = `${pointer}/${key}`;
-      const required = schema.required?.includes(key) ?? false;
+      if (own['x-form'] === false || raw['x-form'] === false) continue; // not for filling in by hand
+      const required = (schema.required ?? schema['x-form-required'])?.includes(key) ?? false;
       if (own.properties) groups.push(this.#group(at, key, own, required));
       else (this.main.has(at) ? shown : rest).push(this.#field(at, key, own, required));
     }

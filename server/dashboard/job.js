@@ -14,6 +14,7 @@ import {LearningChart, turns} from './learning.js';
 import * as cells from './jobcells.js';
 import {headAssignment, Multiples} from './multiples.js';
 import {go, link, refine, title} from './router.js';
+import {ends, isSeveral, SeveralChart} from './several.js';
 import {attempt, fault, toast} from './shell.js';
 
 const SHAPES = {
@@ -194,7 +195,8 @@ export function mount(element, route) {
     put(parts.spec, spec(job));
     put(parts.certificate, h('p.note', 'Not yet.'));
     if (job.spec.evaluate) {
-      chart = new BarrierChart(job.spec.models);
+      chart = isSeveral(job.spec.models) ? new SeveralChart(job.spec.models)
+        : new BarrierChart(ends(job.spec.models));
       put(parts.chart, chart.element);
     } else put(parts.chart, h('p.note', 'The spec has no evaluation, so there is no curve.'));
   }

@@ -3,6 +3,7 @@ import {h, put, setText, svg} from './dom.js';
 import {FIGURES, ranks, verdictOf} from './fields.js';
 import {duration, jobName, NONE, number, percent} from './format.js';
 import {link} from './router.js';
+import {ends} from './several.js';
 
 export const STATUSES = ['queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled'];
 export const PHASES = ['loading', 'aligning', 'solving', 'learning', 'certifying', 'evaluating', 'writing'];
@@ -24,9 +25,9 @@ export const labels = job =>
     href: link('jobs', '', {label: labelText(pair)})}, labelText(pair)));
 
 export const models = job => [
-  h('span.model', job.spec.models.a),
+  h('span.model', ends(job.spec.models).a),
   h('span.arrow', {title: 'is what this is aligned to'}, ' \u2190 '),
-  h('span.model', job.spec.models.b),
+  h('span.model', ends(job.spec.models).b),
 ];
 
 export const nameLink = job => h('a', {href: link('job', job.id), class: 'name',

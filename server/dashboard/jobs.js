@@ -7,6 +7,7 @@ import {differences, fieldColumn, isField, labelKeys, passes, termOf, verdictOf,
 import {bytes, duration, elapsed, jobName, NONE, plural, time} from './format.js';
 import * as cells from './jobcells.js';
 import {go, link, refine, title} from './router.js';
+import {modelsOf, placesOf} from './several.js';
 import {attempt, fault, toast} from './shell.js';
 import {compare, Table} from './table.js';
 import {welcome} from './welcome.js';
@@ -22,8 +23,8 @@ const COLUMNS = [
   {id: 'name', label: 'Name', value: j => j.name, order: jobName,
     fill: (td, j) => put(td, cells.nameLink(j))},
   {id: 'models', label: 'Models', rank: 2, help: 'A, and B which is moved onto it',
-    value: j => `${j.spec.models.a} ${j.spec.models.b}`,
-    order: j => `${j.spec.models.a} ${j.spec.models.b}`, fill: (td, j) => {
+    value: j => modelsOf(j.spec.models).join(' '),
+    order: j => modelsOf(j.spec.models).join(' '), fill: (td, j) => {
       put(td, cells.models(j));
       td.title = td.textContent;
     }},
@@ -148,12 +149,12 @@ const queryOf = f => ({
 });
 
 function fits(job, f) {
-  const text = `${job.name ?? ''} ${job.id} ${job.spec.models.a} ${job.spec.models.b} ` +
+  const text = `${job.name ?? ''} ${job.id} ${modelsOf(job.spec.models).join(' ')} ` +
     Object.entries(job.labels).map(cells.labelText).join(' ');
   return (f.status.length === 0 || f.status.includes(job.status)) && passes(job, f.where) &&
     f.label.every(l => Object.entries(job.labels).some(pair => cells.labelText(pair) === l)) &&
     (!f.sweep || job.group === f.sweep) && (!f.mine || !me || job.submitted_by === me) &&
-    (!f.model || job.spec.models.a === f.model || job.spec.models.b === f.model) &&
+    (!f.model || modelsOf(job.spec.models).includes(f.model)) &&
     f.words.toLowerCase().split(/\s+/).every(w => text.toLowerCase().includes(w));
 }
 
@@ -392,7 +393,7 @@ export function mount(element, route) {
   }
 
   function keepCurve(b) {
-    const points = c => new Map((c?.loss ?? []).flatMap((y, i) => y === null ? [] : [[b.lambdas[i], y]]));
+    const points = c => new Map((c?.loss ?? []).flatMap((y, i) => y === null ? [] : [[placesOf(b)[i], y]]));
     curves.set(b.job, {aligned: points(b.aligned), control: points(b.control), complete: b.complete});
     showCurve(b.job);
   }

@@ -4,6 +4,7 @@ import {copyButton, h, put, setText, throttle} from './dom.js';
 import {bytes, count, duration, plural} from './format.js';
 import {Form, resolve} from './form.js';
 import {go, link, title} from './router.js';
+import {ends} from './several.js';
 import {fault} from './shell.js';
 
 /* What most jobs need; all else of the description is under "More". */
@@ -188,7 +189,7 @@ export function mount(element, route) {
     const modelNames = models.map(m => [m.name, m.status === 'ready'
       ? `${m.name} \u00b7 ${m.num_layers} \u00d7 ${m.hidden_size}, ${m.dtype}` : `${m.name} (${m.status})`]);
     const datasetNames = datasets.map(d => [d.name, `${d.name} \u00b7 ${d.format}, ${count(d.rows)} rows`]);
-    const jobNames = jobs.map(j => [j.id, `${j.name ?? j.id} \u00b7 ${j.spec.models.a} \u2190 ${j.spec.models.b}`]);
+    const jobNames = jobs.map(j => [j.id, `${j.name ?? j.id} \u00b7 ${ends(j.spec.models).a} \u2190 ${ends(j.spec.models).b}`]);
     return pointer => pointer.startsWith('/models/') ? modelNames
       : pointer.endsWith('/dataset') ? datasetNames
         : pointer.endsWith('/from_job') ? jobNames : null;

@@ -136,7 +136,7 @@ static enum rb_status put_card(struct putting *p, struct rb_error *err)
         return status;
     status = rb_model_card_provenance(card, &text, &count, err);
     status = put_text(p, RB_FOLDER_PROVENANCE, status, text, count, err);
-    if (status != RB_OK || card->curve == NULL)
+    if (status != RB_OK || card->curve == NULL || card->weights != NULL)
         return status;
     status = rb_model_card_svg(card, &text, &count, err);
     return put_text(p, RB_FOLDER_CURVE, status, text, count, err);

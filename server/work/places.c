@@ -21,7 +21,7 @@ static void text_place_deinit(struct rb_text_place *t)
 
 void rb_places_deinit(struct rb_places *p)
 {
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < RB_MODELS_MAX; i++) {
         free(p->name[i]);
         free(p->path[i]);
     }
@@ -69,25 +69,27 @@ static char *absolute(const struct finder *f, bool imported, const char *path)
     return imported ? strdup(path) : rb_layout_absolute(f->w->options.data_dir, path);
 }
 
-static enum rb_status find_model(struct finder *f, int side, const char *name, struct rb_error *err)
+static enum rb_status find_model(struct finder *f, size_t side, const char *name,
+                                 struct rb_error *err)
 {
-    static const char *const pointers[2] = {"/models/a", "/models/b"};
-    static const char *const roles[2] = {"model_a", "model_b"};
+    char room[32], role[24];
+    const char *pointer = rb_job_spec_model_pointer(f->places.anchored, side, room);
     struct rb_model_row row;
     enum rb_status status = rb_model_get(f->w->store, name, &row, err);
     if (status == RB_ENOTFOUND)
-        return unknown(f, err, pointers[side], "model", name);
+        return unknown(f, err, pointer, "model", name);
     if (status != RB_OK)
         return status;
     if (row.resource.status != RB_MODEL_READY) {
-        status = rb_error_at(err, RB_EINPUT, pointers[side], "model '%s' is %s: %s", name,
+        status = rb_error_at(err, RB_EINPUT, pointer, "model '%s' is %s: %s", name,
                              rb_model_status_names[row.resource.status],
                              row.resource.problem_count > 0 ? row.resource.problems[0].detail
                                                             : "files are missing");
     } else {
         f->places.name[side] = strdup(name);
         f->places.path[side] = absolute(f, row.imported, row.path);
-        add_input(f, roles[side], name, row.resource.sha256, row.version);
+        rb_job_model_role(side, role);
+        add_input(f, role, name, row.resource.sha256, row.version);
         if (f->places.name[side] == NULL || f->places.path[side] == NULL)
             status = no_memory(err);
     }
@@ -182,8 +184,10 @@ static enum rb_status go_on(struct finder *f, enum rb_status status, struct rb_e
         return RB_OK;
     }
     size_t used = strlen(f->missing.detail);
-    (void)snprintf(f->missing.detail + used, sizeof f->missing.detail - used, "; %s: %s",
-                   err->pointer, err->detail);
+    size_t room = sizeof f->missing.detail - used;
+    int wanted = snprintf(f->missing.detail + used, room, "; %s: %s", err->pointer, err->detail);
+    if (wanted < 0) /* what does not fit is cut off */
+        f->missing.detail[used] = '\0';
     return RB_OK;
 }
 
@@ -192,9 +196,11 @@ enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb
                               uint64_t *ret_versions, size_t *ret_count, struct rb_error *err)
 {
     struct finder f = {.w = w, .inputs = ret_inputs, .versions = ret_versions};
-    enum rb_status status = go_on(&f, find_model(&f, 0, spec->model_a, err), err);
-    if (status == RB_OK)
-        status = go_on(&f, find_model(&f, 1, spec->model_b, err), err);
+    enum rb_status status = RB_OK;
+    f.places.models = rb_job_spec_models(spec);
+    f.places.anchored = spec->anchored;
+    for (size_t i = 0; i < f.places.models && status == RB_OK; i++)
+        status = go_on(&f, find_model(&f, i, rb_job_spec_model(spec, i), err), err);
     if (status == RB_OK && spec->align.from_job != NULL)
         status =
             id == NULL ? find_alignment(&f, spec->align.from_job, err) : own_alignment(&f, id, err);

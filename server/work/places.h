@@ -16,7 +16,9 @@ struct rb_text_place {
 };
 
 struct rb_places {
-    char *name[2], *path[2]; /* of models a and b */
+    char *name[RB_MODELS_MAX], *path[RB_MODELS_MAX]; /* of the models: a (or the anchor), b, … */
+    size_t models;                                   /* how many */
+    bool anchored;                                   /* as the spec says it */
     struct rb_text_place align, evaluate;
     struct rb_text_place learn; /* where align.learn has a dataset of its own; else empty */
     char *alignment;            /* path of another job's alignment.safetensors; NULL: none */

@@ -2,6 +2,7 @@
 #include "core/align/alignment.h"
 #include "core/align/certify.h"
 #include "core/align/collect.h"
+#include "core/align/joint.h"
 #include "core/align/solve.h"
 #include "core/learn/learn.h"
 #include "core/merge/curve.h"
@@ -67,6 +68,12 @@ static uint32_t evaluations(const struct rb_job_spec *spec, uint32_t n)
         return 0;
     if (!moved)
         return n;
+    if (rb_job_spec_several(spec) && !spec->evaluate.options.control)
+        return n;
+    if (rb_job_spec_several(spec)) /* of all vertices where moving keeps functions */
+        return 2 * n - (rb_alignment_preserves(&spec->align.options)
+                            ? (uint32_t)rb_job_spec_models(spec)
+                            : 1);
     if (!spec->evaluate.options.control) /* near: and the original B */
         return n + rb_align_is_near(&spec->align.options);
     return 2 * n - 1 - (rb_alignment_preserves(&spec->align.options) ? 1 : 0);
@@ -94,14 +101,21 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                                            ? evaluations(spec, RB_REFINE_EXPECTED)
                                            : whole,
                         .width = c->hidden_size};
-    uint64_t models = s->model[0].checkpoint.bytes + s->model[1].checkpoint.bytes;
+    uint64_t models = 0;
+    for (size_t i = 0; i < s->models; i++)
+        models += s->model[i].checkpoint.bytes;
     uint64_t sums = 0, buffers = 0, working = 0, longest = 0;
     double cost;
     if (align->from_job == NULL && align->options.components != 0) {
-        rb_collect_estimate(&s->model[0], 2, 1, rb_taps_needed(&align->options),
-                            sizes->align_tokens, &sums, &buffers, &cost);
+        const struct rb_joint_input joint = {.config = c,
+                                             .head = s->model[0].head,
+                                             .reference = align->reference,
+                                             .count = s->models};
+        rb_collect_estimate(&s->model[0], s->models, rb_joint_pairs(s->models, align->reference),
+                            rb_taps_needed(&align->options), sizes->align_tokens, &sums, &buffers,
+                            &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
-        p.cost[RB_PHASE_SOLVING] = rb_solve_cost(c, s->model[0].head, &align->options);
+        p.cost[RB_PHASE_SOLVING] = rb_joint_cost(&joint, &align->options);
         working = at_least(sums + buffers, sums + rb_solve_bytes(c, &align->options));
         longest = align->max_length;
     }
@@ -113,6 +127,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     }
     if (align->from_job != NULL || align->options.components != 0)
         p.cost[RB_PHASE_CERTIFYING] =
+            (double)(s->models - 1) *
             rb_certify_cost(&s->model[1], rb_align_folds(&align->options));
     if (spec->has_evaluate) {
         rb_evaluate_estimate(&s->model[0], &spec->evaluate.options, sizes->evaluate_tokens,
@@ -130,7 +145,10 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     const struct rb_motion motion = {.decoder_untied =
                                          rb_alignment_unties(&s->model[1], &align->options)};
     struct rb_blend blend = rb_blend_pair(&s->model[0], &s->model[1], &motion, 0.5);
-    p.disk_bytes = SMALL_FILES_BYTES + sums;
+    for (size_t i = 2; i < s->models; i++)
+        blend.terms[blend.count++] = (struct rb_blend_term){&s->model[i], &motion, 0.5};
+    /* moments of a pair are kept; of each moved model beyond it an alignment as large as one */
+    p.disk_bytes = SMALL_FILES_BYTES * (s->models - 1) + (s->models == 2 ? sums : 0);
     for (size_t i = 0; i < spec->merged.count; i++) {
         p.cost[RB_PHASE_WRITING] += rb_write_cost(&blend, spec->dtype);
         uint64_t bytes = rb_write_bytes(&blend, spec->dtype); /* in shards they lie there twice */

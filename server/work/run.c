@@ -91,17 +91,69 @@ bool rb_run_members(const struct rb_run *run, bool *members)
     return whole;
 }
 
+size_t rb_run_models(const struct rb_run *run)
+{
+    return rb_job_spec_models(&run->spec);
+}
+
+bool rb_run_several(const struct rb_run *run)
+{
+    return rb_job_spec_several(&run->spec);
+}
+
+struct rb_alignment *rb_run_alignment(const struct rb_run *run, size_t model)
+{
+    return model == 1 ? run->alignment : run->more[model - 2].alignment;
+}
+
+const struct rb_motion *rb_run_motion(const struct rb_run *run, size_t model)
+{
+    return model == 1 ? &run->motion : &run->more[model - 2].motion;
+}
+
+/* The i-th model in a blend, moved or not. */
+static struct rb_blend_term term_of(const struct rb_run *run, size_t model, bool moved)
+{
+    const struct rb_motion *motion = NULL;
+    if (moved && model > 0)
+        motion = rb_run_motion(run, model);
+    else if (moved && run->folds)
+        motion = &run->folded[0];
+    return (struct rb_blend_term){&run->subject.model[model], motion, 0};
+}
+
+/* called: what stands for its lambda. */
+static struct rb_blend weighted(const struct rb_run *run, bool moved, const double *weights,
+                                double called)
+{
+    struct rb_blend blend = {.count = rb_run_models(run), .lambda = called};
+    for (size_t m = 0; m < blend.count; m++) {
+        blend.terms[m] = term_of(run, m, moved);
+        blend.terms[m].weight = weights[m];
+    }
+    return blend;
+}
+
 struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve, double lambda)
 {
     assert(run->has_motion || !rb_run_moves(run));
     bool moved = curve == RB_CURVE_ALIGNED && run->has_motion;
-    if (moved && run->folds) {
-        const struct rb_blend_term a = {&run->subject.model[0], &run->folded[0], 0};
-        const struct rb_blend_term b = {&run->subject.model[1], &run->motion, 0};
+    if (rb_run_several(run))
+        return weighted(run, moved, run->spec.weights.values + (size_t)lambda * rb_run_models(run),
+                        lambda);
+    const struct rb_blend_term a = term_of(run, 0, moved), b = term_of(run, 1, moved);
+    if (moved && run->folds)
         return rb_blend_path(&a, &b, lambda);
-    }
-    return rb_blend_pair(&run->subject.model[0], &run->subject.model[1],
-                         moved ? &run->motion : NULL, lambda);
+    return rb_blend_pair(a.model, b.model, b.motion, lambda);
+}
+
+struct rb_blend rb_run_merged_blend(const struct rb_run *run, size_t index)
+{
+    double lambda = run->spec.merged.values[index];
+    if (!rb_run_several(run))
+        return rb_run_blend(run, RB_CURVE_ALIGNED, lambda);
+    return weighted(run, run->has_motion,
+                    run->spec.merged_weights.values + index * rb_run_models(run), lambda);
 }
 
 bool rb_run_has_artifact(const struct rb_run *run, const char *name)
@@ -206,6 +258,9 @@ bool rb_run_shares(const struct rb_run *run, size_t index)
         return false;
     if (!rb_run_moves(run) || index == 0)
         return true;
+    if (rb_run_several(run))
+        return index < rb_run_models(run) && run->alignment != NULL &&
+               rb_run_alignment(run, index)->certificate.equivalent;
     return index + 1 == run->spec.lambdas.count && run->alignment != NULL &&
            run->alignment->certificate.equivalent;
 }
@@ -320,6 +375,10 @@ void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
 {
     const struct rb_evaluate_options *o = &run->spec.evaluate.options;
     struct rb_barrier ignored;
+    if (rb_run_several(run)) { /* there are no two parents to be between */
+        *ret = rb_merge_verdict_none();
+        return;
+    }
     bool whole = run->spec.has_evaluate && rb_curve_barrier(v, &v->aligned, &ignored);
     size_t count = whole ? v->aligned.count : 0;
     struct rb_point points[RB_POINTS_MAX];
@@ -343,11 +402,19 @@ static void run_free(struct rb_run *run)
     rb_moments_free(run->moments);
     if (run->has_motion)
         rb_motion_deinit(&run->motion);
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < RB_MODELS_MAX; i++) {
         rb_motion_deinit(&run->folded[i]);
         rb_fold_deinit(&run->fold[i]);
     }
     rb_alignment_free(run->alignment);
+    for (size_t i = 0; i < RB_MODELS_MAX - 2; i++) {
+        rb_motion_deinit(&run->more[i].motion);
+        rb_alignment_free(run->more[i].alignment);
+    }
+    for (size_t i = 0; i < run->pair_count; i++)
+        rb_moments_free(run->pairs[i]);
+    free(run->pairs);
+    free(run->reference);
     for (int c = 0; c < 2; c++) {
         free(run->curves[c].points);
         free(run->curves[c].known);
@@ -417,10 +484,20 @@ static void summarize_curves(const struct rb_barrier_view *v, struct rb_job_summ
         s->control_barrier_chord = control.chord;
         s->control_barrier_mean = control.mean;
     }
+    bool several = v->weights != NULL; /* then the chord is all there is */
     if (has_aligned && has_control && ranks)
-        s->reduction = rb_reduction(aligned.mean, control.mean);
+        s->reduction = several ? rb_reduction(aligned.chord, control.chord)
+                               : rb_reduction(aligned.mean, control.mean);
     if (v->errors != NULL && ranks)
-        s->reduction_error = v->errors->reduction_mean;
+        s->reduction_error = several ? v->errors->reduction_chord : v->errors->reduction_mean;
+}
+
+static bool all_equivalent(const struct rb_run *run)
+{
+    bool all = true;
+    for (size_t m = 1; m < rb_run_models(run); m++)
+        all = all && rb_run_alignment(run, m)->certificate.equivalent;
+    return all;
 }
 
 static void summarize(const struct rb_run *run, struct rb_job_summary *s)
@@ -430,6 +507,8 @@ static void summarize(const struct rb_run *run, struct rb_job_summary *s)
     *s = rb_job_summary_none();
     if (rb_run_moves(run) && run->alignment != NULL && run->alignment->certificate.present)
         summarize_certificate(rb_run_certificate(run), s);
+    if (s->equivalent >= 0 && rb_run_several(run))
+        s->equivalent = all_equivalent(run);
     if (points == NULL)
         return;
     struct rb_barrier_view v = rb_run_barrier_view(run, points);

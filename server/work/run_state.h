@@ -58,6 +58,12 @@ struct rb_run_phase {
     double wall_seconds; /* since it was first entered by this process */
 };
 
+/* How one model is moved. */
+struct rb_run_moved {
+    struct rb_alignment *alignment;
+    struct rb_motion motion;
+};
+
 struct rb_run {
     struct rb_work *work;
     struct rb_run *next;
@@ -95,9 +101,16 @@ struct rb_run {
     struct rb_alignment *alignment;
     struct rb_motion motion;
     bool has_motion;
+    /* Three models or more: moments by rb_pair_place, (spec.more_count) what moves the third and
+     * those behind it (alignment and motion above are the second's), all or none; and what there is
+     * to say of all together, as JSON. */
+    struct rb_moments **pairs;
+    size_t pair_count;
+    struct rb_run_moved more[RB_MODELS_MAX - 2];
+    char *reference;
     /* Where norms are folded (rb_align_folds): both models', and motions that do nothing else. */
-    struct rb_fold fold[2];
-    struct rb_motion folded[2];
+    struct rb_fold fold[RB_MODELS_MAX];
+    struct rb_motion folded[RB_MODELS_MAX];
     bool folds;
 
     /* evaluating */
@@ -133,8 +146,16 @@ struct rb_certificate rb_run_certificate(const struct rb_run *run);
  * not, if the certificate says that moving changed nothing; and all of them if nothing moves.
  * false without a control. */
 bool rb_run_shares(const struct rb_run *run, size_t index);
-/* The blend of the aligned or the control curve at lambda. */
+/* The blend of the aligned or the control curve at a lambda, or of three models or more at what
+ * stands for one: a point's number, or that of a list of spec.merged_weights. */
 struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve, double lambda);
+struct rb_blend rb_run_merged_blend(const struct rb_run *run, size_t index);
+
+/* How many models, and how the i-th of them moves (1 …). */
+size_t rb_run_models(const struct rb_run *run);
+bool rb_run_several(const struct rb_run *run);
+struct rb_alignment *rb_run_alignment(const struct rb_run *run, size_t model);
+const struct rb_motion *rb_run_motion(const struct rb_run *run, size_t model);
 
 /* Starts a program of this run under its phase; the task's storage is the stage's. */
 void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_program *program,

@@ -5,6 +5,7 @@
 #include "server/base/log.h"
 #include "server/work/moments_cache.h"
 #include "server/work/run_state.h"
+#include "server/work/stage_joint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,10 @@ struct align {
 
 static void align_leave(struct rb_run *run)
 {
+    if (rb_run_several(run)) {
+        rb_joint_leave(run);
+        return;
+    }
     struct align *s = run->stage_data;
     run->stage_data = NULL;
     if (s == NULL)
@@ -149,6 +154,10 @@ static void loaded(struct rb_async *a)
 static void align_enter(struct rb_run *run)
 {
     struct rb_error err;
+    if (rb_run_several(run)) {
+        rb_joint_align_enter(run);
+        return;
+    }
     struct align *s = rb_run_stage_begin(run, sizeof *s);
     if (s == NULL)
         return;

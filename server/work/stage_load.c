@@ -7,6 +7,7 @@
  * out to be another is thrown away. */
 #include "core/align/alignment_file.h"
 #include "server/work/digests.h"
+#include "server/work/stage_joint.h"
 #include "server/work/imports.h"
 #include "server/work/stage_load.h"
 #include "server/base/log.h"
@@ -18,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { INPUTS = 4 }; /* model_a, model_b, align_dataset, evaluate_dataset */
+enum { ALIGN_TEXT = RB_MODELS_MAX, EVALUATE_TEXT, INPUTS }; /* before them the models */
 
 struct hashing {
     struct rb_async async;
@@ -36,40 +37,39 @@ struct load {
     struct rb_digests digests[INPUTS];
     struct rb_subject subject;
     struct rb_plan plan;
-    struct rb_alignment *alignment;
-    struct rb_fold fold[2]; /* of the subject's models, where the alignment folds */
+    struct rb_alignment *alignments[RB_MODELS_MAX]; /* of models 1 …; all or none */
+    char *reference;
+    struct rb_fold fold[RB_MODELS_MAX]; /* of the subject's models, where the alignment folds */
     bool folds, look_for_alignment;
     enum rb_status status;
     struct rb_error error;
 };
 
-static const char *const roles[INPUTS] = {"model_a", "model_b", "align_dataset",
-                                          "evaluate_dataset"};
+static bool is_model(int input)
+{
+    return input < ALIGN_TEXT;
+}
+
+static void role_of(int input, char ret[24])
+{
+    if (is_model(input))
+        rb_job_model_role((size_t)input, ret);
+    else
+        (void)snprintf(ret, 24, "%s", input == ALIGN_TEXT ? "align_dataset" : "evaluate_dataset");
+}
 
 static const char *path_of(const struct rb_places *p, int input)
 {
-    switch (input) {
-    case 0:
-    case 1:
+    if (is_model(input))
         return p->path[input];
-    case 2:
-        return p->align.path;
-    default:
-        return p->evaluate.path;
-    }
+    return input == ALIGN_TEXT ? p->align.path : p->evaluate.path;
 }
 
 static const char *name_of(const struct rb_places *p, int input)
 {
-    switch (input) {
-    case 0:
-    case 1:
+    if (is_model(input))
         return p->name[input];
-    case 2:
-        return p->align.name;
-    default:
-        return p->evaluate.name;
-    }
+    return input == ALIGN_TEXT ? p->align.name : p->evaluate.name;
 }
 
 static void load_free(struct rb_run *run)
@@ -80,10 +80,12 @@ static void load_free(struct rb_run *run)
         return;
     for (int i = 0; i < INPUTS; i++)
         rb_digests_deinit(&l->digests[i]);
-    for (int i = 0; i < 2; i++)
+    for (size_t i = 0; i < RB_MODELS_MAX; i++) {
         rb_fold_deinit(&l->fold[i]);
+        rb_alignment_free(l->alignments[i]);
+    }
     rb_subject_deinit(&l->subject);
-    rb_alignment_free(l->alignment);
+    free(l->reference);
     free(l);
 }
 
@@ -102,7 +104,7 @@ static void scan(struct rb_async *a)
         l->status = rb_import_resolve(roots, path, &real, &l->error);
         free(real);
         if (l->status == RB_OK)
-            l->status = i < 2
+            l->status = is_model(i)
                             ? rb_digests_scan_folder(path, false, roots, &l->digests[i], &l->error)
                             : rb_digests_scan_file(path, &l->digests[i], &l->error);
     }
@@ -114,30 +116,35 @@ static enum rb_status compare(const struct load *l, int input, struct rb_error *
 {
     const struct rb_job *job = &l->run->row.job;
     const char *name = name_of(&l->run->places, input);
-    char hex[RB_SHA256_HEX];
-    (input < 2 ? rb_digests_model_hex : rb_digests_file_hex)(&l->digests[input], hex);
+    char hex[RB_SHA256_HEX], role[24];
+    role_of(input, role);
+    (is_model(input) ? rb_digests_model_hex : rb_digests_file_hex)(&l->digests[input], hex);
     for (size_t i = 0; i < job->input_count; i++)
-        if (strcmp(job->inputs[i].role, roles[input]) == 0 &&
-            strcmp(job->inputs[i].sha256, hex) != 0)
+        if (strcmp(job->inputs[i].role, role) == 0 && strcmp(job->inputs[i].sha256, hex) != 0)
             return rb_error_set(err, RB_ECONFLICT,
                                 "%s '%s' has changed since it was registered: its SHA-256 is %s, "
                                 "expected %s",
-                                input < 2 ? "model" : "dataset", name, hex, job->inputs[i].sha256);
+                                is_model(input) ? "model" : "dataset", name, hex,
+                                job->inputs[i].sha256);
     return RB_OK;
 }
 
-static enum rb_status find_alignment(struct load *l, struct rb_error *err)
+static enum rb_status find_alignments(struct load *l, struct rb_error *err)
 {
     struct rb_run *run = l->run;
-    char below[RB_PATH_SIZE];
-    if (!l->look_for_alignment)
-        return RB_OK;
-    char *path = rb_layout_absolute(run->work->options.data_dir,
-                                    rb_layout_job(run->row.job.id, RB_FILE_ALIGNMENT, below));
-    if (path == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory to load an alignment");
-    enum rb_status status = rb_alignment_load(path, &l->alignment, err);
-    free(path);
+    char below[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
+    enum rb_status status = RB_OK;
+    for (size_t m = 1; m < rb_run_models(run) && status == RB_OK && l->look_for_alignment; m++) {
+        rb_joint_file(RB_FILE_ALIGNMENT, m, name);
+        char *path = rb_layout_absolute(run->work->options.data_dir,
+                                        rb_layout_job(run->row.job.id, name, below));
+        if (path == NULL)
+            return rb_error_set(err, RB_ENOMEM, "no memory to load an alignment");
+        status = rb_alignment_load(path, &l->alignments[m], err);
+        free(path);
+    }
+    if (status == RB_OK && rb_run_several(run) && l->look_for_alignment)
+        status = rb_joint_reference_read(run, &l->reference, err);
     return status;
 }
 
@@ -157,10 +164,10 @@ static void hash(struct rb_async *a)
 static enum rb_status fold_models(struct load *l, struct rb_error *err)
 {
     const struct rb_align_options *o =
-        l->alignment != NULL ? &l->alignment->options : &l->run->spec.align.options;
+        l->alignments[1] != NULL ? &l->alignments[1]->options : &l->run->spec.align.options;
     enum rb_status status = RB_OK;
     l->folds = o->components != 0 && rb_align_folds(o);
-    for (int i = 0; i < 2 && l->folds && status == RB_OK; i++)
+    for (size_t i = 0; i < l->subject.models && l->folds && status == RB_OK; i++)
         status = rb_fold_init(&l->fold[i], &l->subject.model[i], err);
     return status;
 }
@@ -179,7 +186,7 @@ static void open_all(struct rb_async *a)
         l->status = rb_subject_read_texts(&l->subject, &run->places, &run->spec, RB_SUBJECT_WHOLE,
                                           &l->error);
     if (l->status == RB_OK)
-        l->status = find_alignment(l, &l->error);
+        l->status = find_alignments(l, &l->error);
     if (l->status == RB_OK)
         l->status = fold_models(l, &l->error);
     if (l->status != RB_OK)
@@ -219,7 +226,7 @@ static void set_costs(struct rb_run *run)
 static enum rb_status take_folds(struct rb_run *run, struct load *l, struct rb_error *err)
 {
     run->folds = l->folds;
-    for (int i = 0; i < 2 && l->folds; i++) {
+    for (size_t i = 0; i < run->subject.models && l->folds; i++) {
         enum rb_status status =
             rb_motion_init(&run->folded[i], run->subject.model[i].config.num_hidden_layers, err);
         if (status != RB_OK)
@@ -235,12 +242,11 @@ static enum rb_status take_folds(struct rb_run *run, struct load *l, struct rb_e
 /* What the stage left in the run before it failed goes: it is entered again. */
 static void give_back(struct rb_run *run, struct load *l)
 {
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < RB_MODELS_MAX; i++) {
         rb_motion_deinit(&run->folded[i]);
         rb_fold_deinit(&run->fold[i]);
     }
-    l->alignment = run->alignment;
-    run->alignment = NULL;
+    rb_joint_drop(run);
     l->subject = run->subject;
     run->subject = (struct rb_subject){0};
 }
@@ -250,18 +256,16 @@ static enum rb_status take_over(struct rb_run *run, struct load *l, struct rb_er
     run->subject = l->subject;
     l->subject = (struct rb_subject){0};
     run->plan = l->plan;
-    run->alignment = l->alignment;
-    l->alignment = NULL;
+    rb_joint_take_over(run, l->alignments);
+    run->reference = l->reference;
+    l->reference = NULL;
     set_costs(run);
     enum rb_status status = take_folds(run, l, err);
     if (status == RB_OK && run->alignment != NULL) {
-        status = rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, err);
-        run->has_motion = status == RB_OK;
+        status = rb_joint_motions(run, err);
     }
     if (status != RB_OK)
         give_back(run, l);
-    else if (run->has_motion && run->folds)
-        rb_motion_fold(&run->motion, &run->fold[1]);
     return status;
 }
 

@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/store/results.h"
 #include "server/work/moments_cache.h"
+#include "server/work/stage_joint.h"
 #include "server/work/stage_solve.h"
 
 #include <errno.h>
@@ -33,6 +34,10 @@ struct solve {
 
 static void leave(struct rb_run *run)
 {
+    if (rb_run_several(run)) {
+        rb_joint_leave(run);
+        return;
+    }
     struct solve *s = run->stage_data;
     run->stage_data = NULL;
     if (s == NULL)
@@ -142,6 +147,10 @@ static void solved(struct rb_pool_task *task, enum rb_status status, const struc
 static void solve_enter(struct rb_run *run)
 {
     struct rb_error err;
+    if (rb_run_several(run)) {
+        rb_joint_solve_enter(run);
+        return;
+    }
     struct solve *s = rb_run_stage_begin(run, sizeof *s);
     if (s == NULL)
         return;
@@ -239,6 +248,10 @@ static void certified(struct rb_pool_task *task, enum rb_status status, const st
 static void certify_enter(struct rb_run *run)
 {
     struct rb_error err;
+    if (rb_run_several(run)) {
+        rb_joint_certify_enter(run);
+        return;
+    }
     struct solve *s = rb_run_stage_begin(run, sizeof *s);
     if (s == NULL)
         return;

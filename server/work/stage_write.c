@@ -44,7 +44,9 @@ struct write {
     char name[RB_ARTIFACT_NAME_SIZE];
     char *path;
     char lambda_text[32];
-    struct rb_metadata metadata[4];
+    struct rb_metadata metadata[RB_MODELS_MAX + 2];
+    char digest_names[RB_MODELS_MAX][48]; /* "rebasind.model_a.sha256" */
+    char weights_text[RB_MODELS_MAX * 26];
     struct small_file files[FILES_MAX];
     size_t file_count;
     struct rb_artifact *artifacts; /* not yet in the store; room for all */
@@ -76,13 +78,13 @@ static void write_leave(struct rb_run *run)
 
 /* ---- the small files ---- */
 
-static double index_lambda(const struct rb_run *run)
+static size_t index_of_best(const struct rb_run *run)
 {
     const struct rb_numbers *n = &run->spec.merged;
-    double best = n->values[0];
+    size_t best = 0;
     for (size_t i = 1; i < n->count; i++)
-        if (fabs(n->values[i] - 0.5) < fabs(best - 0.5))
-            best = n->values[i];
+        if (fabs(n->values[i] - 0.5) < fabs(n->values[best] - 0.5))
+            best = i;
     return best;
 }
 
@@ -93,7 +95,7 @@ static enum rb_status make_index(struct write *s, struct small_file *f, struct r
     char name[RB_ARTIFACT_NAME_SIZE], below[RB_PATH_SIZE];
     struct rb_safetensors st;
     uint64_t total = 0;
-    rb_artifact_merged_name(index_lambda(run), name);
+    rb_artifact_merged_name(run->spec.merged.values[index_of_best(run)], name);
     char *path = rb_layout_absolute(run->work->options.data_dir,
                                     rb_layout_job(run->row.job.id, name, below));
     if (path == NULL)
@@ -200,13 +202,15 @@ static enum rb_status put_folders(struct write *s, struct rb_error *err)
         if (s->files[i].of_checkpoint && s->files[i].bytes != NULL)
             files[folder.file_count++] =
                 (struct rb_folder_file){s->files[i].name, s->files[i].bytes, s->files[i].count};
-    for (int i = 0; i < 2 && run->spec.merged.count > 0; i++)
+    for (size_t i = 0; i < rb_run_models(run) && run->spec.merged.count > 0; i++)
         read_license(run->places.path[i], s->card.parents[i].license);
     for (size_t i = 0; i < run->spec.merged.count && status == RB_OK; i++) {
         size_t count = 0;
         if (atomic_load(&run->stop))
             return rb_error_set(err, RB_ECANCELED, "stopped");
         s->card.lambda = run->spec.merged.values[i];
+        if (rb_run_several(run))
+            s->card.weights = run->spec.merged_weights.values + i * rb_run_models(run);
         status =
             rb_merged_folder_put(run->work, &folder, s->artifacts + s->artifact_count, &count, err);
         s->artifact_count += count;
@@ -294,7 +298,8 @@ static enum rb_status fill_card(struct write *s, struct rb_error *err)
     card->input_count = run->row.job.input_count;
     card->moved = rb_run_moves(run);
     card->certificate = card->moved && s->certificate.present ? &s->certificate : NULL;
-    for (int i = 0; i < 2; i++) {
+    card->parent_count = rb_run_models(run);
+    for (size_t i = 0; i < card->parent_count; i++) {
         struct rb_card_parent *p = &card->parents[i];
         struct rb_model_row model;
         enum rb_status status = rb_model_get(run->work->store, run->places.name[i], &model, err);
@@ -325,7 +330,7 @@ static enum rb_status make_permutations(struct write *s, struct rb_error *err)
 
 static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *err)
 {
-    struct rb_blend blend = rb_run_blend(s->run, RB_CURVE_ALIGNED, index_lambda(s->run));
+    struct rb_blend blend = rb_run_merged_blend(s->run, index_of_best(s->run));
     json_t *config = rb_write_config(&blend, s->run->spec.dtype);
     char *text =
         config != NULL ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
@@ -406,21 +411,35 @@ static void merged(struct rb_pool_task *task, enum rb_status status, const struc
     rb_async_start(run->work->pool, &s->async);
 }
 
+/* "0.5,0.25,0.25" */
+static const char *write_weights(struct write *s)
+{
+    size_t at = 0;
+    for (size_t m = 0; m < s->blend.count; m++)
+        at += (size_t)snprintf(s->weights_text + at, sizeof s->weights_text - at, "%s%.17g",
+                               m > 0 ? "," : "", s->blend.terms[m].weight);
+    return s->weights_text;
+}
+
 static size_t fill_metadata(struct write *s)
 {
     struct rb_run *run = s->run;
     size_t n = 0;
     (void)snprintf(s->lambda_text, sizeof s->lambda_text, "%.17g", s->blend.lambda);
     s->metadata[n++] = (struct rb_metadata){"rebasind.job", run->row.job.id};
-    s->metadata[n++] = (struct rb_metadata){"rebasind.lambda", s->lambda_text};
-    for (size_t i = 0; i < run->row.job.input_count && i < 2; i++)
-        s->metadata[n++] =
-            (struct rb_metadata){i == 0 ? "rebasind.model_a.sha256" : "rebasind.model_b.sha256",
-                                 run->row.job.inputs[i].sha256};
+    if (rb_run_several(run))
+        s->metadata[n++] = (struct rb_metadata){"rebasind.weights", write_weights(s)};
+    else
+        s->metadata[n++] = (struct rb_metadata){"rebasind.lambda", s->lambda_text};
+    for (size_t i = 0; i < run->row.job.input_count && i < rb_run_models(run); i++) {
+        (void)snprintf(s->digest_names[i], sizeof s->digest_names[i], "rebasind.%s.sha256",
+                       run->row.job.inputs[i].role);
+        s->metadata[n++] = (struct rb_metadata){s->digest_names[i], run->row.job.inputs[i].sha256};
+    }
     return n;
 }
 
-static enum rb_status start_merged(struct write *s, double lambda, struct rb_error *err)
+static enum rb_status start_merged(struct write *s, size_t index, struct rb_error *err)
 {
     struct rb_run *run = s->run;
     char below[RB_PATH_SIZE];
@@ -433,7 +452,7 @@ static enum rb_status start_merged(struct write *s, double lambda, struct rb_err
                                  rb_layout_job(run->row.job.id, s->name, below));
     if (s->path == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write %s", s->name);
-    s->blend = rb_run_blend(run, RB_CURVE_ALIGNED, lambda);
+    s->blend = rb_run_merged_blend(run, index);
     status = rb_write_new(&s->blend, run->spec.dtype, s->path, s->metadata, fill_metadata(s),
                           &s->program, err);
     if (status == RB_OK)
@@ -447,12 +466,12 @@ static void write_next(struct write *s)
     const struct rb_bundle *bundle = s->run->work->options.bundle;
     struct rb_error err;
     while (s->next < lambdas->count) {
-        double lambda = lambdas->values[s->next++];
-        rb_artifact_merged_name(lambda, s->name);
+        size_t index = s->next++;
+        rb_artifact_merged_name(lambdas->values[index], s->name);
         if (rb_run_has_artifact(s->run, s->name) ||
-            (bundle != NULL && !rb_bundle_wants_merged(bundle, lambda)))
+            (bundle != NULL && !rb_bundle_wants_merged(bundle, lambdas->values[index])))
             continue;
-        enum rb_status status = start_merged(s, lambda, &err);
+        enum rb_status status = start_merged(s, index, &err);
         if (status != RB_OK)
             rb_run_stage_done(s->run, status, &err);
         return;

@@ -17,8 +17,6 @@
 
 enum { SAMPLE_ROWS = 256 };
 
-static const char *const model_pointers[2] = {"/models/a", "/models/b"};
-
 /* Puts the place in the spec, and what it names, before what core said. */
 static enum rb_status blame(struct rb_error *err, const char *pointer, const char *what,
                             const char *name)
@@ -28,16 +26,22 @@ static enum rb_status blame(struct rb_error *err, const char *pointer, const cha
     return rb_error_prefix(err, "%s '%s': ", what, name);
 }
 
+static enum rb_status blame_model(struct rb_error *err, const struct rb_places *p, size_t i)
+{
+    char room[32];
+    return blame(err, rb_job_spec_model_pointer(p->anchored, i, room), "model", p->name[i]);
+}
+
 void rb_subject_deinit(struct rb_subject *s)
 {
-    for (int i = 0; i < 2; i++)
+    for (size_t i = 0; i < RB_MODELS_MAX; i++)
         if (s->opened[i])
             rb_model_deinit(&s->model[i]);
     rb_tokenizer_free(s->tokenizer);
     rb_sequences_deinit(&s->align);
     rb_sequences_deinit(&s->evaluate);
     rb_sequences_deinit(&s->learn);
-    *s = (struct rb_subject){0};
+    memset(s, 0, sizeof *s);
 }
 
 /* The same of a text: what core said begins with the text's name already. */
@@ -62,39 +66,64 @@ static enum rb_status check_vocabulary(const struct rb_subject *s, const struct 
     (void)rb_error_set(err, RB_EVOCAB,
                        "the tokenizer has %zu tokens, config.json's vocab_size is %u", tokens,
                        rows);
-    return blame(err, model_pointers[0], "model", p->name[0]);
+    return blame_model(err, p, 0);
+}
+
+static enum rb_status compare_tokenizer(const struct rb_subject *s, const struct rb_places *p,
+                                        size_t i, struct rb_error *err)
+{
+    struct rb_tokenizer *other = NULL;
+    enum rb_status status = rb_tokenizer_open(p->path[i], &other, err);
+    if (status != RB_OK)
+        return blame_model(err, p, i);
+    status = rb_tokenizer_equal(s->tokenizer, other, err);
+    rb_tokenizer_free(other);
+    if (status == RB_OK)
+        return RB_OK;
+    (void)snprintf(err->pointer, sizeof err->pointer, "/models");
+    return p->models == 2 ? status
+                          : rb_error_prefix(err, "models '%s' and '%s': ", p->name[0], p->name[i]);
 }
 
 static enum rb_status open_tokenizers(struct rb_subject *s, const struct rb_places *p,
                                       struct rb_error *err)
 {
-    struct rb_tokenizer *other = NULL;
     enum rb_status status = rb_tokenizer_open(p->path[0], &s->tokenizer, err);
     if (status != RB_OK)
-        return blame(err, model_pointers[0], "model", p->name[0]);
-    status = rb_tokenizer_open(p->path[1], &other, err);
-    if (status != RB_OK)
-        return blame(err, model_pointers[1], "model", p->name[1]);
-    status = rb_tokenizer_equal(s->tokenizer, other, err);
-    rb_tokenizer_free(other);
-    if (status != RB_OK)
-        (void)snprintf(err->pointer, sizeof err->pointer, "/models");
+        return blame_model(err, p, 0);
+    for (size_t i = 1; i < p->models && status == RB_OK; i++)
+        status = compare_tokenizer(s, p, i, err);
     return status != RB_OK ? status : check_vocabulary(s, p, err);
+}
+
+/* Is the i-th model of the first one's shape? */
+static enum rb_status compare_models(const struct rb_subject *s, const struct rb_places *p,
+                                     size_t i, struct rb_error *err)
+{
+    enum rb_status status = rb_models_equal(&s->model[0], &s->model[i], err);
+    if (status == RB_OK)
+        return RB_OK;
+    (void)snprintf(err->pointer, sizeof err->pointer, "/models");
+    if (p->models == 2)
+        return rb_error_prefix(err, "models '%s' (a) and '%s' (b): ", p->name[0], p->name[1]);
+    return rb_error_prefix(err, "models '%s' (the anchor, first) and '%s': ", p->name[0],
+                           p->name[i]);
 }
 
 enum rb_status rb_subject_open_models(struct rb_subject *s, const struct rb_places *p,
                                       struct rb_error *err)
 {
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < p->models; i++) {
         enum rb_status status = rb_model_open(p->path[i], &s->model[i], err);
         if (status != RB_OK)
-            return blame(err, model_pointers[i], "model", p->name[i]);
+            return blame_model(err, p, i);
         s->opened[i] = true;
+        s->models = i + 1;
     }
-    enum rb_status status = rb_models_equal(&s->model[0], &s->model[1], err);
-    if (status != RB_OK) {
-        (void)snprintf(err->pointer, sizeof err->pointer, "/models");
-        return rb_error_prefix(err, "models '%s' (a) and '%s' (b): ", p->name[0], p->name[1]);
+    for (size_t i = 1; i < p->models; i++) {
+        enum rb_status status = compare_models(s, p, i, err);
+        if (status != RB_OK)
+            return status;
     }
     return open_tokenizers(s, p, err);
 }
@@ -102,10 +131,10 @@ enum rb_status rb_subject_open_models(struct rb_subject *s, const struct rb_plac
 enum rb_status rb_subject_check_finite(const struct rb_subject *s, const struct rb_places *p,
                                        const atomic_bool *stop, struct rb_error *err)
 {
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < s->models; i++) {
         enum rb_status status = rb_model_check_finite(&s->model[i], stop, err);
         if (status == RB_ENUMERIC)
-            return blame(err, model_pointers[i], "model", p->name[i]);
+            return blame_model(err, p, i);
         if (status != RB_OK)
             return status;
     }
@@ -289,8 +318,8 @@ enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_place
 enum rb_status rb_subject_verify(const struct rb_subject *s, const struct rb_places *p,
                                  struct rb_error *err)
 {
-    for (int i = 0; i < 2; i++)
+    for (size_t i = 0; i < s->models; i++)
         if (s->opened[i] && rb_checkpoint_verify(&s->model[i].checkpoint, err) != RB_OK)
-            return blame(err, model_pointers[i], "model", p->name[i]);
+            return blame_model(err, p, i);
     return RB_OK;
 }

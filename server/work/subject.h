@@ -1,4 +1,4 @@
-/* server/work/subject.h: what a job works on, opened: two bound models, their tokenizer, and the
+/* server/work/subject.h: what a job works on, opened: its bound models, their tokenizer, and the
  * texts as token sequences. The same code opens it for a submission's check and for the run, so
  * both refuse with the same words.
  *
@@ -19,8 +19,9 @@
 
 /* Zero-initialise. */
 struct rb_subject {
-    struct rb_model model[2];
-    bool opened[2];
+    struct rb_model model[RB_MODELS_MAX]; /* (models) a (or the anchor), b, … */
+    bool opened[RB_MODELS_MAX];
+    size_t models;
     struct rb_tokenizer *tokenizer;
     struct rb_sequences align, evaluate; /* count 0 where the job needs none */
     struct rb_sequences learn;           /* blocks, unmasked; likewise */
@@ -34,7 +35,7 @@ void rb_subject_deinit(struct rb_subject *s);
 enum rb_status rb_subject_open_models(struct rb_subject *s, const struct rb_places *p,
                                       struct rb_error *err) RB_MUST_CHECK;
 
-/* Is every weight of both models finite? Reads them whole. RB_ENUMERIC naming model and tensor,
+/* Is every weight of all models finite? Reads them whole. RB_ENUMERIC naming model and tensor,
  * RB_ECANCELED once *stop is set. */
 enum rb_status rb_subject_check_finite(const struct rb_subject *s, const struct rb_places *p,
                                        const atomic_bool *stop, struct rb_error *err) RB_MUST_CHECK;

@@ -88,8 +88,10 @@ static void place_error(struct rb_submission *s, size_t i)
 
 static bool same_models(const struct item *a, const struct item *b)
 {
-    return strcmp(a->places.path[0], b->places.path[0]) == 0 &&
-           strcmp(a->places.path[1], b->places.path[1]) == 0;
+    bool same = a->places.models == b->places.models;
+    for (size_t i = 0; i < a->places.models && same; i++)
+        same = strcmp(a->places.path[i], b->places.path[i]) == 0;
+    return same;
 }
 
 static enum rb_status check_alignment(const struct item *it, const struct rb_subject *subject,
@@ -210,7 +212,8 @@ static void checked(struct rb_async *a)
 static enum rb_status settle_executor(const struct rb_work *w, struct rb_job_spec *spec,
                                       struct rb_error *err)
 {
-    if (spec->executor == RB_SPEC_EXECUTOR_DEFAULT && w->elsewhere_is_default)
+    bool several = rb_job_spec_several(spec); /* units elsewhere are of two models */
+    if (spec->executor == RB_SPEC_EXECUTOR_DEFAULT && w->elsewhere_is_default && !several)
         spec->executor = RB_SPEC_EXECUTOR_SLURM;
     if (spec->executor == RB_SPEC_EXECUTOR_SLURM && w->elsewhere == NULL)
         return rb_error_at(err, RB_EINPUT, "/executor",

@@ -1,6 +1,7 @@
 // LINK: rb_api
 #include "tests/api/api_support.h"
 
+#include "api/artifact.h"
 #include "api/job_spec.h"
 #include "api/job_spec_encode.h"
 
@@ -137,6 +138,56 @@ static void test_lambdas_are_resolved(void **state)
     rb_job_spec_deinit(&spec);
 }
 
+#define THREE "'models':{'anchor':'x','others':['y','z']},'align':{'components':[]}"
+
+/* Models beyond two: points are weights, the vertices first; what is encoded decodes to the same.
+ */
+static void test_several_models(void **state)
+{
+    (void)state;
+    struct rb_job_spec spec, again;
+    decode_ok("{" THREE ",'interpolate':{'weights':[[0.5,0.5,0],[0,1,0],[0.2,0.3,0.5]]}," MLM
+              "},'outputs':{'merged':[[0.5,0.25,0.25],[0,0,1]]}}",
+              0, &spec);
+    static const double weights[] = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 0, 0.2, 0.3, 0.5};
+    assert_int_equal(rb_job_spec_models(&spec), 3);
+    assert_string_equal(rb_job_spec_model(&spec, 2), "z");
+    assert_int_equal(spec.lambdas.count, 5);
+    assert_int_equal(spec.weights.count, 15);
+    assert_memory_equal(spec.weights.values, weights, sizeof weights);
+    assert_int_equal(spec.merged.count, 2);
+    assert_int_equal((int)spec.merged.values[1], RB_MERGED_WEIGHTS + 1);
+    char *text = NULL;
+    struct rb_json w;
+    struct rb_error err;
+    rb_json_init(&w);
+    rb_job_spec_encode(&w, NULL, &spec);
+    assert_int_equal(rb_json_finish(&w, &text, NULL, &err), RB_OK);
+    assert_int_equal(rb_job_spec_restore(text, &again, &err), RB_OK);
+    assert_int_equal(again.weights.count, 15);
+    assert_memory_equal(again.weights.values, weights, sizeof weights);
+    assert_int_equal(again.merged_weights.count, 6);
+    rb_job_spec_deinit(&again);
+    rb_job_spec_deinit(&spec);
+    free(text);
+
+    decode_ok("{" THREE "," MLM "}}", 0, &spec);
+    assert_int_equal(spec.grid, RB_SIMPLEX_CENTROID);
+    assert_int_equal(spec.lambdas.count, 3 * 4 + 1);
+    rb_job_spec_deinit(&spec);
+    decode_ok("{" THREE ",'interpolate':{'weights':'simplex'}," MLM "}}", 0, &spec);
+    assert_int_equal(spec.lambdas.count, 7);
+    rb_job_spec_deinit(&spec);
+    decode_ok("{" THREE ",'interpolate':{'weights':'simplex','points':6}," MLM "}}", 0, &spec);
+    assert_int_equal(spec.lambdas.count, 21);
+    rb_job_spec_deinit(&spec);
+    decode_ok("{'models':{'anchor':'x','others':['y']},'align':{'components':[]}," MLM "}}", 0,
+              &spec);
+    assert_int_equal(rb_job_spec_models(&spec), 2);
+    assert_int_equal(spec.lambdas.count, 21);
+    rb_job_spec_deinit(&spec);
+}
+
 /* One row: a body that is wrong in one place. */
 static void test_faults(void **state)
 {
@@ -156,6 +207,32 @@ static void test_faults(void **state)
         {"{" MODELS ",'align':{'components':[]}}", "", "something to do"},
         {"{" MODELS ",'name':'','align':{'dataset':'d'}}", "/name", "1 to 200 characters"},
         {"{" MODELS ",'priority':101,'align':{'dataset':'d'}}", "/priority", "-100 to 100"},
+        /* several models */
+        {"{'models':{'anchor':'x'},'align':{'components':[]}," MLM "}}", "/models/others",
+         "required"},
+        {"{'models':{'others':['y','z']},'align':{'components':[]}," MLM "}}", "/models/anchor",
+         "required"},
+        {"{'models':{'anchor':'x','others':[]},'align':{'components':[]}," MLM "}}",
+         "/models/others", "1 to 31 models"},
+        {"{'models':{'anchor':'x','others':['y','../z']},'align':{'components':[]}," MLM "}}",
+         "/models/others/1", "a model's name"},
+        {"{'models':{'anchor':'x','others':['y'],'b':'z'},'align':{'components':[]}," MLM "}}",
+         "/models/b", "found both"},
+        {"{" THREE ",'interpolate':{'weights':[[0.5,0.5,0],[0.5,0.4,0]]}," MLM "}}",
+         "/interpolate/weights/1", "sum of 0.9"},
+        {"{" THREE ",'interpolate':{'weights':[[1.5,-0.5,0]]}," MLM "}}", "/interpolate/weights/0",
+         "from 0 to 1"},
+        {"{" THREE ",'interpolate':{'weights':[[0.5,0.5]]}," MLM "}}", "/interpolate/weights",
+         "3 weights, one a model, found lists of 2"},
+        {"{" THREE ",'interpolate':{'weights':'simplx'}," MLM "}}", "/interpolate/weights",
+         "did you mean \"simplex\"?"},
+        {"{" THREE ",'interpolate':{'lambdas':[0.5]}," MLM "}}", "/interpolate/lambdas", "for two"},
+        {"{" THREE ",'interpolate':{'points':'auto'}," MLM "}}", "/interpolate/points", "for two"},
+        {"{" THREE ",'outputs':{'merged':[0.5]}," MLM "}}", "/outputs/merged", "lists of weights"},
+        {"{" MODELS ",'align':{'components':[]},'interpolate':{'weights':'simplex'}," MLM "}}",
+         "/interpolate/weights", "three models"},
+        {"{" MODELS ",'align':{'components':[]},'outputs':{'merged':[[0.5,0.5]]}}",
+         "/outputs/merged", "lambdas for two"},
         /* align */
         {"{" MODELS ",'align':{'dataset':'d','components':['fff']}}", "/align/components/0",
          "did you mean \"ff\"?"},
@@ -299,7 +376,9 @@ static void test_round_trips(void **state)
     } rows[] = {
         {example, 0},
         {"{" MODELS ",'align':{'from_job':'" ID "'},'interpolate':{'points':5}," MLM "}}", 0},
-        {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':'auto'}," MLM ",'precision':0.02}}", 0},
+        {"{" MODELS ",'align':{'dataset':'d'},'interpolate':{'points':'auto'}," MLM
+         ",'precision':0.02}}",
+         0},
         {"{" MODELS ",'align':{'components':[]},'interpolate':{'lambdas':[0.3,0.1]}," MLM
          ",'seed':9007199254740991,'max_blocks':0}}",
          0},
@@ -479,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_example_of_the_contract),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_lambdas_are_resolved),
+        cmocka_unit_test(test_several_models),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_all_faults_at_once),
         cmocka_unit_test(test_round_trips),

@@ -30,6 +30,7 @@ static struct rb_model_card card(const struct rb_barrier_view *v)
                               .curve = v,
                               .moved = true,
                               .certificate = &certificate};
+    c.parent_count = 2;
     (void)snprintf(c.parents[0].name, sizeof c.parents[0].name, "x");
     (void)snprintf(c.parents[0].source, sizeof c.parents[0].source, "hf:google/multi@0123");
     (void)snprintf(c.parents[1].name, sizeof c.parents[1].name, "y");

@@ -69,7 +69,7 @@ static void open_fixture(struct fixture *f, const struct sample *s)
     json_t *json = json_loads(s->spec, 0, &why);
     if (json == NULL)
         fail_msg("%s", why.text);
-    *f = (struct fixture){.places.align.format = RB_TEXT};
+    *f = (struct fixture){.places = {.align.format = RB_TEXT, .models = 2}};
     OK(rb_job_spec_decode(json, "", 0, &f->spec, NULL, &err));
     json_decref(json);
     for (int i = 0; i < 2; i++) {

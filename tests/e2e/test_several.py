@@ -1,0 +1,197 @@
+"""Three models or more in one job: gpt2-a, gpt2-b and one made from gpt2-a by a random order of its FF units,
+which comes back exactly; what is refused; kills at random moments that change no bit."""
+import json
+import os
+import random
+import shutil
+import struct
+import tempfile
+import time
+
+from daemon import FIXTURES, Daemon, equal, problem, run, true
+
+
+def shuffled(source, target, seed):
+    """A GPT-2 that computes the same function: in each layer the FF units in a random order."""
+    shutil.copytree(source, target)
+    path = os.path.join(target, "model.safetensors")
+    os.chmod(path, 0o644)
+    with open(path, "rb") as f:
+        data = bytearray(f.read())
+    length = struct.unpack("<Q", data[:8])[0]
+    tensors = {k: v for k, v in json.loads(data[8:8 + length]).items() if k != "__metadata__"}
+    generator = random.Random(seed)
+    for name, t in tensors.items():
+        if not name.endswith("mlp.c_fc.weight"):
+            continue
+        rows, inner = t["shape"]
+        order = list(range(inner))
+        generator.shuffle(order)
+        for other, columns in ((name, True), (name.replace("weight", "bias"), True),
+                               (name.replace("c_fc", "c_proj"), False)):
+            begin, end = (8 + length + x for x in tensors[other]["data_offsets"])
+            old = bytes(data[begin:end])
+            width = 4 if columns else 4 * rows
+            line = inner * width
+            data[begin:end] = b"".join(old[at + i * width:at + (i + 1) * width]
+                                       for at in range(0, len(old), line) for i in order)
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+class Several(Daemon):
+    def __init__(self, *flags, **more):
+        self.made = tempfile.mkdtemp(prefix="rebasind-made-")
+        shuffled(f"{FIXTURES}/models/gpt2-a", f"{self.made}/gpt2-a2", 5)
+        super().__init__("--import-root", self.made, *flags, **more)
+
+    def __enter__(self):
+        super().__enter__()
+        self.register_fixtures()
+        for name, root in (("gpt2-a", f"{FIXTURES}/models"), ("gpt2-b", f"{FIXTURES}/models"),
+                           ("gpt2-a2", self.made)):
+            equal(self.post("/v1/models", {"name": name, "path": f"{root}/{name}"}).status, 201)
+        return self
+
+    def __exit__(self, *why):
+        shutil.rmtree(self.made, ignore_errors=True)
+        return super().__exit__(*why)
+
+
+def spec(reference="universe", **more):
+    return {"models": {"anchor": "gpt2-a", "others": ["gpt2-b", "gpt2-a2"]},
+            "align": {"components": ["ff", "mha", "residual"], "residual": "all",
+                      "reference": reference, "dataset": "align", "max_sequences": 60},
+            "interpolate": {"weights": "simplex"},
+            "evaluate": {"task": "clm", "dataset": "eval", "block_size": 64, "max_blocks": 4},
+            **more}
+
+
+def submit(d, body):
+    reply = d.post("/v1/jobs", body)
+    equal(reply.status, 202, reply)
+    return reply.json["id"]
+
+
+def tokens_read(d):
+    for line in d.get("/metrics").body.decode().splitlines():
+        if line.startswith("rebasind_tokens_total{") and "aligning" in line:
+            return float(line.split()[-1])
+    return 0
+
+
+def test_three():
+    with Several() as d:
+        plan = d.post("/v1/jobs?dry_run=true", spec())
+        equal(plan.status, 200, plan)
+        equal(plan.json["spec"]["models"]["others"], ["gpt2-b", "gpt2-a2"])
+        for reference in ("anchor", "universe"):
+            before = tokens_read(d)
+            job = submit(d, spec(reference, outputs={"merged": [[0.5, 0, 0.5], [0.2, 0.3, 0.5]]}))
+            done = d.wait_finished(job)
+            equal(done["status"], "succeeded", done)
+            true(done["summary"]["equivalent"], done)
+            pair = {**spec(), "models": {"a": "gpt2-a", "b": "gpt2-b"}, "interpolate": {"points": 2}}
+            del pair["align"]["reference"]
+            read = tokens_read(d) - before
+            before = tokens_read(d)
+            if reference == "universe":
+                d.wait_finished(submit(d, pair))
+                # Each model's features once: three models, where a pair has two.
+                equal(read * 2, (tokens_read(d) - before) * 3)
+            check_answers(d, job, reference)
+
+
+def check_answers(d, job, reference):
+    barrier = d.get(f"/v1/jobs/{job}/barrier").json
+    equal(barrier["models"], ["gpt2-a", "gpt2-b", "gpt2-a2"])
+    equal(len(barrier["weights"]), 7)
+    true("lambdas" not in barrier and barrier["complete"], barrier)
+    loss = barrier["aligned"]["loss"]
+    # gpt2-a2 is gpt2-a: half of each, brought into one order, is gpt2-a again.
+    at = barrier["weights"].index([0.5, 0, 0.5])
+    true(abs(loss[at] - loss[0]) < 1e-4 and abs(loss[2] - loss[0]) < 1e-4, loss)
+    true(barrier["control"]["loss"][at] > loss[0] + 0.3, barrier)
+    for i, w in enumerate(barrier["weights"]):
+        expected = loss[i] - sum(x * y for x, y in zip(w, loss[:3]))
+        true(abs(barrier["aligned"]["barriers"][i] - (expected if i > 2 else 0)) < 1e-9, barrier)
+    top = barrier["aligned"]["barrier"]
+    equal(top["chord"], max(barrier["aligned"]["barriers"]))
+    true(top["chord_standard_error"] > 0, top)
+    csv = d.get(f"/v1/jobs/{job}/barrier", {"Accept": "text/csv"}).body.decode().splitlines()
+    true(csv[0].startswith("weight_0,weight_1,weight_2,aligned_loss"), csv)
+    equal(len(csv), 8)
+    names = [a["name"] for a in d.get(f"/v1/jobs/{job}/artifacts").json["data"]]
+    for name in ("alignment.safetensors", "alignment-2.safetensors", "permutations-2.json",
+                 "reference.json", "merged/weights-1/model.safetensors"):
+        true(name in names, names)
+    facts = d.get(f"/v1/jobs/{job}/artifacts/reference.json").json
+    equal((facts["reference"], len(facts["models"])), (reference, 3))
+    if reference == "universe":
+        rounds = facts["objective"]
+        true(len(rounds) == facts["rounds"] + 1 and rounds == sorted(rounds), facts)
+        true(0 <= facts["cycle_consistency"]["residual"] <= 1, facts)
+    told = d.get(f"/v1/jobs/{job}/artifacts/merged/weights-1/rebasind.json").json
+    equal(told["weights"], [0.2, 0.3, 0.5])
+    equal([i["name"] for i in told["inputs"]][:3], barrier["models"])
+    card = d.get(f"/v1/jobs/{job}/artifacts/merged/weights-1/README.md").body.decode()
+    true("| gpt2-a2 | 0.5 |" in card, card)
+
+
+def test_the_same_twice():
+    with Several() as d:
+        body = {**spec("anchor"), "models": {"anchor": "gpt2-a", "others": ["gpt2-b", "gpt2-a"]}}
+        done = d.wait_finished(submit(d, body))
+        equal(done["status"], "succeeded", done)
+        true("two models of the job are the same" in d.log())
+
+
+def test_refusals():
+    with Several() as d:
+        for more, pointer, words in [
+            ({"models": {"anchor": "nobody", "others": ["gpt2-b", "gpt2-a2"]}}, "/models/anchor", "nobody"),
+            ({"models": {"anchor": "gpt2-a", "others": ["gpt2-b", "nobody"]}}, "/models/others/1",
+             "nobody"),
+            ({"interpolate": {"weights": [[0.5, 0.4, 0]]}}, "/interpolate/weights/0", "sum of 0.9"),
+            ({"interpolate": {"weights": [[0.5, 0.5]]}}, "/interpolate/weights", "3 weights"),
+            ({"interpolate": {"points": "auto"}}, "/interpolate/points", "for two"),
+            ({"models": {"anchor": "gpt2-a", "others": ["gpt2-b", "bert-a"]}}, "/models", "bert-a"),
+        ]:
+            reply = d.post("/v1/jobs", {**spec(), **more})
+            equal(reply.status, 422, reply)
+            true(any(f["pointer"] == pointer and words in f["detail"]
+                     for f in reply.json.get("errors", [])), reply)
+
+
+def known(d, job):
+    return [x for x in d.get(f"/v1/jobs/{job}/barrier").json["aligned"]["loss"] if x is not None]
+
+
+def results(d, job):
+    barrier = d.get(f"/v1/jobs/{job}/barrier").json
+    digests = {a["name"]: a["sha256"] for a in d.get(f"/v1/jobs/{job}/artifacts").json["data"]
+               if a["name"].startswith("alignment")}  # merged ones say which job made them
+    return barrier["aligned"]["loss"], barrier["control"]["loss"], digests
+
+
+def test_kills_change_no_bit():
+    random.seed(3)
+    body = spec(outputs={"merged": [[0.2, 0.3, 0.5]]})
+    with Several() as d:
+        job = submit(d, body)
+        equal(d.wait_finished(job)["status"], "succeeded")
+        expected = results(d, job)
+    with Several() as d:
+        job = submit(d, body)
+        for points in (0, 1, 3, 5):  # a job that gets nowhere between kills is given up
+            while len(known(d, job)) < points and d.get(f"/v1/jobs/{job}").json["status"] == "running":
+                time.sleep(0.02)
+            time.sleep(random.uniform(0, 0.2))
+            d.kill()
+            d.start()
+        equal(d.wait_finished(job)["status"], "succeeded")
+        equal(results(d, job), expected)
+
+
+if __name__ == "__main__":
+    run([test_three, test_the_same_twice, test_refusals, test_kills_change_no_bit])
