@@ -111,9 +111,8 @@ static void encode_inputs(struct rb_json *w, const struct rb_job *j)
     rb_json_end(w);
 }
 
-static void encode_summary(struct rb_json *w, const struct rb_job_summary *s)
+void rb_job_figures_encode(struct rb_json *w, const struct rb_job_summary *s)
 {
-    rb_json_object(w, "summary");
     rb_json_number(w, "barrier_chord", s->barrier_chord);
     rb_json_number(w, "barrier_mean", s->barrier_mean);
     rb_json_number(w, "control_barrier_chord", s->control_barrier_chord);
@@ -124,6 +123,12 @@ static void encode_summary(struct rb_json *w, const struct rb_job_summary *s)
         rb_json_null(w, "equivalent");
     else
         rb_json_bool(w, "equivalent", s->equivalent > 0);
+}
+
+static void encode_summary(struct rb_json *w, const struct rb_job_summary *s)
+{
+    rb_json_object(w, "summary");
+    rb_job_figures_encode(w, s);
     rb_json_string(w, "kind", s->kind < 0 ? NULL : rb_certificate_kind_names[s->kind]);
     if (s->kind == RB_KIND_NEAR) {
         rb_json_number(w, "kl", s->kl);

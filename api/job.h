@@ -136,6 +136,9 @@ void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job 
 /* Parts that events show too. The progress goes, member by member, into the open object. */
 void rb_phase_encode(struct rb_json *w, const char *key, enum rb_phase phase);
 void rb_progress_encode(struct rb_json *w, const struct rb_progress *p);
+/* Into an open object: the members of a summary that tables of jobs show too, barrier_chord to
+ * equivalent. */
+void rb_job_figures_encode(struct rb_json *w, const struct rb_job_summary *s);
 void rb_job_error_encode(struct rb_json *w, const char *key, const struct rb_job_error *e);
 
 /* summary{…} from the two curves' barriers and the certificate is filled by the caller; this is

@@ -110,16 +110,7 @@ static void encode_row(struct rb_json *w, const struct rb_sweep_view *v,
         rb_json_uint(w, "rank", row->rank);
     else
         rb_json_null(w, "rank");
-    rb_json_number(w, "barrier_chord", s->barrier_chord);
-    rb_json_number(w, "barrier_mean", s->barrier_mean);
-    rb_json_number(w, "control_barrier_chord", s->control_barrier_chord);
-    rb_json_number(w, "control_barrier_mean", s->control_barrier_mean);
-    rb_json_number(w, "reduction", s->reduction);
-    rb_json_number(w, "reduction_standard_error", s->reduction_error);
-    if (s->equivalent < 0)
-        rb_json_null(w, "equivalent");
-    else
-        rb_json_bool(w, "equivalent", s->equivalent > 0);
+    rb_job_figures_encode(w, s);
     rb_merge_verdict_encode(w, "verdict", &s->verdict);
     rb_json_number(w, "seconds", seconds_of(j));
     rb_job_error_encode(w, "error", &j->error);
