@@ -37,7 +37,7 @@ static void encode_members(struct rb_json *w, const struct rb_group *g)
     if (g->kv_heads != NULL)
         encode_indices(w, "kv_heads", g->kv_heads, g->kv_count);
     encode_indices(w, "index", g->index, g->size);
-    if (g->values != NULL)
+    if (g->values != NULL && g->head_count > 0)
         encode_indices(w, "values", g->values, g->kv_count * (g->size / g->head_count));
     if (g->signs != NULL)
         encode_signs(w, g->signs, g->size);
