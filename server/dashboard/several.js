@@ -90,7 +90,7 @@ export class SeveralChart {
   }
 
   #picture(width, height, known, ...parts) {
-    return svg('svg', {viewBox: `0 0 ${width} ${height}`, role: 'img', class: 'several',
+    return svg('svg', {viewBox: `0 0 ${width} ${height}`, role: 'img', class: 'simplex',
       'aria-label': this.#words(known)}, ...parts);
   }
 
