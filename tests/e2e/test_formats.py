@@ -211,8 +211,8 @@ def test_run_takes_the_cache():
         pair = {"a": f"hf:lab/bert-a@{COMMIT}", "b": "hf:lab/bert-a"}
         home = f"{root.path}/home"
         for flags, env in ((("--import-root", f"{home}/.cache/huggingface"), {}), ((), {"HOME": home}),
-                           ((), {"HF_HOME": f"{home}/.cache/huggingface", "HOME": "/nowhere"}),
-                           ((), {"HF_HUB_CACHE": f"{home}/.cache/huggingface/hub", "HF_HOME": "/nowhere"})):
+                           ((), {"HF_HOME": f"{home}/.cache/huggingface", "HOME": f"{home}/other"}),
+                           ((), {"HF_HUB_CACHE": f"{home}/.cache/huggingface/hub", "HF_HOME": f"{home}/other"})):
             r = run_it(pair, *flags, **env)
             equal((r.returncode, r.stderr), (0, ""), r)
             equal(json.loads(r.stdout)["spec"]["models"], pair)

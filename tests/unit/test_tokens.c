@@ -192,7 +192,7 @@ static void test_token_file(void **state)
     assert_int_equal(rb_tokens_open(root, path, &tokens, &err), RB_EUSAGE);
     path = tmpdir_write(&folder, "secret", "", 0);
     assert_int_equal(rb_tokens_open(root, path, &tokens, &err), RB_EUSAGE);
-    assert_int_equal(rb_tokens_open(root, "/nowhere", &tokens, &err), RB_ENOTFOUND);
+    assert_int_equal(rb_tokens_open(root, "/dev/null/none", &tokens, &err), RB_ENOTFOUND);
     assert_int_equal(rb_token_revoke(root, "tok_file", &err), RB_EUSAGE);
 }
 
@@ -306,9 +306,9 @@ static void test_check_config_command(void **state)
     assert_non_null(strstr(output, "listen = 127.0.0.1:8686"));
     assert_non_null(strstr(output, folder.path));
     assert_non_null(strstr(output, "# flag"));
-    assert_int_equal(run(rb_cmd_check_config, NULL, NULL, "--import-root=/nowhere"), 1);
+    assert_int_equal(run(rb_cmd_check_config, NULL, NULL, "--import-root=/dev/null/none"), 1);
     assert_int_equal(run(rb_cmd_check_config, NULL, NULL, "--listen=0.0.0.0:80"), 1);
-    assert_int_equal(run(rb_cmd_check_config, NULL, NULL, "--token-file=/nowhere"), 1);
+    assert_int_equal(run(rb_cmd_check_config, NULL, NULL, "--token-file=/dev/null/none"), 1);
     assert_int_equal(run(rb_cmd_check_config, NULL, NULL, "--data-dir=/dev/null/x"), 1);
     assert_int_equal(run(rb_cmd_check_config, NULL, NULL, "--liste=x"), 2);
     char future[128];
