@@ -103,8 +103,12 @@ def test_a_killed_daemon_goes_on_with_its_rounds():
 def test_the_dry_run_says_what_it_spares():
     with Daemon() as d:
         d.register_fixtures()
-        plain, auto = (d.post("/v1/jobs?dry_run=true", {**SPEC, "interpolate": {"points": p}})
-                       .json["estimate"] for p in (21, "auto"))
+        def estimate(points):
+            return d.post("/v1/jobs?dry_run=true", {**SPEC, "interpolate": {"points": points}}).json["estimate"]
+        # The machine's rate may be learnt between two answers: only those that it frames are compared.
+        plain, auto, after = (estimate(p) for p in (21, "auto", 21))
+        while plain != after:
+            plain, auto, after = after, estimate("auto"), estimate(21)
         equal(plain["saved_seconds"], 0)
         true(auto["saved_seconds"] > 0, auto)
         equal(plain["least_seconds"], plain["seconds"])

@@ -154,7 +154,8 @@ def test_cancel_retry_and_delete():
         equal(d.get(sweep).json["status"], "running")
         r = d.post(sweep + "/cancel", {})
         equal((r.status, r.json["progress"]["canceled"] >= 1), (202, True), r.json["progress"])
-        d.wait_finished(first)
+        for row in r.json["table"]:
+            d.wait_finished(row["job"])
         equal((d.get(sweep).json["status"], d.post(sweep + "/cancel", {}).status), ("canceled", 200))
         retry = d.post(f"/v1/jobs/{first}/retry", {}).json
         s = d.get(sweep).json
