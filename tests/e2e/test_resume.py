@@ -109,7 +109,7 @@ def test_killed_at_any_moment():
             d.kill()
             killed += 1
             before, on_disk = on_disk, recorded(data, job)
-            fruitless = fruitless + 1 if on_disk == before else 0
+            fruitless = fruitless + 1 if on_disk == before else 1  # this death, behind what is new, counts
             phase = state["phase"] or state["status"]
             phases[phase] = phases.get(phase, 0) + 1
             if killed % 3 == 0:  # the moments too may be gone
