@@ -2,7 +2,7 @@
 # Installs what is missing, builds with warnings as errors, and runs every test, stage by stage.
 # Figures of time are not tested: tests/bench measures them.
 #
-#   ./tests/run.sh                     every stage but coverage: about 16 minutes on 2 cores
+#   ./tests/run.sh                     every stage but coverage: about 25 minutes on 2 cores
 #   ./tests/run.sh --quick             the stage `release` only
 #   ./tests/run.sh --only asan         this stage only (may be given several times)
 #   ./tests/run.sh --quick -R pool     only tests whose name matches (any argument of ctest goes to
@@ -22,7 +22,7 @@
 # RB_MORE_FIXTURES=FOLDER: goldens of encoder pairs that are not in the tree (DistilBERT, ELECTRA, RoBERTa) are run from
 # there; without it their tests are skipped.
 # REBASIND_JOBS: compilers at once (default: cores), and two tests more. RB_TEST_WHOLE=1: every lambda of every golden
-# result (three times as long as without; tests/unit/golden.h).
+# result (three times as long as without; tests/unit/golden.h), and the long tests of Slurm.
 set -eu
 cd "$(dirname "$0")/.."
 
