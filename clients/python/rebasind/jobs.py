@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from . import errors, progress, svg
 from .http import Transport
+from .progress import watch
 
 FINISHED = ("succeeded", "failed", "canceled")
 LONG_POLL_SECONDS = 30
@@ -198,22 +199,7 @@ class Job:
     def wait(self, progress: bool = False, timeout: Optional[float] = None) -> "Job":
         """Until it has ended. Raises JobFailed when it failed or was canceled, TimeoutError after `timeout` seconds
         (the job goes on). `progress`: a line with phase and ETA on standard error."""
-        until = None if timeout is None else time.monotonic() + timeout
-        line = _progress_line() if progress else None
-        try:
-            self.refresh()
-            while not self.finished:
-                if line:
-                    line.show(self.line())
-                left = LONG_POLL_SECONDS if until is None else until - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"{self.id} is still {self.status} after {timeout:g} s")
-                self._poll(min(left, 1.0 if progress else LONG_POLL_SECONDS))
-            if line:
-                line.show(f"{self.data.get('name') or self.id}: {self.line()}", last=True)
-        finally:
-            if line:
-                line.__exit__()
+        watch(self, progress, timeout, 1.0 if progress else LONG_POLL_SECONDS)
         if self.status != "succeeded":
             told = self.data.get("error") or {}
             error = errors.JobFailed(f"{self.id} {self.status}: {told.get('detail') or told.get('title') or 'no reason given'}",
@@ -222,8 +208,8 @@ class Job:
             raise error
         return self
 
-    def _poll(self, seconds: float) -> None:
-        """One long poll: an answer when something changed, or after `seconds`."""
+    def pause(self, seconds: float) -> None:
+        """One long poll: looks again when something changed, or after `seconds`."""
         tag = '"' + str(self.data.get("version", 0)) + '"'
         answer = self._transport.send("GET", self._path(), headers={"Prefer": f"wait={max(1, round(seconds))}", "If-None-Match": self._tag or tag})
         if answer.status == 200:
@@ -394,10 +380,6 @@ def parse_events(stream: Any) -> Iterator[Dict[str, Any]]:
                 event["data"] = joined
             yield {"type": "message", **event}
         event, data = {}, []
-
-
-def _progress_line() -> progress.Line:
-    return progress.Line()
 
 
 def frame(rows: List[Dict[str, Any]]) -> Any:

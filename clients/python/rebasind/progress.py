@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import IO, Optional
+from typing import IO, Any, Optional
 
 BAR_CELLS = 24
 LOG_SECONDS = 15.0
@@ -54,3 +54,20 @@ class Line:
         if self._rewrites and self._text:
             self._out.write("\n")
         self._out.flush()
+
+
+def watch(what: Any, shown: bool, timeout: Optional[float], longest_pause: float) -> None:
+    """Until `what` (a job, a sweep) has ended: its refresh(), then its pause(seconds) again and again. `shown`: with a
+    line on standard error. TimeoutError after `timeout` seconds (it goes on)."""
+    until = None if timeout is None else time.monotonic() + timeout
+    with Line() as line:
+        what.refresh()
+        while not what.finished:
+            if shown:
+                line.show(what.line())
+            left = longest_pause if until is None else min(longest_pause, until - time.monotonic())
+            if left <= 0:
+                raise TimeoutError(f"{what.id} is still {what.status} after {timeout:g} s")
+            what.pause(left)
+        if shown:
+            line.show(f"{what.data.get('name') or what.id}: {what.line()}", last=True)

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import time
+from html import escape
 from typing import Any, Dict, Iterator, List, Optional
 from urllib.parse import quote
 
 from . import errors, progress, svg
 from .http import Transport
 from .jobs import CONTROL_COLOUR, FINISHED, Job, draw, frame, number
+from .progress import watch
 
 LIVE = ("queued", "running")
 POLL_SECONDS = 1.0
@@ -44,24 +46,13 @@ class Sweep:
     def wait(self, progress: bool = False, timeout: Optional[float] = None) -> "Sweep":
         """Until no job of it is live. Jobs that failed do not raise: the table names them. TimeoutError after `timeout`
         seconds (the jobs go on). `progress`: a line on standard error."""
-        until = None if timeout is None else time.monotonic() + timeout
-        line = _progress_line() if progress else None
-        try:
-            self.refresh()
-            while not self.finished:
-                if line:
-                    line.show(self.line())
-                left = POLL_SECONDS if until is None else min(POLL_SECONDS, until - time.monotonic())
-                if left <= 0:
-                    raise TimeoutError(f"{self.id} is still {self.status} after {timeout:g} s")
-                time.sleep(left)
-                self.refresh()
-            if line:
-                line.show(self.line(), last=True)
-        finally:
-            if line:
-                line.__exit__()
+        watch(self, progress, timeout, POLL_SECONDS)
         return self
+
+    def pause(self, seconds: float) -> None:
+        """Looks again after `seconds`."""
+        time.sleep(seconds)
+        self.refresh()
 
     def line(self) -> str:
         """A line for people: how many of its jobs have ended, time left."""
@@ -71,7 +62,7 @@ class Sweep:
         failed = sum(r["status"] == "failed" for r in rows)
         words += f", {failed} failed" if failed else ""
         if self.finished:
-            return f"{self.data.get('name') or self.id}: {self.status}, {words}"
+            return f"{self.status}, {words}"
         told = self.data.get("progress") or {}
         share, left = float(told.get("fraction") or 0.0), progress.span(told.get("eta_seconds"))
         return f"{progress.bar(share)} {share:4.0%} {words}" + (f", {left} left" if left else "")
@@ -151,7 +142,6 @@ class Sweep:
         return f"/v1/sweeps/{quote(self.id, safe='')}{rest}"
 
     def _repr_html_(self) -> str:
-        from html import escape
         rows = self.table()
         if not isinstance(rows, list):
             rows = rows.to_dict("records")
@@ -168,7 +158,3 @@ def cell(value: Any) -> str:
     if value is None:
         return "–"
     return number(value) if isinstance(value, float) else str(value)
-
-
-def _progress_line() -> progress.Line:
-    return progress.Line()
