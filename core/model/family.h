@@ -86,6 +86,8 @@ struct rb_config {
     enum rb_activation head_activation; /* of an MLM transform or a discriminator */
     bool has_padding_token;   /* a classifier over the last token passes over padding_token */
     uint32_t padding_token;
+    bool has_eos_token; /* ends each row of causal text where the tokenizer names no such token */
+    uint32_t eos_token;
     uint32_t num_labels;      /* of a classifier: from num_labels or id2label, default 2 */
     bool tie_word_embeddings; /* the unembedding is the word embeddings */
     char class_name[64];      /* "architectures"[0], e.g. "BertForMaskedLM"; "" if absent */

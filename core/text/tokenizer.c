@@ -158,6 +158,12 @@ int32_t rb_tokenizer_special(const struct rb_tokenizer *t, enum rb_special part)
     return t->special[part];
 }
 
+void rb_tokenizer_default_special(struct rb_tokenizer *t, enum rb_special part, uint32_t id)
+{
+    if (t->special[part] < 0 && id < rb_tokenizer_vocab_size(t))
+        t->special[part] = (int32_t)id;
+}
+
 static bool in_part(const struct rb_template_part *p, int32_t id)
 {
     for (size_t i = 0; i < p->count; i++)

@@ -56,6 +56,9 @@ extern const char *const rb_special_names[RB_SPECIAL_COUNT]; /* "unk_token" … 
 
 /* The id of the token that plays it, -1 if none does. */
 int32_t rb_tokenizer_special(const struct rb_tokenizer *t, enum rb_special part);
+/* Token `id` plays this part if none did: what a model's config.json says where the tokenizer's
+ * files are silent. id: below rb_tokenizer_vocab_size, or nothing happens. */
+void rb_tokenizer_default_special(struct rb_tokenizer *t, enum rb_special part, uint32_t id);
 /* Does this token play any of them, or is a text wrapped in it? Such are never predicted by the MLM
  * task (METHOD 7). */
 bool rb_tokenizer_is_special(const struct rb_tokenizer *t, int32_t id);

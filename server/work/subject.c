@@ -93,6 +93,9 @@ static enum rb_status open_tokenizers(struct rb_subject *s, const struct rb_plac
         return blame_model(err, p, 0);
     for (size_t i = 1; i < p->models && status == RB_OK; i++)
         status = compare_tokenizer(s, p, i, err);
+    const struct rb_config *c = &s->model[0].config;
+    if (status == RB_OK && c->has_eos_token)
+        rb_tokenizer_default_special(s->tokenizer, RB_SPECIAL_EOS, c->eos_token);
     return status != RB_OK ? status : check_vocabulary(s, p, err);
 }
 

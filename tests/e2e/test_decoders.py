@@ -2,9 +2,10 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 
-from daemon import FIXTURES, Daemon, equal, problem, run, true
+from daemon import BINARY, ENVIRONMENT, FIXTURES, Daemon, equal, problem, run, true
 
 # The golden run, and what align says for it beside its components.
 RUNS = {"gpt2": ("ff+mha+residual.all", {"residual": "all"}),
@@ -115,6 +116,29 @@ def test_jobs():
                   barrier["aligned"]["loss"])
 
 
+def test_end_of_text():
+    """Where the tokenizer's files name no end of text, config.json's eos_token_id is it (METHOD 9)."""
+    losses = []
+    with tempfile.TemporaryDirectory() as root:
+        for named in (True, False):
+            for side in "ab":
+                folder = shutil.copytree(f"{FIXTURES}/models/llama-{side}", f"{root}/{named}-{side}")
+                with open(f"{folder}/tokenizer_config.json") as f:
+                    settings = json.load(f)
+                if not named:
+                    del settings["eos_token"]
+                with open(f"{folder}/tokenizer_config.json", "w") as f:
+                    json.dump(settings, f)
+            body = {"models": {"a": f"{root}/{named}-a", "b": f"{root}/{named}-b"}, "align": {"components": []},
+                    "interpolate": {"points": 2},
+                    "evaluate": {"task": "clm", "dataset": f"{FIXTURES}/data/eval.txt", "max_blocks": 2}}
+            done = subprocess.run([BINARY, "run", "-", "--json"], input=json.dumps(body), capture_output=True,
+                                  text=True, env=ENVIRONMENT)
+            equal((done.returncode, done.stderr), (0, ""))
+            losses.append(json.loads(done.stdout)["barrier"]["aligned"]["loss"])
+    equal(losses[0], losses[1])
+
+
 def test_refusals():
     with Daemon() as d:
         register(d)
@@ -138,4 +162,4 @@ def test_refusals():
         true(d.post("/v1/jobs", body).status in (409, 422))
 
 
-run([test_jobs, test_refusals])
+run([test_jobs, test_end_of_text, test_refusals])

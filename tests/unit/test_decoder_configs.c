@@ -60,6 +60,25 @@ static void test_padding(void **state)
     }
 }
 
+static void test_end_of_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *member;
+        bool has;
+        uint32_t id;
+    } rows[] = {{"\"eos_token_id\":7", true, 7},      {"\"eos_token_id\":[3,9]", true, 3},
+                {"\"eos_token_id\":null", false, 0},  {"\"eos_token_id\":[]", false, 0},
+                {"\"eos_token_id\":50256", false, 0}, {"\"use_cache\":true", false, 0}};
+    for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        char members[512];
+        (void)snprintf(members, sizeof members, "%s,%s", LLAMA, rows[k].member);
+        struct rb_config c = parsed(members);
+        assert_int_equal(c.has_eos_token, rows[k].has);
+        assert_true(!rows[k].has || c.eos_token == rows[k].id);
+    }
+}
+
 static void test_gpt2(void **state)
 {
     (void)state;
@@ -271,10 +290,10 @@ static void test_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_padding),   cmocka_unit_test(test_gpt2),
-        cmocka_unit_test(test_gpt_neox),  cmocka_unit_test(test_llama),
-        cmocka_unit_test(test_relatives), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_padding),  cmocka_unit_test(test_end_of_text),
+        cmocka_unit_test(test_gpt2),     cmocka_unit_test(test_gpt_neox),
+        cmocka_unit_test(test_llama),    cmocka_unit_test(test_relatives),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

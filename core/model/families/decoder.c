@@ -148,18 +148,36 @@ enum rb_status rb_decoder_read_heads(const char *label, const json_t *json, stru
     return s;
 }
 
-enum rb_status rb_decoder_read_padding(const char *label, const json_t *json, struct rb_config *c,
-                                       struct rb_error *err)
+/* A token's id; none where it is absent, null, -1 or beyond the vocabulary: no text has such a one
+ * (Llama's configs with a padding added by the tokenizer). */
+static enum rb_status read_token(const char *label, const char *key, const json_t *v,
+                                 uint32_t vocab_size, bool *ret_has, uint32_t *ret,
+                                 struct rb_error *err)
 {
-    const json_t *v = json_object_get(json, "pad_token_id");
-    c->has_padding_token = false;
-    if (v == NULL || json_is_null(v) || (json_is_integer(v) && json_integer_value(v) == -1))
+    *ret_has = false;
+    if (v == NULL || json_is_null(v))
         return RB_OK;
-    if (json_is_integer(v) && json_integer_value(v) >= (json_int_t)c->vocab_size)
-        return RB_OK; /* no text has it: Llama's configs with a padding added by the tokenizer */
-    c->has_padding_token = true;
-    return rb_config_read_id(label, json, "pad_token_id", c->vocab_size - 1, 0, &c->padding_token,
-                             err);
+    if (!json_is_integer(v) || json_integer_value(v) < -1)
+        return rb_error_at(err, RB_ECONFIG, key, "%s: \"%s\": expected a token's id, found %s",
+                           label, key, json_is_integer(v) ? "one below 0" : "something else");
+    json_int_t id = json_integer_value(v);
+    *ret_has = id >= 0 && id < (json_int_t)vocab_size;
+    *ret = *ret_has ? (uint32_t)id : 0;
+    return RB_OK;
+}
+
+enum rb_status rb_decoder_read_tokens(const char *label, const json_t *json, struct rb_config *c,
+                                      struct rb_error *err)
+{
+    const json_t *pad = json_object_get(json, "pad_token_id");
+    const json_t *eos = json_object_get(json, "eos_token_id");
+    if (json_is_array(eos))
+        eos = json_array_get(eos, 0); /* Llama 3 has several; the first ends a text */
+    enum rb_status s = read_token(label, "pad_token_id", pad, c->vocab_size, &c->has_padding_token,
+                                  &c->padding_token, err);
+    return s != RB_OK ? s
+                      : read_token(label, "eos_token_id", eos, c->vocab_size, &c->has_eos_token,
+                                   &c->eos_token, err);
 }
 
 /* ---- rotary positions ---- */

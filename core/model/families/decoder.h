@@ -20,9 +20,10 @@ enum rb_status rb_decoder_read_activation(const char *label, const json_t *json,
                                           enum rb_activation fallback, enum rb_activation *ret,
                                           struct rb_error *err) RB_MUST_CHECK;
 
-/* pad_token_id: none where it is absent, null, -1 or beyond the vocabulary. RB_ECONFIG. */
-enum rb_status rb_decoder_read_padding(const char *label, const json_t *json, struct rb_config *c,
-                                       struct rb_error *err);
+/* pad_token_id and eos_token_id (the first of a list): none where it is absent, null, -1 or beyond
+ * the vocabulary. RB_ECONFIG. */
+enum rb_status rb_decoder_read_tokens(const char *label, const json_t *json, struct rb_config *c,
+                                      struct rb_error *err) RB_MUST_CHECK;
 
 /* heads, num_key_value_heads and head_dim, the last two as transformers fills them in. */
 enum rb_status rb_decoder_read_heads(const char *label, const json_t *json, struct rb_config *c,

@@ -55,7 +55,7 @@ static enum rb_status parse(const char *label, const json_t *json, struct rb_con
     if (s == RB_OK)
         s = rb_config_read_labels(label, json, &ret->num_labels, err);
     if (s == RB_OK)
-        s = rb_decoder_read_padding(label, json, ret, err);
+        s = rb_decoder_read_tokens(label, json, ret, err);
     if (s == RB_OK)
         s = rb_config_read_epsilon(label, json, "layer_norm_eps", 1e-5, &ret->norm_eps, err);
     if (s == RB_OK)

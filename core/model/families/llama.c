@@ -36,7 +36,7 @@ enum rb_status rb_llama_describe(const char *label, const json_t *json, double e
     if (s == RB_OK)
         s = rb_config_read_labels(label, json, &ret->num_labels, err);
     if (s == RB_OK)
-        s = rb_decoder_read_padding(label, json, ret, err);
+        s = rb_decoder_read_tokens(label, json, ret, err);
     if (s == RB_OK)
         s = rb_config_read_epsilon(label, json, "rms_norm_eps", eps, &ret->norm_eps, err);
     if (s == RB_OK)
