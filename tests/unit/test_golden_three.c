@@ -87,29 +87,6 @@ static const json_t *run_of(const struct three *t, const char *name)
     return json_object_get(json_object_get(t->g.json, "runs"), name);
 }
 
-/* Heads exactly, 99.5 % of the indices. */
-static void check_maps(const struct rb_alignment *a, const json_t *expected)
-{
-    size_t same = 0, all = 0;
-    const char *name;
-    json_t *v;
-    assert_int_equal(a->group_count, json_object_size(expected));
-    json_object_foreach((json_t *)(uintptr_t)expected, name, v)
-    {
-        const struct rb_group *x = rb_alignment_find(a, name);
-        const json_t *index = json_object_get(v, "index"), *heads = json_object_get(v, "heads");
-        assert_non_null(x);
-        assert_int_equal(x->size, json_array_size(index));
-        for (size_t i = 0; i < x->size; i++)
-            same += (json_int_t)x->index[i] == json_integer_value(json_array_get(index, i));
-        for (size_t h = 0; h < json_array_size(heads); h++)
-            assert_int_equal(x->heads[h], json_integer_value(json_array_get(heads, h)));
-        all += x->size;
-    }
-    print_message("  %zu of %zu indices as in the golden file\n", same, all);
-    assert_true((double)same >= 0.995 * (double)all);
-}
-
 static void check_objective(const struct three *t, const struct rb_objective *o)
 {
     const json_t *rounds = json_object_get(run_of(t, "universe"), "objective_by_round");
@@ -148,20 +125,12 @@ static enum rb_status evaluate_one(void *context, size_t piece, struct rb_worker
                                    struct rb_error *err)
 {
     struct losses *l = context;
-    struct rb_program *p;
     struct rb_blend blend = {.count = MODELS};
     for (size_t m = 0; m < MODELS; m++)
         blend.terms[m] = (struct rb_blend_term){
             l->t->models[m], m > 0 && l->motions != NULL ? &l->motions[m - 1] : NULL,
             golden_at(json_array_get(l->weights, piece), m)};
-    enum rb_status s = rb_evaluate_new(&blend, &l->t->g.evaluate, &l->t->g.eval, &p, err);
-    if (s != RB_OK)
-        return s;
-    s = rb_program_run(p, w, err);
-    if (s == RB_OK)
-        s = rb_evaluate_result(p, &l->points[piece], err);
-    rb_program_free(p);
-    return s;
+    return golden_evaluate(&l->t->g, &blend, &l->points[piece], w, err);
 }
 
 static void check_losses(const struct three *t, const char *name, const struct rb_motion *motions)
@@ -197,8 +166,8 @@ static void check_reference(struct three *t, enum rb_reference reference)
     align(t, reference, a, &facts);
     print_message("%s\n", name);
     for (size_t m = 1; m < MODELS; m++) {
-        check_maps(a[m - 1],
-                   json_array_get(json_object_get(run_of(t, name), "permutations"), m - 1));
+        golden_check_groups(
+            a[m - 1], json_array_get(json_object_get(run_of(t, name), "permutations"), m - 1));
         MUST(rb_alignment_motion(a[m - 1], t->models[m], &motions[m - 1], &t->err), &t->err);
     }
     if (reference == RB_REFERENCE_UNIVERSE) {

@@ -76,20 +76,6 @@ static struct rb_align_options options_of(const char *name, const json_t *option
     return o;
 }
 
-static struct rb_alignment *solve(struct turned *t, const struct rb_align_options *o)
-{
-    struct rb_program *p;
-    struct rb_error *err = &t->g.err;
-    const struct rb_blend_term a = {&t->g.model_a, &t->folded[0], 1};
-    const struct rb_blend_term b = {&t->g.model_b, &t->folded[1], 1};
-    MUST(rb_solve_new(&t->g.model_a.config, t->g.model_a.head, t->moments, o, &p, err), err);
-    rb_solve_models(p, &a, &b);
-    run_program(p, GOLDEN_THREADS, IN_ORDER, 1);
-    struct rb_alignment *x = rb_solve_take(p);
-    rb_program_free(p);
-    return x;
-}
-
 static void certify(struct turned *t, const struct rb_alignment *a)
 {
     struct rb_program *p;
@@ -131,52 +117,45 @@ static void check_maps(const struct rb_alignment *a, const json_t *run)
     }
 }
 
-struct points {
-    struct turned *t;
-    double lambda[3], loss[3];
+struct path {
+    const struct turned *t;
+    double lambda[3];
+    struct rb_point points[3];
 };
 
 static enum rb_status evaluate(void *context, size_t piece, struct rb_worker *w,
                                struct rb_error *err)
 {
-    struct points *c = context;
-    struct turned *t = c->t;
-    struct rb_program *p;
-    struct rb_point point;
+    struct path *c = context;
+    const struct turned *t = c->t;
     const struct rb_blend_term a = {&t->g.model_a, &t->folded[0], 0};
     const struct rb_blend_term b = {&t->g.model_b, &t->motion, 0};
     const struct rb_blend blend = rb_blend_path(&a, &b, c->lambda[piece]);
-    enum rb_status s = rb_evaluate_new(&blend, &t->g.evaluate, &t->g.eval, &p, err);
-    if (s != RB_OK)
-        return s;
-    s = rb_program_run(p, w, err);
-    if (s == RB_OK)
-        s = rb_evaluate_result(p, &point, err);
-    c->loss[piece] = point.loss;
-    rb_program_free(p);
-    return s;
+    return golden_evaluate(&t->g, &blend, &c->points[piece], w, err);
 }
 
 static void run_one(struct turned *t, const char *name, const json_t *run)
 {
     struct rb_align_options o = options_of(name, json_object_get(run, "options"));
+    const struct rb_blend_term ends[2] = {{&t->g.model_a, &t->folded[0], 1},
+                                          {&t->g.model_b, &t->folded[1], 1}};
     struct rb_alignment *a = NULL;
     print_message("%s %s\n", t->g.file, name);
     if (o.components == 0)
         MUST(rb_alignment_empty(&o, &a, &t->g.err), &t->g.err);
     else
-        a = solve(t, &o);
+        a = golden_solve(&t->g, t->moments, &o, ends);
     certify(t, a);
     check_maps(a, run);
     MUST(rb_alignment_motion(a, &t->g.model_b, &t->motion, &t->g.err), &t->g.err);
     rb_motion_fold(&t->motion, &t->fold[1]);
-    struct points c = {.t = t, .lambda = {0, 0.5, 1}};
+    struct path c = {.t = t, .lambda = {0, 0.5, 1}};
     run_pieces(evaluate, &c, 3, GOLDEN_THREADS);
     const json_t *loss = json_object_get(run, "loss");
     for (size_t i = 0; i < 3; i++) {
         double expected = golden_at(loss, golden_lambda(&t->g, c.lambda[i]));
-        print_message("  loss at %g: %.6f, golden %.6f\n", c.lambda[i], c.loss[i], expected);
-        golden_near(name, c.lambda[i], c.loss[i], expected, TOLERANCE);
+        print_message("  loss at %g: %.6f, golden %.6f\n", c.lambda[i], c.points[i].loss, expected);
+        golden_near(name, c.lambda[i], c.points[i].loss, expected, TOLERANCE);
     }
     rb_motion_deinit(&t->motion);
     rb_alignment_free(a);

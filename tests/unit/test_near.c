@@ -26,47 +26,20 @@ static struct rb_align_options near_options(void)
     return o;
 }
 
-struct points {
+struct path {
     struct golden *g;
     const struct rb_motion *motion; /* B's, but for the last point: B as it is */
-    double lambda[4], loss[4];
+    double lambda[4];
+    struct rb_point points[4];
 };
 
 static enum rb_status evaluate(void *context, size_t piece, struct rb_worker *w,
                                struct rb_error *err)
 {
-    struct points *c = context;
-    struct rb_program *p;
-    struct rb_point point;
-    const struct rb_motion *motion = piece < 3 ? c->motion : NULL;
-    const struct rb_blend blend =
-        rb_blend_pair(&c->g->model_a, &c->g->model_b, motion, c->lambda[piece]);
-    enum rb_status s = rb_evaluate_new(&blend, &c->g->evaluate, &c->g->eval, &p, err);
-    if (s != RB_OK)
-        return s;
-    s = rb_program_run(p, w, err);
-    if (s == RB_OK)
-        s = rb_evaluate_result(p, &point, err);
-    c->loss[piece] = point.loss;
-    rb_program_free(p);
-    return s;
-}
-
-static struct rb_alignment *golden_solve(struct golden *g, const struct rb_align_options *o)
-{
-    struct rb_program *p;
-    const struct rb_moments *moments = golden_moments(g, o);
-    const struct rb_blend_term ends[2] = {{&g->model_a, NULL, 0}, {&g->model_b, NULL, 0}};
-    OK(rb_solve_new(&g->model_a.config, g->model_a.head, moments, o, &p, &g->err));
-    rb_solve_models(p, &ends[0], &ends[1]);
-    run_program(p, GOLDEN_THREADS, IN_ORDER, 1);
-    struct rb_alignment *a = rb_solve_take(p);
-    rb_program_free(p);
-    OK(rb_certify_new(&g->model_b, a, &p, &g->err));
-    run_program(p, GOLDEN_THREADS, IN_ORDER, 1);
-    a->certificate = rb_certify_result(p);
-    rb_program_free(p);
-    return a;
+    struct path *c = context;
+    const struct rb_blend blend = rb_blend_pair(&c->g->model_a, &c->g->model_b,
+                                                piece < 3 ? c->motion : NULL, c->lambda[piece]);
+    return golden_evaluate(c->g, &blend, &c->points[piece], w, err);
 }
 
 /* bert-a and bert-b, one shot, within what the reference implementation says of the pair: barrier
@@ -82,24 +55,27 @@ static void test_bert(void **state)
     golden_open(&g);
     struct rb_align_options o = near_options();
     o.match = RB_MATCH_BOTH;
-    struct rb_alignment *a = golden_solve(&g, &o);
+    const struct rb_blend_term ends[2] = {{&g.model_a, NULL, 0}, {&g.model_b, NULL, 0}};
+    struct rb_alignment *a = golden_solve(&g, golden_moments(&g, &o), &o, ends);
+    golden_certify(&g, a);
     struct rb_motion motion;
     MUST(rb_alignment_motion(a, &g.model_b, &motion, &g.err), &g.err);
     assert_true(motion.decoder_untied);
-    struct points c = {.g = &g, .motion = &motion, .lambda = {0, 0.5, 1, 1}};
+    struct path c = {.g = &g, .motion = &motion, .lambda = {0, 0.5, 1, 1}};
     run_pieces(evaluate, &c, 4, GOLDEN_THREADS);
+    double from = c.points[0].loss, to = c.points[3].loss, moved = c.points[2].loss;
     const struct rb_certificate *k = &a->certificate;
-    double excess = c.loss[1] - (c.loss[0] + c.loss[3]) / 2;
+    double excess = c.points[1].loss - (from + to) / 2;
     print_message(
         "at 1/2 %.4f over the chord; B's loss %.4f, moved %.4f; KL %.4f, first choice the "
         "same %.3f\n",
-        excess, c.loss[3], c.loss[2], k->kl, k->top1_agreement);
+        excess, to, moved, k->kl, k->top1_agreement);
     assert_near("barrier", excess, 1.69, 0.05);
     assert_true(k->present && k->near && !k->equivalent && !k->expected);
     assert_int_equal(rb_certificate_kind(k), RB_KIND_NEAR);
     assert_true(k->kl > 0.005 && k->kl < 0.05);
     assert_true(k->top1_agreement > 0.7 && k->top1_agreement < 1);
-    assert_true(fabs(c.loss[2] - c.loss[3]) < 0.04);
+    assert_true(fabs(moved - to) < 0.04);
     rb_motion_deinit(&motion);
     rb_alignment_free(a);
     golden_close(&g);
