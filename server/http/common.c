@@ -47,6 +47,38 @@ void rb_page_reply(struct rb_request *r, struct rb_json *w, const struct rb_page
     rb_reply_json(r, MHD_HTTP_OK, w);
 }
 
+void rb_page_reply_list(struct rb_request *r, const struct rb_page_list *list, const void *context)
+{
+    struct rb_error err;
+    struct rb_page_request page;
+    struct rb_page_position next = {.number = 0};
+    struct rb_json w;
+    void *rows;
+    size_t count;
+    if (!rb_page_request_read(r, list->name, &page))
+        return;
+    enum rb_status s = list->read(r, context, &page, page.limit + 1, &rows, &count, &err);
+    if (s != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        return;
+    }
+    bool more = count > page.limit;
+    size_t shown = more ? page.limit : count;
+    if (more)
+        list->position(context, rows, shown - 1, &next);
+    rb_json_init(&w);
+    rb_page_begin(&w);
+    for (size_t i = 0; i < shown && s == RB_OK; i++)
+        s = list->encode(r, context, &w, rows, i, &err);
+    list->rows_free(context, rows, count);
+    if (s == RB_OK) {
+        rb_page_reply(r, &w, &page, more ? &next : NULL);
+    } else {
+        rb_json_deinit(&w);
+        rb_reply_error(r, &err, NULL);
+    }
+}
+
 /* ---- jobs ---- */
 
 bool rb_job_row_read(struct rb_request *r, struct rb_job_row *ret)

@@ -26,6 +26,24 @@ bool rb_page_request_read(struct rb_request *r, const char *list, struct rb_page
 void rb_page_reply(struct rb_request *r, struct rb_json *w, const struct rb_page_request *page,
                    const struct rb_page_position *next);
 
+/* How a list gives a page: of rows that are read, with one more than is shown, which says whether
+ * there is a next page. context: what the caller gave rb_page_reply_list. */
+struct rb_page_list {
+    const char *name;
+    enum rb_status (*read)(struct rb_request *r, const void *context,
+                           const struct rb_page_request *page, uint32_t limit, void **ret_rows,
+                           size_t *ret_count, struct rb_error *err);
+    /* The position of row i: the next page begins behind it. */
+    void (*position)(const void *context, const void *rows, size_t i, struct rb_page_position *ret);
+    /* Appends row i; may take it. */
+    enum rb_status (*encode)(struct rb_request *r, const void *context, struct rb_json *w,
+                             void *rows, size_t i, struct rb_error *err);
+    void (*rows_free)(const void *context, void *rows, size_t count);
+};
+
+/* Replies the page that the request asks for. */
+void rb_page_reply_list(struct rb_request *r, const struct rb_page_list *list, const void *context);
+
 /* ---- jobs ---- */
 
 /* The job that {id} names, as the store has it and with what only memory knows. False: 404 or an

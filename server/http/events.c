@@ -52,31 +52,50 @@ static enum rb_status list_events(const struct rb_request *r, struct whose whose
 
 /* ---- pages ---- */
 
-static void reply_page(struct rb_request *r, struct whose whose, const char *list)
+static enum rb_status page_read(struct rb_request *r, const void *context,
+                                const struct rb_page_request *page, uint32_t limit, void **ret_rows,
+                                size_t *ret_count, struct rb_error *err)
 {
-    struct rb_error err;
-    struct rb_page_request page;
     struct rb_event_row *rows;
-    size_t count;
-    if (!rb_page_request_read(r, list, &page))
-        return;
-    uint64_t after = page.has_after ? (uint64_t)page.after.number : 0;
-    /* One more than is shown says whether there is a next page. */
-    if (list_events(r, whose, after, page.limit + 1, &rows, &count, &err) != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    size_t shown = count > page.limit ? page.limit : count;
-    struct rb_page_position next = {.number = 0};
-    struct rb_json w;
-    rb_json_init(&w);
-    rb_page_begin(&w);
-    for (size_t i = 0; i < shown; i++)
-        rb_event_encode(&w, NULL, &rows[i].event);
-    if (count > shown)
-        next.number = (int64_t)rows[shown - 1].event.id;
+    uint64_t after = page->has_after ? (uint64_t)page->after.number : 0;
+    enum rb_status s =
+        list_events(r, *(const struct whose *)context, after, limit, &rows, ret_count, err);
+    if (s == RB_OK)
+        *ret_rows = rows;
+    return s;
+}
+
+static void page_position(const void *context, const void *rows, size_t i,
+                          struct rb_page_position *ret)
+{
+    (void)context;
+    ret->number = (int64_t)((const struct rb_event_row *)rows)[i].event.id;
+}
+
+static enum rb_status page_encode(struct rb_request *r, const void *context, struct rb_json *w,
+                                  void *rows, size_t i, struct rb_error *err)
+{
+    (void)r;
+    (void)context;
+    (void)err;
+    rb_event_encode(w, NULL, &((const struct rb_event_row *)rows)[i].event);
+    return RB_OK;
+}
+
+static void page_free(const void *context, void *rows, size_t count)
+{
+    (void)context;
     rb_events_free(rows, count);
-    rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
+}
+
+static void reply_page(struct rb_request *r, struct whose whose, const char *name)
+{
+    const struct rb_page_list list = {.name = name,
+                                      .read = page_read,
+                                      .position = page_position,
+                                      .encode = page_encode,
+                                      .rows_free = page_free};
+    rb_page_reply_list(r, &list, &whose);
 }
 
 /* ---- streams ---- */

@@ -18,34 +18,47 @@ void rb_registered_tag(const struct rb_registered_kind *kind, const void *row,
 
 /* ---- reading ---- */
 
+static enum rb_status page_read(struct rb_request *r, const void *context,
+                                const struct rb_page_request *page, uint32_t limit, void **ret_rows,
+                                size_t *ret_count, struct rb_error *err)
+{
+    const struct rb_registered_resource *what = context;
+    return rb_registered_list(rb_request_server(r)->store, what->kind,
+                              page->has_after ? page->after.text : NULL, rb_request_mine(r), limit,
+                              ret_rows, ret_count, err);
+}
+
+static void page_position(const void *context, const void *rows, size_t i,
+                          struct rb_page_position *ret)
+{
+    const struct rb_registered_kind *kind = ((const struct rb_registered_resource *)context)->kind;
+    (void)snprintf(ret->text, sizeof ret->text, "%s",
+                   kind->describe(rb_registered_at(kind, rows, i)).name);
+}
+
+static enum rb_status page_encode(struct rb_request *r, const void *context, struct rb_json *w,
+                                  void *rows, size_t i, struct rb_error *err)
+{
+    const struct rb_registered_resource *what = context;
+    (void)r;
+    (void)err;
+    what->encode(w, rb_registered_at(what->kind, rows, i));
+    return RB_OK;
+}
+
+static void page_free(const void *context, void *rows, size_t count)
+{
+    rb_registered_free(((const struct rb_registered_resource *)context)->kind, rows, count);
+}
+
 void rb_registered_reply_page(struct rb_request *r, const struct rb_registered_resource *what)
 {
-    const struct rb_registered_kind *kind = what->kind;
-    struct rb_error err;
-    struct rb_page_request page;
-    void *rows;
-    size_t count;
-    if (!rb_page_request_read(r, kind->plural, &page))
-        return;
-    /* One more than is shown says whether there is a next page. */
-    if (rb_registered_list(rb_request_server(r)->store, kind,
-                           page.has_after ? page.after.text : NULL, rb_request_mine(r),
-                           page.limit + 1, &rows, &count, &err) != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    size_t shown = count > page.limit ? page.limit : count;
-    struct rb_page_position next = {.number = 0};
-    struct rb_json w;
-    rb_json_init(&w);
-    rb_page_begin(&w);
-    for (size_t i = 0; i < shown; i++)
-        what->encode(&w, rb_registered_at(kind, rows, i));
-    if (count > shown)
-        (void)snprintf(next.text, sizeof next.text, "%s",
-                       kind->describe(rb_registered_at(kind, rows, shown - 1)).name);
-    rb_registered_free(kind, rows, count);
-    rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
+    const struct rb_page_list list = {.name = what->kind->plural,
+                                      .read = page_read,
+                                      .position = page_position,
+                                      .encode = page_encode,
+                                      .rows_free = page_free};
+    rb_page_reply_list(r, &list, what);
 }
 
 void rb_registered_reply(struct rb_request *r, const struct rb_registered_resource *what,

@@ -163,90 +163,40 @@ static void reply_sweep(struct rb_request *r, int status, const struct sweep *s)
 
 /* ---- waiting ---- */
 
-struct wait {
-    struct rb_request *r;
-    struct rb_listener listener;
-    char id[RB_JOB_ID_SIZE];
-    int64_t group;
-    bool until_finished;
-    int late_status;
-};
-
-static void end_wait(struct rb_request *r)
+static void waited_free(void *own)
 {
-    struct wait *w = r->data;
-    rb_hub_unlisten(&rb_request_work(r)->hub, &w->listener);
-    r->data = NULL;
-    r->gone = NULL;
-    r->due = NULL;
-    free(w);
+    sweep_deinit(own);
+    free(own);
 }
 
-static bool has_changed(const struct rb_request *r, const struct sweep *s)
+static enum rb_status waited_read(struct rb_request *r, const char *id, struct rb_waited *ret,
+                                  struct rb_error *err)
 {
-    char tag[RB_JOB_TAG_SIZE];
-    write_tag(s, tag);
-    return !rb_etag_listed(rb_request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH), tag, true);
-}
-
-static void look(struct wait *w, bool late)
-{
-    struct rb_request *r = w->r;
-    struct rb_error err;
-    struct sweep s;
-    if (sweep_read(r, w->id, &s, &err) != RB_OK) {
-        end_wait(r);
-        rb_reply_error(r, &err, NULL);
-        return;
+    struct sweep *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a sweep");
+    enum rb_status status = sweep_read(r, id, s, err);
+    if (status != RB_OK) {
+        free(s);
+        return status;
     }
-    w->group = s.group.seq;
-    bool done = w->until_finished ? !is_live(&s) : has_changed(r, &s);
-    if (done || late) {
-        int status = done ? MHD_HTTP_OK : w->late_status;
-        end_wait(r);
-        reply_sweep(r, status, &s); /* a GET becomes 304 there */
-    }
-    sweep_deinit(&s);
+    ret->own = s;
+    ret->group = s->group.seq;
+    ret->ended = !is_live(s);
+    write_tag(s, ret->tag);
+    return RB_OK;
 }
 
-static void on_due(struct rb_request *r)
+static void waited_reply(struct rb_request *r, int status, const struct rb_waited *now)
 {
-    look(r->data, true);
+    reply_sweep(r, status, now->own);
 }
 
-static void on_heard(struct rb_listener *l, const struct rb_event *event)
-{
-    struct wait *w = l->data;
-    /* A point or some progress ends no wait for the end, and reading the sweep costs. */
-    if (w->until_finished && event->type != RB_EVENT_STATUS)
-        return;
-    if (rb_group_has(rb_request_server(w->r)->store, w->group, event->job))
-        look(w, false);
-}
-
-static void wait_for_sweep(struct rb_request *r, const char *id, int seconds, bool until_finished,
-                           int late_status)
-{
-    struct wait *w = calloc(1, sizeof *w);
-    if (w == NULL) {
-        rb_reply_fail(r, RB_ENOMEM, "no memory to wait for the sweep");
-        return;
-    }
-    w->r = r;
-    (void)snprintf(w->id, sizeof w->id, "%s", id);
-    w->until_finished = until_finished;
-    w->late_status = late_status;
-    w->listener.heard = on_heard;
-    w->listener.data = w;
-    rb_hub_listen(&rb_request_work(r)->hub, &w->listener);
-    r->data = w;
-    r->gone = end_wait;
-    r->due = on_due;
-    r->deadline_ns = rb_clock_monotonic_ns() + (uint64_t)seconds * 1000000000;
-    r->watch_client = true;
-    r->waits = true;
-    look(w, rb_request_server(r)->draining);
-}
+static const struct rb_wait_kind wait_kind = {.noun = "sweep",
+                                              .is_group = true,
+                                              .read = waited_read,
+                                              .reply = waited_reply,
+                                              .own_free = waited_free};
 
 /* ---- asking for one ---- */
 
@@ -348,7 +298,7 @@ static void estimate(const struct rb_submitting *f, struct rb_json *w)
 
 static void wait_until_finished(struct rb_request *r, const char *id, int seconds)
 {
-    wait_for_sweep(r, id, seconds, true, MHD_HTTP_ACCEPTED);
+    rb_wait_begin(r, &wait_kind, id, seconds, true, MHD_HTTP_ACCEPTED);
 }
 
 /* "/jobs/3/models/b": of the fourth combination; "/jobs" alone is about how many there are. */
@@ -409,41 +359,55 @@ void rb_handle_sweep_submit(struct rb_request *r)
 
 /* ---- the list, and one ---- */
 
+static enum rb_status page_read(struct rb_request *r, const void *context,
+                                const struct rb_page_request *page, uint32_t limit, void **ret_rows,
+                                size_t *ret_count, struct rb_error *err)
+{
+    struct rb_group_row *rows;
+    (void)context;
+    enum rb_status status =
+        rb_groups_list(rb_request_server(r)->store, page->has_after ? page->after.number : 0, limit,
+                       &rows, ret_count, err);
+    if (status == RB_OK)
+        *ret_rows = rows;
+    return status;
+}
+
+static void page_position(const void *context, const void *rows, size_t i,
+                          struct rb_page_position *ret)
+{
+    (void)context;
+    ret->number = ((const struct rb_group_row *)rows)[i].seq;
+}
+
+static enum rb_status page_encode(struct rb_request *r, const void *context, struct rb_json *w,
+                                  void *rows, size_t i, struct rb_error *err)
+{
+    struct rb_group_row *groups = rows;
+    struct sweep sweep;
+    (void)context;
+    enum rb_status status = sweep_fill(r, &groups[i], &sweep, err);
+    if (status != RB_OK)
+        return status;
+    rb_sweep_encode(w, NULL, &sweep.view, false);
+    sweep_deinit(&sweep);
+    return RB_OK;
+}
+
+static void page_free(const void *context, void *rows, size_t count)
+{
+    (void)context;
+    rb_groups_free(rows, count);
+}
+
 void rb_handle_sweeps(struct rb_request *r)
 {
-    struct rb_error err;
-    struct rb_page_request page;
-    struct rb_group_row *groups;
-    size_t count;
-    if (!rb_page_request_read(r, "sweeps", &page))
-        return;
-    int64_t before = page.has_after ? page.after.number : 0;
-    enum rb_status s =
-        rb_groups_list(rb_request_server(r)->store, before, page.limit + 1, &groups, &count, &err);
-    if (s != RB_OK) {
-        rb_reply_error(r, &err, NULL);
-        return;
-    }
-    size_t shown = count > page.limit ? page.limit : count;
-    struct rb_page_position next = {.number = count > shown ? groups[shown - 1].seq : 0};
-    struct rb_json w;
-    rb_json_init(&w);
-    rb_page_begin(&w);
-    for (size_t i = 0; i < shown && s == RB_OK; i++) {
-        struct sweep sweep;
-        s = sweep_fill(r, &groups[i], &sweep, &err);
-        if (s == RB_OK) {
-            rb_sweep_encode(&w, NULL, &sweep.view, false);
-            sweep_deinit(&sweep);
-        }
-    }
-    rb_groups_free(groups, count);
-    if (s == RB_OK) {
-        rb_page_reply(r, &w, &page, count > shown ? &next : NULL);
-    } else {
-        rb_json_deinit(&w);
-        rb_reply_error(r, &err, NULL);
-    }
+    static const struct rb_page_list list = {.name = "sweeps",
+                                             .read = page_read,
+                                             .position = page_position,
+                                             .encode = page_encode,
+                                             .rows_free = page_free};
+    rb_page_reply_list(r, &list, NULL);
 }
 
 static void reply_csv(struct rb_request *r, const struct sweep *s)
@@ -481,8 +445,9 @@ void rb_handle_sweep(struct rb_request *r)
     rb_reply_header(r, MHD_HTTP_HEADER_VARY, "Accept");
     if (offer == 1)
         reply_csv(r, &s);
-    else if (wait_seconds > 0 && !has_changed(r, &s))
-        wait_for_sweep(r, s.group.id, wait_seconds, false, MHD_HTTP_OK);
+    else if (wait_seconds > 0 &&
+             rb_etag_listed(rb_request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH), tag, true))
+        rb_wait_begin(r, &wait_kind, s.group.id, wait_seconds, false, MHD_HTTP_OK);
     else
         reply_sweep(r, MHD_HTTP_OK, &s);
     sweep_deinit(&s);

@@ -1,10 +1,10 @@
 #include "server/http/waits.h"
 
 #include "server/base/clock.h"
-#include "server/http/common.h"
 #include "server/http/headers.h"
 #include "server/http/reply.h"
 #include "server/server.h"
+#include "server/store/groups.h"
 #include "server/store/jobs_read.h"
 #include "server/work/work.h"
 
@@ -14,64 +14,49 @@
 
 struct wait {
     struct rb_request *r;
+    const struct rb_wait_kind *kind;
     struct rb_listener listener;
     char id[RB_JOB_ID_SIZE];
+    int64_t group; /* as it was read */
     bool until_finished;
     int late_status;
 };
 
-static struct wait *end_wait(struct rb_request *r)
+static void end_wait(struct rb_request *r)
 {
     struct wait *w = r->data;
     rb_hub_unlisten(&rb_request_work(r)->hub, &w->listener);
     r->data = NULL;
     r->gone = NULL;
     r->due = NULL;
-    return w;
+    free(w);
 }
 
-static void on_gone(struct rb_request *r)
+/* The ETag that the reply would set, held against If-None-Match. */
+static bool has_changed(const struct rb_request *r, const char *tag)
 {
-    free(end_wait(r));
-}
-
-static bool read_job(struct wait *w, struct rb_job_row *row)
-{
-    struct rb_error err;
-    struct rb_request *r = w->r;
-    if (rb_job_get(rb_request_server(r)->store, w->id, row, &err) != RB_OK) {
-        free(end_wait(r));
-        rb_reply_error(r, &err, NULL);
-        return false;
-    }
-    rb_work_overlay(rb_request_work(r), &row->job);
-    return true;
-}
-
-/* The ETag that rb_job_reply would set, held against If-None-Match. */
-static bool has_changed(const struct rb_request *r, const struct rb_job *job)
-{
-    char tag[RB_JOB_TAG_SIZE];
-    return !rb_etag_listed(rb_request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH),
-                           rb_job_tag(job, tag), true);
+    return !rb_etag_listed(rb_request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH), tag, true);
 }
 
 static void look(struct wait *w, bool late)
 {
-    struct rb_job_row row;
     struct rb_request *r = w->r;
-    if (!read_job(w, &row))
+    const struct rb_wait_kind *kind = w->kind;
+    struct rb_error err;
+    struct rb_waited now = {.group = 0};
+    if (kind->read(r, w->id, &now, &err) != RB_OK) {
+        end_wait(r);
+        rb_reply_error(r, &err, NULL);
         return;
-    bool finished = rb_job_status_terminal(row.job.status);
-    if (w->until_finished ? finished : has_changed(r, &row.job)) {
-        free(end_wait(r));
-        rb_job_reply(r, MHD_HTTP_OK, &row.job);
-    } else if (late) {
-        int status = w->late_status;
-        free(end_wait(r));
-        rb_job_reply(r, status, &row.job); /* a GET becomes 304 there */
     }
-    rb_job_row_deinit(&row);
+    w->group = now.group;
+    bool done = w->until_finished ? now.ended : has_changed(r, now.tag);
+    if (done || late) {
+        int status = done ? MHD_HTTP_OK : w->late_status;
+        end_wait(r);
+        kind->reply(r, status, &now); /* a GET becomes 304 there */
+    }
+    kind->own_free(now.own);
 }
 
 static void on_due(struct rb_request *r)
@@ -82,10 +67,12 @@ static void on_due(struct rb_request *r)
 static void on_heard(struct rb_listener *l, const struct rb_event *event)
 {
     struct wait *w = l->data;
-    /* Most events cannot end such a wait, and reading the job costs more than hearing them. */
+    /* Most events cannot end such a wait, and reading what it is for costs more than hearing them.
+     */
     if (w->until_finished && event->type != RB_EVENT_STATUS)
         return;
-    look(w, false);
+    if (!w->kind->is_group || rb_group_has(rb_request_server(w->r)->store, w->group, event->job))
+        look(w, false);
 }
 
 static void on_deleted(struct rb_listener *l)
@@ -93,28 +80,69 @@ static void on_deleted(struct rb_listener *l)
     look(l->data, false); /* finds nothing, and says so */
 }
 
-void rb_wait_for_job(struct rb_request *r, const char *job_id, int seconds, bool until_finished,
-                     int late_status)
+void rb_wait_begin(struct rb_request *r, const struct rb_wait_kind *kind, const char *id,
+                   int seconds, bool until_finished, int late_status)
 {
     struct wait *w = calloc(1, sizeof *w);
     if (w == NULL) {
-        rb_reply_fail(r, RB_ENOMEM, "no memory to wait for the job");
+        rb_reply_fail(r, RB_ENOMEM, "no memory to wait for the %s", kind->noun);
         return;
     }
     w->r = r;
-    (void)snprintf(w->id, sizeof w->id, "%s", job_id);
+    w->kind = kind;
+    (void)snprintf(w->id, sizeof w->id, "%s", id);
     w->until_finished = until_finished;
     w->late_status = late_status;
-    w->listener.job = w->id;
+    w->listener.job = kind->is_group ? NULL : w->id;
     w->listener.heard = on_heard;
-    w->listener.gone = on_deleted;
+    w->listener.gone = kind->is_group ? NULL : on_deleted;
     w->listener.data = w;
     rb_hub_listen(&rb_request_work(r)->hub, &w->listener);
     r->data = w;
-    r->gone = on_gone;
+    r->gone = end_wait;
     r->due = on_due;
     r->deadline_ns = rb_clock_monotonic_ns() + (uint64_t)seconds * 1000000000;
     r->watch_client = true;
     r->waits = true;
     look(w, rb_request_server(r)->draining);
+}
+
+/* ---- for a job ---- */
+
+static void job_free(void *own)
+{
+    rb_job_row_deinit(own);
+    free(own);
+}
+
+static enum rb_status job_read(struct rb_request *r, const char *id, struct rb_waited *ret,
+                               struct rb_error *err)
+{
+    struct rb_job_row *row = calloc(1, sizeof *row);
+    if (row == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a job");
+    enum rb_status status = rb_job_get(rb_request_server(r)->store, id, row, err);
+    if (status != RB_OK) {
+        free(row);
+        return status;
+    }
+    rb_work_overlay(rb_request_work(r), &row->job);
+    ret->own = row;
+    ret->ended = rb_job_status_terminal(row->job.status);
+    (void)rb_job_tag(&row->job, ret->tag);
+    return RB_OK;
+}
+
+static void job_reply(struct rb_request *r, int status, const struct rb_waited *now)
+{
+    const struct rb_job_row *row = now->own;
+    rb_job_reply(r, status, &row->job);
+}
+
+void rb_wait_for_job(struct rb_request *r, const char *job_id, int seconds, bool until_finished,
+                     int late_status)
+{
+    static const struct rb_wait_kind kind = {
+        .noun = "job", .read = job_read, .reply = job_reply, .own_free = job_free};
+    rb_wait_begin(r, &kind, job_id, seconds, until_finished, late_status);
 }
