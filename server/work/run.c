@@ -4,20 +4,22 @@
  *          |
  *      first_enter       the spec is decoded
  *          |
- *   .--> enter           the phase is stored; the stage's own `enter` starts programs and plain
- * jobs |      | |   in_stage         items run on the pool; rb_run_stop sets `stop` and `why` | |
+ *   .--> enter           the phase is stored; then the stage's own `enter` starts what computes
+ *   |      |
+ *   |   in_stage         items run on the pool; rb_run_stop sets `stop` and `why`
+ *   |      |
  *   |   rb_run_stage_done
- *   |      |--- stopped ------------------------------------------------------> end
- *   |      |--- failed, may pass by itself --> waits RB_RUN_WAIT_MS --> enter (the same stage)
- *   |      |--- failed, or waited RB_RUN_PATIENCE_S in all -------------------> end
+ *   |      |--- stopped ----------------------------------------------------> end
+ *   |      |--- failed, may pass by itself: waits, then enters the same stage again
+ *   |      |--- failed, or has waited RB_RUN_PATIENCE_S in all -------------> end
  *   |      |--- done: on to the next stage that is needed
- *   '------'          none is left ------------------------------------------> end
+ *   '------'    none is left -----------------------------------------------> end
  *
- *     end --> finish     the final status is stored; if the store refuses, again RB_RUN_WAIT_MS
- * later
+ *     end --> finish     the final status is stored; if the store refuses, again later
  *               |
  *            run_close   both timers close; then `ended` is called and the run is freed
  *
+ * It waits RB_RUN_WAIT_MS at a time.
  * The final status: canceled or queued again if it was stopped (`why`), else succeeded or failed.
  */
 #include "core/merge/barrier.h"
@@ -204,6 +206,17 @@ void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_pro
     rb_pool_start(run->work->pool, task);
 }
 
+void rb_run_phase_program(struct rb_run *run, enum rb_phase phase, struct rb_pool_task *task,
+                          struct rb_program *program,
+                          void (*done)(struct rb_pool_task *task, enum rb_status status,
+                                       const struct rb_error *err),
+                          void *data)
+{
+    run->phases[phase].total = program->total_cost;
+    run->phases[phase].done = 0;
+    rb_run_program(run, task, program, done, data);
+}
+
 void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task)
 {
     enum rb_phase phase = present(run)->phase;
@@ -249,6 +262,25 @@ enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char
     }
     free(text);
     free(name);
+    return status;
+}
+
+enum rb_status rb_run_record_files(struct rb_run *run, enum rb_phase phase, const char *product,
+                                   const struct rb_artifact *files, size_t count,
+                                   struct rb_error *err)
+{
+    struct rb_store *store = run->work->store;
+    bool before = run->recorded[phase];
+    enum rb_status status = rb_store_begin(store, err);
+    if (status != RB_OK)
+        return status;
+    for (size_t i = 0; i < count && status == RB_OK; i++)
+        status = rb_artifact_put(store, run->row.seq, &files[i], err);
+    if (status == RB_OK)
+        status = rb_run_record(run, phase, product, err);
+    status = rb_store_end(store, status, err);
+    if (status != RB_OK)
+        run->recorded[phase] = before; /* rolled back */
     return status;
 }
 

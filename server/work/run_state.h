@@ -162,6 +162,12 @@ void rb_run_program(struct rb_run *run, struct rb_pool_task *task, struct rb_pro
                     void (*done)(struct rb_pool_task *task, enum rb_status status,
                                  const struct rb_error *err),
                     void *data);
+/* The same for a program that is all that its phase does: its cost is the phase's. */
+void rb_run_phase_program(struct rb_run *run, enum rb_phase phase, struct rb_pool_task *task,
+                          struct rb_program *program,
+                          void (*done)(struct rb_pool_task *task, enum rb_status status,
+                                       const struct rb_error *err),
+                          void *data);
 /* First thing in that done: what the task did is counted. */
 void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task);
 
@@ -174,6 +180,10 @@ enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
 /* Writes the stage's row, once. product: figures as JSON. */
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
                              struct rb_error *err) RB_MUST_CHECK;
+/* The same with the files that the stage has written (count of them): all rows or none. */
+enum rb_status rb_run_record_files(struct rb_run *run, enum rb_phase phase, const char *product,
+                                   const struct rb_artifact *files, size_t count,
+                                   struct rb_error *err) RB_MUST_CHECK;
 /* Has the job that artifact already, from before a restart? */
 bool rb_run_has_artifact(const struct rb_run *run, const char *name);
 /* Merged checkpoints that are still to be written. */

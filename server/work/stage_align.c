@@ -123,9 +123,7 @@ static void collect(struct align *s)
     }
     for (size_t i = 0; i < 2 && run->folds; i++)
         rb_collect_move(s->program, i, &run->folded[i]);
-    run->phases[RB_PHASE_ALIGNING].total = s->program->total_cost;
-    run->phases[RB_PHASE_ALIGNING].done = 0;
-    rb_run_program(run, &s->task, s->program, collected, s);
+    rb_run_phase_program(run, RB_PHASE_ALIGNING, &s->task, s->program, collected, s);
 }
 
 /* ---- from the cache ---- */

@@ -202,26 +202,16 @@ static enum rb_status record(struct learn *l, struct rb_error *err)
     char product[160];
     (void)snprintf(product, sizeof product, "{\"steps\":%u,\"best_step\":%u}", f->steps,
                    f->best_step);
-    enum rb_status status = rb_store_begin(run->work->store, err);
-    if (status != RB_OK)
-        return status;
-    status = rb_artifact_put(run->work->store, run->row.seq, &l->artifact, err);
-    if (status == RB_OK)
-        status = rb_run_record(run, RB_PHASE_LEARNING, product, err);
-    return rb_store_end(run->work->store, status, err);
+    return rb_run_record_files(run, RB_PHASE_LEARNING, product, &l->artifact, 1, err);
 }
 
 static void saved(struct rb_async *a)
 {
     struct learn *l = a->data;
-    struct rb_run *run = l->run;
     struct rb_error err = l->error;
     enum rb_status status = l->status;
-    bool before = run->recorded[RB_PHASE_LEARNING];
     if (status == RB_OK)
         status = record(l, &err);
-    if (status != RB_OK)
-        run->recorded[RB_PHASE_LEARNING] = before; /* rolled back */
     rb_run_stage_done(l->run, status, &err);
 }
 
@@ -305,9 +295,7 @@ static void state_read(struct rb_async *a)
         rb_log_warn("learning starts anew", RB_S("job", run->row.job.id), RB_ERROR_FIELDS(&err));
     free(l->found);
     l->found = NULL;
-    run->phases[RB_PHASE_LEARNING].total = l->program->total_cost;
-    run->phases[RB_PHASE_LEARNING].done = 0;
-    rb_run_program(run, &l->task, l->program, learned, l);
+    rb_run_phase_program(run, RB_PHASE_LEARNING, &l->task, l->program, learned, l);
     l->task.between = between;
 }
 

@@ -170,9 +170,7 @@ static void solve_enter(struct rb_run *run)
     const struct rb_blend_term ends[2] = {{a, run->folds ? &run->folded[0] : NULL, 0},
                                           {a + 1, run->folds ? &run->folded[1] : NULL, 0}};
     rb_solve_models(s->program, &ends[0], &ends[1]);
-    run->phases[RB_PHASE_SOLVING].total = s->program->total_cost;
-    run->phases[RB_PHASE_SOLVING].done = 0;
-    rb_run_program(run, &s->task, s->program, solved, s);
+    rb_run_phase_program(run, RB_PHASE_SOLVING, &s->task, s->program, solved, s);
 }
 
 static bool solve_needed(const struct rb_run *run)
@@ -186,20 +184,11 @@ const struct rb_stage rb_stage_solving = {RB_PHASE_SOLVING, solve_needed, solve_
 
 static enum rb_status record_certified(struct solve *s, struct rb_error *err)
 {
-    struct rb_run *run = s->run;
-    struct rb_store *store = run->work->store;
-    const struct rb_certificate *c = &run->alignment->certificate;
+    const struct rb_certificate *c = &s->run->alignment->certificate;
     char product[128];
     (void)snprintf(product, sizeof product, "{\"equivalent\":%s,\"max_abs_logit_difference\":%.9g}",
                    c->equivalent ? "true" : "false", c->max_abs_logit_difference);
-    enum rb_status status = rb_store_begin(store, err);
-    if (status != RB_OK)
-        return status;
-    for (int i = 0; i < 2 && status == RB_OK; i++)
-        status = rb_artifact_put(store, run->row.seq, &s->artifacts[i], err);
-    if (status == RB_OK)
-        status = rb_run_record(run, RB_PHASE_CERTIFYING, product, err);
-    return rb_store_end(store, status, err);
+    return rb_run_record_files(s->run, RB_PHASE_CERTIFYING, product, s->artifacts, 2, err);
 }
 
 static void certified_saved(struct rb_async *a)
@@ -207,11 +196,8 @@ static void certified_saved(struct rb_async *a)
     struct solve *s = a->data;
     struct rb_error err = s->error;
     enum rb_status status = s->status;
-    bool before = s->run->recorded[RB_PHASE_CERTIFYING];
     if (status == RB_OK)
         status = record_certified(s, &err);
-    if (status != RB_OK)
-        s->run->recorded[RB_PHASE_CERTIFYING] = before; /* rolled back */
     rb_run_stage_done(s->run, status, &err);
 }
 
@@ -265,9 +251,7 @@ static void certify_enter(struct rb_run *run)
         rb_run_stage_done(s->run, status, &err);
         return;
     }
-    run->phases[RB_PHASE_CERTIFYING].total = s->program->total_cost;
-    run->phases[RB_PHASE_CERTIFYING].done = 0;
-    rb_run_program(run, &s->task, s->program, certified, s);
+    rb_run_phase_program(run, RB_PHASE_CERTIFYING, &s->task, s->program, certified, s);
 }
 
 static bool certify_needed(const struct rb_run *run)
