@@ -40,21 +40,6 @@ static bool label_add(struct rb_labels *l, const char *key, const char *value)
     return true;
 }
 
-enum rb_status rb_labels_copy(const struct rb_labels *from, struct rb_labels *ret,
-                              struct rb_error *err)
-{
-    struct rb_labels copy = {.items = calloc(from->count + 1, sizeof *copy.items)};
-    bool whole = copy.items != NULL;
-    for (size_t i = 0; whole && i < from->count; i++)
-        whole = label_add(&copy, from->items[i].key, from->items[i].value);
-    if (!whole) {
-        rb_labels_deinit(&copy);
-        return rb_error_set(err, RB_ENOMEM, "not enough memory for %zu labels", from->count);
-    }
-    *ret = copy;
-    return RB_OK;
-}
-
 /* ---- what a field expects, in words ---- */
 
 static void describe_bounds(const struct rb_field *f, const char *what, char *buffer, size_t size)

@@ -42,9 +42,6 @@ struct rb_labels {
 
 void rb_numbers_deinit(struct rb_numbers *n);
 void rb_labels_deinit(struct rb_labels *l);
-/* Deep copy; *ret untouched on RB_ENOMEM. */
-enum rb_status rb_labels_copy(const struct rb_labels *from, struct rb_labels *ret,
-                              struct rb_error *err) RB_MUST_CHECK;
 
 enum rb_field_type {
     /*                    target in the struct      low, high mean      */

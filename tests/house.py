@@ -144,6 +144,20 @@ def rule_headers():
                 yield header, line, f"{match.group(1)} is defined in {path}"
 
 
+# ---- unused: what a header declares, somebody calls (the slow references: tests)
+
+
+def rule_unused():
+    users = "".join(text for _, text in sources(*FLOORS, "tests/unit", "tests/api", "tests/fuzz", "tests/bench"))
+    counts = {}
+    for name in re.findall(r"\brb_\w+", users):
+        counts[name] = counts.get(name, 0) + 1
+    for path, text in sources(*HELD, suffixes=(".h",)):
+        for match in DECLARED.finditer(text):
+            if counts[match.group(1)] < 3:  # its declaration, its definition
+                yield path, text.count("\n", 0, match.start(1)) + 1, f"nothing calls {match.group(1)}"
+
+
 # ---- names: core/model/families/ owns the names of tensors
 
 TENSOR = re.compile(r"\.(?:weight|bias|gamma|beta)$")

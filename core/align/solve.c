@@ -809,15 +809,3 @@ uint64_t rb_solve_bytes(const struct rb_config *c, const struct rb_align_options
         return 0;
     return n * n * ((sources + 1) * sizeof(double) + sizeof(float)) + rb_polar_bytes(n);
 }
-
-/* The program as it would be laid out, without the moments. */
-double rb_solve_cost(const struct rb_config *c, enum rb_head head, const struct rb_align_options *o)
-{
-    struct rb_program *p;
-    struct rb_error err;
-    if (rb_solve_new(c, head, NULL, o, &p, &err) != RB_OK)
-        return 0;
-    double cost = p->total_cost;
-    rb_program_free(p);
-    return cost;
-}

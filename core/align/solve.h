@@ -20,8 +20,5 @@ struct rb_alignment *rb_solve_take(struct rb_program *p);
 /* Bytes that it takes beside the moments where the stream turns: M from each source, its map, and
  * the SVD's; 0 where it does not. */
 uint64_t rb_solve_bytes(const struct rb_config *c, const struct rb_align_options *o);
-/* Its total_cost before there are moments; 0 without memory. */
-double rb_solve_cost(const struct rb_config *c, enum rb_head head,
-                     const struct rb_align_options *o);
 
 #endif

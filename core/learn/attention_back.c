@@ -179,9 +179,3 @@ void rb_attention_back(const struct rb_attention_back *a, const float *q, const 
                 memcpy(dk + i * stride + kv * dh, t.dkeys + i * dh, dh * sizeof(float));
     }
 }
-
-double rb_attention_back_flops(const struct rb_attention_back *a, size_t length)
-{
-    double n = (double)length, pairs = a->causal ? n * (n + 1) / 2 : n * n;
-    return 10 * pairs * (double)(a->heads * a->head_dim);
-}

@@ -31,7 +31,4 @@ void rb_attention_back(const struct rb_attention_back *a, const float *q, const 
                        const float *v, const float *dout, size_t length, float *dq, float *dk,
                        float *dv, float *scratch);
 
-/* Products of one call, multiply and add counted as two: five where the way forward has two. */
-double rb_attention_back_flops(const struct rb_attention_back *a, size_t length);
-
 #endif

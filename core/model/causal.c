@@ -129,11 +129,3 @@ void rb_causal_attend(const struct rb_causal *c, const float *q, const float *k,
         }
     }
 }
-
-double rb_causal_flops(const struct rb_causal *c, const uint32_t *rows, size_t row_count)
-{
-    double keys = 0;
-    for (size_t i = 0; i < row_count; i++)
-        keys += (double)token_of(rows, i) + 1;
-    return 4 * keys * (double)(c->heads * c->head_dim);
-}

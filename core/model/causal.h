@@ -29,8 +29,4 @@ void rb_causal_attend(const struct rb_causal *c, const float *q, const float *k,
                       size_t length, const uint32_t *rows, size_t row_count, float *out,
                       float *scratch);
 
-/* Products of one call, multiply and add counted as two, nothing for what the mask hides: of
- * row_count queries at `rows` (NULL: the first ones). */
-double rb_causal_flops(const struct rb_causal *c, const uint32_t *rows, size_t row_count);
-
 #endif

@@ -136,12 +136,6 @@ void rb_sha256_hex(const unsigned char digest[RB_SHA256_BYTES], char ret[RB_SHA2
     (void)sodium_bin2hex(ret, RB_SHA256_HEX, digest, RB_SHA256_BYTES);
 }
 
-void rb_sha256_base64(const unsigned char digest[RB_SHA256_BYTES], char ret[RB_SHA256_BASE64])
-{
-    (void)sodium_bin2base64(ret, RB_SHA256_BASE64, digest, RB_SHA256_BYTES,
-                            sodium_base64_VARIANT_ORIGINAL);
-}
-
 bool rb_sha256_from_hex(const char *text, unsigned char ret[RB_SHA256_BYTES])
 {
     unsigned char digest[RB_SHA256_BYTES];
@@ -150,20 +144,6 @@ bool rb_sha256_from_hex(const char *text, unsigned char ret[RB_SHA256_BYTES])
     size_t length = strnlen(text, RB_SHA256_HEX);
     if (sodium_hex2bin(digest, sizeof digest, text, length, NULL, &count, &end) != 0 ||
         count != sizeof digest || *end != '\0')
-        return false;
-    memcpy(ret, digest, sizeof digest);
-    return true;
-}
-
-bool rb_sha256_from_base64(const char *text, size_t length, unsigned char ret[RB_SHA256_BYTES])
-{
-    unsigned char digest[RB_SHA256_BYTES];
-    size_t count;
-    const char *end;
-    if (length != RB_SHA256_BASE64 - 1 ||
-        sodium_base642bin(digest, sizeof digest, text, length, NULL, &count, &end,
-                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
-        count != sizeof digest || end != text + length)
         return false;
     memcpy(ret, digest, sizeof digest);
     return true;

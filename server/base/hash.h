@@ -1,4 +1,4 @@
-/* server/base/hash.h: SHA-256 and its text forms. Any thread.
+/* server/base/hash.h: SHA-256 and its text form. Any thread.
  *
  * Short texts go through libsodium, which cannot fail; the bytes of files through OpenSSL, which
  * uses the processor's instructions for it: four times as fast and more. Both say the same. */
@@ -13,8 +13,7 @@
 
 enum {
     RB_SHA256_BYTES = 32,
-    RB_SHA256_HEX = 65,   /* lower case, with NUL */
-    RB_SHA256_BASE64 = 45 /* standard alphabet, padded, with NUL: the form of Repr-Digest */
+    RB_SHA256_HEX = 65 /* lower case, with NUL */
 };
 
 struct rb_sha256 {
@@ -46,10 +45,7 @@ enum rb_status rb_hasher_add_fd(struct rb_hasher *h, int fd, const char *label, 
                                 struct rb_error *err) RB_MUST_CHECK;
 
 void rb_sha256_hex(const unsigned char digest[RB_SHA256_BYTES], char ret[RB_SHA256_HEX]);
-void rb_sha256_base64(const unsigned char digest[RB_SHA256_BYTES], char ret[RB_SHA256_BASE64]);
 /* 64 hex digits in either case; false otherwise. */
 bool rb_sha256_from_hex(const char *text, unsigned char ret[RB_SHA256_BYTES]);
-/* 44 characters of padded base64; false otherwise. */
-bool rb_sha256_from_base64(const char *text, size_t length, unsigned char ret[RB_SHA256_BYTES]);
 
 #endif

@@ -203,25 +203,6 @@ void rb_metrics_observe(struct rb_metrics *m, enum rb_meter meter, double value,
     s->value += value;
 }
 
-static uint64_t observations(const struct series *s, enum rb_meter meter)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < bucket_count(meter); i++)
-        n += s->buckets[i];
-    return n;
-}
-
-double rb_metrics_get(const struct rb_metrics *m, enum rb_meter meter, const char *label1,
-                      const char *label2)
-{
-    const struct series *s = m == NULL ? NULL
-                                       : find(&m->families[meter], label1 == NULL ? "" : label1,
-                                              label2 == NULL ? "" : label2);
-    if (s == NULL)
-        return 0;
-    return s->buckets != NULL ? (double)observations(s, meter) : s->value;
-}
-
 /* ---- the process ---- */
 
 static size_t count_open_files(void)

@@ -118,9 +118,6 @@ void rb_metrics_set(struct rb_metrics *m, enum rb_meter meter, double value, con
                     const char *label2);
 void rb_metrics_observe(struct rb_metrics *m, enum rb_meter meter, double value,
                         const char *label1);
-/* For tests and /v1/stats: the value of a series (a histogram's count), 0 if it does not exist. */
-double rb_metrics_get(const struct rb_metrics *m, enum rb_meter meter, const char *label1,
-                      const char *label2);
 
 /* Sets RESIDENT, CPU_SECONDS and OPEN_FILES from /proc/self. */
 void rb_metrics_collect_process(struct rb_metrics *m);

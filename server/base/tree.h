@@ -10,8 +10,4 @@
  */
 enum rb_status rb_remove_beneath(int root_fd, const char *path, struct rb_error *err) RB_MUST_CHECK;
 
-/* Bytes of all regular files below `path`; absent is 0. */
-enum rb_status rb_usage_beneath(int root_fd, const char *path, uint64_t *ret_bytes,
-                                struct rb_error *err) RB_MUST_CHECK;
-
 #endif

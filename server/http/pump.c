@@ -31,7 +31,7 @@ struct rb_pump {
     int handles_open;
     bool running; /* inside MHD_run: a wake now is kept for afterwards */
     bool woken;
-    int listen_fd;      /* libmicrohttpd's; -1 once nothing more is accepted */
+    int listen_fd;      /* libmicrohttpd's */
     bool accept_failed; /* in this run an accept failed for want of descriptors or memory */
     bool accepts;       /* one has failed ever: the pump accepts, too */
     bool logged;        /* the log says so, and nothing was accepted since */
@@ -184,8 +184,7 @@ static unsigned connections(const struct rb_pump *pump)
  * take as long as an event stream; from then on the pump does it, too. */
 static void accept_besides(struct rb_pump *pump)
 {
-    for (int i = 0; i < ACCEPTS_AT_ONCE && pump->listen_fd >= 0 &&
-                    connections(pump) < pump->options.connection_limit;
+    for (int i = 0; i < ACCEPTS_AT_ONCE && connections(pump) < pump->options.connection_limit;
          i++) {
         struct sockaddr_storage address;
         socklen_t length = sizeof address;
@@ -397,15 +396,6 @@ enum rb_status rb_pump_open(const struct rb_pump_options *options, struct rb_pum
     rb_pump_wake(pump);
     *ret = pump;
     return RB_OK;
-}
-
-void rb_pump_quiesce(struct rb_pump *pump)
-{
-    MHD_socket listener = MHD_quiesce_daemon(pump->daemon);
-    pump->listen_fd = -1;
-    if (listener != MHD_INVALID_SOCKET)
-        (void)close(listener);
-    rb_pump_wake(pump);
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -67,8 +67,6 @@ void rb_pump_wake(struct rb_pump *pump);
 void rb_pump_suspend(struct rb_pump *pump, struct MHD_Connection *connection);
 void rb_pump_resume(struct rb_pump *pump, struct MHD_Connection *connection);
 
-/* Accepts nothing more; the connections there are go on. Closes the listening socket. */
-void rb_pump_quiesce(struct rb_pump *pump);
 /* Nothing may be suspended. Drops every connection (each is told to `completed` and `connection`
  * within this call), then closes the handles; the pump's memory goes once the loop has turned.
  * pump may be NULL. */

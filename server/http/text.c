@@ -64,15 +64,6 @@ bool rb_text_is_key(const char *text, size_t max_bytes)
     return n > 0;
 }
 
-bool rb_text_is_token(const char *text)
-{
-    size_t n = 0;
-    for (; text[n] != '\0'; n++)
-        if (!rb_text_token_character(text[n]))
-            return false;
-    return n > 0;
-}
-
 bool rb_text_uint64(const char *text, uint64_t max, uint64_t *ret)
 {
     uint64_t value = 0;

@@ -16,7 +16,6 @@ bool rb_text_is_key(const char *text, size_t max_bytes);
 
 /* A token of RFC 9110: what methods and header names are made of. */
 bool rb_text_token_character(char c);
-bool rb_text_is_token(const char *text);
 
 /* The whole text is a decimal number without sign, leading '+' or blanks, at most max. */
 bool rb_text_uint64(const char *text, uint64_t max, uint64_t *ret);

@@ -534,13 +534,13 @@ static char *copy_or_null(const char *s, bool *failed)
 }
 
 static struct rb_inspection *begin_dataset(struct rb_inspection *i, enum rb_format format,
-                                           bool told, const struct rb_fields *fields)
+                                           bool format_given, const struct rb_fields *fields)
 {
     bool failed = false;
     if (i == NULL)
         return NULL;
     i->dataset.format = format;
-    i->guessed = !told;
+    i->guessed = !format_given;
     i->dataset.fields = (struct rb_dataset_fields){
         .text = copy_or_null(fields->text, &failed),
         .text_pair = copy_or_null(fields->text_pair, &failed),
@@ -555,22 +555,22 @@ static struct rb_inspection *begin_dataset(struct rb_inspection *i, enum rb_form
 }
 
 struct rb_inspection *rb_dataset_import(struct rb_work *w, const char *name, const char *path,
-                                        enum rb_format format, bool told,
+                                        enum rb_format format, bool format_given,
                                         const struct rb_fields *fields, rb_inspect_done *done,
                                         void *data)
 {
     struct rb_inspection *i = inspection_new(w, false, false, name, strdup(path), done, data);
-    return begin_dataset(i, format, told, fields);
+    return begin_dataset(i, format, format_given, fields);
 }
 
 struct rb_inspection *rb_dataset_uploaded(struct rb_work *w, const char *name, const char *path,
-                                          enum rb_format format, bool told,
+                                          enum rb_format format, bool format_given,
                                           const struct rb_fields *fields, rb_inspect_done *done,
                                           void *data)
 {
     struct rb_inspection *i = inspection_new(
         w, false, true, name, rb_layout_absolute(w->options.data_dir, path), done, data);
-    return begin_dataset(i, format, told, fields);
+    return begin_dataset(i, format, format_given, fields);
 }
 
 /* ---- the end before the end ---- */

@@ -45,10 +45,10 @@ struct rb_inspection *rb_model_import(struct rb_work *w, const char *name, const
 struct rb_inspection *rb_model_uploaded(struct rb_work *w, const char *name, rb_inspect_done *done,
                                         void *data);
 
-/* POST /v1/datasets: as rb_model_import; RB_EDATASET naming line and field, or, if nobody told the
- * format, because a text's lines are all JSON objects. */
+/* POST /v1/datasets: as rb_model_import; RB_EDATASET naming line and field, or, where no
+ * format was given, because a text's lines are all JSON objects. */
 struct rb_inspection *rb_dataset_import(struct rb_work *w, const char *name, const char *path,
-                                        enum rb_format format, bool told,
+                                        enum rb_format format, bool format_given,
                                         const struct rb_fields *fields, rb_inspect_done *done,
                                         void *data);
 
@@ -56,7 +56,7 @@ struct rb_inspection *rb_dataset_import(struct rb_work *w, const char *name, con
  * usable it is renamed to datasets/<name>/data and the row written or replaced; else it is removed.
  */
 struct rb_inspection *rb_dataset_uploaded(struct rb_work *w, const char *name, const char *path,
-                                          enum rb_format format, bool told,
+                                          enum rb_format format, bool format_given,
                                           const struct rb_fields *fields, rb_inspect_done *done,
                                           void *data);
 

@@ -305,18 +305,6 @@ static void test_body_limits(void **state)
     assert_non_null(strstr(err.detail, "at most 6 bytes, found 7"));
 }
 
-static void test_labels_copy(void **state)
-{
-    (void)state;
-    struct rb_label items[] = {{(char[]){"a"}, (char[]){"1"}}, {(char[]){"b"}, (char[]){""}}};
-    struct rb_labels from = {.items = items, .count = 2}, to = {0};
-    assert_int_equal(rb_labels_copy(&from, &to, NULL), RB_OK);
-    assert_int_equal(to.count, 2);
-    assert_string_equal(to.items[1].key, "b");
-    assert_ptr_not_equal(to.items[0].value, items[0].value);
-    rb_labels_deinit(&to);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,7 +316,6 @@ int main(void)
         cmocka_unit_test(test_long_keys_are_cut_between_characters),
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_body_limits),
-        cmocka_unit_test(test_labels_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

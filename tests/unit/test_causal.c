@@ -149,15 +149,6 @@ static void test_memory(void **state)
     assert_in_range(rb_causal_floats(&c, 8192), at_4096, 2 * at_4096);
 }
 
-static void test_flops(void **state)
-{
-    (void)state;
-    const struct rb_causal c = {6, 2, 10, 1, NULL};
-    const uint32_t rows[] = {1, 4};
-    assert_true(rb_causal_flops(&c, NULL, 3) == 4.0 * 60 * (1 + 2 + 3));
-    assert_true(rb_causal_flops(&c, rows, 2) == 4.0 * 60 * (2 + 5));
-}
-
 /* ---- rotary ---- */
 
 static void check_rotary(const struct rb_rope *rope, size_t positions, size_t head_dim)
@@ -232,7 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rotary), cmocka_unit_test(test_llama3), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_mask),   cmocka_unit_test(test_memory), cmocka_unit_test(test_flops),
+        cmocka_unit_test(test_mask),   cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
