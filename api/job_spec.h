@@ -66,6 +66,7 @@ enum rb_align_given {
     RB_ALIGN_FOLD = 1 << 19,
     RB_ALIGN_EQUIVALENCE = 1 << 20,
     RB_ALIGN_PRESET = 1 << 21,
+    RB_ALIGN_ROUNDS = 1 << 22,
     RB_ALIGN_LEARN = 1 << 24,
     RB_ALIGN_REFERENCE = 1 << 25,
 };

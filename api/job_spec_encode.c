@@ -50,6 +50,8 @@ static void encode_grown(struct rb_json *w, const struct rb_align_options *o)
         rb_json_string(w, "residual_map", rb_residual_map_names[o->residual_map]);
     if (o->match != plain.match)
         rb_json_string(w, "match", rb_match_names[o->match]);
+    if (o->rounds != plain.rounds)
+        rb_json_uint(w, "rounds", o->rounds);
     if (o->equivalence != plain.equivalence)
         rb_json_string(w, "equivalence", rb_equivalence_names[o->equivalence]);
     if (o->fold)

@@ -106,6 +106,36 @@ static void check_near(struct rb_spec_draft *d)
     o->output_head = true;
 }
 
+/* What `match` and `rounds` need: something that weights can be compared for, and a stream whose
+ * map comes anew in each round. */
+static void check_match(struct rb_spec_draft *d)
+{
+    const struct rb_align_spec *a = &d->spec.align;
+    const struct rb_align_options *o = &a->options;
+    bool units = (o->components & (RB_COMPONENT_FF | RB_COMPONENT_MHA)) != 0;
+    bool turns = rb_align_turns_stream(o), universe = a->reference == RB_REFERENCE_UNIVERSE;
+    if (o->match != RB_MATCH_ACTIVATIONS && !turns && !units)
+        rb_draft_fault(d, "/align/match",
+                       "expected only with component \"ff\" or \"mha\" or residual_map "
+                       "\"orthogonal\", found \"%s\" without",
+                       rb_match_names[o->match]);
+    if (o->match != RB_MATCH_ACTIVATIONS && !turns && units && universe)
+        rb_draft_fault(d, "/align/match",
+                       "expected \"activations\" with reference \"universe\", whose FF and heads "
+                       "go by them, found \"%s\"",
+                       rb_match_names[o->match]);
+    if (o->rounds > 1 && !turns)
+        rb_draft_fault(d, "/align/rounds",
+                       "expected 1 without residual_map \"orthogonal\", found %u: no later round "
+                       "would see another stream",
+                       o->rounds);
+    if (o->rounds > 1 && turns && universe)
+        rb_draft_fault(d, "/align/rounds",
+                       "expected 1 with reference \"universe\", which has rounds of its own, found "
+                       "%u",
+                       o->rounds);
+}
+
 static void check_align(struct rb_spec_draft *d)
 {
     struct rb_align_spec *a = &d->spec.align;
@@ -137,10 +167,7 @@ static void check_align(struct rb_spec_draft *d)
                        rb_residual_names[o->residual]);
     if (rb_align_turns_stream(o))
         o->residual = RB_RESIDUAL_ALL;
-    if (o->match != RB_MATCH_ACTIVATIONS && !rb_align_turns_stream(o))
-        rb_draft_fault(d, "/align/match",
-                       "expected only with residual_map \"orthogonal\", found \"%s\"",
-                       rb_match_names[o->match]);
+    check_match(d);
     if (o->fold && o->components == 0)
         rb_draft_fault(d, "/align/fold", "expected at least one component, found none");
     if (o->output_head && o->components == 0)
@@ -464,6 +491,8 @@ static void fill_recipe(struct rb_align_spec *a, const struct rb_align_options *
         o->residual = r->residual;
     if (rb_align_turns_stream(o) && (given & RB_ALIGN_MATCH) == 0)
         o->match = r->match;
+    if (rb_align_turns_stream(o) && (given & RB_ALIGN_ROUNDS) == 0)
+        o->rounds = r->rounds;
     if ((given & RB_ALIGN_SIGNED) == 0)
         o->signed_units = r->signed_units;
 }

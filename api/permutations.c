@@ -74,6 +74,21 @@ void rb_certificate_encode_kind(struct rb_json *w, const struct rb_certificate *
     rb_json_number(w, "loss_after", c->loss_after);
 }
 
+static void encode_rounds(struct rb_json *w, const struct rb_alignment *a)
+{
+    if (a->round_count == 0)
+        return;
+    rb_json_array(w, "rounds");
+    for (size_t i = 0; i < a->round_count; i++) {
+        rb_json_object(w, NULL);
+        rb_json_number(w, "activations", a->rounds[i].activations);
+        rb_json_number(w, "weights", a->rounds[i].weights);
+        rb_json_uint(w, "moved", a->rounds[i].moved);
+        rb_json_end(w);
+    }
+    rb_json_end(w);
+}
+
 void rb_permutations_encode(struct rb_json *w, const char *job, const struct rb_alignment *a)
 {
     rb_json_object(w, NULL);
@@ -85,6 +100,7 @@ void rb_permutations_encode(struct rb_json *w, const char *job, const struct rb_
         rb_json_end(w);
     }
     rb_json_end(w);
+    encode_rounds(w, a);
     encode_certificate(w, &a->certificate);
     rb_json_end(w);
 }

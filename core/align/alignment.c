@@ -53,7 +53,19 @@ void rb_alignment_free(struct rb_alignment *a)
     for (size_t i = 0; i < a->group_count; i++)
         rb_group_deinit(&a->groups[i]);
     free(a->groups);
+    free(a->rounds);
     free(a);
+}
+
+enum rb_status rb_alignment_add_round(struct rb_alignment *a, const struct rb_alignment_round *r,
+                                      struct rb_error *err)
+{
+    struct rb_alignment_round *grown = realloc(a->rounds, (a->round_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the rounds of an alignment");
+    grown[a->round_count++] = *r;
+    a->rounds = grown;
+    return RB_OK;
 }
 
 const struct rb_group *rb_alignment_find(const struct rb_alignment *a, const char *name)

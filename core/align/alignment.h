@@ -85,6 +85,15 @@ struct rb_learned_facts {
     double held_before, held_after; /* loss at lambda = 1/2 on text held out; NaN: none was */
 };
 
+/* What one round of matching came to where the stream turns (METHOD 10, `rounds`). */
+struct rb_alignment_round {
+    double activations; /* tr(O^T M): the mean over the taps of how alike both streams are, -1 … 1;
+                         * NaN where activations are not read */
+    double weights;     /* the mean over the matrices of <A's, moved B's> / (|A's| |B's|), -1 … 1;
+                         * NaN where weights are not read */
+    uint32_t moved;     /* FF and head units that have another partner than a round before */
+};
+
 struct rb_alignment {
     struct rb_align_options options;
     struct rb_group
@@ -93,7 +102,13 @@ struct rb_alignment {
     uint64_t tokens; /* rows the moments came from */
     struct rb_certificate certificate;
     struct rb_learned_facts learned;
+    struct rb_alignment_round *rounds; /* (round_count) NULL where the stream does not turn */
+    size_t round_count;
 };
+
+/* Another round behind those that are there. RB_ENOMEM. */
+enum rb_status rb_alignment_add_round(struct rb_alignment *a, const struct rb_alignment_round *r,
+                                      struct rb_error *err) RB_MUST_CHECK;
 
 /* An alignment without groups: plain averaging. */
 enum rb_status rb_alignment_empty(const struct rb_align_options *o, struct rb_alignment **ret,

@@ -18,7 +18,7 @@ enum { NAME_BYTES = 64 };
 
 static const char METADATA_KEY[] = "rebasind.alignment";
 
-enum { VERSION = 3 };
+enum { VERSION = 4 };
 
 /* The tensors of a group, by suffix of its name. */
 enum part {
@@ -200,6 +200,7 @@ static const struct member {
     SINCE(3, "top1_agreement", MEMBER_REAL, certificate.top1_agreement, 0),
     SINCE(3, "loss_before", MEMBER_REAL, certificate.loss_before, 0),
     SINCE(3, "loss_after", MEMBER_REAL, certificate.loss_after, 0),
+    SINCE(4, "rounds", MEMBER_INT, options.rounds, RB_ALIGN_ROUNDS_MOST),
 #undef MEMBER
 #undef SINCE
 };
@@ -250,6 +251,56 @@ static bool read_member(struct rb_alignment *a, const struct member *m, const js
     return true;
 }
 
+/* ---- rounds ---- */
+
+static json_t *real_json(double v)
+{
+    return isfinite(v) ? json_real(v) : json_null();
+}
+
+static json_t *rounds_json(const struct rb_alignment *a)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < a->round_count; i++)
+        json_array_append_new(list,
+                              json_pack("{s:o, s:o, s:I}", "activations",
+                                        real_json(a->rounds[i].activations), "weights",
+                                        real_json(a->rounds[i].weights), "moved",
+                                        (json_int_t)a->rounds[i].moved));
+    return list;
+}
+
+/* A number, or null for one that is none. */
+static bool read_maybe(const json_t *json, const char *key, double *ret)
+{
+    const json_t *v = json_object_get(json, key);
+    *ret = json_is_null(v) ? (double)NAN : json_number_value(v);
+    return json_is_number(v) || json_is_null(v);
+}
+
+static bool read_round(const json_t *json, struct rb_alignment_round *r)
+{
+    const json_t *moved = json_object_get(json, "moved");
+    json_int_t n = json_integer_value(moved);
+    r->moved = (uint32_t)n;
+    return read_maybe(json, "activations", &r->activations) &&
+           read_maybe(json, "weights", &r->weights) && json_is_integer(moved) && n >= 0 &&
+           n <= INT32_MAX;
+}
+
+static bool read_rounds(const json_t *root, struct rb_alignment *a)
+{
+    const json_t *list = json_object_get(root, "objective");
+    size_t count = json_array_size(list);
+    bool ok = json_is_array(list) && count <= RB_ALIGN_ROUNDS_MOST;
+    for (size_t i = 0; i < count && ok; i++) {
+        struct rb_alignment_round r;
+        ok = read_round(json_array_get(list, i), &r) &&
+             rb_alignment_add_round(a, &r, NULL) == RB_OK;
+    }
+    return ok;
+}
+
 /* ---- writing ---- */
 
 static enum rb_status write_parts(struct rb_alignment *a, struct rb_st_writer *w,
@@ -289,7 +340,7 @@ static char *metadata_text(const struct rb_alignment *a)
     json_object_set_new(root, "version", json_integer(VERSION));
     for (size_t i = 0; i < MEMBERS; i++)
         json_object_set_new(root, members[i].key, member_json(a, &members[i]));
-    int failed = 0;
+    int failed = json_object_set_new(root, "objective", rounds_json(a));
     for (size_t i = 0; i < a->group_count; i++)
         failed |= json_array_append_new(groups, group_json(&a->groups[i]));
     failed |= json_object_set_new(root, "groups", groups);
@@ -520,6 +571,7 @@ static bool read_metadata(const json_t *root, struct rb_alignment *a, int versio
     for (size_t i = 0; i < MEMBERS && ok; i++)
         ok = members[i].since > version ||
              read_member(a, &members[i], json_object_get(root, members[i].key));
+    ok = ok && (version < 4 || read_rounds(root, a));
     for (size_t i = 0; i < json_array_size(groups) && ok; i++)
         ok = read_group(json_array_get(groups, i), version, &a->groups[a->group_count++]);
     return ok;

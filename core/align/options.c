@@ -26,6 +26,7 @@ void rb_align_options_default(struct rb_align_options *o)
         .residual_map = RB_RESIDUAL_MAP_PERMUTATION,
         .head_map = RB_HEAD_MAP_PERMUTATION,
         .equivalence = RB_EQUIVALENCE_EXACT,
+        .rounds = 1,
     };
 }
 

@@ -42,6 +42,8 @@ extern const char *const rb_equivalence_names[];  /* "exact", "near" */
 extern const char *const rb_head_map_names[];     /* "permutation", "orthogonal", "invertible" */
 extern const char *const rb_reference_names[];    /* "anchor", "universe" */
 
+enum { RB_ALIGN_ROUNDS_MOST = 20 };
+
 struct rb_align_options {
     unsigned components; /* of enum rb_component; 0: plain averaging */
     enum rb_heads heads;
@@ -54,12 +56,17 @@ struct rb_align_options {
     bool absolute;
     enum rb_pooling pooling;
     bool special_tokens;
-    enum rb_match match; /* what the stream's orthogonal map is made from */
+    enum rb_match match; /* what maps are made from; see `rounds` */
     enum rb_residual_map residual_map;
     bool fold;         /* norms folded into the maps behind them: METHOD 10 */
     bool signed_units; /* units may change sign: METHOD 9's `signed` */
     enum rb_head_map head_map;
     enum rb_equivalence equivalence;
+    /* FF, heads, then the stream's orthogonal map, so often. In the first FF and heads go by
+     * activations, `match` says from what the stream's map is made; in each later one FF and heads
+     * go by `match` too, under that map. Where the stream does not turn: 1, and FF and heads go by
+     * `match` under the stream's permutation. */
+    uint32_t rounds; /* 1 … RB_ALIGN_ROUNDS_MOST */
 };
 
 /* What is asked for inside heads: rotate_heads is another word for "orthogonal". */

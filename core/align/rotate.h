@@ -12,11 +12,19 @@ struct rb_rotate_input {
     const struct rb_tap *tap; /* of queries or head outputs: groups * queries * units wide */
     const uint32_t *index;
     const struct rb_tap *keys; /* groups * units wide */
-    const uint32_t *keys_index;
+    const uint32_t *keys_index; /* order of what `keys` or `narrow` has */
     uint32_t rotary_dims;
+    /* What they are made from, and for weights the products of the tap's and the keys' (or the
+     * values') rows, core/align/products.h: (groups * queries * units) and (groups * units) square.
+     * Of activations and both the taps are read, of weights and both the products. */
+    enum rb_match match;
+    const float *wide, *narrow;
 };
 
-/* R of queries and keys: M = E[q_B^T q_A] / |.|_F + cov(k_B, k_A) / |.|_F; with rotary positions
+/* Of products each block is divided by its norm likewise; of both M is the sum of the two M, each
+ * divided by its norm.
+ *
+ * R of queries and keys: M = E[q_B^T q_A] / |.|_F + cov(k_B, k_A) / |.|_F; with rotary positions
  * E[k_B^T k_A] (a constant in the keys does not cancel there), and only turns in the planes that
  * positions turn. ret: (groups, d_h, d_h). RB_ENUMERIC, RB_ENOMEM. */
 enum rb_status rb_rotate_keys(const struct rb_rotate_input *in, float *ret,

@@ -1,18 +1,22 @@
-/* Solving all assignments of METHOD 4.
+/* Solving all assignments of METHOD 4, and the stream's map of METHOD 10.
  *
- * DESIGN. Three rounds. Match: every assignment that depends on no other one (a layer's FF units,
+ * DESIGN. Match: every assignment that depends on no other one (a layer's FF units,
  * the residual stream, and for heads all d_h x d_h problems of one of A's heads). Assemble: per
  * layer, heads are assigned, inner permutations put together, queries and keys matched inside that
- * assignment, rotations found. Report: per group, the correlations of what was matched. */
+ * assignment, rotations found. Moments, weights, turn: M of a stream that turns, and its map. Again:
+ * where `match` reads weights, FF and heads anew under the stream's map (rematch.c), and then the
+ * stream's map once more, as often as `rounds` says or until no unit moves. Report: per group, the correlations of what was matched. */
 #include "core/align/solve.h"
 #include "core/align/assignment.h"
 #include "core/align/heads.h"
 #include "core/align/procrustes.h"
+#include "core/align/rematch.h"
 #include "core/align/report.h"
 #include "core/align/rotate.h"
 #include "core/align/shape.h"
 #include "core/align/similarity.h"
 #include "core/align/stream.h"
+#include "core/model/weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -28,6 +32,7 @@ enum round {
     ROUND_MOMENTS, /* of the stream, where it turns … */
     ROUND_WEIGHTS, /* … one tensor a round */
     ROUND_TURN,
+    ROUND_AGAIN,
     ROUND_REPORT
 };
 
@@ -37,6 +42,7 @@ struct stream {
     double *moments, *weights;         /* (d, d) M from either; NULL: not asked for */
     struct rb_blend_term terms[2];     /* A, and B as matched so far */
     struct rb_motion motion;           /* B's */
+    uint32_t moved;                    /* units with another partner than a round before */
     const struct rb_motion *unmatched; /* B's before that, for its fold */
     struct rb_stream_tensor *tensors;
     size_t tensor_count, tensor; /* the present one */
@@ -60,6 +66,10 @@ struct solve {
     uint32_t *mha_groups; /* (layers) */
     size_t mha_count;
     struct stream stream;
+    uint32_t *layered; /* (layered_count) groups inside layers that are matched again */
+    size_t layered_count;
+    size_t *moved; /* (layered_count) units of each with another partner than before */
+    uint32_t again; /* how often that was done */
     enum round round;
 };
 
@@ -317,36 +327,70 @@ static double norm_of(const double *m, size_t n)
     return sqrt(sum);
 }
 
-/* M divided by its norm; of both, the sum of the two. In moments or weights. */
-static double *join(const struct stream *t, size_t nn)
+/* M into o: what each source says divided by its norm. */
+static void join(const struct stream *t, size_t nn, double *o)
 {
-    double *parts[2] = {t->moments, t->weights}, *m = t->moments != NULL ? t->moments : t->weights;
+    const double *parts[2] = {t->moments, t->weights};
+    memset(o, 0, nn * sizeof *o);
     for (size_t k = 0; k < 2; k++) {
         double size = parts[k] != NULL ? norm_of(parts[k], nn) : 0;
-        for (size_t i = 0; parts[k] != NULL && size > 0 && i < nn; i++)
-            m[i] = parts[k][i] / size + (m == parts[k] ? 0 : m[i]);
+        for (size_t i = 0; size > 0 && i < nn; i++)
+            o[i] += parts[k][i] / size;
     }
-    return m;
+}
+
+/* <O, M> of one source, NaN where it was not asked. */
+static double along(const double *o, const double *m, size_t nn)
+{
+    double sum = 0;
+    for (size_t i = 0; m != NULL && i < nn; i++)
+        sum += o[i] * m[i];
+    return m != NULL ? sum : NAN;
+}
+
+/* What the round came to: how alike the streams are under O, and the matrices around them. */
+static enum rb_status tell_round(const struct solve *s, const double *o, size_t nn,
+                                 struct rb_error *err)
+{
+    const struct stream *t = &s->stream;
+    const struct rb_alignment_round r = {
+        .activations = along(o, t->moments, nn),
+        .weights = along(o, t->weights, nn) / (double)(t->tensor_count > 0 ? t->tensor_count : 1),
+        .moved = t->moved};
+    return rb_alignment_add_round(s->alignment, &r, err);
+}
+
+static double score_of(const struct stream *t, const double *o, size_t nn)
+{
+    const double *parts[2] = {t->moments, t->weights};
+    double score = 0;
+    for (size_t k = 0; k < 2; k++) {
+        double size = parts[k] != NULL ? norm_of(parts[k], nn) : 0;
+        score += size > 0 ? along(o, parts[k], nn) / size : 0;
+    }
+    return score;
 }
 
 static enum rb_status turn_stream(const struct solve *s, struct rb_error *err)
 {
     struct rb_group *g = &s->alignment->groups[s->stream.group];
     size_t d = g->size, nn = d * d;
-    const double *m = join(&s->stream, nn);
     double *o = rb_malloc_aligned(nn, sizeof *o);
-    g->matrix = rb_malloc_aligned(nn, sizeof *g->matrix);
+    if (g->matrix == NULL)
+        g->matrix = rb_malloc_aligned(nn, sizeof *g->matrix);
     if (o == NULL || g->matrix == NULL) {
         free(o);
         return rb_error_set(err, RB_ENOMEM, "no memory for the stream's map");
     }
-    memcpy(o, m, nn * sizeof *o);
+    join(&s->stream, nn, o);
     if (!s->shape.rms)
         rb_procrustes_keep_ones(o, d);
     enum rb_status st = rb_polar(o, d, o, err);
-    for (size_t i = 0; st == RB_OK && i < nn; i++) {
-        g->score += o[i] * m[i];
+    for (size_t i = 0; st == RB_OK && i < nn; i++)
         g->matrix[i] = (float)o[i];
+    if (st == RB_OK) {
+        g->score = score_of(&s->stream, o, nn);
+        st = tell_round(s, o, nn, err);
     }
     free(o);
     return st;
@@ -374,16 +418,100 @@ static enum rb_status report(const struct solve *s, uint32_t group, struct rb_wo
 
 /* ---- the program ---- */
 
-/* B as matched so far, for the products of weights: FF units and heads have their places. */
+/* B moved by those groups of the alignment, for the products of weights. */
+static enum rb_status move_b(struct solve *s, size_t first, size_t count, struct rb_error *err)
+{
+    struct stream *t = &s->stream;
+    struct rb_alignment part = *s->alignment;
+    part.groups += first;
+    part.group_count = count;
+    rb_motion_deinit(&t->motion);
+    enum rb_status st = rb_alignment_motion(&part, t->terms[1].model, &t->motion, err);
+    if (st == RB_OK && t->unmatched != NULL)
+        t->motion.fold = t->unmatched->fold;
+    return st;
+}
+
+/* The stream's M from weights: FF units and heads have their places, the stream has none. */
 static enum rb_status begin_weights(struct solve *s, struct rb_error *err)
 {
     struct stream *t = &s->stream;
-    enum rb_status st = rb_alignment_motion(s->alignment, t->terms[1].model, &t->motion, err);
-    if (st == RB_OK && t->unmatched != NULL)
-        t->motion.fold = t->unmatched->fold;
+    size_t d = s->shape.hidden_size;
+    struct rb_group *g = &s->alignment->groups[t->group];
+    float *matrix = g->matrix;
+    g->matrix = NULL;
+    enum rb_status st = move_b(s, 0, s->alignment->group_count, err);
+    g->matrix = matrix;
+    memset(t->weights, 0, d * d * sizeof *t->weights);
+    t->tensor = 0;
+    free(t->tensors);
+    t->tensors = NULL;
     return st == RB_OK ? rb_stream_tensors(t->terms[0].model, &t->tensors, &t->tensor_count, err)
                        : st;
 }
+
+/* ---- again ---- */
+
+/* Is another round asked for, and could anything be otherwise in it? Activations say the same of
+ * FF and heads whatever the stream's map is. */
+static bool goes_on(const struct solve *s)
+{
+    bool turns = s->stream.moments != NULL || s->stream.weights != NULL;
+    if (s->options.match == RB_MATCH_ACTIVATIONS || s->layered_count == 0)
+        return false;
+    return turns ? s->again + 1 < s->options.rounds : s->again == 0;
+}
+
+/* FF and heads are compared with the stream in one basis, and nothing else moved. */
+static enum rb_status begin_again(struct solve *s, struct rb_error *err)
+{
+    size_t first = 0;
+    while (first < s->alignment->group_count && s->alignment->groups[first].axis != RB_AXIS_RES_FIRST)
+        first++;
+    s->again++;
+    return move_b(s, first, s->alignment->group_count - first, err);
+}
+
+static enum rb_status match_again(const struct solve *s, size_t item, struct rb_worker *w,
+                                  struct rb_error *err)
+{
+    const struct stream *t = &s->stream;
+    uint32_t i = s->layered[item];
+    struct rb_group *g = &s->alignment->groups[i];
+    const struct rb_rematch r = {
+        .options = &s->options,
+        .shape = &s->shape,
+        .heads = &s->heads,
+        .moments = s->moments,
+        .a = rb_blend_single(t->terms[0].model, t->terms[0].motion),
+        .b = rb_blend_single(t->terms[1].model, &t->motion),
+    };
+    if (g->axis == RB_AXIS_FF)
+        return rb_rematch_ff(&r, g, &s->sources[i], &s->moved[item], w, err);
+    const struct rb_rematch_layer l = {
+        .mha = g,
+        .qk = s->options.separate_qk ? g + 1 : NULL,
+        .mha_source = &s->sources[i],
+        .qk_source = &s->sources[i + 1], /* read with qk only */
+        .values = &s->values[g->layer],
+        .work = &s->work[g->layer],
+    };
+    return rb_rematch_heads(&r, &l, &s->moved[item], w, err);
+}
+
+/* After a round over FF and heads: on to the stream's map, or to the report. */
+static enum round after_again(struct solve *s)
+{
+    size_t moved = 0;
+    for (size_t i = 0; i < s->layered_count; i++)
+        moved += s->moved[i];
+    s->stream.moved = (uint32_t)moved;
+    if (moved == 0 && rb_align_head_map(&s->options) == RB_HEAD_MAP_PERMUTATION)
+        return ROUND_REPORT; /* the stream's map would be the one that it is */
+    return s->stream.weights != NULL ? ROUND_WEIGHTS : ROUND_REPORT;
+}
+
+/* ---- the program, round by round ---- */
 
 static size_t items_of(const struct solve *s, enum round round)
 {
@@ -398,6 +526,8 @@ static size_t items_of(const struct solve *s, enum round round)
         return s->stream.weights != NULL ? stream_tiles(s) : 0;
     case ROUND_TURN:
         return s->stream.moments != NULL || s->stream.weights != NULL;
+    case ROUND_AGAIN:
+        return goes_on(s) ? s->layered_count : 0;
     case ROUND_REPORT:
         return s->alignment->group_count;
     default:
@@ -405,21 +535,32 @@ static size_t items_of(const struct solve *s, enum round round)
     }
 }
 
+static enum rb_status begin_round(struct solve *s, enum round round, size_t *ret_items,
+                                  struct rb_error *err)
+{
+    s->round = round;
+    *ret_items = items_of(s, round);
+    if (round == ROUND_WEIGHTS && *ret_items > 0)
+        return begin_weights(s, err);
+    if (round == ROUND_AGAIN && *ret_items > 0)
+        return begin_again(s, err);
+    return RB_OK;
+}
+
 static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
 {
     struct solve *s = (struct solve *)p;
+    enum rb_status st = RB_OK;
     *ret_items = 0;
     if (s->round == ROUND_WEIGHTS && ++s->stream.tensor < s->stream.tensor_count) {
         *ret_items = items_of(s, ROUND_WEIGHTS);
         return RB_OK;
     }
-    while (s->round != ROUND_REPORT && *ret_items == 0) {
-        s->round = (enum round)(s->round + 1);
-        *ret_items = items_of(s, s->round);
-        if (s->round == ROUND_WEIGHTS && *ret_items > 0)
-            return begin_weights(s, err);
-    }
-    return RB_OK;
+    if (s->round == ROUND_AGAIN) /* it had items: round after round is begun below */
+        return begin_round(s, after_again(s), ret_items, err);
+    while (st == RB_OK && s->round != ROUND_REPORT && *ret_items == 0)
+        st = begin_round(s, (enum round)(s->round + 1), ret_items, err);
+    return st;
 }
 
 static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
@@ -434,6 +575,8 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
         return add_to_stream(s, item, w, err);
     case ROUND_TURN:
         return turn_stream(s, err);
+    case ROUND_AGAIN:
+        return match_again(s, item, w, err);
     case ROUND_REPORT:
         return report(s, (uint32_t)item, w, err);
     default:
@@ -462,6 +605,8 @@ static double item_cost(const struct rb_program *p, size_t item)
                                       &s->stream.tensors[s->stream.tensor], STREAM_ROWS);
     if (s->round == ROUND_TURN)
         return rb_polar_cost(d);
+    if (s->round == ROUND_AGAIN)
+        return rb_rematch_cost(&s->shape, &s->options) / (double)s->layered_count;
     if (s->round == ROUND_REPORT)
         return 30.0 * s->alignment->groups[item].size * s->alignment->groups[item].size;
     const struct rb_group *g = &s->alignment->groups[s->matches[item].group];
@@ -486,6 +631,8 @@ static void solve_free(struct rb_program *p)
     free(s->taps);
     free(s->matches);
     free(s->mha_groups);
+    free(s->layered);
+    free(s->moved);
     free(s);
 }
 
@@ -736,8 +883,33 @@ static bool allocate(struct solve *s)
     s->work = calloc(layers, sizeof *s->work);
     s->matches = calloc(groups + layers * s->shape.kv_heads, sizeof *s->matches);
     s->mha_groups = calloc(layers, sizeof *s->mha_groups);
+    s->layered = calloc(2 * layers, sizeof *s->layered);
+    s->moved = calloc(2 * layers, sizeof *s->moved);
     return s->alignment->groups != NULL && s->sources != NULL && s->values != NULL &&
-           s->taps != NULL && s->work != NULL && s->matches != NULL && s->mha_groups != NULL;
+           s->taps != NULL && s->work != NULL && s->matches != NULL && s->mha_groups != NULL &&
+           s->layered != NULL && s->moved != NULL;
+}
+
+static void list_layered(struct solve *s)
+{
+    for (size_t i = 0; i < s->alignment->group_count; i++)
+        if (s->alignment->groups[i].axis == RB_AXIS_FF || s->alignment->groups[i].axis == RB_AXIS_V)
+            s->layered[s->layered_count++] = (uint32_t)i;
+}
+
+/* Of all rounds that may come. */
+static void add_stream_cost(struct solve *s, const struct rb_config *c)
+{
+    bool turns = s->stream.moments != NULL || s->stream.weights != NULL;
+    double d = s->shape.hidden_size, turn = turns ? rb_polar_cost(d) : 0;
+    if (s->stream.weights != NULL)
+        turn += (2 * d + 20 * d / STREAM_ROWS) * c->num_hidden_layers *
+                (double)rb_weights_layer_floats(c);
+    s->program.total_cost += turn;
+    uint32_t taken = s->again;
+    for (s->again = 0; goes_on(s); s->again++)
+        s->program.total_cost += rb_rematch_cost(&s->shape, &s->options) + turn;
+    s->again = taken;
 }
 
 enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
@@ -770,6 +942,7 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
             return rb_error_set(err, RB_EMODELS, "%s", p.unfit.detail);
         return st != RB_OK ? st : rb_error_set(err, RB_ENOMEM, "no memory to solve assignments");
     }
+    list_layered(s);
     for (size_t i = 0; i < s->match_count; i++) {
         s->round = ROUND_MATCH;
         s->program.total_cost += item_cost(&s->program, i);
@@ -779,8 +952,7 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
         s->program.total_cost += 30.0 * s->alignment->groups[i].size * s->alignment->groups[i].size;
     s->program.total_cost +=
         50.0 * (double)s->mha_count * s->shape.hidden_size * s->shape.hidden_size;
-    if (s->stream.moments != NULL || s->stream.weights != NULL)
-        s->program.total_cost += rb_polar_cost(s->shape.hidden_size);
+    add_stream_cost(s, c);
     *ret = &s->program;
     return RB_OK;
 }
@@ -802,10 +974,15 @@ struct rb_alignment *rb_solve_take(struct rb_program *p)
     return a;
 }
 
-uint64_t rb_solve_bytes(const struct rb_config *c, const struct rb_align_options *o)
+uint64_t rb_solve_bytes(const struct rb_config *c, const struct rb_align_options *o,
+                        unsigned workers)
 {
-    uint64_t n = c->hidden_size, sources = o->match == RB_MATCH_BOTH ? 2 : 1;
-    if (!rb_align_turns_stream(o))
-        return 0;
-    return n * n * ((sources + 1) * sizeof(double) + sizeof(float)) + rb_polar_bytes(n);
+    uint64_t n = c->hidden_size, sources = o->match == RB_MATCH_BOTH ? 2 : 1, again = 0, turn = 0;
+    struct rb_align_shape shape;
+    rb_align_shape_of(c, RB_HEAD_NONE, &shape);
+    if (o->match != RB_MATCH_ACTIVATIONS && (o->rounds > 1 || !rb_align_turns_stream(o)))
+        again = workers * rb_rematch_bytes(&shape, o);
+    if (rb_align_turns_stream(o))
+        turn = n * n * ((sources + 1) * sizeof(double) + sizeof(float)) + rb_polar_bytes(n);
+    return again > turn ? again : turn;
 }

@@ -17,8 +17,9 @@ void rb_solve_models(struct rb_program *p, const struct rb_blend_term *a,
                      const struct rb_blend_term *b);
 /* After it has finished: the caller owns the alignment. */
 struct rb_alignment *rb_solve_take(struct rb_program *p);
-/* Bytes that it takes beside the moments where the stream turns: M from each source, its map, and
- * the SVD's; 0 where it does not. */
-uint64_t rb_solve_bytes(const struct rb_config *c, const struct rb_align_options *o);
+/* Bytes that it takes beside the moments: where the stream turns M from each source, its map, and
+ * the SVD's; where FF and heads are matched by weights what each worker compares them in. */
+uint64_t rb_solve_bytes(const struct rb_config *c, const struct rb_align_options *o,
+                        unsigned workers);
 
 #endif

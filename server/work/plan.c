@@ -116,7 +116,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                             &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
         p.cost[RB_PHASE_SOLVING] = rb_joint_cost(&joint, &align->options);
-        working = at_least(sums + buffers, sums + rb_solve_bytes(c, &align->options));
+        working = at_least(sums + buffers, sums + rb_solve_bytes(c, &align->options, workers));
         longest = align->max_length;
     }
     struct rb_learn_options learn = align->learn.options;

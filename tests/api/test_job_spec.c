@@ -257,7 +257,15 @@ static void test_faults(void **state)
         {"{" MODELS ",'align':{'dataset':'d','components':['residual'],'residual':'first',"
          "'residual_map':'orthogonal'}}",
          "/align/residual", "all"},
-        {"{" MODELS ",'align':{'dataset':'d','match':'weights'}}", "/align/match", "residual_map"},
+        {"{" MODELS ",'align':{'dataset':'d','components':['residual'],'match':'weights'}}",
+         "/align/match", "residual_map"},
+        {"{" MODELS ",'align':{'dataset':'d','rounds':2}}", "/align/rounds", "residual_map"},
+        {"{" MODELS ",'align':{'dataset':'d','rounds':0}}", "/align/rounds", "from 1 to 20"},
+        {"{" THREE ",'align':{'dataset':'d','reference':'universe','match':'weights'}}",
+         "/align/match", "universe"},
+        {"{" THREE ",'align':{'dataset':'d','reference':'universe','rounds':3,'components':['ff',"
+         "'residual'],'residual_map':'orthogonal','match':'both'}}",
+         "/align/rounds", "universe"},
         {"{" MODELS ",'align':{'components':[],'fold':true}}", "/align/fold", "component"},
         {"{" MODELS ",'align':{'dataset':'d','head_map':'unitary'}}", "/align/head_map",
          "expected one of permutation, orthogonal"},

@@ -54,8 +54,11 @@ def test_presets():
         holds(became(d, "llama", {"preset": "best", "components": ["ff"], "signed": False}),
               {"components": ["ff"], "residual_map": None, "head_map": None, "signed": None})
         for align, pointer in (({"preset": "strong"}, "/align/preset"),
-                               ({"preset": "best", "match": "weights",
-                                 "residual_map": "permutation"}, "/align/match"),
+                               ({"preset": "best", "match": "weights", "residual_map": "permutation",
+                                 "components": ["residual"]}, "/align/match"),
+                               ({"preset": "best", "rounds": 2, "residual_map": "permutation"},
+                                "/align/rounds"),
+                               ({"preset": "best", "rounds": 21}, "/align/rounds"),
                                ({"preset": "best", "equivalence": "near"}, "/align/equivalence"),
                                ({"preset": "best", "learn": {"lambda": [1]}},
                                 "/align/learn/lambda")):

@@ -152,6 +152,10 @@ static void test_every_kind(void **state)
         stream->matrix[i] = (float)i;
     f.alignment->options.signed_units = f.alignment->options.fold = true;
     f.alignment->options.match = RB_MATCH_BOTH;
+    f.alignment->options.rounds = 2;
+    const struct rb_alignment_round rounds[2] = {{0.5, NAN, 0}, {0.625, 0.25, 7}};
+    for (size_t i = 0; i < 2; i++)
+        MUST(rb_alignment_add_round(f.alignment, &rounds[i], &f.pair.err), &f.pair.err);
     MUST(rb_alignment_save(f.alignment, f.other, &f.pair.err), &f.pair.err);
     MUST(rb_alignment_load(f.other, &b, &f.pair.err), &f.pair.err);
     for (size_t i = 0; i < b->group_count; i++)
@@ -161,6 +165,10 @@ static void test_every_kind(void **state)
     assert_int_equal(rb_group_kind(rb_alignment_find(b, "residual")), RB_MAP_DENSE);
     assert_true(b->options.signed_units && b->options.fold);
     assert_int_equal(b->options.match, RB_MATCH_BOTH);
+    assert_int_equal(b->options.rounds, 2);
+    assert_int_equal(b->round_count, 2);
+    assert_true(isnan(b->rounds[0].weights));
+    assert_memory_equal(&b->rounds[1], &rounds[1], sizeof rounds[1]);
     rb_alignment_free(b);
     ff->signs[4] = 0.5f;
     MUST(rb_alignment_save(f.alignment, f.other, &f.pair.err), &f.pair.err);
@@ -300,12 +308,20 @@ static const struct {
     {-1, "heads", "-1"},
     {-1, "heads", "\"permute\""},
     {-1, "components", "16"},
-    {-1, "version", "4"},
+    {-1, "version", "5"},
     {-1, "version", "0"},
     {-1, "version", "\"3\""},
     {-1, "fold", NULL},
     {-1, "fold", "1"},
     {-1, "match", "3"},
+    {-1, "rounds", "21"},
+    {-1, "rounds", NULL},
+    {-1, "objective", NULL},
+    {-1, "objective", "{}"},
+    {-1, "objective", "[7]"},
+    {-1, "objective", "[{\"activations\":1,\"weights\":null}]"},
+    {-1, "objective", "[{\"activations\":\"x\",\"weights\":null,\"moved\":0}]"},
+    {-1, "objective", "[{\"activations\":1,\"weights\":null,\"moved\":-1}]"},
     {-1, "residual_map", "2"},
     {-1, "head_map", "3"},
     {-1, "separate_qk", "1"},
