@@ -63,6 +63,8 @@ static void check_learn(struct rb_spec_draft *d)
     } rules[] = {
         {RB_LEARN_RESIDUAL, RB_COMPONENT_RESIDUAL, "\"residual\""},
         {RB_LEARN_HEADS, RB_COMPONENT_MHA, "\"mha\""},
+        {RB_LEARN_FF, RB_COMPONENT_FF, "\"ff\""},
+        {RB_LEARN_SCALES, RB_COMPONENT_FF, "\"ff\""},
     };
     a->has_learn = (a->given & RB_ALIGN_LEARN) != 0;
     if (!a->has_learn)
@@ -71,7 +73,8 @@ static void check_learn(struct rb_spec_draft *d)
         if ((l->groups & rules[i].group) != 0 && (a->options.components & rules[i].needs) == 0)
             rb_draft_fault(d, "/align/learn/groups",
                            "expected component %s beside it, found align without", rules[i].words);
-    if ((a->options.components & (RB_COMPONENT_RESIDUAL | RB_COMPONENT_MHA)) == 0)
+    if ((a->options.components & (RB_COMPONENT_RESIDUAL | RB_COMPONENT_MHA)) == 0 &&
+        (l->groups & (RB_LEARN_FF | RB_LEARN_SCALES)) == 0)
         rb_draft_fault(d, "/align/learn",
                        "expected component \"mha\" or \"residual\", found neither: there is no map "
                        "to learn");
@@ -125,10 +128,11 @@ static void check_match(struct rb_spec_draft *d)
                        "go by them, found \"%s\"",
                        rb_match_names[o->match]);
     if (o->rounds > 1 && !turns)
-        rb_draft_fault(d, "/align/rounds",
-                       "expected 1 without residual_map \"orthogonal\", found %u: no later round "
-                       "would see another stream",
-                       o->rounds);
+        rb_draft_fault(
+            d, "/align/rounds",
+            "expected more than 1 only with residual_map \"orthogonal\", found %u without: no "
+            "later round would see another stream",
+            o->rounds);
     if (o->rounds > 1 && turns && universe)
         rb_draft_fault(d, "/align/rounds",
                        "expected 1 with reference \"universe\", which has rounds of its own, found "

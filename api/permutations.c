@@ -17,6 +17,14 @@ static void encode_signs(struct rb_json *w, const float *signs, uint32_t count)
     rb_json_end(w);
 }
 
+static void encode_scales(struct rb_json *w, const float *scales, uint32_t count)
+{
+    rb_json_array(w, "scales");
+    for (uint32_t i = 0; i < count; i++)
+        rb_json_float(w, NULL, scales[i]);
+    rb_json_end(w);
+}
+
 static bool has_heads(const struct rb_group *g)
 {
     return g->axis == RB_AXIS_V || g->axis == RB_AXIS_Q;
@@ -41,6 +49,8 @@ static void encode_members(struct rb_json *w, const struct rb_group *g)
         encode_indices(w, "values", g->values, g->kv_count * (g->size / g->head_count));
     if (g->signs != NULL)
         encode_signs(w, g->signs, g->size);
+    if (g->scales != NULL)
+        encode_scales(w, g->scales, g->size);
     rb_json_number(w, "score", g->score);
     rb_json_number(w, "mean_correlation", g->mean_correlation);
     if (has_heads(g))

@@ -26,13 +26,15 @@ enum rb_map_kind rb_group_kind(const struct rb_group *g)
 {
     if (g->matrix != NULL)
         return RB_MAP_DENSE;
-    return g->rotation != NULL || g->value_rotation != NULL ? RB_MAP_BLOCKS : RB_MAP_INDEX;
+    bool blocks = g->rotation != NULL || g->value_rotation != NULL || g->scales != NULL;
+    return blocks ? RB_MAP_BLOCKS : RB_MAP_INDEX;
 }
 
 void rb_group_deinit(struct rb_group *g)
 {
     free(g->index);
     free(g->signs);
+    free(g->scales);
     free(g->heads);
     free(g->kv_heads);
     free(g->values);
@@ -107,6 +109,26 @@ static struct rb_map order_of(const struct rb_group *g)
                            .blocks = g->matrix != NULL,
                            .forward = g->matrix,
                            .inverse = g->matrix};
+}
+
+/* FF: up and down with signs and factors, the gate's units follow without; up alone is odd. */
+static enum rb_status move_ff(struct rb_motion *m, const struct rb_group *g, struct rb_error *err)
+{
+    struct rb_map order = order_of(g);
+    set_layer(m, RB_AXIS_FF_GATE, g->layer,
+              (struct rb_map){.size = order.size, .index = order.index});
+    enum rb_status s = RB_OK;
+    if (g->scales != NULL) {
+        order.blocks = g->size;
+        order.forward = g->scales;
+        order.inverse = rb_malloc_aligned(g->size, sizeof *order.inverse);
+        for (size_t i = 0; order.inverse != NULL && i < g->size; i++)
+            order.inverse[i] = 1 / g->scales[i];
+        s = rb_motion_keep(m, order.inverse, err);
+    }
+    if (s == RB_OK)
+        set_layer(m, RB_AXIS_FF, g->layer, order);
+    return s;
 }
 
 /* One residual group: the whole stream, or tap k of it; `per_layer` taps lie in each layer. */
@@ -234,11 +256,8 @@ static enum rb_status move_group(struct rb_motion *m, const struct rb_group *g,
     enum rb_status s = RB_OK;
     struct rb_map order = order_of(g);
     switch (g->axis) {
-    case RB_AXIS_FF: /* a gate's units follow without signs: up alone is odd */
-        set_layer(m, RB_AXIS_FF, g->layer, order);
-        order.signs = NULL;
-        set_layer(m, RB_AXIS_FF_GATE, g->layer, order);
-        break;
+    case RB_AXIS_FF:
+        return move_ff(m, g, err);
     case RB_AXIS_V: /* queries and keys come along; a qk group after it has the last word */
         s = move_values(m, g, err);
         return s == RB_OK ? move_queries(m, g, shape, err) : s;

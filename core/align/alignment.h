@@ -31,7 +31,8 @@ struct rb_correlations {
 };
 
 /* One group of units and its map (core/model/map.h). Which parts are there says the map's kind:
- * "index" (with signs or without), "blocks" (matrices inside heads after it), "dense". */
+ * "index" (with signs or without), "blocks" (matrices inside heads after it, or a factor of each
+ * unit), "dense". */
 struct rb_group {
     char name[32]; /* "layer.0.ff", "layer.0.mha", "layer.0.qk", "residual", "residual.3", "head",
                     * "embedding" */
@@ -41,6 +42,7 @@ struct rb_group {
     uint32_t size;
     uint32_t *index;     /* (size) unit index[i] of B is matched to unit i of A */
     float *signs;        /* (size) 1 or -1 for unit i; NULL: none changes sign */
+    float *scales;       /* (size) a positive factor of unit i, of gated FF; NULL: all 1 */
     uint32_t head_count; /* query heads; 0 without heads */
     uint32_t kv_count;   /* key-value heads; head_count unless queries are grouped */
     uint32_t *heads;     /* (head_count) head heads[i] of B is matched to head i of A */

@@ -24,6 +24,7 @@ enum { VERSION = 4 };
 enum part {
     PART_INDEX,
     PART_SIGNS,
+    PART_SCALES,
     PART_HEADS,
     PART_KV_HEADS,
     PART_VALUES,
@@ -38,8 +39,8 @@ enum part {
 };
 
 /* Which groups have a part: all, those with heads, those whose queries are grouped; or it may be
- * there (inside heads, or of any group). */
-enum part_of { OF_ALL, OF_HEADS, OF_GROUPED, MAYBE_IN_HEADS, MAYBE };
+ * there (inside heads, of FF, or of any group). */
+enum part_of { OF_ALL, OF_HEADS, OF_GROUPED, MAYBE_IN_HEADS, MAYBE_IN_FF, MAYBE };
 
 static const struct {
     const char *suffix;
@@ -53,6 +54,7 @@ static const struct {
     }
     [PART_INDEX] = PART("", RB_I32, OF_ALL, index),
     [PART_SIGNS] = PART(".signs", RB_F32, MAYBE, signs),
+    [PART_SCALES] = PART(".scales", RB_F32, MAYBE_IN_FF, scales),
     [PART_HEADS] = PART(".heads", RB_I32, OF_HEADS, heads),
     [PART_KV_HEADS] = PART(".kv_heads", RB_I32, OF_GROUPED, kv_heads),
     [PART_VALUES] = PART(".values", RB_I32, OF_GROUPED, values),
@@ -262,11 +264,10 @@ static json_t *rounds_json(const struct rb_alignment *a)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < a->round_count; i++)
-        json_array_append_new(list,
-                              json_pack("{s:o, s:o, s:I}", "activations",
-                                        real_json(a->rounds[i].activations), "weights",
-                                        real_json(a->rounds[i].weights), "moved",
-                                        (json_int_t)a->rounds[i].moved));
+        json_array_append_new(list, json_pack("{s:o, s:o, s:I}", "activations",
+                                              real_json(a->rounds[i].activations), "weights",
+                                              real_json(a->rounds[i].weights), "moved",
+                                              (json_int_t)a->rounds[i].moved));
     return list;
 }
 
@@ -295,8 +296,8 @@ static bool read_rounds(const json_t *root, struct rb_alignment *a)
     bool ok = json_is_array(list) && count <= RB_ALIGN_ROUNDS_MOST;
     for (size_t i = 0; i < count && ok; i++) {
         struct rb_alignment_round r;
-        ok = read_round(json_array_get(list, i), &r) &&
-             rb_alignment_add_round(a, &r, NULL) == RB_OK;
+        ok =
+            read_round(json_array_get(list, i), &r) && rb_alignment_add_round(a, &r, NULL) == RB_OK;
     }
     return ok;
 }
@@ -493,6 +494,8 @@ static bool may_have(const struct rb_group *g, enum part p)
         return g->head_count > 0;
     case OF_GROUPED:
         return g->kv_count < g->head_count;
+    case MAYBE_IN_FF:
+        return g->axis == RB_AXIS_FF;
     default:
         return true;
     }
@@ -502,6 +505,14 @@ static bool are_signs(const float *signs, size_t n)
 {
     for (size_t i = 0; signs != NULL && i < n; i++)
         if (!(signs[i] >= 1 && signs[i] <= 1) && !(signs[i] >= -1 && signs[i] <= -1))
+            return false;
+    return true;
+}
+
+static bool are_factors(const float *scales, size_t n)
+{
+    for (size_t i = 0; scales != NULL && i < n; i++)
+        if (!(scales[i] > 0 && isfinite(scales[i]) && isfinite(1 / scales[i])))
             return false;
     return true;
 }
@@ -520,6 +531,9 @@ static enum rb_status check_parts(const struct rb_safetensors *st, const struct 
     if (!are_signs(g->signs, g->size))
         return rb_error_set(err, RB_ESAFETENSORS, "%s: a sign of '%s' is neither 1 nor -1",
                             st->path, g->name);
+    if (!are_factors(g->scales, g->size))
+        return rb_error_set(err, RB_ESAFETENSORS, "%s: a factor of '%s' is not above 0", st->path,
+                            g->name);
     const char *found = rb_map_kind_names[rb_group_kind(g)];
     if (kind[0] != '\0' && strcmp(kind, found) != 0)
         return rb_error_set(err, RB_ESAFETENSORS, "%s: '%s' is said to be of kind '%s', found '%s'",

@@ -9,6 +9,7 @@
  *   report   per model and group: score and correlations against the anchor */
 #include "core/align/joint.h"
 #include "core/align/ascent.h"
+#include "core/align/polar.h"
 #include "core/align/procrustes.h"
 #include "core/align/report.h"
 #include "core/align/solve.h"

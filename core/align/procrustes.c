@@ -1,17 +1,11 @@
 #include "core/align/procrustes.h"
 
-#include <cblas.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* LAPACK (Fortran: column-major, everything by reference). */
 extern void dgesvd_(const char *jobu, const char *jobvt, const int *m, const int *n, double *a,
                     const int *lda, double *s, double *u, const int *ldu, double *vt,
                     const int *ldvt, double *work, const int *lwork, int *info);
-extern void dgesdd_(const char *jobz, const int *m, const int *n, double *a, const int *lda,
-                    double *s, double *u, const int *ldu, double *vt, const int *ldvt, double *work,
-                    const int *lwork, int *iwork, int *info);
 
 enum rb_status rb_procrustes(const double *m, size_t n, double *ret, struct rb_scratch *scratch,
                              struct rb_error *err)
@@ -39,75 +33,6 @@ enum rb_status rb_procrustes(const double *m, size_t n, double *ret, struct rb_s
             ret[r * n + c] = sum;
         }
     return RB_OK;
-}
-
-/* ---- a whole stream ---- */
-
-struct svd {
-    double *a, *u, *vt, *s, *work;
-    int *iwork;
-    int work_size;
-};
-
-static void free_svd(struct svd *v)
-{
-    free(v->a);
-    free(v->u);
-    free(v->vt);
-    free(v->s);
-    free(v->work);
-    free(v->iwork);
-}
-
-static enum rb_status alloc_svd(size_t n, struct svd *ret, struct rb_error *err)
-{
-    int size = (int)n, info, query = -1, none = 0;
-    double want = 0, no = 0;
-    struct svd v = {0};
-    dgesdd_("A", &size, &size, &no, &size, &no, &no, &size, &no, &size, &want, &query, &none,
-            &info);
-    v.work_size = (int)want;
-    v.a = rb_malloc_aligned(n * n, sizeof(double));
-    v.u = rb_malloc_aligned(n * n, sizeof(double));
-    v.vt = rb_malloc_aligned(n * n, sizeof(double));
-    v.s = rb_malloc_aligned(n, sizeof(double));
-    v.work = rb_malloc_aligned((size_t)want + 1, sizeof(double));
-    v.iwork = rb_malloc_aligned(8 * n, sizeof(int));
-    if (!v.a || !v.u || !v.vt || !v.s || !v.work || !v.iwork) {
-        free_svd(&v);
-        return rb_error_set(err, RB_ENOMEM, "no memory for the SVD of %zu x %zu numbers", n, n);
-    }
-    *ret = v;
-    return RB_OK;
-}
-
-enum rb_status rb_polar(const double *m, size_t n, double *ret, struct rb_error *err)
-{
-    struct svd v;
-    int size = (int)n, info;
-    enum rb_status s = alloc_svd(n, &v, err);
-    if (s != RB_OK)
-        return s;
-    memcpy(v.a, m, n * n * sizeof *m);
-    dgesdd_("A", &size, &size, v.a, &size, v.s, v.u, &size, v.vt, &size, v.work, &v.work_size,
-            v.iwork, &info);
-    if (info == 0) /* By columns M^T = W S U^T; R^T = W U^T by columns is R by rows. */
-        cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, size, size, size, 1.0, v.u, size,
-                    v.vt, size, 0.0, ret, size);
-    free_svd(&v);
-    return info == 0 ? RB_OK
-                     : rb_error_set(err, RB_ENUMERIC,
-                                    "the SVD of the stream's correlations did not converge");
-}
-
-double rb_polar_cost(double n)
-{
-    return 25 * n * n * n;
-}
-
-uint64_t rb_polar_bytes(uint64_t n)
-{
-    return (7 * n * n + 100 * n) * sizeof(double); /* a, u, vt and LAPACK's own 4 n^2 */
 }
 
 /* ---- with rotary positions ---- */

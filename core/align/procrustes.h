@@ -1,6 +1,6 @@
 /* core/align/procrustes.h: the orthogonal matrix nearest to another, by LAPACK's SVD (as OpenBLAS
- * carries it); whole, inside heads, and inside heads with rotary positions (METHOD 4 and 10). All
- * in F64, row-major. */
+ * carries it); inside heads, and inside heads with rotary positions (METHOD 4 and 10; whole
+ * streams: polar.h). All in F64, row-major. */
 #ifndef RB_CORE_ALIGN_PROCRUSTES_H
 #define RB_CORE_ALIGN_PROCRUSTES_H
 
@@ -12,12 +12,6 @@
  * converge, RB_ENOMEM. */
 enum rb_status rb_procrustes(const double *m, size_t n, double *ret, struct rb_scratch *scratch,
                              struct rb_error *err) RB_MUST_CHECK;
-
-/* The same for a whole stream, by divide and conquer: takes 4 n^2 doubles of the heap while it
- * runs and about 25 n^3 operations (rb_polar_cost). ret may be m. */
-enum rb_status rb_polar(const double *m, size_t n, double *ret, struct rb_error *err) RB_MUST_CHECK;
-double rb_polar_cost(double n);
-uint64_t rb_polar_bytes(uint64_t n);
 
 /* R of one head for queries and keys that are turned by their position: a turn in each plane of
  * coordinates i and i + dims / 2, the only maps that commute with rotary positions; any orthogonal

@@ -45,8 +45,8 @@ static enum rb_status square_of(struct product *p, const struct rb_blend *side, 
 }
 
 /* Units are rows: each strip of B's, which may be costly to move, meets all of A's. */
-static enum rb_status add_rows(struct product *p, float scale, float *ret,
-                               struct rb_worker *w, struct rb_error *err)
+static enum rb_status add_rows(struct product *p, float scale, float *ret, struct rb_worker *w,
+                               struct rb_error *err)
 {
     int n = (int)p->rows, k = (int)p->columns;
     for (size_t to = 0; to < p->rows; to += STRIP) {
@@ -66,8 +66,8 @@ static enum rb_status add_rows(struct product *p, float scale, float *ret,
 }
 
 /* Units are columns. */
-static enum rb_status add_columns(struct product *p, float scale, float *ret,
-                                  struct rb_worker *w, struct rb_error *err)
+static enum rb_status add_columns(struct product *p, float scale, float *ret, struct rb_worker *w,
+                                  struct rb_error *err)
 {
     int n = (int)p->columns;
     for (size_t from = 0; from < p->rows; from += STRIP) {
@@ -114,8 +114,8 @@ static enum rb_status add_slot(struct product *p, bool of_rows, float *ret, stru
 }
 
 enum rb_status rb_products_add(const struct rb_blend *a, const struct rb_blend *b,
-                               enum rb_axis axis, uint32_t layer, float *ret,
-                               struct rb_worker *w, struct rb_error *err)
+                               enum rb_axis axis, uint32_t layer, float *ret, struct rb_worker *w,
+                               struct rb_error *err)
 {
     const struct rb_model *m = rb_blend_model(a);
     enum rb_status s = RB_OK;

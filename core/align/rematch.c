@@ -127,8 +127,7 @@ static bool follows(const struct rb_rematch *r)
 }
 
 static enum rb_status make_products(const struct rb_rematch *r, const struct rb_rematch_layer *l,
-                                    struct products *ret, struct rb_worker *w,
-                                    struct rb_error *err)
+                                    struct products *ret, struct rb_worker *w, struct rb_error *err)
 {
     const struct rb_heads_shape *h = r->heads;
     size_t narrow = h->groups * h->units, wide = narrow * h->queries;

@@ -2,10 +2,10 @@
  * `match` and `rounds`). B's weights are read as they are but for the stream, whose map is known by
  * then: bases inside a layer can be compared only where both models speak one language around it.
  *
- * With `weights` the similarity of units is the sum over their matrices of W_A W_B^T / (|W_A| |W_B|)
- * (products.h); with `both` that and the one from activations, each divided by its norm. Heads go as
- * in METHOD 4 and 9, on the products of values and outputs, and of queries and keys where these
- * follow the same order. Signs: up and down are odd, gate is even. */
+ * With `weights` the similarity of units is the sum over their matrices of W_A W_B^T / (|W_A|
+ * |W_B|) (products.h); with `both` that and the one from activations, each divided by its norm.
+ * Heads go as in METHOD 4 and 9, on the products of values and outputs, and of queries and keys
+ * where these follow the same order. Signs: up and down are odd, gate is even. */
 #ifndef RB_CORE_ALIGN_REMATCH_H
 #define RB_CORE_ALIGN_REMATCH_H
 

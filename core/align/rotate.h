@@ -11,7 +11,7 @@ struct rb_rotate_input {
     struct rb_heads_shape shape;
     const struct rb_tap *tap; /* of queries or head outputs: groups * queries * units wide */
     const uint32_t *index;
-    const struct rb_tap *keys; /* groups * units wide */
+    const struct rb_tap *keys;  /* groups * units wide */
     const uint32_t *keys_index; /* order of what `keys` or `narrow` has */
     uint32_t rotary_dims;
     /* What they are made from, and for weights the products of the tap's and the keys' (or the

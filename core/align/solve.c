@@ -3,12 +3,14 @@
  * DESIGN. Match: every assignment that depends on no other one (a layer's FF units,
  * the residual stream, and for heads all d_h x d_h problems of one of A's heads). Assemble: per
  * layer, heads are assigned, inner permutations put together, queries and keys matched inside that
- * assignment, rotations found. Moments, weights, turn: M of a stream that turns, and its map. Again:
- * where `match` reads weights, FF and heads anew under the stream's map (rematch.c), and then the
- * stream's map once more, as often as `rounds` says or until no unit moves. Report: per group, the correlations of what was matched. */
+ * assignment, rotations found. Moments, weights, turn: M of a stream that turns, and its map.
+ * Again: where `match` reads weights, FF and heads anew under the stream's map (rematch.c), and
+ * then the stream's map once more, as often as `rounds` says or until no unit moves. Report: per
+ * group, the correlations of what was matched. */
 #include "core/align/solve.h"
 #include "core/align/assignment.h"
 #include "core/align/heads.h"
+#include "core/align/polar.h"
 #include "core/align/procrustes.h"
 #include "core/align/rematch.h"
 #include "core/align/report.h"
@@ -46,6 +48,8 @@ struct stream {
     const struct rb_motion *unmatched; /* B's before that, for its fold */
     struct rb_stream_tensor *tensors;
     size_t tensor_count, tensor; /* the present one */
+    struct rb_polar *polar;      /* of the present turn … */
+    size_t step;                 /* … and which of its steps is next */
 };
 
 struct solve {
@@ -68,7 +72,7 @@ struct solve {
     struct stream stream;
     uint32_t *layered; /* (layered_count) groups inside layers that are matched again */
     size_t layered_count;
-    size_t *moved; /* (layered_count) units of each with another partner than before */
+    size_t *moved;  /* (layered_count) units of each with another partner than before */
     uint32_t again; /* how often that was done */
     enum round round;
 };
@@ -371,28 +375,46 @@ static double score_of(const struct stream *t, const double *o, size_t nn)
     return score;
 }
 
-static enum rb_status turn_stream(const struct solve *s, struct rb_error *err)
+static enum rb_status begin_turn(struct solve *s, struct rb_error *err)
+{
+    size_t d = s->shape.hidden_size, nn = d * d;
+    double *m = rb_malloc_aligned(nn, sizeof *m);
+    if (m == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the stream's map");
+    join(&s->stream, nn, m);
+    if (!s->shape.rms)
+        rb_procrustes_keep_ones(m, d);
+    enum rb_status st = rb_polar_new(m, d, &s->stream.polar, err);
+    free(m);
+    return st;
+}
+
+static enum rb_status end_turn(struct solve *s, struct rb_error *err)
 {
     struct rb_group *g = &s->alignment->groups[s->stream.group];
-    size_t d = g->size, nn = d * d;
-    double *o = rb_malloc_aligned(nn, sizeof *o);
+    size_t nn = (size_t)g->size * g->size;
+    const double *o = rb_polar_result(s->stream.polar);
     if (g->matrix == NULL)
         g->matrix = rb_malloc_aligned(nn, sizeof *g->matrix);
-    if (o == NULL || g->matrix == NULL) {
-        free(o);
+    if (g->matrix == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for the stream's map");
-    }
-    join(&s->stream, nn, o);
-    if (!s->shape.rms)
-        rb_procrustes_keep_ones(o, d);
-    enum rb_status st = rb_polar(o, d, o, err);
-    for (size_t i = 0; st == RB_OK && i < nn; i++)
+    for (size_t i = 0; i < nn; i++)
         g->matrix[i] = (float)o[i];
-    if (st == RB_OK) {
-        g->score = score_of(&s->stream, o, nn);
-        st = tell_round(s, o, nn, err);
-    }
-    free(o);
+    g->score = score_of(&s->stream, o, nn);
+    enum rb_status st = tell_round(s, o, nn, err);
+    rb_polar_free(s->stream.polar);
+    s->stream.polar = NULL;
+    return st;
+}
+
+/* One step of it: a round each, so that it is seen to go on and can be stopped. */
+static enum rb_status turn_stream(struct solve *s, struct rb_error *err)
+{
+    enum rb_status st = s->stream.step == 0 ? begin_turn(s, err) : RB_OK;
+    if (st == RB_OK)
+        st = rb_polar_step(s->stream.polar, err);
+    if (st == RB_OK && s->stream.step + 1 == rb_polar_steps(s->shape.hidden_size))
+        st = end_turn(s, err);
     return st;
 }
 
@@ -466,7 +488,8 @@ static bool goes_on(const struct solve *s)
 static enum rb_status begin_again(struct solve *s, struct rb_error *err)
 {
     size_t first = 0;
-    while (first < s->alignment->group_count && s->alignment->groups[first].axis != RB_AXIS_RES_FIRST)
+    while (first < s->alignment->group_count &&
+           s->alignment->groups[first].axis != RB_AXIS_RES_FIRST)
         first++;
     s->again++;
     return move_b(s, first, s->alignment->group_count - first, err);
@@ -540,6 +563,7 @@ static enum rb_status begin_round(struct solve *s, enum round round, size_t *ret
 {
     s->round = round;
     *ret_items = items_of(s, round);
+    s->stream.step = 0;
     if (round == ROUND_WEIGHTS && *ret_items > 0)
         return begin_weights(s, err);
     if (round == ROUND_AGAIN && *ret_items > 0)
@@ -554,6 +578,10 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
     *ret_items = 0;
     if (s->round == ROUND_WEIGHTS && ++s->stream.tensor < s->stream.tensor_count) {
         *ret_items = items_of(s, ROUND_WEIGHTS);
+        return RB_OK;
+    }
+    if (s->round == ROUND_TURN && ++s->stream.step < rb_polar_steps(s->shape.hidden_size)) {
+        *ret_items = 1;
         return RB_OK;
     }
     if (s->round == ROUND_AGAIN) /* it had items: round after round is begun below */
@@ -604,7 +632,7 @@ static double item_cost(const struct rb_program *p, size_t item)
         return rb_stream_weights_cost(s->stream.terms[0].model,
                                       &s->stream.tensors[s->stream.tensor], STREAM_ROWS);
     if (s->round == ROUND_TURN)
-        return rb_polar_cost(d);
+        return rb_polar_step_cost(s->shape.hidden_size, s->stream.step);
     if (s->round == ROUND_AGAIN)
         return rb_rematch_cost(&s->shape, &s->options) / (double)s->layered_count;
     if (s->round == ROUND_REPORT)
@@ -624,6 +652,7 @@ static void solve_free(struct rb_program *p)
     free(s->stream.moments);
     free(s->stream.weights);
     free(s->stream.tensors);
+    rb_polar_free(s->stream.polar);
     rb_alignment_free(s->alignment);
     free(s->work);
     free(s->sources);

@@ -1,4 +1,5 @@
 #include "core/learn/learn.h"
+#include "core/align/assignment.h"
 #include "core/learn/adam.h"
 #include "core/learn/learn_fold.h"
 #include "core/learn/learn_internal.h"
@@ -233,7 +234,7 @@ static size_t own_items(const struct rb_learn *c)
     case ROUND_MAPS:
     case ROUND_UPDATE:
     case ROUND_PROJECT:
-        return c->maps.count;
+        return rb_learn_maps_items(&c->maps);
     case ROUND_EMBED:
         return c->span_count * (c->maps.residual && !c->looking ? 2 : 1);
     case ROUND_LAYER:
@@ -255,7 +256,7 @@ static size_t own_items(const struct rb_learn *c)
     case ROUND_GRADIENT:
         return rb_learn_gradient_items(c);
     case ROUND_FOLD:
-        return rb_learn_stream_items(c) + rb_learn_head_items(c);
+        return rb_learn_stream_items(c) + rb_learn_head_items(c) + rb_learn_unit_items(c);
     case ROUND_START:
     case ROUND_DONE:
         return 0;
@@ -401,13 +402,45 @@ static enum rb_status update_item(struct rb_learn *c, size_t item, struct rb_scr
                                   struct rb_error *err)
 {
     struct rb_learn_maps *m = &c->maps;
-    size_t first = m->matrices[item].first, n = m->matrices[item].f.parameters;
-    enum rb_status s = rb_learn_maps_gradient(m, item, c->lambda, scratch, err);
+    size_t n, first = rb_learn_maps_first(m, item, &n);
+    enum rb_status s = RB_OK;
+    if (item < m->count)
+        s = rb_learn_maps_gradient(m, item, c->lambda, scratch, err);
+    else
+        rb_learn_units_gradient(&m->units, m->x + first, c->lambda, m->dx + first);
     if (s == RB_OK)
         rb_adam_step(&rb_adam_default,
                      rb_adam_rate(c->options.learning_rate, c->step, c->options.steps, WARMUP),
                      c->step, n, m->dx + first, m->x + first, m->m + first, m->v + first);
     return s;
+}
+
+static enum rb_status fold_item(const struct rb_learn *c, size_t item, struct rb_worker *w,
+                                struct rb_error *err)
+{
+    size_t stream = rb_learn_stream_items(c), heads = rb_learn_head_items(c);
+    if (item < stream)
+        rb_learn_fold_stream(c, item);
+    else if (item < stream + heads)
+        rb_learn_fold_heads(c, item - stream);
+    else
+        return rb_learn_fold_units(c, item - stream - heads, &w->scratch, err);
+    return RB_OK;
+}
+
+/* Parameters to what the motion reads; of FF units the assignment anew, when it is due. */
+static enum rb_status value_item(struct rb_learn *c, size_t item, struct rb_worker *w,
+                                 struct rb_error *err)
+{
+    struct rb_learn_maps *m = &c->maps;
+    size_t n, first = rb_learn_maps_first(m, item, &n);
+    if (item < m->count)
+        return c->round == ROUND_PROJECT ? rb_learn_maps_project(m, item, err)
+                                         : rb_learn_maps_value(m, item, err);
+    bool due = c->round == ROUND_MAPS && c->step > 0 && c->step % RB_LEARN_ORDER_EVERY == 0;
+    if (c->round == ROUND_MAPS && !c->looking)
+        memset(m->dx + first, 0, n * sizeof *m->dx);
+    return rb_learn_units_value(&m->units, (uint32_t)(item - m->count), m->x + first, due, w, err);
 }
 
 static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
@@ -420,7 +453,7 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     item -= others;
     switch (c->round) {
     case ROUND_MAPS:
-        return rb_learn_maps_value(&c->maps, item, err);
+        return value_item(c, item, w, err);
     case ROUND_EMBED:
         return embed_item(c, item, &w->scratch, err);
     case ROUND_LAYER:
@@ -447,11 +480,7 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
         rb_learn_gradient_item(c, item);
         return RB_OK;
     case ROUND_FOLD:
-        if (item < rb_learn_stream_items(c))
-            rb_learn_fold_stream(c, item);
-        else
-            rb_learn_fold_heads(c, item - rb_learn_stream_items(c));
-        return RB_OK;
+        return fold_item(c, item, w, err);
     case ROUND_EMBED_BACK:
         return rb_learn_near_embed_back(c, item, &w->scratch, err);
     case ROUND_EMBED_FOLD:
@@ -459,7 +488,7 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     case ROUND_UPDATE:
         return update_item(c, item, &w->scratch, err);
     case ROUND_PROJECT:
-        return rb_learn_maps_project(&c->maps, item, err);
+        return value_item(c, item, w, err);
     case ROUND_START:
     case ROUND_DONE:
         return RB_OK;
@@ -487,6 +516,13 @@ static double moving_flops(const struct rb_config *c, bool residual)
     return residual ? layer_token_flops(c) * c->hidden_size : 0;
 }
 
+/* What all slots of a layer's FF would be with all units. */
+static double order_flops(const struct rb_config *c)
+{
+    double n = c->mlp.inner_size, d = c->hidden_size;
+    return (c->mlp.gated ? 6 : 4) * n * n * d + rb_assignment_cost(n) / RB_LEARN_ORDER_EVERY;
+}
+
 static double item_cost(const struct rb_program *p, size_t item)
 {
     const struct rb_learn *c = (const struct rb_learn *)p;
@@ -505,7 +541,8 @@ static double item_cost(const struct rb_program *p, size_t item)
     case ROUND_GRADIENT:
         return layer / n;
     case ROUND_FOLD:
-        return moving_flops(g, c->maps.residual) / n;
+        return (moving_flops(g, c->maps.residual) + (c->maps.units.orders ? order_flops(g) : 0)) /
+               n;
     case ROUND_LOGITS:
         return logits / n;
     case ROUND_LOGITS_BACK:
@@ -535,6 +572,8 @@ double rb_learn_cost(const struct rb_model *m, const struct rb_learn_options *o,
                   (o->residual ? 3 : 2) * logits;
     if (o->residual)
         step += rb_head_logits_cost(m) * c->hidden_size;
+    if (o->orders)
+        step += layers * order_flops(c);
     double looks = o->steps / RB_LEARN_LOOK_EVERY + 1.0;
     double held = (double)HELD_BLOCKS * (double)block_size / (double)tokens;
     return o->steps * step + looks * held * (layers * look + logits);
@@ -551,13 +590,16 @@ uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options 
     uint64_t heads = (uint64_t)(o->query_keys + o->values) * c->num_hidden_layers *
                      c->attention.kv_heads * dh * dh;
     heads *= o->stretches ? 2 : 1;
+    uint64_t n = c->mlp.inner_size, units = 0;
+    units += o->scales ? c->num_hidden_layers * n : 0;
+    units += o->orders ? c->num_hidden_layers * (n * n + n) : 0;
     uint64_t floats = (c->num_hidden_layers + 2) * tokens * d + 4 * layer + 2 * output;
     if (o->residual)
         floats += tokens * d + output;
     /* per parameter of a map: G and F in F32, Cayley's four matrices, Adam's three and the best */
     return floats * sizeof(float) + rb_tape_bytes(c, tokens) +
            rb_learn_head_bytes(m, tokens, rb_learn_folds_output(m, o)) +
-           (stream + heads) * (2 * 4 + 10 * 8) + rb_learn_near_bytes(m, o, tokens);
+           (stream + heads) * (2 * 4 + 10 * 8) + units * 5 * 8 + rb_learn_near_bytes(m, o, tokens);
 }
 
 /* ---- life ---- */
@@ -590,6 +632,24 @@ static void learn_free(struct rb_program *p)
 
 static const struct rb_program_ops ops = {next_round, run_item, item_cost, learn_free};
 
+static enum rb_status admit_units(const struct rb_model *m, const struct rb_align_options *align,
+                                  unsigned groups, struct rb_learn_options *o, struct rb_error *err)
+{
+    bool ff = (align->components & RB_COMPONENT_FF) != 0, gated = m->config.mlp.gated;
+    if ((groups & (RB_LEARN_FF | RB_LEARN_SCALES)) != 0 && !ff)
+        return rb_error_at(err, RB_EMODELS, "groups",
+                           "FF units can be learned only where they are matched (component "
+                           "\"ff\")");
+    if ((groups & RB_LEARN_SCALES) != 0 && !gated)
+        return rb_error_at(err, RB_EMODELS, "groups",
+                           "\"scales\" are for gated MLPs: elsewhere an activation stands between "
+                           "up and down");
+    bool invertible = rb_align_head_map(align) == RB_HEAD_MAP_INVERTIBLE;
+    o->orders = (groups & RB_LEARN_FF) != 0;
+    o->scales = (groups & RB_LEARN_SCALES) != 0 || (groups == 0 && ff && gated && invertible);
+    return RB_OK;
+}
+
 enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_options *align,
                               unsigned groups, struct rb_learn_options *o, struct rb_error *err)
 {
@@ -609,11 +669,14 @@ enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_op
         return rb_error_at(err, RB_EMODELS, "groups",
                            "maps inside heads can be learned only where whole heads are matched "
                            "(component \"mha\", heads not \"ignore\")");
+    enum rb_status s = admit_units(m, align, groups, o, err);
+    if (s != RB_OK)
+        return s;
     o->residual = stream && (groups == 0 || (groups & RB_LEARN_RESIDUAL) != 0);
     o->values = heads && (groups == 0 || (groups & RB_LEARN_HEADS) != 0);
     o->query_keys = o->values && !m->config.attention.query_key_norm;
     o->stretches = o->values && rb_align_head_map(align) == RB_HEAD_MAP_INVERTIBLE;
-    if (!o->residual && !o->values)
+    if (!o->residual && !o->values && !o->scales && !o->orders)
         return rb_error_set(err, RB_EMODELS,
                             "nothing can be learned: neither are whole heads matched (component "
                             "\"mha\") nor is the residual stream's map orthogonal");
@@ -689,10 +752,11 @@ enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *mo
     c->moved = rb_blend_single(b, motion_b);
     size_t block_size = text->blocks->starts[1] - text->blocks->starts[0];
     c->step_blocks = blocks_of_step(o, block_size);
-    const bool kinds[RB_LEARN_KINDS] = {o->query_keys, o->values};
+    const struct rb_learn_what what = {
+        o->residual, {o->query_keys, o->values}, o->stretches, o->scales, o->orders};
     c->near = o->residual && c->config->norm_place == RB_NORM_AFTER_ADDITION;
     rb_motion_uncorrect(motion_b); /* of a stream that stays where it is no more */
-    s = rb_learn_maps_init(&c->maps, c->config, motion_b, o->residual, kinds, o->stretches, err);
+    s = rb_learn_maps_init(&c->maps, c->config, motion_b, &what, err);
     if (s == RB_OK)
         s = rb_learn_batch_init(&c->batch, text, c->step_blocks, err);
     if (s == RB_OK)

@@ -11,6 +11,8 @@ struct change {
     struct rb_group *group;
     float *rotation, *value_rotation, *matrix; /* NULL: not changed */
     float *rotation_inverse, *value_inverse;   /* NULL: orthogonal */
+    uint32_t *index;                           /* of FF, with its signs and factors, if any */
+    float *signs, *scales;
 };
 
 static float *copy(const float *from, size_t floats)
@@ -44,6 +46,25 @@ static struct rb_group *find(struct rb_alignment *a, const char *format, uint32_
     return NULL;
 }
 
+static bool list_units(const struct rb_learn_maps *m, struct rb_alignment *a, uint32_t layer,
+                       struct change *ret)
+{
+    const struct rb_learn_units *u = &m->units;
+    size_t at = layer * u->n;
+    *ret = (struct change){.group = find(a, "ff", layer)};
+    if (ret->group == NULL)
+        return true;
+    ret->index = malloc(u->n * sizeof *ret->index);
+    if (ret->index != NULL)
+        memcpy(ret->index, u->index + at, u->n * sizeof *ret->index);
+    if (u->signs != NULL)
+        ret->signs = copy(u->signs + at, u->n);
+    if (u->scales)
+        ret->scales = copy(u->forward + at, u->n);
+    return ret->index != NULL && (u->signs == NULL || ret->signs != NULL) &&
+           (!u->scales || ret->scales != NULL);
+}
+
 /* The changes that the maps ask for; false when out of memory. */
 static bool list_changes(const struct rb_learn_maps *m, struct rb_alignment *a,
                          struct change *changes, size_t *ret_count)
@@ -73,6 +94,8 @@ static bool list_changes(const struct rb_learn_maps *m, struct rb_alignment *a,
                 c->rotation_inverse = copy(m->key[l], floats);
             ok = ok && c->rotation != NULL && (!m->stretches || c->rotation_inverse != NULL);
         }
+        if (m->units.parameters > 0)
+            ok = list_units(m, a, l, &changes[n++]) && ok;
     }
     *ret_count = n;
     return ok;
@@ -103,6 +126,12 @@ static void apply(struct change *c)
         for (uint32_t i = 0; i < g->size; i++)
             g->index[i] = i;
     }
+    if (c->index != NULL) {
+        free(g->index);
+        g->index = c->index;
+    }
+    replace(&g->signs, c->signs);
+    replace(&g->scales, c->scales);
     replace(&g->rotation, c->rotation);
     replace(&g->value_rotation, c->value_rotation);
     replace(&g->matrix, c->matrix);
@@ -113,7 +142,7 @@ enum rb_status rb_learn_apply(const struct rb_program *p, struct rb_alignment *a
 {
     const struct rb_learn *c = (const struct rb_learn *)p;
     size_t count = 0;
-    struct change *changes = calloc(2 * (size_t)c->maps.layers + 2, sizeof *changes);
+    struct change *changes = calloc(3 * (size_t)c->maps.layers + 2, sizeof *changes);
     bool ok = changes != NULL && list_changes(&c->maps, a, changes, &count);
     for (size_t i = 0; i < count; i++) {
         if (ok) {
@@ -125,6 +154,9 @@ enum rb_status rb_learn_apply(const struct rb_program *p, struct rb_alignment *a
         free(changes[i].value_inverse);
         free(changes[i].value_rotation);
         free(changes[i].matrix);
+        free(changes[i].index);
+        free(changes[i].signs);
+        free(changes[i].scales);
     }
     free(changes);
     if (!ok)

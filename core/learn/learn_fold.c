@@ -103,6 +103,31 @@ void rb_learn_fold_heads(const struct rb_learn *c, size_t item)
     }
 }
 
+/* ---- FF's units ---- */
+
+size_t rb_learn_unit_items(const struct rb_learn *c)
+{
+    return c->maps.units.parameters > 0 ? (c->maps.units.n + FOLD_ROWS - 1) / FOLD_ROWS : 0;
+}
+
+enum rb_status rb_learn_fold_units(const struct rb_learn *c, size_t item,
+                                   struct rb_scratch *scratch, struct rb_error *err)
+{
+    const struct rb_learn_units *u = &c->maps.units;
+    size_t first = item * FOLD_ROWS, count = u->n - first < FOLD_ROWS ? u->n - first : FOLD_ROWS, n;
+    float *room = rb_scratch_alloc(scratch, u->orders ? count * u->n : 0, sizeof *room);
+    if (room == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for gradients of %zu units", u->n);
+    double *dx = c->maps.dx + rb_learn_maps_first(&c->maps, c->maps.count + c->layer, &n);
+    for (size_t i = 0; i < c->wanted_count; i++) {
+        const struct rb_wanted *w = &c->wanted[i];
+        if (w->units)
+            rb_learn_units_fold(u, c->layer, w->part, first, count, c->moved_weights.w[w->slot],
+                                w->h, w->part == RB_UNIT_DOWN ? w->out : w->in, room, dx);
+    }
+    return RB_OK;
+}
+
 /* ---- which gradients are wanted ---- */
 
 static bool of_stream(enum rb_axis axis)
@@ -129,7 +154,10 @@ static void want(struct rb_learn *c, enum rb_slot slot, size_t out, size_t in, b
     if (w.kind >= 0 && !c->maps.kinds[w.kind])
         w.kind = -1;
     w.head_columns = rows < 0;
-    if (w.reads || w.writes || w.kind >= 0)
+    bool down = !vector && row->column_axis == RB_AXIS_FF, gate = row->row_axis == RB_AXIS_FF_GATE;
+    w.part = down ? RB_UNIT_DOWN : gate ? RB_UNIT_GATE : RB_UNIT_UP;
+    w.units = c->maps.units.parameters > 0 && (down || gate || row->row_axis == RB_AXIS_FF);
+    if (w.reads || w.writes || w.kind >= 0 || w.units)
         c->wanted[c->wanted_count++] = w;
 }
 

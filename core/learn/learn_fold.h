@@ -18,6 +18,10 @@ size_t rb_learn_stream_items(const struct rb_learn *c);
 size_t rb_learn_head_items(const struct rb_learn *c);
 void rb_learn_fold_stream(const struct rb_learn *c, size_t item);
 void rb_learn_fold_heads(const struct rb_learn *c, size_t item);
+/* FF's units of the present layer, some slots an item. RB_ENOMEM. */
+size_t rb_learn_unit_items(const struct rb_learn *c);
+enum rb_status rb_learn_fold_units(const struct rb_learn *c, size_t item,
+                                   struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
 /* Stream tiles: what the unembedding and the final norm's bias say, and the embeddings. */
 enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
                                     struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;

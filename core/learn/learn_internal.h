@@ -12,14 +12,16 @@
 /* What a layer's slot says to the maps. */
 struct rb_wanted {
     enum rb_slot slot;
-    bool vector;        /* a bias or a norm's: its gradient is a sum over tokens */
-    int norm;           /* which of rb_tape_call's dnorms; -1: none of a norm */
-    bool gain;          /* of a norm: moves by squares */
-    bool reads, writes; /* the stream, whose map is learned */
-    int kind;           /* the matrix inside heads that moves it, -1: none */
-    bool head_columns;  /* the heads are its columns */
-    size_t out, in;     /* in 1 for a vector */
-    float *h;           /* (out, in) dL/dtheta */
+    bool vector;            /* a bias or a norm's: its gradient is a sum over tokens */
+    int norm;               /* which of rb_tape_call's dnorms; -1: none of a norm */
+    bool gain;              /* of a norm: moves by squares */
+    bool reads, writes;     /* the stream, whose map is learned */
+    int kind;               /* the matrix inside heads that moves it, -1: none */
+    bool head_columns;      /* the heads are its columns */
+    bool units;             /* learned FF units are its rows (or columns) … */
+    enum rb_unit_part part; /* … and this is how they move it */
+    size_t out, in;         /* in 1 for a vector */
+    float *h;               /* (out, in) dL/dtheta */
 };
 enum { WANTED_MOST = 20 };
 

@@ -17,7 +17,7 @@ struct state_head {
     double best_held, last_loss, sum_since_look;
 };
 
-static const char MAGIC[8] = "rblearn1";
+static const char MAGIC[8] = "rblearn2";
 
 /* Bytes to a number; not against somebody's will, only against accidents. */
 static uint64_t checksum(const unsigned char *bytes, size_t count, uint64_t sum)
@@ -52,6 +52,9 @@ static void copy_options(const struct rb_learn_options *o, struct rb_learn_optio
     ret->residual = o->residual;
     ret->query_keys = o->query_keys;
     ret->values = o->values;
+    ret->stretches = o->stretches;
+    ret->orders = o->orders;
+    ret->scales = o->scales;
 }
 
 enum { VECTORS = 4 }; /* x, m, v, best */

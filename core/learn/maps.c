@@ -165,8 +165,7 @@ static void point_all(struct rb_learn_maps *m, const struct rb_config *c)
 }
 
 enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_config *c,
-                                  struct rb_motion *motion, bool residual,
-                                  const bool kinds[RB_LEARN_KINDS], bool stretches,
+                                  struct rb_motion *motion, const struct rb_learn_what *what,
                                   struct rb_error *err)
 {
     struct rb_learn_maps m = {
@@ -175,9 +174,9 @@ enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_con
         .heads = c->attention.heads,
         .kv_heads = c->attention.kv_heads,
         .head_dim = c->attention.head_dim,
-        .residual = residual,
-        .kinds = {kinds[0], kinds[1]},
-        .stretches = stretches,
+        .residual = what->residual,
+        .kinds = {what->kinds[0], what->kinds[1]},
+        .stretches = what->stretches,
     };
     size_t most = c->hidden_size > m.head_dim ? c->hidden_size : m.head_dim;
     double *base = rb_malloc_aligned(most * most, sizeof(double));
@@ -187,6 +186,9 @@ enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_con
     if (s == RB_OK)
         s = add_matrices(&m, c, base, err);
     free(base);
+    if (s == RB_OK)
+        s = rb_learn_units_init(&m.units, c, motion, what->scales, what->orders, err);
+    m.parameters += m.units.parameters * m.layers;
     if (s == RB_OK) {
         m.x = rb_calloc_aligned(4 * m.parameters, sizeof(double));
         if (m.x == NULL)
@@ -200,6 +202,11 @@ enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_con
     m.m = m.dx + m.parameters;
     m.v = m.m + m.parameters;
     point_all(&m, c);
+    for (size_t i = m.count; i < rb_learn_maps_items(&m); i++) {
+        size_t n;
+        rb_learn_units_start(&m.units, (uint32_t)(i - m.count),
+                             m.x + rb_learn_maps_first(&m, i, &n));
+    }
     *ret = m;
     return RB_OK;
 }
@@ -213,6 +220,7 @@ void rb_learn_maps_deinit(struct rb_learn_maps *m)
     }
     free(m->matrices);
     free(m->stream);
+    rb_learn_units_deinit(&m->units);
     float **tables[] = {m->query,         m->key,         m->value,         m->output,
                         m->query_inverse, m->key_inverse, m->value_inverse, m->output_inverse};
     for (size_t i = 0; i < (m->stretches ? 8 : 4); i++) {
@@ -225,6 +233,17 @@ void rb_learn_maps_deinit(struct rb_learn_maps *m)
 }
 
 /* ---- values and gradients ---- */
+
+size_t rb_learn_maps_first(const struct rb_learn_maps *m, size_t item, size_t *ret_count)
+{
+    size_t n = m->units.parameters;
+    if (item < m->count) {
+        *ret_count = m->matrices[item].f.parameters;
+        return m->matrices[item].first;
+    }
+    *ret_count = n;
+    return m->parameters - (m->layers - (item - m->count)) * n;
+}
 
 static void write_value(struct rb_learn_maps *m, size_t i)
 {

@@ -15,6 +15,7 @@
 #define RB_CORE_LEARN_MAPS_H
 
 #include "core/learn/learned.h"
+#include "core/learn/units.h"
 #include "core/model/blend.h"
 
 /* One matrix under learning. */
@@ -41,17 +42,22 @@ struct rb_learn_maps {
      * inverse transposed; the same pointers where not. */
     float **query, **key, **value, **output;
     float **query_inverse, **key_inverse, **value_inverse, **output_inverse;
+    struct rb_learn_units units; /* FF's; a layer's parameters lie behind those of all matrices */
     size_t parameters;
     double *x, *dx, *m, *v; /* (parameters) and Adam's moments; one block, x owns it */
 };
 
-/* What B's family leaves free is the caller's to say: `residual` for a dense map of the stream,
- * kinds[k] for matrices of that kind inside heads. Starts at the motion's own F where it has them,
+/* What is learned; what B's family leaves free of it is the caller's to say. */
+struct rb_learn_what {
+    bool residual, kinds[RB_LEARN_KINDS], stretches; /* a dense map of the stream; inside heads */
+    bool scales, orders;                             /* of FF units */
+};
+
+/* Starts at the motion's own F where it has them,
  * else at the identity. The motion must outlive *ret, and its maps point into *ret from now on: its
  * F are taken over (see rb_learn_maps_value). RB_ENOMEM. */
 enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_config *c,
-                                  struct rb_motion *motion, bool residual,
-                                  const bool kinds[RB_LEARN_KINDS], bool stretches,
+                                  struct rb_motion *motion, const struct rb_learn_what *what,
                                   struct rb_error *err) RB_MUST_CHECK;
 void rb_learn_maps_deinit(struct rb_learn_maps *m);
 
@@ -72,6 +78,14 @@ enum rb_status rb_learn_maps_take_gains(struct rb_learn_maps *m,
 enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double scale,
                                       struct rb_scratch *scratch,
                                       struct rb_error *err) RB_MUST_CHECK;
+
+/* Items of a round over everything learned: matrices, then FF's layers. */
+static inline size_t rb_learn_maps_items(const struct rb_learn_maps *m)
+{
+    return m->count + (m->units.parameters > 0 ? m->layers : 0);
+}
+/* The first parameter of an item, and how many. */
+size_t rb_learn_maps_first(const struct rb_learn_maps *m, size_t item, size_t *ret_count);
 
 /* The matrix of one head; its kind must be learned. */
 struct rb_learn_matrix *rb_learn_maps_head(const struct rb_learn_maps *m, enum rb_learn_kind kind,

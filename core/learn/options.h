@@ -7,9 +7,14 @@
 #include <stdint.h>
 
 /* What is learned; bits. */
-enum rb_learn_group { RB_LEARN_RESIDUAL = 1, RB_LEARN_HEADS = 2 };
-extern const char
-    *const rb_learn_group_names[]; /* "residual", "heads"; in bit order, NULL at the end */
+enum rb_learn_group {
+    RB_LEARN_RESIDUAL = 1,
+    RB_LEARN_HEADS = 2,
+    RB_LEARN_FF = 4,    /* which unit goes with which, straight through; only where it is named */
+    RB_LEARN_SCALES = 8 /* factors of gated units; only where named, or with invertible maps */
+};
+extern const char *const rb_learn_group_names[]; /* "residual", "heads", "ff", "scales"; in bit
+                                                  * order, NULL at the end */
 
 struct rb_learn_options {
     uint32_t steps;        /* 1 … RB_LEARN_STEPS_MOST */
@@ -21,6 +26,7 @@ struct rb_learn_options {
     bool residual;           /* an orthogonal map of the stream … */
     bool query_keys, values; /* … and matrices inside heads, … */
     bool stretches;          /* … which need be invertible only */
+    bool orders, scales;     /* of FF units: permutations; factors of gated ones */
 };
 enum {
     RB_LEARN_STEPS_MOST = 100000,

@@ -105,6 +105,18 @@ static enum rb_status mixed_rows(const struct rb_map *m, rb_map_reader read, con
     return RB_OK;
 }
 
+/* Blocks of one unit: each row has a factor. */
+static enum rb_status scaled_rows(const struct rb_map *m, rb_map_reader read, const void *source,
+                                  const uint32_t *rows, size_t count, size_t columns, float *dst,
+                                  struct rb_scratch *scratch, struct rb_error *err)
+{
+    enum rb_status s = ordered_rows(m, read, source, rows, 0, count, columns, dst, scratch, err);
+    for (size_t k = 0; k < count && s == RB_OK; k++)
+        for (size_t j = 0; j < columns; j++)
+            dst[k * columns + j] *= m->forward[rows[k]];
+    return s;
+}
+
 enum rb_status rb_map_rows(const struct rb_map *m, rb_map_reader read, const void *source,
                            const uint32_t *rows, size_t count, size_t columns, float *dst,
                            struct rb_scratch *scratch, struct rb_error *err)
@@ -114,6 +126,8 @@ enum rb_status rb_map_rows(const struct rb_map *m, rb_map_reader read, const voi
     if (m->blocks == 0)
         return ordered_rows(m, read, source, rows, 0, count, columns, dst, scratch, err);
     size_t b = rb_map_block(m), depth = b < DEPTH ? b : DEPTH;
+    if (b == 1)
+        return scaled_rows(m, read, source, rows, count, columns, dst, scratch, err);
     float *room = rb_scratch_alloc(scratch, depth * columns, sizeof(float));
     float *picked = rb_scratch_alloc(scratch, depth * count, sizeof(float));
     if (room == NULL || picked == NULL)
@@ -150,6 +164,10 @@ enum rb_status rb_map_mix_columns(const struct rb_map *m, float *x, size_t rows,
     if (m == NULL || m->blocks == 0)
         return RB_OK;
     size_t n = m->size, b = rb_map_block(m);
+    for (size_t i = 0; i < rows * n && b == 1; i++)
+        x[i] *= m->inverse[i % n];
+    if (b == 1)
+        return RB_OK;
     float *old = rb_scratch_alloc(scratch, rows * n, sizeof(float));
     if (old == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to mix %zu columns", b);

@@ -138,6 +138,7 @@ static void test_lambdas_are_resolved(void **state)
     rb_job_spec_deinit(&spec);
 }
 
+#define JOINT "'models':{'anchor':'x','others':['y','z']}"
 #define THREE "'models':{'anchor':'x','others':['y','z']},'align':{'components':[]}"
 
 /* Models beyond two: points are weights, the vertices first; what is encoded decodes to the same.
@@ -261,9 +262,9 @@ static void test_faults(void **state)
          "/align/match", "residual_map"},
         {"{" MODELS ",'align':{'dataset':'d','rounds':2}}", "/align/rounds", "residual_map"},
         {"{" MODELS ",'align':{'dataset':'d','rounds':0}}", "/align/rounds", "from 1 to 20"},
-        {"{" THREE ",'align':{'dataset':'d','reference':'universe','match':'weights'}}",
+        {"{" JOINT ",'align':{'dataset':'d','reference':'universe','match':'weights'}}",
          "/align/match", "universe"},
-        {"{" THREE ",'align':{'dataset':'d','reference':'universe','rounds':3,'components':['ff',"
+        {"{" JOINT ",'align':{'dataset':'d','reference':'universe','rounds':3,'components':['ff',"
          "'residual'],'residual_map':'orthogonal','match':'both'}}",
          "/align/rounds", "universe"},
         {"{" MODELS ",'align':{'components':[],'fold':true}}", "/align/fold", "component"},

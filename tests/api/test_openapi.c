@@ -668,7 +668,7 @@ static void test_bounds_and_names_are_the_schemas(void **state)
             }
         }
     }
-    assert_int_equal(numbers, 10);
+    assert_int_equal(numbers, 11);
     assert_int_equal(names, 15);
 }
 

@@ -76,5 +76,35 @@ def test_presets():
         true(done["summary"]["barrier_chord"] < 0.7 * done["summary"]["control_barrier_chord"], done)
 
 
+def test_rounds():
+    """FF and heads by weights, in turn with the stream's map: what each round came to is told."""
+    turned = {"dataset": "align", "max_sequences": 100, "components": ["ff", "mha", "residual"],
+              "residual_map": "orthogonal", "match": "both"}
+    with Daemon() as d:
+        for name, path in (("a", "models/gpt2-a"), ("b", "models/gpt2-b")):
+            equal(d.post("/v1/models", {"name": name, "path": f"{FIXTURES}/{path}"}).status, 201)
+        for name in ("align", "eval"):
+            equal(d.post("/v1/datasets", {"name": name, "path": f"{FIXTURES}/data/{name}.txt"}).status,
+                  201)
+        spec = {"models": {"a": "a", "b": "b"}, "align": {**turned, "rounds": 3},
+                "interpolate": {"points": 3},
+                "evaluate": {"task": "clm", "dataset": "eval", "block_size": 64, "max_blocks": 4}}
+        once = d.post("/v1/jobs?dry_run=true", {**spec, "align": turned}).json
+        thrice = d.post("/v1/jobs?dry_run=true", spec).json
+        equal((once["spec"]["align"].get("rounds"), thrice["spec"]["align"]["rounds"]), (None, 3), thrice)
+        true(thrice["estimate"]["seconds"] > once["estimate"]["seconds"], (once, thrice))
+        job = d.wait_finished(d.post("/v1/jobs", spec).json["id"])
+        equal((job["status"], job["summary"]["kind"]), ("succeeded", "exact"), job)
+        told = d.get(f"/v1/jobs/{job['id']}/permutations").json["rounds"]
+        equal(len(told), 3, told)
+        true(told[0]["moved"] == 0 and told[1]["moved"] > 0, told)
+        true(told[2]["weights"] > told[0]["weights"] and 0 < told[2]["activations"] <= 1, told)
+        # Of a permuted stream FF and heads go by weights at once.
+        plain = {"dataset": "align", "max_sequences": 100, "match": "weights"}
+        job = d.wait_finished(d.post("/v1/jobs", {**spec, "align": plain}).json["id"])
+        equal((job["status"], job["summary"]["kind"]), ("succeeded", "exact"), job)
+        equal(d.get(f"/v1/jobs/{job['id']}/permutations").json.get("rounds"), None)
+
+
 if __name__ == "__main__":
     run([v for k, v in list(globals().items()) if k.startswith("test_")])

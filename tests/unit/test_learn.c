@@ -203,12 +203,113 @@ static void test_gradients_of_decoders(void **state)
         check_gradient(&p, s->name, &o);
         o.stretches = true;
         check_gradient(&p, s->name, &o);
+        o.scales = decoder_gated(s);
+        if (o.scales)
+            check_gradient(&p, s->name, &o);
         rb_model_deinit(&p.a);
         rb_model_deinit(&p.b);
         random_decoder_deinit(&a);
         random_decoder_deinit(&b);
         rb_worker_deinit(&p.worker);
         tmpdir_deinit(&p.dir);
+    }
+}
+
+/* ---- which unit goes with which ---- */
+
+/* B with (1 + h D) in the place of the permutation of FF's units: rows of up and gate, columns of
+ * down. D: (layers, n, n). */
+static void mix_units(struct random_decoder *m, const double *d, double h)
+{
+    static const enum decoder_part parts[] = {D_UP, D_UP_BIAS, D_GATE, D_GATE_BIAS, D_DOWN};
+    size_t n = m->shape.inner;
+    for (size_t l = 0; l < m->shape.layers; l++)
+        for (size_t k = 0; k < COUNT(parts); k++) {
+            struct decoder_tensor *t = decoder_at(m, l, parts[k]);
+            if (!decoder_has(&m->shape, parts[k]))
+                continue;
+            double *old = must_alloc(t->rows * t->columns, sizeof *old);
+            memcpy(old, t->values, t->rows * t->columns * sizeof *old);
+            bool down = parts[k] == D_DOWN;
+            size_t others = down ? t->rows : t->columns;
+            for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j < n; j++)
+                    for (size_t o = 0; o < others; o++)
+                        t->values[down ? o * n + i : i * others + o] +=
+                            h * d[(l * n + i) * n + j] * old[down ? o * n + j : j * others + o];
+            free(old);
+        }
+}
+
+/* The loss of a step with B mixed; dx: the gradient of the scores. */
+static double mixed_loss(const struct decoder_shape *s, const double *d, double h, double **dx)
+{
+    struct pair p = {0};
+    struct random_decoder a, b;
+    struct rb_learn_options o;
+    struct rb_motion motion;
+    struct rb_program *program;
+    gradient_options(&o);
+    o.residual = o.query_keys = false;
+    o.orders = dx != NULL;
+    tmpdir_init(&p.dir);
+    rb_worker_init(&p.worker, NULL);
+    random_decoder_init(&a, s, 5);
+    random_decoder_init(&b, s, 1005);
+    mix_units(&b, d, h);
+    random_decoder_open(&a, &p.dir, "a", &p.a);
+    random_decoder_open(&b, &p.dir, "b", &p.b);
+    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, BLOCKS, BLOCK);
+    start(&p, &blocks, &o, &motion, &program);
+    MUST(rb_program_run(program, &p.worker, &p.err), &p.err);
+    double loss = rb_learn_last_loss(program);
+    const struct rb_learn_maps *m = &((struct rb_learn *)program)->maps;
+    if (dx != NULL) {
+        *dx = must_alloc(m->parameters, sizeof **dx);
+        memcpy(*dx, m->dx + rb_learn_maps_first(m, m->count, &(size_t){0}),
+               s->layers * m->units.parameters * sizeof **dx);
+        assert_int_equal(m->units.parameters, s->inner * (s->inner + 1));
+    }
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    rb_sequences_deinit(&blocks);
+    rb_model_deinit(&p.a);
+    rb_model_deinit(&p.b);
+    random_decoder_deinit(&a);
+    random_decoder_deinit(&b);
+    rb_worker_deinit(&p.worker);
+    tmpdir_deinit(&p.dir);
+    return loss;
+}
+
+/* Straight through: the scores' gradient is that of the permutation, as if it were any matrix. */
+static void test_gradients_of_orders(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(decoder_shapes); i++) {
+        const struct decoder_shape *s = &decoder_shapes[i];
+        if (s->labels > 0 || s->dtype != RB_F32 || i % 3 != 0)
+            continue;
+        size_t n = s->inner, per = n * (n + 1), all = s->layers * n * n;
+        double *d = must_alloc(all, sizeof *d), *dx, slope = 0, norm = 0, h = 2e-2;
+        (void)mixed_loss(s, d, 0, &dx);
+        for (size_t l = 0; l < s->layers; l++)
+            for (size_t k = 0; k < n * n; k++)
+                norm += dx[l * per + k] * dx[l * per + k];
+        norm = sqrt(norm);
+        assert_true(norm > 0);
+        for (size_t l = 0; l < s->layers; l++)
+            for (size_t k = 0; k < n * n; k++) {
+                d[l * n * n + k] = dx[l * per + k] / norm;
+                slope += dx[l * per + k] * d[l * n * n + k];
+            }
+        double found = (8 * (mixed_loss(s, d, h, NULL) - mixed_loss(s, d, -h, NULL)) -
+                        (mixed_loss(s, d, 2 * h, NULL) - mixed_loss(s, d, -2 * h, NULL))) /
+                       (12 * h);
+        if (!(fabs(found - slope) <= 2e-3 * fabs(slope) + 1e-6))
+            fail_msg("%s: derivative %.7g, by differences %.7g", s->name, slope, found);
+        free(d);
+        free(dx);
     }
 }
 
@@ -222,6 +323,7 @@ static void some_options(struct rb_learn_options *o)
     o->steps = 60;
     o->batch_tokens = 70;
     o->residual = false;
+    o->orders = true;
     o->patience = 0;
 }
 
@@ -412,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_gradients_of_encoders),
         cmocka_unit_test(test_gradients_of_decoders),
+        cmocka_unit_test(test_gradients_of_orders),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_resumes),
         cmocka_unit_test(test_states_of_others),

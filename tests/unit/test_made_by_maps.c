@@ -1,7 +1,7 @@
 // LINK: core_merge
 /* B is made from A by random maps (METHOD 10): norms folded, the stream turned by an orthogonal
- * matrix, FF units in another order and with other signs, heads and their units in another order and
- * turned inside (in the planes of rotary positions where there are any), one turn for all query
+ * matrix, FF units in another order and with other signs, heads and their units in another order
+ * and turned inside (in the planes of rotary positions where there are any), one turn for all query
  * heads of a key-value head. It is written to a folder and read again. Folding keeps A's function;
  * alignment undoes the maps: moved B is folded A, weight for weight, and certified. Then the same
  * from weights alone: what activations say of FF and heads is blanked, and rounds still find all.
@@ -13,6 +13,7 @@
 #include "core/align/alignment.h"
 #include "core/align/certify.h"
 #include "core/align/collect.h"
+#include "core/align/polar.h"
 #include "core/align/procrustes.h"
 #include "core/align/shape.h"
 #include "core/align/solve.h"
@@ -24,9 +25,12 @@ static const double BACK = 2e-3, WEIGHTS = 0.9999;
 
 /* One of each way: LayerNorm and RMSNorm, no rotary, half a head, a whole one; side by side and one
  * after the other; one key-value head with three queries; head_dim that is not hidden / heads. */
-static const char *const shapes[] = {
-    "gpt2", "neox, serial, half a head turns", "neox, parallel, without attention bias, newer",
-    "llama, one key-value head, three queries", "llama, head_dim of its own", "qwen2, untied"};
+static const char *const shapes[] = {"gpt2",
+                                     "neox, serial, half a head turns",
+                                     "neox",
+                                     "llama, one key-value head, three queries",
+                                     "llama, head_dim of its own",
+                                     "qwen2, untied"};
 
 struct pair {
     struct tmpdir dir;

@@ -6,6 +6,7 @@
 #include "unit/pair.h"
 
 #include "core/align/certify.h"
+#include "core/align/polar.h"
 #include "core/align/procrustes.h"
 #include "core/align/shape.h"
 
