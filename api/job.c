@@ -173,6 +173,7 @@ void rb_job_error_encode(struct rb_json *w, const char *key, const struct rb_job
     rb_json_string(w, "title", rb_problem_title(e->status));
     rb_json_string(w, "detail", e->detail);
     rb_json_bool(w, "retryable", rb_problem_retryable(e->status));
+    rb_json_string(w, "remedy", rb_problem_remedy(e->status));
     rb_json_end(w);
 }
 

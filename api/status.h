@@ -107,6 +107,8 @@ const char *rb_problem_code(enum rb_status status);
 const char *rb_problem_title(enum rb_status status);
 int rb_problem_http(enum rb_status status);
 bool rb_problem_retryable(enum rb_status status);
+/* What a person can do about it, in a sentence or two. Never NULL. */
+const char *rb_problem_remedy(enum rb_status status);
 /* The status with that stable code, RB_OK if there is none. */
 enum rb_status rb_problem_status(const char *code);
 

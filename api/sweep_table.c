@@ -249,6 +249,7 @@ static void print_row(FILE *out, const struct rb_sweep_view *v, const struct rb_
 {
     const struct rb_job *j = row->job;
     enum rb_merge_verdict_kind kind = j->summary.verdict.kind;
+    char label[RB_MERGE_LABEL_SIZE];
     (void)fputs(j->id, out);
     print_text(out, j->name);
     print_text(out, rb_job_status_names[j->status]);
@@ -259,6 +260,9 @@ static void print_row(FILE *out, const struct rb_sweep_view *v, const struct rb_
     print_text(out, kind != RB_MERGE_NONE ? rb_merge_verdict_names[kind] : NULL);
     print_number(out, seconds_of(j));
     print_text(out, j->error.status != RB_OK ? rb_problem_code(j->error.status) : NULL);
+    print_number(out, j->summary.verdict.midpoint_loss);
+    print_text(out,
+               kind != RB_MERGE_NONE ? rb_merge_verdict_label(&j->summary.verdict, label) : NULL);
     (void)fputc('\n', out);
 }
 
@@ -275,7 +279,7 @@ static void print_header(FILE *out, const struct rb_sweep_view *v)
     (void)fputs(",rank", out);
     for (size_t i = 0; i < FIGURES; i++)
         print_text(out, figures[i].name);
-    (void)fputs(",verdict,seconds,error\n", out);
+    (void)fputs(",verdict,seconds,error,midpoint_loss,verdict_label\n", out);
 }
 
 enum rb_status rb_sweep_csv(const struct rb_sweep_view *v, char **ret, size_t *ret_bytes,

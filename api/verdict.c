@@ -22,6 +22,7 @@ struct rb_merge_verdict rb_merge_verdict_none(void)
     return (struct rb_merge_verdict){.lambda = nan,
                                      .loss = nan,
                                      .metric = nan,
+                                     .midpoint_loss = nan,
                                      .parent_loss = {nan, nan},
                                      .parent_metric = {nan, nan},
                                      .chance = rb_chance_unknown()};
@@ -67,6 +68,15 @@ size_t rb_merge_best(const struct rb_point *points, size_t count)
     return best;
 }
 
+/* A grid may have it as 0.5 or as what a division made of it. */
+static double loss_halfway(const struct rb_point *points, size_t count)
+{
+    for (size_t i = 1; i + 1 < count; i++)
+        if (fabs(points[i].lambda - 0.5) < 1e-9)
+            return points[i].loss;
+    return (double)NAN;
+}
+
 void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_task task,
                            enum rb_metric metric, const struct rb_chance *chance,
                            const double parent_errors[2], enum rb_sameness same,
@@ -82,6 +92,7 @@ void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_
         v.lambda = best->lambda;
         v.loss = best->loss;
         v.metric = best->metrics[v.metric_name];
+        v.midpoint_loss = loss_halfway(points, count);
         for (int i = 0; i < 2; i++) {
             const struct rb_point *end = &points[i == 0 ? 0 : count - 1];
             v.parent_loss[i] = end->loss;
@@ -95,6 +106,25 @@ void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_
 }
 
 /* ---- in words ---- */
+
+/* Which end the best point lies beside: 'A', 'B', or 0 for neither. */
+static char beside(const struct rb_merge_verdict *v)
+{
+    bool good = v->kind == RB_MERGE_BETTER || v->kind == RB_MERGE_BETWEEN;
+    if (!good || (v->lambda >= 0.25 && v->lambda <= 0.75))
+        return 0;
+    return v->lambda < 0.25 ? 'A' : 'B';
+}
+
+char *rb_merge_verdict_label(const struct rb_merge_verdict *v, char ret[RB_MERGE_LABEL_SIZE])
+{
+    char end = beside(v);
+    ret[0] = '\0';
+    if (v->kind != RB_MERGE_NONE)
+        (void)snprintf(ret, RB_MERGE_LABEL_SIZE, "%s%s%.1s", rb_merge_verdict_names[v->kind],
+                       end != 0 ? ", beside " : "", &end);
+    return ret;
+}
 
 struct sentence {
     char *text;
@@ -113,9 +143,19 @@ __attribute__((format(printf, 2, 3))) static void say(struct sentence *s, const 
         s->used = RB_MERGE_SENTENCE_SIZE - 1;
 }
 
+static void say_where(struct sentence *s, const struct rb_merge_verdict *v)
+{
+    char end = beside(v);
+    if (end != 0)
+        say(s, " only beside %c,", end);
+    say(s, " at lambda %.3g: ", v->lambda);
+}
+
 static void say_figures(struct sentence *s, const struct rb_merge_verdict *v)
 {
     say(s, "loss %.3f, the parents %.3f and %.3f", v->loss, v->parent_loss[0], v->parent_loss[1]);
+    if (!isnan(v->midpoint_loss) && fabs(v->lambda - 0.5) > 1e-9)
+        say(s, ", halfway %.3f", v->midpoint_loss);
     if (!isnan(v->chance.loss))
         say(s, ", guessing by frequency %.3f", v->chance.loss);
     if (!isnan(v->chance.accuracy) && v->metric_name == RB_ACCURACY && !isnan(v->metric))
@@ -131,10 +171,12 @@ char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_ME
     case RB_MERGE_COUNT:
         return ret;
     case RB_MERGE_BETTER:
-        say(&s, "Better than both parents at lambda %.3g: ", v->lambda);
+        say(&s, "Better than both parents");
+        say_where(&s, v);
         break;
     case RB_MERGE_BETWEEN:
-        say(&s, "Between its parents at lambda %.3g: ", v->lambda);
+        say(&s, "Between its parents");
+        say_where(&s, v);
         break;
     case RB_MERGE_WORSE:
         say(&s, "Worse than both parents, at best at lambda %.3g: ", v->lambda);
@@ -157,16 +199,18 @@ char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_ME
 
 void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v)
 {
-    char sentence[RB_MERGE_SENTENCE_SIZE];
+    char sentence[RB_MERGE_SENTENCE_SIZE], label[RB_MERGE_LABEL_SIZE];
     if (v->kind == RB_MERGE_NONE) {
         rb_json_null(w, key);
         return;
     }
     rb_json_object(w, key);
     rb_json_string(w, "text", rb_merge_verdict_names[v->kind]);
+    rb_json_string(w, "label", rb_merge_verdict_label(v, label));
     rb_json_string(w, "sentence", rb_merge_verdict_sentence(v, sentence));
     rb_json_number(w, "best_lambda", v->lambda);
     rb_json_number(w, "loss", v->loss);
+    rb_json_number(w, "midpoint_loss", v->midpoint_loss);
     if (isnan(v->metric)) {
         rb_json_null(w, "metric");
     } else {

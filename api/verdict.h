@@ -33,6 +33,7 @@ struct rb_merge_verdict {
     enum rb_merge_verdict_kind kind;
     bool near;                   /* B was moved nearly, not exactly */
     double lambda, loss, metric; /* of the best point between the ends: that of least loss */
+    double midpoint_loss;        /* at lambda 1/2, whether or not that is the best point */
     double parent_loss[2];       /* of A, and of B as evaluated: moved, where near as it was */
     double parent_metric[2];
     enum rb_metric metric_name; /* what metric and parent_metric are */
@@ -59,8 +60,15 @@ static inline bool rb_merge_verdict_ranks(const struct rb_merge_verdict *v)
     return v->kind != RB_MERGE_DIFFERENT;
 }
 
-/* {"text","sentence","best_lambda","loss","metric":{"name","value"},"parents":[{"loss","metric"},
- * {"loss","metric"}],"chance","chance_accuracy"}; null for RB_MERGE_NONE. */
+/* The few words that tables show: the name; where the best point lies beside an end (lambda below
+ * 1/4 or above 3/4) that too, as in "between, beside B": it is that parent rather than a merge. ""
+ * for RB_MERGE_NONE. Returns ret. */
+enum { RB_MERGE_LABEL_SIZE = 48 };
+char *rb_merge_verdict_label(const struct rb_merge_verdict *v, char ret[RB_MERGE_LABEL_SIZE]);
+
+/* {"text","label","sentence","best_lambda","loss","midpoint_loss","metric":{"name","value"},
+ * "parents":[{"loss","metric"},{"loss","metric"}],"chance","chance_accuracy"}; null for
+ * RB_MERGE_NONE. */
 void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v);
 
 /* The answer in words, with its numbers; "" for RB_MERGE_NONE. Returns ret. */

@@ -45,6 +45,7 @@ enum {
 #define RB_FILE_LEARNING_STATE "learning.state" /* no artifact: what a killed job goes on from */
 #define RB_FILE_BARRIER_JSON "barrier.json"
 #define RB_FILE_BARRIER_CSV "barrier.csv"
+#define RB_FOLDER_MERGED "merged" /* the folders of all of them */
 
 /* What lies in the folder of a merged checkpoint (rb_artifact_folder_name) beside its config and
  * tokenizer. */

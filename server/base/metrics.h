@@ -49,6 +49,10 @@
       "* Jobs in the store, by status")                                                            \
     X(JOBS_FINISHED, COUNTER, "jobs_finished_total", "status", "", NONE,                           \
       "Jobs that this process brought to an end, by status")                                       \
+    X(RETIRED, COUNTER, "retention_removed_total", "what", "", NONE,                               \
+      "Jobs removed by their age, whole (job) or their merged checkpoints alone (artifacts)")      \
+    X(RETIRED_BYTES, COUNTER, "retention_removed_bytes_total", "what", "", NONE,                   \
+      "Bytes of artifacts removed by age")                                                         \
     X(PHASE_SECONDS, HISTOGRAM, "phase_duration_seconds", "phase", "", PHASE,                      \
       "Time a job spent in a phase")                                                               \
     X(TOKENS, COUNTER, "tokens_processed_total", "phase", "", NONE,                                \

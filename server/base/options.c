@@ -42,8 +42,8 @@ struct unit {
 static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
 static const struct unit byte_units[] = {{"TiB", 1024 * RB_GIB}, {"GiB", RB_GIB}, {"MiB", RB_MIB},
                                          {"KiB", 1024},          {"", 1},         {NULL, 0}};
-static const struct unit time_units[] = {
-    {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
+static const struct unit time_units[] = {{"d", 86400000}, {"h", 3600000}, {"min", 60000},
+                                         {"s", 1000},     {"ms", 1},      {NULL, 0}};
 
 static const struct unit *units_of(enum rb_option_type type)
 {
@@ -92,6 +92,14 @@ static enum rb_status set_number(uint64_t *target, const struct rb_option_row *o
     }
     *target = value;
     return RB_OK;
+}
+
+enum rb_status rb_duration_parse(const char *name, const char *text, uint64_t *ret,
+                                 struct rb_error *err)
+{
+    const struct rb_option_row row = {.type = RB_TYPE_DURATION,
+                                      .high = rb_options[RB_OPTION_keep_jobs_ms].high};
+    return set_number(ret, &row, name, text, err);
 }
 
 enum rb_status rb_amount_parse(const char *name, const char *text, bool bytes, uint64_t *ret,

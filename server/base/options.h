@@ -45,6 +45,10 @@ enum rb_status rb_option_set(struct rb_settings *s, enum rb_option option, enum 
 enum rb_status rb_amount_parse(const char *name, const char *text, bool bytes, uint64_t *ret,
                                struct rb_error *err) RB_MUST_CHECK;
 
+/* A time such as 90d, in ms; as --keep-jobs takes it. RB_EUSAGE naming `name`. */
+enum rb_status rb_duration_parse(const char *name, const char *text, uint64_t *ret,
+                                 struct rb_error *err) RB_MUST_CHECK;
+
 /* The value as it would be written in the file; lists with commas. */
 void rb_option_write(const struct rb_settings *s, enum rb_option option, FILE *out);
 

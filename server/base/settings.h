@@ -10,7 +10,7 @@
  * the flag or key, and everywhere by commas; a list from a stronger source replaces the weaker
  * one's, it does not add to it. An unknown flag, variable or key is an error naming the nearest.
  *
- * A byte count takes KiB, MiB, GiB or TiB, a duration in ms takes ms, s, min or h, after the
+ * A byte count takes KiB, MiB, GiB or TiB, a duration in ms takes ms, s, min, h or d, after the
  * number.
  *
  *    field, type, flag, default, lowest, highest, example, help
@@ -69,6 +69,10 @@
       "time for running items and replies to end after SIGTERM")                                   \
     X(moments_cache_bytes, BYTES, "moments-cache-bytes", "4GiB", 0, INT64_MAX, "20GiB",            \
       "disk that kept moments may fill; the least recently used are removed")                      \
+    X(keep_jobs_ms, DURATION, "keep-jobs", "0s", 0, 3153600000000, "90d",                          \
+      "how long a finished job is kept, with all that is its own; 0s means for ever")              \
+    X(keep_artifacts_ms, DURATION, "keep-artifacts", "0s", 0, 3153600000000, "14d",                \
+      "how long a finished job's merged checkpoints are kept; 0s means as long as the job")        \
     X(executor, EXECUTOR, "executor", "local", 0, 0, "slurm",                                      \
       "who computes jobs whose spec does not say: local (this machine) or slurm (docs/slurm.md)")  \
     X(shared_dir, STRING, "shared-dir", "", 0, 0, "/lustre/rebasind",                              \

@@ -135,6 +135,19 @@ static void check_data_dir(struct check *c, size_t *ret_tokens)
     *ret_tokens = check_token_file(c);
 }
 
+/* What can never come to be is a slip. */
+static void check_retention(struct check *c)
+{
+    const struct rb_settings *s = c->settings;
+    struct rb_error err;
+    if (s->keep_jobs_ms == 0 || s->keep_artifacts_ms < s->keep_jobs_ms)
+        return;
+    (void)rb_error_set(&err, RB_EUSAGE,
+                       "keep-artifacts: expected less than keep-jobs: merged checkpoints go with "
+                       "their job");
+    complain(c, &err);
+}
+
 int rb_cmd_check_config(int argc, char *const argv[], FILE *out)
 {
     struct rb_error err;
@@ -148,6 +161,7 @@ int rb_cmd_check_config(int argc, char *const argv[], FILE *out)
     rb_settings_print(&settings, out);
     (void)fflush(out);
     check_import_roots(&c);
+    check_retention(&c);
     check_data_dir(&c, &tokens);
     enum rb_status status = rb_ids_init(&err);
     if (status == RB_OK)

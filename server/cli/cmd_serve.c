@@ -27,6 +27,7 @@
 #include "server/store/store.h"
 #include "server/store/tokens.h"
 #include "server/work/queue.h"
+#include "server/work/retention.h"
 #include "server/work/slurm.h"
 #include "server/work/work.h"
 
@@ -52,6 +53,7 @@ const char rb_cmd_serve_help[] =
 enum {
     LAG_TICK_MS = 500,
     PRUNE_EVERY_MS = 60 * 1000,
+    PRUNE_AGAIN_MS = 200, /* there was more than one turn could remove */
     END_TICK_MS = 20,
     ROOM_TICK_MS = 1000,
     SIGNALS = 12, /* rows of signal_table */
@@ -369,12 +371,29 @@ static void on_lag_tick(uv_timer_t *timer)
     (void)uv_timer_start(timer, on_lag_tick, LAG_TICK_MS, 0);
 }
 
+/* Once a minute, or as much oftener as what is kept for less asks for. */
+static uint64_t prune_every_ms(const struct rb_retention *keep)
+{
+    uint64_t every_ms = PRUNE_EVERY_MS;
+    if (keep->jobs_ms > 0 && keep->jobs_ms < every_ms)
+        every_ms = keep->jobs_ms;
+    if (keep->artifacts_ms > 0 && keep->artifacts_ms < every_ms)
+        every_ms = keep->artifacts_ms;
+    return every_ms > PRUNE_AGAIN_MS ? every_ms : PRUNE_AGAIN_MS;
+}
+
 static void on_prune(uv_timer_t *timer)
 {
     struct daemon *d = timer->data;
     struct rb_error err;
+    const struct rb_retention keep = {d->settings.keep_jobs_ms, d->settings.keep_artifacts_ms};
+    bool more = false;
     if (rb_idempotency_prune(d->server.store, rb_clock_realtime_ms(), &err) != RB_OK)
         rb_log_warn("old idempotency keys not removed", RB_ERROR_FIELDS(&err));
+    if (!d->server.draining &&
+        rb_retention_run(&d->work, &keep, rb_clock_realtime_ms(), &more, &err) != RB_OK)
+        rb_log_warn("what is old was not removed", RB_ERROR_FIELDS(&err));
+    (void)uv_timer_start(timer, on_prune, more ? PRUNE_AGAIN_MS : prune_every_ms(&keep), 0);
 }
 
 static void on_room_tick(uv_timer_t *timer)
@@ -407,7 +426,8 @@ static void start_handles(struct daemon *d)
     d->lag.data = d->prune.data = d->room.data = d->end.data = d;
     d->lag_due_ns = rb_clock_monotonic_ns() + LAG_TICK_MS * (uint64_t)1000000;
     (void)uv_timer_start(&d->lag, on_lag_tick, LAG_TICK_MS, 0);
-    (void)uv_timer_start(&d->prune, on_prune, PRUNE_EVERY_MS, PRUNE_EVERY_MS);
+    const struct rb_retention keep = {d->settings.keep_jobs_ms, d->settings.keep_artifacts_ms};
+    (void)uv_timer_start(&d->prune, on_prune, prune_every_ms(&keep), 0);
     (void)uv_timer_start(&d->room, on_room_tick, ROOM_TICK_MS, ROOM_TICK_MS);
     if (watchdog_ms > 0)
         (void)uv_timer_start(&d->watchdog, on_watchdog, watchdog_ms, watchdog_ms);

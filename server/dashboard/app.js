@@ -16,6 +16,7 @@ const shown = router.start(document.getElementById('main'), {
   compare: () => import('./compare.js'),
   new: () => import('./newjob.js'),
   data: () => import('./data.js'),
+  sweeps: () => import('./sweep.js'),
 });
 shown.then(() => performance.mark('first-view'));
 // What happens from now on can wait until there is something to see.

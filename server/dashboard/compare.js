@@ -5,7 +5,7 @@ import {h, put, setText} from './dom.js';
 import * as events from './events.js';
 import {saveCsv, saveHtml, savePng} from './export.js';
 import {differences, fieldColumn, fieldOf, FIGURES, labelKeys, method, passes, ranks, shared, termOf,
-  unlike, verdictOf, VERDICTS} from './fields.js';
+  unlike, verdictOf, VERDICTS, verdictWords} from './fields.js';
 import {jobName, number, plural} from './format.js';
 import * as cells from './jobcells.js';
 import {known} from './jobs.js';
@@ -222,7 +222,7 @@ export function mount(element, route) {
     {id: 'name', label: 'Job', value: j => `${jobName(j)} ${colours.get(j.id)}`, order: jobName,
       text: jobName, fill: (td, j) => put(td, swatch(colours.get(j.id) ?? 0), cells.nameLink(j))},
     pinColumn(),
-    {id: 'verdict', label: 'Verdict', rank: 2, value: j => verdictOf(j) || j.status, order: j =>
+    {id: 'verdict', label: 'Verdict', rank: 2, value: j => verdictWords(j) || j.status, order: j =>
       verdictOf(j) ? VERDICTS.indexOf(verdictOf(j)) : null, fill: (td, j) => verdictOf(j) ? cells.verdict(td, j)
       : put(td, cells.badge(j.status))},
     ...Object.keys(FIGURES).map(id => cells.figureColumn(id, {rank: {best: 2, chord: 4}[id]})),

@@ -1,7 +1,7 @@
 // A comparison to take away: as CSV, as a picture, as one page that needs nothing else.
 import {asset} from './api.js';
 import {css, download} from './dom.js';
-import {fieldOf, labelKeys, verdictOf} from './fields.js';
+import {fieldOf, labelKeys, verdictOf, verdictWords} from './fields.js';
 import {plural} from './format.js';
 import {colourOf} from './overlay.js';
 import {placesOf} from './several.js';
@@ -26,7 +26,7 @@ export function csvOf({jobs, barriers, differing}) {
   for (const job of jobs) {
     const b = barriers.get(job.id);
     const who = [job.id, job.name, ...labels.map(l => job.labels[l]),
-      ...differing.map(p => fieldOf(job, p)), verdictOf(job)];
+      ...differing.map(p => fieldOf(job, p)), verdictWords(job)];
     for (const c of b ? CURVES.filter(name => b[name]) : [])
       placesOf(b).forEach((lambda, i) => {
         if (b[c].loss[i] === null) return;

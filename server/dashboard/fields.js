@@ -14,6 +14,9 @@ export const VERDICTS = ['better than both', 'between', 'worse than both', 'no b
 /** What the curve says about merging, in a word or a few; '' where the daemon has not said it. */
 export const verdictOf = ({summary: s}) => s.verdict?.text ?? (s.equivalent === false ? DIFFERENT : '');
 
+/** The same for people: also where the best point lies beside an end. */
+export const verdictWords = job => job.summary.verdict?.label ?? verdictOf(job);
+
 /** Whether its figures may be held against others': not if moved B is another function. */
 export const ranks = job => verdictOf(job) !== DIFFERENT;
 
@@ -72,7 +75,7 @@ const COMPARE = {'<': (a, b) => a < b, '>': (a, b) => a > b, '<=': (a, b) => a <
 export function termOf(text) {
   const [, key, sign, rest] = text.match(/^([a-z][a-z0-9._-]*)(<=|>=|[<>=:])(.+)$/) ?? [];
   const figure = FIGURES[key]?.[1] ?? (isField(key ?? '') ? j => fieldOf(j, key) : null);
-  if (sign === ':' && key === 'verdict') return j => bare(verdictOf(j)).includes(bare(rest));
+  if (sign === ':' && key === 'verdict') return j => bare(verdictWords(j)).includes(bare(rest));
   if (sign === ':' && isField(key)) return j => bare(fieldOf(j, key)) === bare(rest);
   if (!figure || sign === ':' || Number.isNaN(Number(rest))) return null;
   return j => typeof figure(j) === 'number' && ranks(j) && COMPARE[sign](figure(j), Number(rest));

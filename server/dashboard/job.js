@@ -2,8 +2,7 @@
 import {curl, get, hasToken, remove, request, root} from './api.js';
 import {BarrierChart} from './charts.js';
 import {confirm} from './dialog.js';
-import {editButton} from './edit.js';
-import {asLabels} from './form.js';
+import {jobEdit} from './edit.js';
 import {copyButton, download, h, put, setText, throttle} from './dom.js';
 import * as events from './events.js';
 import {method, ranks, verdictOf} from './fields.js';
@@ -121,7 +120,7 @@ function about(job) {
     job.started_at && ['Took', duration(elapsed(job.started_at, job.finished_at))],
     job.attempt > 1 && ['Attempt', String(job.attempt)],
     job.submitted_by && ['Submitted by', job.submitted_by],
-    job.group && ['Sweep', h('a', {href: link('jobs', '', {sweep: job.group})}, shortId(job.group))],
+    job.group && ['Sweep', h('a', {href: link('sweeps', job.group)}, shortId(job.group))],
     job.priority !== 0 && ['Priority', number(job.priority, 0)],
     job.peak_bytes && ['Peak memory', bytes(job.peak_bytes)],
     job.retry_of && ['Retry of', h('a', {href: link('job', job.retry_of)}, shortId(job.retry_of))],
@@ -225,13 +224,13 @@ export function mount(element, route) {
     title(jobName(job));
     setText(heading, jobName(job));
     fill('head', [job.status, job.labels, job.name], () => [
-      h('div.head', cells.badge(job.status), heading, editButton('Rename', heading, () => job.name ?? '', saveName),
+      h('div.head', cells.badge(job.status), heading, edit('Rename', 'name', heading),
         actions()),
       h('p.under.method', method(job.spec)),
       h('div.under', cells.models(job), ' ', labelLine(), h('code.id', job.id), copyButton('Copy id', job.id),
         noteLine())]);
     fill('fault', [job.error], () => job.error && h('div.fault', {role: 'alert'},
-      h('b', job.error.title), h('p', job.error.detail), h('p', cells.remedy(job.error))));
+      h('b', job.error.title), h('p', job.error.detail), h('p', job.error.remedy)));
     put(parts.phases, phases(job));
     cells.progress(parts.progress, {...job, error: null, status: job.status === 'failed' ? 'canceled'
       : job.status});
@@ -260,27 +259,19 @@ export function mount(element, route) {
 
   /* -- name, labels and note, in place -- */
 
-  async function patch(change) {
-    job = await (await request('PATCH', `v1/jobs/${id}`, {json: change, headers: {'If-Match': '*'}})).json();
+  const edit = (label, what, shown) => jobEdit(label, what, shown, () => job, next => {
+    job = next;
     show();
-  }
-
-  const saveName = text => patch({name: text.trim() || null});
+  });
 
   function labelLine() {
     const labels = h('span.labels', cells.labels(job));
-    const own = () => Object.entries(job.labels).filter(([key]) => key !== cells.NOTE);
-    return [labels, editButton('Edit labels', labels, () => own().map(cells.labelText).join(' '), text =>
-      patch({labels: {...asLabels(text), ...noteOf(job.labels[cells.NOTE])}}))];
+    return [labels, edit('Edit labels', 'labels', labels)];
   }
 
-  const noteOf = text => (text ? {[cells.NOTE]: text} : {});
-
   function noteLine() {
-    const {[cells.NOTE]: note, ...labels} = job.labels;
-    const words = h('span', note ?? '');
-    return h('span.remark', words, editButton(note ? 'Edit note' : 'Add a note', words, () => note ?? '', text =>
-      patch({labels: {...labels, ...noteOf(text.trim())}}), {maxlength: 128}));
+    const note = job.labels[cells.NOTE], words = h('span', note ?? '');
+    return h('span.remark', words, edit(note ? 'Edit note' : 'Add a note', 'note', words));
   }
 
   async function cancel() {

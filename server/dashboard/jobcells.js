@@ -1,6 +1,6 @@
 // How a job's parts look, in the list and on its own page.
 import {h, put, setText, svg} from './dom.js';
-import {FIGURES, ranks, verdictOf} from './fields.js';
+import {FIGURES, ranks, verdictOf, verdictWords} from './fields.js';
 import {duration, jobName, NONE, number, percent} from './format.js';
 import {link} from './router.js';
 import {ends} from './several.js';
@@ -33,29 +33,10 @@ export const models = job => [
 export const nameLink = job => h('a', {href: link('job', job.id), class: 'name',
   title: `${jobName(job)}, ${job.id}`}, jobName(job));
 
-/* What can be done about an error, where the daemon's words do not say it already. */
-const REMEDIES = {
-  no_space: 'Make room on the daemon’s disk, then retry: it goes on where it stopped.',
-  out_of_memory: 'Free memory or let the daemon run with fewer workers, then retry: it goes on where it stopped.',
-  out_of_files: 'Raise the daemon’s limit of open files (ulimit -n), then retry.',
-  store_unavailable: 'Retry once the data folder’s disk answers again.',
-  io_error: 'See whether the file can be read on the daemon’s machine, then retry.',
-  digest_mismatch: 'A file has changed since it was registered: register the model or dataset anew and submit a new job.',
-  not_found: 'Something it names is gone: register it again under the same name, or submit a new job.',
-  not_finite: 'A weight or a loss is not a number: look at both checkpoints, or try dtype f32.',
-  models_differ: 'Choose two models of one architecture, size and vocabulary.',
-  head_mismatch: 'Choose the task that the models’ head is made for.',
-  invalid_dataset: 'Correct the dataset where the words say, register it anew and submit a new job.',
-  crash_loop: 'A retry would end the daemon again. Try fewer sequences or blocks; the daemon’s log has the rest.',
-  internal_error: 'This is a fault of rebasind: please report it with the job’s id and the log.',
-};
-export const remedy = error => REMEDIES[error.code] ??
-  (error.retryable ? 'Trying again may help.' : 'Correct what the words name and submit a new job.');
-
 /** "evaluating · 43 % · 34 s left in all": the time is the whole job's, not the phase's. */
 export function progressText(job) {
   if (job.status === 'failed')
-    return job.error ? `${job.error.title}. ${remedy(job.error)}` : 'failed';
+    return job.error ? `${job.error.title}. ${job.error.remedy}` : 'failed';
   if (job.status !== 'running' && job.status !== 'canceling') return '';
   const {fraction, eta_seconds: eta} = job.progress;
   const parts = [job.phase ?? 'starting'];
@@ -78,7 +59,7 @@ const TONES = {'better than both': 'strong', 'worse than both': 'none', 'no bett
 export const toneOf = job => ranks(job) ? TONES[verdictOf(job)] ?? null : 'void';
 
 export const verdict = (td, job) => put(td, h('span.verdict', {'data-verdict': toneOf(job),
-  title: job.summary.verdict?.sentence ?? (ranks(job) ? null : NO_RANK)}, verdictOf(job)));
+  title: job.summary.verdict?.sentence ?? (ranks(job) ? null : NO_RANK)}, verdictWords(job)));
 
 /** Fills element with a bar and words, changing what is there already. */
 export function progress(element, job) {

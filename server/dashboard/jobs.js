@@ -2,8 +2,9 @@
 import {get, Gone, hasToken, remove, request} from './api.js';
 import {confirm} from './dialog.js';
 import {h, put, say, setText, throttle} from './dom.js';
+import {jobEdit} from './edit.js';
 import * as events from './events.js';
-import {differences, fieldColumn, isField, labelKeys, passes, termOf, verdictOf, VERDICTS} from './fields.js';
+import {differences, fieldColumn, isField, labelKeys, passes, termOf, verdictOf, VERDICTS, verdictWords} from './fields.js';
 import {bytes, duration, elapsed, jobName, NONE, plural, time} from './format.js';
 import * as cells from './jobcells.js';
 import {go, link, refine, title} from './router.js';
@@ -33,7 +34,7 @@ const COLUMNS = [
     value: j => `${curveKey(j)} ${scales.get(scaleKey(j))}`,
     fill: (td, j) => put(td, cells.sparkline(curves.get(j.id), scales.get(scaleKey(j))))},
   {id: 'verdict', label: 'Verdict', rank: 2, help: 'What the best point between both models is worth',
-    value: verdictOf, order: j => verdictOf(j) ? VERDICTS.indexOf(verdictOf(j)) : null, fill: cells.verdict},
+    value: verdictWords, order: j => verdictOf(j) ? VERDICTS.indexOf(verdictOf(j)) : null, fill: cells.verdict},
   cells.figureColumn('barrier', {help: 'Loss barrier over the mean of both ends'}),
   cells.figureColumn('control', {rank: 4, help: 'The same without alignment'}),
   cells.figureColumn('reduction', {rank: 2, help: '1 \u2212 barrier / control'}),
@@ -197,6 +198,7 @@ export function mount(element, route) {
   const more = h('button', {onclick: () => load(true)}, 'Load more');
   const problem = h('div');
   const empty = h('div');
+  let greeted = false;
 
   const table = new Table({
     caption: 'Jobs',
@@ -265,13 +267,15 @@ export function mount(element, route) {
   function showEmpty(n) {
     table.element.hidden = n === 0;
     const filtered = f.status.length + f.label.length + f.where.length > 0 || f.model || f.sweep || f.mine || f.words;
-    if (n > 0 || askedAt === 0) put(empty);
-    else if (filtered) put(empty, h('p.empty', 'No job fits the filter. ',
-      h('a', {href: '#/jobs'}, 'Show all')));
-    else if (!empty.querySelector('.welcome')) put(empty, welcome());
+    const greets = n === 0 && askedAt > 0 && !filtered;
+    if (greets && !greeted) welcome().then(words => greeted && put(empty, words));
+    greeted = greets;
+    if (greets) return;
+    put(empty, n === 0 && askedAt > 0 && h('p.empty', 'No job fits the filter. ', h('a', {href: '#/jobs'}, 'Show all')));
   }
 
   function showActions() {
+    if (actions.querySelector('.in-place')) return; // what is being written stays
     const chosen = [...selected].map(id => known.get(id)).filter(Boolean);
     if (chosen.length === 0) {
       put(actions);
@@ -285,7 +289,18 @@ export function mount(element, route) {
     put(actions, h('span', `${plural(chosen.length, 'job')} selected`),
       h('a.button', {href: compareLink(chosen)}, 'Compare'),
       act('Cancel', live, cancel), act('Retry', over, retry), act('Delete', over, drop),
-      h('button.quiet', {onclick: () => table.deselect()}, 'Clear'));
+      h('button.quiet', {onclick: () => table.deselect()}, 'Clear'), chosen.length === 1 && edits(chosen[0].id));
+  }
+
+  /* Of one job, in place. */
+  function edits(id) {
+    const place = h('span');
+    const done = job => {
+      known.set(id, newer(job));
+      show();
+    };
+    return [['Rename', 'name'], ['Edit labels', 'labels'], ['Note', 'note']]
+      .map(([label, what]) => jobEdit(label, what, place, () => known.get(id), done)).concat(place);
   }
 
   /* A whole filtered list is compared by its filter: the link stays short. */

@@ -173,7 +173,7 @@ export function mount(element, route) {
       const {path, body} = wish();
       const made = await (await request('POST', path, {json: body,
         headers: {'Idempotency-Key': randomKey()}})).json();
-      go(path === 'v1/jobs' ? link('job', made.id) : link('jobs', '', {sweep: made.id}));
+      go(path === 'v1/jobs' ? link('job', made.id) : link('sweeps', made.id));
     } catch (error) {
       if (error.errors) {
         showFaults(faultsOf(error));

@@ -110,7 +110,7 @@ export function start() {
     h('div.tools', pulse(), tokenButton(), themeButton()));
   document.getElementById('skip').onclick = () => document.getElementById('main').focus();
   addEventListener('view', ({detail}) => {
-    const name = detail.name === 'job' ? 'jobs' : detail.name;
+    const name = /^(job|sweeps)$/.test(detail.name) ? 'jobs' : detail.name;
     for (const a of links) {
       if (a.dataset.view === name) a.setAttribute('aria-current', 'page');
       else a.removeAttribute('aria-current');

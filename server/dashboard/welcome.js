@@ -1,6 +1,8 @@
 // What an empty daemon shows: a result as it may look, and the way to one.
-import {root} from './api.js';
+import {get, hasToken, post, root} from './api.js';
 import {copyButton, h, svg} from './dom.js';
+import {go, link} from './router.js';
+import {attempt} from './shell.js';
 
 /* Two GPT-2 seeds of tests/fixtures: losses at 0, 0.1 \u2026 1, with learned maps (200 steps) and as they are. */
 const ALIGNED = [3.297, 3.316, 3.364, 3.427, 3.482, 3.501, 3.461, 3.356, 3.212, 3.088, 3.038];
@@ -19,25 +21,52 @@ function picture() {
     'is gone, and the moved model is certified to be the same function.'));
 }
 
-const lines = () => {
-  const at = path => new URL(path, root).href;
-  const post = (path, json) => `curl -fsS ${at(path)} --json '${JSON.stringify(json)}'`;
-  return [
-    '# a daemon started with --import-root REPOSITORY/tests/fixtures; elsewhere, put in your own paths',
-    'F=REPOSITORY/tests/fixtures',
-    ...['gpt2-a', 'gpt2-b'].map(name => post('v1/models', {name, path: `'$F'/models/${name}`})),
-    ...['align', 'eval'].map(name => post('v1/datasets', {name, path: `'$F'/data/${name}.txt`, format: 'text'})),
-    post('v1/jobs', {name: 'first', models: {a: 'gpt2-a', b: 'gpt2-b'}, align: {dataset: 'align',
-      components: ['ff', 'mha', 'residual'], residual_map: 'orthogonal', head_map: 'orthogonal', learn: {steps: 200}},
-    evaluate: {task: 'clm', dataset: 'eval', max_blocks: 32}, interpolate: {points: 11}}),
-  ].join('\n');
+/* What an import root offers, else the same pair by the paths of the repository. */
+const AT = 'REPOSITORY/tests/fixtures/';
+const ELSEWHERE = {
+  models: ['gpt2-a', 'gpt2-b'].map(name => ({name, path: `${AT}models/${name}`})),
+  datasets: ['align', 'eval'].map(name => ({name, path: `${AT}data/${name}.txt`, format: 'text'})),
+  job: {name: 'first', models: {a: 'gpt2-a', b: 'gpt2-b'}, align: {dataset: 'align',
+    components: ['ff', 'mha', 'residual'], residual_map: 'orthogonal', head_map: 'orthogonal', learn: {steps: 200}},
+  evaluate: {task: 'clm', dataset: 'eval', max_blocks: 32}, interpolate: {points: 11}},
 };
 
-export const welcome = () => h('div.welcome', h('div', h('p', h('b', 'No jobs yet.')),
-  h('p', 'A job aligns model B to model A, walks from one to the other and measures the loss on the way. ',
-    'What comes of it is a merged model, and how good it is.'),
-  h('ol', h('li', 'Register ', h('a', {href: '#/data'}, 'two models and a dataset'), ' of your own, or'),
-    h('li', 'paste these lines for the small pair of the repository: ', copyButton('Copy the lines', lines)),
-    h('li', h('a', {href: '#/new'}, 'Submit a job'), '; \u201clearned\u201d is the preset of the picture.'))),
-picture(),
-h('pre.scroll', {tabindex: '0', 'aria-label': 'Lines for a shell'}, lines()));
+const steps = demo => [...demo.models.map(m => ['v1/models', m]), ...demo.datasets.map(d => ['v1/datasets', d]),
+  ['v1/jobs', demo.job]];
+
+const lines = demo => steps(demo).map(([path, json]) =>
+  `curl -fsS ${new URL(path, root).href}${hasToken() ? ' -H "Authorization: Bearer $REBASIND_TOKEN"' : ''} ` +
+  `--json '${JSON.stringify(json).replaceAll("'", "'\\''")}'`).join('\n');
+
+/* What is there already is fine. */
+async function begin(demo) {
+  let job;
+  for (const [path, json] of steps(demo)) {
+    try {
+      job = await post(path, json);
+    } catch (error) {
+      if (error.status !== 409) throw error;
+    }
+  }
+  go(link('job', job.id));
+}
+
+export async function welcome() {
+  const demo = await get('v1/demo').catch(() => ELSEWHERE);
+  const offered = Boolean(demo.job), shown = offered ? demo : ELSEWHERE;
+  const button = h('button.primary', {onclick: async () => {
+    button.disabled = true;
+    await attempt(() => begin(demo));
+    button.disabled = false;
+  }}, 'Merge the demo pair');
+  return h('div.welcome', h('div', h('p', h('b', 'No jobs yet.')),
+    h('p', 'A job aligns model B to model A, walks from one to the other and measures the loss on the way. ',
+      'What comes of it is a merged model, and how good it is.'),
+    offered && h('p', button, h('span.aside', ' ', demo.title)),
+    h('ol', h('li', 'Register ', h('a', {href: '#/data'}, 'two models and a dataset'), ' of your own, or'),
+      h('li', 'paste these lines', !offered && ' for the small pair of the repository (its folder behind --import-root)', ': ',
+        copyButton('Copy the lines', () => lines(shown))),
+      h('li', h('a', {href: '#/new'}, 'Submit a job'), '; \u201clearned\u201d is the preset of the picture.'))),
+  picture(),
+  h('pre.scroll', {tabindex: '0', 'aria-label': 'Lines for a shell'}, lines(shown)));
+}

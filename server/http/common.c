@@ -1,6 +1,5 @@
 #include "server/http/common.h"
 
-#include "server/base/fsutil.h"
 #include "server/http/headers.h"
 #include "server/base/layout.h"
 #include "server/base/log.h"
@@ -9,7 +8,6 @@
 #include "server/store/jobs_read.h"
 #include "server/work/work.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,50 +177,4 @@ enum rb_status rb_bytes_check(const struct rb_request *r, uint64_t bytes, struct
 const char *rb_request_mine(const struct rb_request *r)
 {
     return rb_query_flag(&r->target, "mine") ? r->who.name : NULL;
-}
-
-/* ---- files ---- */
-
-struct trash {
-    struct rb_async async;
-    int data_fd;
-    char path[RB_PATH_SIZE];
-};
-
-static void on_trash(struct rb_async *async)
-{
-    struct trash *t = async->data;
-    struct rb_error err;
-    if (rb_remove_beneath(t->data_fd, t->path, &err) != RB_OK)
-        rb_log_warn("leftover not removed", RB_ERROR_FIELDS(&err));
-}
-
-static void after_trash(struct rb_async *async)
-{
-    free(async->data);
-}
-
-static void move_to_trash(struct rb_server *server, const char *path, struct trash *t)
-{
-    struct rb_error err;
-    (void)rb_layout_temporary(t->path);
-    enum rb_status s = rb_mkdirs_beneath(server->data_fd, RB_LAYOUT_TEMPORARY, &err);
-    if (s == RB_OK && renameat(server->data_fd, path, server->data_fd, t->path) == 0) {
-        t->async = (struct rb_async){.work = on_trash, .done = after_trash, .data = t};
-        t->data_fd = server->data_fd;
-        rb_async_start(server->work->pool, &t->async);
-        return;
-    }
-    if (s == RB_OK && errno != ENOENT)
-        s = rb_error_errno(&err, errno, path);
-    if (s != RB_OK)
-        rb_log_warn("leftover not removed", RB_ERROR_FIELDS(&err));
-    free(t);
-}
-
-void rb_trash(struct rb_server *server, const char *path)
-{
-    struct trash *t = calloc(1, sizeof *t);
-    if (t != NULL)
-        move_to_trash(server, path, t);
 }

@@ -70,13 +70,6 @@ enum rb_status rb_bytes_check(const struct rb_request *r, uint64_t bytes,
 /* ?mine=true: the submitter that a list is filtered by, else NULL. */
 const char *rb_request_mine(const struct rb_request *r);
 
-/* ---- files ---- */
-
-/* Takes `path` below the data folder away at once (by renaming it into tmp/) and removes it on a
- * pool thread. Absent is fine. For what no row names any more: a failure is logged, and what it or
- * a crash leaves behind is swept at the next start. */
-void rb_trash(struct rb_server *server, const char *path);
-
 /* If-Match and If-None-Match of a request that changes or deletes something; tag: of what is there,
  * NULL if nothing is. RB_EPRECOND. */
 enum rb_status rb_preconditions_check(const struct rb_request *r, const char *tag,

@@ -7,6 +7,7 @@
 #include "server/server.h"
 #include "server/store/datasets.h"
 #include "server/store/terms.h"
+#include "server/work/jobdir.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -119,7 +120,7 @@ static void received(struct rb_upload *u)
     struct rb_inspection_wait *w = rb_inspection_wait_begin(
         r, "datasets", name, exists ? MHD_HTTP_OK : MHD_HTTP_CREATED, reply_dataset);
     if (w == NULL) {
-        rb_trash(rb_request_server(r), path);
+        rb_data_trash(rb_request_work(r), path);
         return;
     }
     w->inspection = rb_dataset_uploaded(rb_request_work(r), name, path, asked_format(r),

@@ -11,6 +11,8 @@ void rb_handle_version(struct rb_request *r);
 void rb_handle_metrics(struct rb_request *r);
 void rb_handle_stats(struct rb_request *r);
 void rb_handle_token(struct rb_request *r);
+void rb_handle_demo(struct rb_request *r);
+void rb_handle_retention(struct rb_request *r);
 void rb_handle_openapi_yaml(struct rb_request *r);
 void rb_handle_openapi_json(struct rb_request *r);
 

@@ -5,6 +5,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/http/cache.h"
+#include "server/http/demo.h"
 #include "server/http/exchange.h"
 #include "server/http/http.h"
 
@@ -225,6 +226,7 @@ enum rb_status rb_http_open(struct rb_server *server, struct rb_work *work, stru
     if (s != RB_OK)
         goto err_after_alloc;
     http->cache = rb_cache_new();
+    http->demo = rb_demo_find(&settings->import_root);
     server->http = http;
     s = open_pump(http, err);
     if (s != RB_OK)
@@ -237,6 +239,7 @@ enum rb_status rb_http_open(struct rb_server *server, struct rb_work *work, stru
 
 err_after_clients:
     server->http = NULL;
+    free(http->demo);
     rb_cache_free(http->cache);
     rb_clients_deinit(&http->clients);
 err_after_alloc:
@@ -277,5 +280,6 @@ void rb_http_close(struct rb_http *http)
     http->pump = NULL;
     rb_clients_deinit(&http->clients);
     rb_cache_free(http->cache);
+    free(http->demo);
     uv_close((uv_handle_t *)&http->tick, on_tick_closed);
 }

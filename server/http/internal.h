@@ -26,6 +26,7 @@ struct rb_http {
     unsigned ticks;
     size_t memory_bytes; /* of RB_HTTP_MEMORY_BYTES */
     unsigned listeners;  /* open event streams */
+    char *demo;          /* demo.h; NULL: null */
     char *prefix_text;   /* holds prefix.segments */
     struct rb_prefix prefix;
     char url[256];

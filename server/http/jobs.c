@@ -10,6 +10,7 @@
 #include "server/store/jobs.h"
 #include "server/store/jobs_list.h"
 #include "server/store/jobs_read.h"
+#include "server/work/jobdir.h"
 #include "server/work/queue.h"
 #include "server/work/work.h"
 
@@ -262,6 +263,6 @@ void rb_handle_job_delete(struct rb_request *r)
         rb_reply_error(r, &err, NULL);
         return;
     }
-    rb_trash(server, folder);
+    rb_data_trash(server->work, folder);
     rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
 }

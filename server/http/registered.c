@@ -4,6 +4,7 @@
 #include "server/http/reply.h"
 #include "server/server.h"
 #include "server/work/inspect.h"
+#include "server/work/jobdir.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -172,6 +173,6 @@ void rb_registered_reply_delete(struct rb_request *r, const struct rb_registered
         rb_reply_error(r, &err, NULL);
         return;
     }
-    rb_trash(server, what->place(name, NULL, folder));
+    rb_data_trash(server->work, what->place(name, NULL, folder));
     rb_reply_empty(r, MHD_HTTP_NO_CONTENT);
 }

@@ -35,6 +35,12 @@ static const struct rb_query_rule dataset_rules[] = {
     {.name = NULL},
 };
 
+static const struct rb_query_rule retention_rules[] = {
+    {.name = "keep_jobs", .max = 20},
+    {.name = "keep_artifacts", .max = 20},
+    {.name = NULL},
+};
+
 static const struct rb_query_rule submit_rules[] = {
     {.name = "dry_run", .type = RB_QUERY_FLAG},
     {.name = NULL},
@@ -97,6 +103,8 @@ const struct rb_route rb_routes[] = {
     GET("getOpenapiJson", "/openapi.json", OPEN, NULL, rb_handle_openapi_json),
     GET("getStats", "/v1/stats", READ, NULL, rb_handle_stats),
     GET("getToken", "/v1/tokens/self", READ, NULL, rb_handle_token),
+    GET("getDemo", "/v1/demo", READ, NULL, rb_handle_demo),
+    GET("getRetention", "/v1/retention", READ, retention_rules, rb_handle_retention),
     GET("getDashboard", "/", OPEN, NULL, rb_handle_dashboard),
     GET("getDashboardFile", "/dashboard/{file}", OPEN, NULL, rb_handle_dashboard_file),
 

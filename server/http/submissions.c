@@ -244,12 +244,25 @@ static void reply_estimate(struct rb_submitting *f)
     rb_reply_json(r, MHD_HTTP_OK, &w);
 }
 
+/* Each at its place in what was asked for. */
+static void place_missing(const struct rb_submitting *f, struct rb_problems *missing)
+{
+    struct rb_error at;
+    for (size_t i = 0; i < missing->count && f->kind->place != NULL; i++) {
+        (void)rb_error_at(&at, RB_EINPUT, missing->items[i].pointer, "%s",
+                          missing->items[i].detail);
+        f->kind->place(f, &at);
+        memcpy(missing->items[i].pointer, at.pointer, sizeof at.pointer);
+    }
+}
+
 static void checked(void *data, struct rb_submission *submission, enum rb_status status,
                     const struct rb_error *check_error)
 {
     struct rb_submitting *f = data;
     struct rb_request *r = f->r;
     struct rb_error err = {.status = status};
+    struct rb_problems missing = *rb_submission_missing(submission);
     char location[64] = "", id[RB_JOB_ID_SIZE] = "", *body = NULL;
     f->submission = submission;
     if (status != RB_OK) {
@@ -263,12 +276,13 @@ static void checked(void *data, struct rb_submission *submission, enum rb_status
     const struct rb_submit_kind *kind = f->kind;
     if (status != RB_OK && kind->place != NULL)
         kind->place(f, &err);
+    place_missing(f, &missing);
     int wait_seconds = kind->wait != NULL ? f->wait_seconds : -1;
     if (status == RB_OK && kind->id != NULL)
         (void)snprintf(id, sizeof id, "%s", kind->id(f));
     submitting_end(f);
     if (status != RB_OK) {
-        rb_reply_error(r, &err, NULL);
+        rb_reply_error(r, &err, missing.count > 0 ? &missing : NULL);
         return;
     }
     if (location[0] != '\0')

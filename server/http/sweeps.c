@@ -15,6 +15,7 @@
 #include "server/server.h"
 #include "server/store/groups.h"
 #include "server/store/jobs_read.h"
+#include "server/work/jobdir.h"
 #include "server/work/queue.h"
 #include "server/work/work.h"
 
@@ -543,7 +544,7 @@ static enum rb_status delete_sweep(struct rb_request *r, struct rb_error *err)
     for (size_t i = 0; status == RB_OK && i < count; i++) {
         char folder[RB_PATH_SIZE];
         rb_hub_deleted(&server->work->hub, ids[i]);
-        rb_trash(server, rb_layout_job(ids[i], NULL, folder));
+        rb_data_trash(server->work, rb_layout_job(ids[i], NULL, folder));
     }
     rb_group_row_deinit(&group);
     free(seqs);

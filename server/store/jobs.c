@@ -174,7 +174,8 @@ static enum rb_status get_status(struct rb_store *s, int64_t seq, enum rb_job_st
 
 #define VERDICT_SET                                                                                \
     "verdict = ?, moved_nearly = ?, best_lambda = ?, best_loss = ?, best_metric = ?, loss_a = ?, " \
-    "loss_b = ?, metric_a = ?, metric_b = ?, metric = ?, chance_loss = ?, chance_accuracy = ?"
+    "loss_b = ?, metric_a = ?, metric_b = ?, metric = ?, chance_loss = ?, chance_accuracy = ?, "   \
+    "midpoint_loss = ?"
 
 static void bind_verdict(struct rb_query *q, const struct rb_merge_verdict *v)
 {
@@ -191,6 +192,7 @@ static void bind_verdict(struct rb_query *q, const struct rb_merge_verdict *v)
     rb_bind_text(q, known ? rb_metric_names[v->metric_name] : NULL);
     rb_bind_double(q, v->chance.loss);
     rb_bind_double(q, v->chance.accuracy);
+    rb_bind_double(q, v->midpoint_loss);
 }
 
 static enum rb_status write_summary(struct rb_store *s, int64_t seq,

@@ -21,7 +21,7 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "verdict, moved_nearly, best_lambda, best_loss, best_metric, loss_a, loss_b, metric_a, "       \
     "metric_b, metric, chance_loss, chance_accuracy, position, submitted_by, "                     \
     "(SELECT id FROM groups WHERE groups.seq = jobs.group_seq), kind, kl, top1_agreement, "        \
-    "loss_before, loss_after"
+    "loss_before, loss_after, midpoint_loss"
 
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
 {
@@ -94,6 +94,7 @@ static void read_columns(struct rb_query *q, struct rb_job_row *ret)
     j->summary.top1_agreement = rb_column_double(q, rest + 19);
     j->summary.loss_before = rb_column_double(q, rest + 20);
     j->summary.loss_after = rb_column_double(q, rest + 21);
+    j->summary.verdict.midpoint_loss = rb_column_double(q, rest + 22);
 }
 
 static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)

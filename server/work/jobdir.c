@@ -18,6 +18,53 @@ void rb_data_remove(int data_fd, const char *below)
         rb_log_warn("cannot be removed", RB_S("path", below), RB_ERROR_FIELDS(&err));
 }
 
+/* ---- what waits to be removed ---- */
+
+struct trash {
+    struct rb_async async;
+    int data_fd;
+    char path[RB_PATH_SIZE];
+};
+
+static void on_trash(struct rb_async *async)
+{
+    struct trash *t = async->data;
+    struct rb_error err;
+    if (rb_remove_beneath(t->data_fd, t->path, &err) != RB_OK)
+        rb_log_warn("leftover not removed", RB_ERROR_FIELDS(&err));
+}
+
+static void after_trash(struct rb_async *async)
+{
+    free(async->data);
+}
+
+static void move_to_trash(const struct rb_work *w, const char *path, struct trash *t)
+{
+    struct rb_error err;
+    int data_fd = w->options.data_fd;
+    (void)rb_layout_temporary(t->path);
+    enum rb_status s = rb_mkdirs_beneath(data_fd, RB_LAYOUT_TEMPORARY, &err);
+    if (s == RB_OK && renameat(data_fd, path, data_fd, t->path) == 0) {
+        t->async = (struct rb_async){.work = on_trash, .done = after_trash, .data = t};
+        t->data_fd = data_fd;
+        rb_async_start(w->pool, &t->async);
+        return;
+    }
+    if (s == RB_OK && errno != ENOENT)
+        s = rb_error_errno(&err, errno, path);
+    if (s != RB_OK)
+        rb_log_warn("leftover not removed", RB_ERROR_FIELDS(&err));
+    free(t);
+}
+
+void rb_data_trash(const struct rb_work *w, const char *path)
+{
+    struct trash *t = calloc(1, sizeof *t);
+    if (t != NULL)
+        move_to_trash(w, path, t);
+}
+
 /* ---- another job's alignment ---- */
 
 static enum rb_status copy_file(int data_fd, const char *from, const char *to, struct rb_error *err)

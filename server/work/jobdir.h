@@ -10,6 +10,11 @@
  * the next start where that matters. */
 void rb_data_remove(int data_fd, const char *below);
 
+/* Takes `path` below the data folder away at once (by renaming it into tmp/) and removes it on a
+ * pool thread. Absent is fine. For what no row names any more: a failure is logged, and what it or
+ * a crash leaves behind is swept at the next start. Loop thread. */
+void rb_data_trash(const struct rb_work *w, const char *path);
+
 /* Makes the folder of job `id` and puts job `from`'s alignment.safetensors into it, as a link where
  * the file system can. RB_ENOTFOUND when `from` has none. */
 enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, const char *id,

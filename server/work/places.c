@@ -40,6 +40,7 @@ struct finder {
     size_t count;
     bool not_there;          /* the last look-up found nothing of that name */
     struct rb_error missing; /* of all such, the first one's pointer; RB_OK: none */
+    struct rb_problems *all; /* the same singly; NULL: nobody asks */
 };
 
 static enum rb_status unknown(struct finder *f, struct rb_error *err, const char *pointer,
@@ -179,6 +180,8 @@ static enum rb_status go_on(struct finder *f, enum rb_status status, struct rb_e
     if (status != RB_EINPUT || !f->not_there)
         return status;
     f->not_there = false;
+    if (f->all != NULL)
+        rb_problems_add(f->all, err->pointer, "%s", err->detail);
     if (f->missing.status == RB_OK) {
         f->missing = *err;
         return RB_OK;
@@ -193,17 +196,18 @@ static enum rb_status go_on(struct finder *f, enum rb_status status, struct rb_e
 
 enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb_job_spec *spec,
                               struct rb_places *ret, struct rb_job_input *ret_inputs,
-                              uint64_t *ret_versions, size_t *ret_count, struct rb_error *err)
+                              uint64_t *ret_versions, size_t *ret_count,
+                              struct rb_problems *missing, struct rb_error *err)
 {
-    struct finder f = {.w = w, .inputs = ret_inputs, .versions = ret_versions};
+    struct finder f = {.w = w, .inputs = ret_inputs, .versions = ret_versions, .all = missing};
     enum rb_status status = RB_OK;
     f.places.models = rb_job_spec_models(spec);
     f.places.anchored = spec->anchored;
     for (size_t i = 0; i < f.places.models && status == RB_OK; i++)
         status = go_on(&f, find_model(&f, i, rb_job_spec_model(spec, i), err), err);
     if (status == RB_OK && spec->align.from_job != NULL)
-        status =
-            id == NULL ? find_alignment(&f, spec->align.from_job, err) : own_alignment(&f, id, err);
+        status = id == NULL ? go_on(&f, find_alignment(&f, spec->align.from_job, err), err)
+                            : own_alignment(&f, id, err);
     else if (status == RB_OK && spec->align.options.components != 0)
         status = go_on(&f,
                        find_dataset(&f, spec->align.dataset.name, "/align/dataset", "align_dataset",
@@ -224,6 +228,8 @@ enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb
     if (status == RB_OK && f.missing.status != RB_OK) {
         status = f.missing.status;
         *err = f.missing;
+    } else if (status != RB_OK && missing != NULL && missing->count > 0) {
+        rb_problems_add(missing, err->pointer, "%s", err->detail);
     }
     if (status != RB_OK) {
         rb_places_deinit(&f.places);

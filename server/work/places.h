@@ -28,10 +28,11 @@ void rb_places_deinit(struct rb_places *p);
 /* Looks up the models, datasets and job that a spec names. Loop thread. Errors have their pointer
  * at the spec's member: RB_EINPUT for names that are unknown or not ready. inputs: roles, names and
  * digests; versions: of the rows in the same order (0 for a job). id: of the job itself once it has
- * been submitted, and has its own copy of align.from_job's alignment; NULL before. */
+ * been submitted, and has its own copy of align.from_job's alignment; NULL before. Names that are
+ * unknown are all added to missing (unless NULL), each at its member; err has them in one. */
 enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb_job_spec *spec,
                               struct rb_places *ret, struct rb_job_input *ret_inputs,
                               uint64_t *ret_versions, size_t *ret_count,
-                              struct rb_error *err) RB_MUST_CHECK;
+                              struct rb_problems *missing, struct rb_error *err) RB_MUST_CHECK;
 
 #endif

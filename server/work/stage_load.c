@@ -358,7 +358,7 @@ static enum rb_status find_inputs(struct rb_run *run, struct rb_error *err)
     size_t count;
     rb_places_deinit(&run->places);
     return rb_places_find(run->work, run->row.job.id, &run->spec, &run->places, inputs, versions,
-                          &count, err);
+                          &count, NULL, err);
 }
 
 enum rb_status rb_run_artifacts_read(struct rb_run *run, struct rb_error *err)

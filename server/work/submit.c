@@ -48,6 +48,7 @@ struct rb_submission {
 
     enum rb_status status;
     struct rb_error error;
+    struct rb_problems missing; /* of the first job that names what is not there */
 };
 
 static void submission_deinit(struct rb_submission *s)
@@ -74,14 +75,24 @@ void rb_submission_free(struct rb_submission *s)
         submission_deinit(s);
 }
 
+enum { POINTER_SIZE = sizeof((struct rb_error *)0)->pointer };
+_Static_assert(POINTER_SIZE == sizeof((struct rb_fault *)0)->pointer, "of one size");
+
+static void place_pointer(char pointer[POINTER_SIZE], size_t i)
+{
+    char placed[POINTER_SIZE];
+    (void)snprintf(placed, sizeof placed, "/jobs/%zu%.120s", i, pointer);
+    memcpy(pointer, placed, sizeof placed);
+}
+
 /* In a batch a pointer starts at the job that it is about. */
 static void place_error(struct rb_submission *s, size_t i)
 {
-    char pointer[sizeof s->error.pointer];
     if (!s->batch)
         return;
-    (void)snprintf(pointer, sizeof pointer, "/jobs/%zu%.120s", i, s->error.pointer);
-    memcpy(s->error.pointer, pointer, sizeof pointer);
+    place_pointer(s->error.pointer, i);
+    for (size_t k = 0; k < s->missing.count; k++)
+        place_pointer(s->missing.items[k].pointer, i);
 }
 
 /* ---- on a pool thread ---- */
@@ -221,19 +232,20 @@ static enum rb_status settle_executor(const struct rb_work *w, struct rb_job_spe
     return RB_OK;
 }
 
-static enum rb_status find(struct rb_submission *s, struct item *it, struct rb_error *err)
+static enum rb_status find(struct rb_submission *s, struct item *it, struct rb_problems *missing,
+                           struct rb_error *err)
 {
     enum rb_status status = settle_executor(s->w, &it->public.spec, err);
     if (status != RB_OK)
         return status;
     return rb_places_find(s->w, NULL, &it->public.spec, &it->places, it->public.inputs,
-                          it->versions, &it->public.input_count, err);
+                          it->versions, &it->public.input_count, missing, err);
 }
 
 static void start(struct rb_submission *s)
 {
     for (size_t i = 0; i < s->count && s->status == RB_OK; i++) {
-        s->status = find(s, &s->items[i], &s->error);
+        s->status = find(s, &s->items[i], &s->missing, &s->error);
         if (s->status != RB_OK)
             place_error(s, i);
     }
@@ -340,6 +352,11 @@ enum rb_status rb_submit_retry(struct rb_work *w, const char *id, rb_submit_done
     return status;
 }
 
+const struct rb_problems *rb_submission_missing(const struct rb_submission *s)
+{
+    return &s->missing;
+}
+
 size_t rb_submission_count(const struct rb_submission *s)
 {
     return s->count;
@@ -418,7 +435,7 @@ static enum rb_status still_same(const struct rb_submission *s, const struct ite
     uint64_t versions[RB_JOB_INPUTS_MAX];
     size_t count;
     enum rb_status status =
-        rb_places_find(s->w, NULL, &it->public.spec, &places, inputs, versions, &count, err);
+        rb_places_find(s->w, NULL, &it->public.spec, &places, inputs, versions, &count, NULL, err);
     if (status != RB_OK)
         return status;
     rb_places_deinit(&places);

@@ -58,6 +58,9 @@ enum rb_status rb_submit_check(struct rb_work *w, struct rb_job_spec *specs, siz
 enum rb_status rb_submit_retry(struct rb_work *w, const char *id, rb_submit_done *done, void *data,
                                struct rb_submission **ret, struct rb_error *err) RB_MUST_CHECK;
 
+/* All names that were not found, where that is why the check failed; else empty. */
+const struct rb_problems *rb_submission_missing(const struct rb_submission *s);
+
 size_t rb_submission_count(const struct rb_submission *s);
 const struct rb_submission_item *rb_submission_item(const struct rb_submission *s, size_t i);
 

@@ -35,7 +35,11 @@ enum rb_status rb_work_init(struct rb_work *w, uv_loop_t *loop, struct rb_store 
                             struct rb_metrics *metrics, const struct rb_work_options *options,
                             struct rb_error *err)
 {
-    *w = (struct rb_work){.loop = loop, .store = store, .metrics = metrics, .options = *options};
+    *w = (struct rb_work){.loop = loop,
+                          .store = store,
+                          .metrics = metrics,
+                          .options = *options,
+                          .merged_looked_ms = -1};
     enum rb_status status = rb_pool_new(loop, options->workers, &w->pool, err);
     if (status != RB_OK)
         return status;

@@ -51,7 +51,8 @@ struct rb_work {
     struct rb_rates rates;  /* how fast this machine is, learnt from what it did */
     struct rb_async timing; /* of the machine, at start */
     double timed;
-    struct sweep *sweep; /* under way; sweep.c */
+    struct sweep *sweep;      /* under way; sweep.c */
+    int64_t merged_looked_ms; /* jobs that ended by then have lost what is merged; retention.c */
 
     /* Another executor than this process's pool (executor.h); NULL: there is none. */
     const struct rb_executor *elsewhere;

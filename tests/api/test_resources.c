@@ -87,7 +87,8 @@ static void test_failed_job(void **state)
         {"peak_bytes", "7"},
         {"environment", "{'cpu':'x'}"},
         {"error", "{'code':'no_space','title':'The data folder\\u0027s disk is full',"
-                  "'detail':'no room for x','retryable':true}"},
+                  "'detail':'no room for x','retryable':true,'remedy':'Make room on the "
+                  "disk of the daemon, then retry: the job goes on where it stopped.'}"},
         {"artifacts", "[{'name':'barrier.csv','bytes':12,'sha256':null,'media_type':'text/csv'}]"},
         {"barrier", "1"},
         {"id", "null"},

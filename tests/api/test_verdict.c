@@ -79,15 +79,57 @@ static void test_wire(void **state)
     rb_json_init(&w);
     rb_merge_verdict_encode(&w, NULL, &v);
     assert_tree(tree_of(&w),
-                "{'text':'better than both','sentence':'Better than both parents at lambda 0.5: "
+                "{'text':'better than both','label':'better than both','sentence':'Better than "
+                "both parents at lambda 0.5: "
                 "loss 1.500, the parents 3.000 and 2.000, guessing by frequency 5.000; B was moved "
-                "nearly, not exactly.','best_lambda':0.5,'loss':1.5,"
+                "nearly, not exactly.','best_lambda':0.5,'loss':1.5,'midpoint_loss':1.5,"
                 "'metric':{'name':'pseudo_perplexity','value':15},"
                 "'parents':[{'loss':3,'metric':30},{'loss':2,'metric':20}],"
                 "'chance':5,'chance_accuracy':null}");
     v = rb_merge_verdict_none();
     rb_merge_verdict_encode(&w, NULL, &v);
     assert_tree(tree_of(&w), "null");
+}
+
+/* A point beside an end is told as such, with the loss halfway; a bad answer needs no place. */
+static void test_beside_an_end(void **state)
+{
+    (void)state;
+    static const struct {
+        double lambda, loss;
+        const char *label, *begins;
+    } cases[] = {
+        {0.95, 2.5, "between, beside B", "Between its parents only beside B, at lambda 0.95: "},
+        {0.05, 2.5, "between, beside A", "Between its parents only beside A, at lambda 0.05: "},
+        {0.95, 1.7, "better than both, beside B",
+         "Better than both parents only beside B, at lambda 0.95: loss 1.700, the parents 3.000 "
+         "and "
+         "2.000, halfway 4.000, guessing by frequency 5.000."},
+        {0.25, 2.5, "between", "Between its parents at lambda 0.25: "},
+        {0.75, 2.5, "between", "Between its parents at lambda 0.75: "},
+        {0.95, 3.5, "worse than both", "Worse than both parents, at best at lambda 0.95: "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        double l = cases[i].lambda;
+        struct rb_point points[] = {
+            point(0, 3), point(l < 0.5 ? l : 0.5, l < 0.5 ? cases[i].loss : 4),
+            point(l < 0.5 ? 0.5 : l, l < 0.5 ? 4 : cases[i].loss), point(1, 2)};
+        struct rb_chance chance = {.loss = 5, .accuracy = NAN};
+        struct rb_merge_verdict v;
+        char label[RB_MERGE_LABEL_SIZE], sentence[RB_MERGE_SENTENCE_SIZE];
+        rb_merge_verdict_make(points, 4, RB_TASK_MLM, RB_ACCURACY, &chance, NULL, RB_SAME_EXACT,
+                              &v);
+        assert_true(v.lambda == l && v.midpoint_loss == 4);
+        assert_string_equal(rb_merge_verdict_label(&v, label), cases[i].label);
+        rb_merge_verdict_sentence(&v, sentence);
+        if (strncmp(sentence, cases[i].begins, strlen(cases[i].begins)) != 0)
+            fail_msg("%s", sentence);
+        assert_non_null(strstr(sentence, ", halfway 4.000, guessing"));
+    }
+    struct rb_point points[] = {point(0, 3), point(0.3, 2.5), point(1, 2)};
+    struct rb_merge_verdict v;
+    rb_merge_verdict_make(points, 3, RB_TASK_MLM, RB_ACCURACY, NULL, NULL, RB_SAME_EXACT, &v);
+    assert_true(isnan(v.midpoint_loss)); /* nobody looked there */
 }
 
 /* In CSV it stands in the row of the best lambda. */
@@ -114,9 +156,8 @@ static void test_csv(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_what_is_missing),
-        cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_answers),       cmocka_unit_test(test_what_is_missing),
+        cmocka_unit_test(test_beside_an_end), cmocka_unit_test(test_wire),
         cmocka_unit_test(test_csv),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -233,6 +233,14 @@ static void test_problems_with_places(void **state)
     assert_true(json_is_null(json_object_get(json, "request_id")));
     json_decref(json);
 
+    /* A pointer that the words begin with is not said twice. */
+    (void)rb_error_at(&err, RB_EINPUT, "/algn", "/algn: there is no such member");
+    rb_problem_encode(&w, &err, NULL, NULL);
+    json = tree_of(&w);
+    assert_tree(json_incref(json_object_get(json, "errors")),
+                "[{'pointer':'/algn','detail':'there is no such member'}]");
+    json_decref(json);
+
     struct rb_problems problems = {0};
     rb_problems_add(&problems, "/a", "one");
     rb_problems_add(&problems, "/b", "two");

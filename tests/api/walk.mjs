@@ -46,9 +46,10 @@ export async function until(daemon, id, test) {
 export const hasEnded = (job) => ['succeeded', 'failed', 'canceled'].includes(job.status);
 
 async function service(d) {
-  for (const path of ['/livez', '/readyz', '/readyz?verbose=true', '/version', '/metrics', '/v1/stats', '/v1/tokens/self',
+  for (const path of ['/livez', '/readyz', '/readyz?verbose=true', '/version', '/metrics', '/v1/stats', '/v1/tokens/self', '/v1/retention', '/v1/demo', '/v1/retention?keep_jobs=90d&keep_artifacts=14d',
     '/openapi.yaml', '/openapi.json'])
     await d.call('GET', path, 200);
+  await d.call('GET', '/v1/retention?keep_jobs=soon', '400 invalid_query');
   // The build translates with PyYAML; document.mjs reads openapi.yaml with another parser.
   assert.deepEqual((await d.call('GET', '/openapi.json', 200)).json, written);
   const { text } = await d.call('GET', '/', 200);

@@ -211,6 +211,7 @@ def test_sweep():
               [("permute", False), ("permute", True), ("ignore", False), ("ignore", True)])
         for row, job in zip(rows, s.jobs()):
             equal((row["job"], row["barrier_chord"], row["verdict"]), (job.id, job.barrier().chord, job.verdict["text"]), row)
+            equal((row["verdict_label"], row["midpoint_loss"]), (job.verdict["label"], job.verdict["midpoint_loss"]), row)
         certified = [r for r in rows if r["equivalent"]]
         true(0 < len(certified) < 4, rows)  # heads that are ignored are another function
         equal(s.best(certified=True).id, min(certified, key=lambda r: r["loss"])["job"])

@@ -220,6 +220,18 @@ def test_jobs_that_cannot_run():
                     true(word in json.dumps(body), (change, word, body))
                 serves_on(d)
             equal(d.get("/v1/jobs").json["data"], [])
+            unheard = {"models": {"a": "aa", "b": "bb"}, "align": {"dataset": "cc"},
+                       "evaluate": {"task": "mlm", "dataset": "dd"}}
+            faults = lambda path, body: [(e["pointer"], e["detail"].split("'")[1]) for e in
+                                         problem(d.post(path, body), 422, "invalid_request")["errors"]]
+            equal(faults("/v1/jobs", unheard), [("/models/a", "aa"), ("/models/b", "bb"), ("/align/dataset", "cc"),
+                                                ("/evaluate/dataset", "dd")])
+            equal(faults("/v1/jobs", {**unheard, "align": {"from_job": "job_019a2c9e-7c1d-7b3e-8f00-1234567890ab"}})[2],
+                  ("/align/from_job", "job_019a2c9e-7c1d-7b3e-8f00-1234567890ab"))
+            equal(faults("/v1/jobs/batch", {"jobs": [good, {**good, **pair("aa", "bb")}]}),
+                  [("/jobs/1/models/a", "aa"), ("/jobs/1/models/b", "bb")])
+            equal(faults("/v1/sweeps", {"spec": {**good, **pair("bert-a", "bb")}, "grid": {"align.dataset": ["cc"]}}),
+                  [("/spec/models/b", "bb"), ("/grid/align.dataset/0", "cc")])
             batch = d.post("/v1/jobs/batch", {"jobs": [good, {**good, **pair("bert-a", "swapped")}]})
             problem(batch, 422, "models_differ", "/jobs/1/models")
             equal(d.get("/v1/jobs").json["data"], [])

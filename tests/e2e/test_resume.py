@@ -163,6 +163,7 @@ def test_crash_loop():
         state = d.get(f"/v1/jobs/{job}").json
         equal((state["status"], state["error"]["code"]), ("failed", "crash_loop"), state)
         true(not state["error"]["retryable"], state["error"])
+        true(len(state["error"]["remedy"]) > 20, state["error"])
         equal(d.wait_finished(other)["status"], "succeeded")
 
 

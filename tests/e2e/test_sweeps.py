@@ -81,6 +81,8 @@ def check_csv(d, sweep, s):
     equal([row["job"] for row in rows], [row["job"] for row in s["table"]])
     equal([row["align.absolute"] for row in rows], ["false", "true"] * 2)
     equal([float(row["loss"]) for row in rows], [row["verdict"]["loss"] for row in s["table"]])
+    equal([(row["midpoint_loss"], row["verdict_label"]) for row in rows],
+          [(repr(row["verdict"]["midpoint_loss"]), row["verdict"]["label"]) for row in s["table"]])
     equal([row["verdict"] for row in rows], [row["verdict"]["text"] for row in s["table"]])
     equal(rows[0]["name"], s["table"][0]["name"])  # it has a comma
 

@@ -26,6 +26,8 @@ def check_figures(verdict, curve, lambdas):
     inner = range(1, len(lambdas) - 1)
     best = min(inner, key=lambda i: curve["loss"][i])
     equal((verdict["best_lambda"], verdict["loss"]), (lambdas[best], curve["loss"][best]))
+    middle = [l for l, x in zip(curve["loss"], lambdas) if x == 0.5]
+    equal(verdict["midpoint_loss"], middle[0] if middle else None)
     equal([p["loss"] for p in verdict["parents"]], [curve["loss"][0], curve["loss"][-1]])
     name = verdict["metric"]["name"]
     equal(verdict["metric"]["value"], curve["metrics"][name][best])

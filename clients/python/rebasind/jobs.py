@@ -183,7 +183,7 @@ class Job:
 
     @property
     def verdict(self) -> Optional[Dict[str, Any]]:
-        """Whether the merge is usable: {"text": "between", "sentence": …, "best_lambda": 0.5, "loss": …, …};
+        """Whether the merge is usable: {"text": "between", "label": "between, beside B", "sentence": …, "best_lambda": 0.95, …};
         None before the curve is known."""
         return self.summary.get("verdict")
 

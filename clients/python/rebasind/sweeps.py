@@ -78,8 +78,9 @@ class Sweep:
                     flat = {**flat, **value}
                 elif key == "verdict":
                     verdict = value or {}
-                    flat["verdict"] = verdict.get("text")
+                    flat["verdict"], flat["verdict_label"] = verdict.get("text"), verdict.get("label")
                     flat["best_lambda"], flat["loss"] = verdict.get("best_lambda"), verdict.get("loss")
+                    flat["midpoint_loss"] = verdict.get("midpoint_loss")
                 else:
                     flat[key] = value
             found.append(flat)

@@ -1,8 +1,8 @@
 // The form is what the description says, and what the daemon finds wrong stands at its field.
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
-import {assertAccessible, assertCalm, launch, open} from './browser.mjs';
-import {Daemon, FIXTURES} from './daemon.mjs';
+import {assertAccessible, assertCalm, launch, open, picture} from './browser.mjs';
+import {Daemon, FIXTURES, until} from './daemon.mjs';
 
 let daemon, browser, page, api;
 
@@ -195,9 +195,28 @@ test('several values of members are a sweep: a job for each combination', async 
   await assertAccessible(page, 'several');
   await page.getByRole('button', {name: 'Submit 4 jobs'}).click();
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 4);
-  const sweep = page.url().match(/sweep=(grp_[0-9a-f-]+)/)[1];
+  const sweep = page.url().match(/sweeps\/(grp_[0-9a-f-]+)/)[1];
   assert.equal((await daemon.get(`v1/sweeps/${sweep}`)).jobs, 4);
   for (const {id} of (await daemon.get(`v1/jobs?group=${sweep}`)).data) await daemon.finished(id);
+  // The sweep's own page: each job's own members, verdict and rank; as a file, too.
+  await page.getByRole('heading', {name: 'by the form', level: 1}).waitFor();
+  const ranks = () => page.locator('tbody .col-rank').allTextContents();
+  await until('ranks', async () => (await ranks()).join() === '1,2,3,4');
+  await page.getByText('4 succeeded').waitFor();
+  const {table} = await daemon.get(`v1/sweeps/${sweep}`);
+  const first = table.find(row => row.rank === 1);
+  const cells = await page.locator('tbody tr').first().locator('td').allTextContents();
+  assert.deepEqual(cells.slice(1, 5), [first.name, ...Object.values(first.settings).map(String), first.verdict.label]);
+  const [saved] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', {name: 'Save CSV'}).click()]);
+  assert.equal(saved.suggestedFilename(), 'by the form.csv');
+  await assertAccessible(page, 'sweep');
+  await picture(page, 'sweep');
+  await page.setViewportSize({width: 375, height: 812});
+  const [wanted, there] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+  assert.ok(wanted <= there, `on a phone: ${wanted} px`);
+  await page.setViewportSize({width: 1360, height: 860});
+  await page.getByRole('link', {name: 'In the list'}).click();
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 4);
   await page.goto(`${daemon.url}#/compare?sweep=${sweep}&group=align.heads`);
   await page.getByRole('img', {name: /of 4 curves in 2 groups/}).waitFor();
 });

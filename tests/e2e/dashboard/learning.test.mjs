@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
 import {anglesOf} from '../../../server/dashboard/angles.js';
-import {assertAccessible, assertCalm, launch, open, record} from './browser.mjs';
+import {assertAccessible, assertCalm, launch, open, picture, record} from './browser.mjs';
 import {Daemon, FIXTURES} from './daemon.mjs';
 
 let daemon, browser;
@@ -76,6 +76,8 @@ test('the training curve grows by itself, and the turned maps show their angles'
   await page.getByRole('img', {name: /Angles of inside heads: mean \d+ degrees/}).waitFor();
   await page.locator('.heatmap canvas').first().waitFor();
   await assertAccessible(page, 'learned');
+  await page.locator('.plot[aria-label^="Training curve"]').scrollIntoViewIfNeeded();
+  await picture(page, 'learning');
   assertCalm(page, /404/); // the curve is asked for before it is there
   await page.context().close();
 });

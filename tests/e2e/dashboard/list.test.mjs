@@ -65,6 +65,7 @@ test('what is not the same function is greyed, uncoloured and without a rank', a
   assert.match(await cell.getAttribute('class'), /void/);
   assert.match(await cell.getAttribute('title'), /not the same function/);
   assert.match(await cell.textContent(), /^\d/);
+  assert.equal(await rowOf('plain').locator('.col-verdict').textContent(), jobs.plain.summary.verdict.label);
   assert.doesNotMatch(await rowOf('broken').locator('.col-reduction').getAttribute('class'), /better|worse/);
   for (let i = 0; i < 2; i++) { // up and down
     await page.getByRole('button', {name: 'Barrier'}).click();
@@ -138,6 +139,26 @@ test('name, labels and note are changed in place', async () => {
   const {name, labels} = await job();
   assert.deepEqual([name, labels], ['a better name', {sweep: 'two', note: 'looks odd at 0.3'}]);
   await assertAccessible(page, 'edited');
+});
+
+test('and in the list, of the one that is selected', async () => {
+  await page.goto(`${daemon.url}#/jobs`);
+  await rowOf('monotonic').getByRole('checkbox').check();
+  const edit = async (label, text) => {
+    await page.getByRole('button', {name: label}).click();
+    await page.getByRole('textbox', {name: label}).fill(text);
+    await page.keyboard.press('Enter');
+  };
+  await edit('Rename', 'monotonic heads');
+  await rowOf('monotonic').getByText('monotonic heads').waitFor();
+  await edit('Edit labels', 'sweep:three');
+  await rowOf('monotonic').getByText('sweep:three').waitFor();
+  await edit('Note', 'the second try');
+  await until('the note', async () => (await daemon.get(`v1/jobs/${jobs.monotonic.id}`)).labels.note === 'the second try');
+  await assertAccessible(page, 'edited in the list');
+  await rowOf('plain').getByRole('checkbox').check();
+  assert.equal(await page.getByRole('button', {name: 'Rename'}).count(), 0);
+  await page.getByRole('button', {name: 'Clear'}).click();
 });
 
 /* CIE 1976 L*a*b*. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
 import {assertCalm, launch, open} from './browser.mjs';
-import {Daemon, spec, until} from './daemon.mjs';
+import {Daemon, FIXTURES, spec, until} from './daemon.mjs';
 
 let daemon, browser, page, done;
 
@@ -85,7 +85,8 @@ for (const [status, words] of [['queued', 'waits for its turn'], ['running', 'No
   ['canceled', 'before the job ended'], ['failed', 'before the job failed']])
   test(`a ${status} job without points has no chart, but says why`, async () => {
     const error = status === 'failed' ? {code: 'no_space', title: 'The data folder’s disk is full',
-      detail: 'writing: no space left', retryable: true} : null;
+      detail: 'writing: no space left', retryable: true,
+      remedy: 'Make room on the daemon\u2019s disk, then retry: it goes on.'} : null;
     const own = await stateOf({status, phase: status === 'running' ? 'solving' : null, error,
       progress: {...done.progress, fraction: 0.25, eta_seconds: 90}});
     await own.getByText(words).waitFor();
@@ -110,6 +111,41 @@ test('loose files do not propose the name "config"', async () => {
   await choose([config('{"_name_or_path": "lab/BERT seed.3"}')]);
   await until('the proposal', async () =>
     (await page.getByLabel('Name of the model').inputValue()) === 'bert-seed.3');
+});
+
+test('a sweep is canceled and deleted on its page; one that is gone says so', async () => {
+  const {id, table} = await daemon.post('v1/sweeps', {spec: spec({points: 101, blocks: 256}),
+    grid: {'align.max_sequences': [300, 301]}});
+  await page.goto(`${daemon.url}#/sweeps/${id}`);
+  await page.getByText(/2 (queued|running)|1 running/).first().waitFor();
+  await page.getByRole('progressbar', {name: 'Progress'}).waitFor();
+  await page.getByRole('button', {name: 'Cancel', exact: true}).click();
+  await page.getByText('2 canceled').waitFor();
+  await page.getByRole('button', {name: 'Delete'}).click();
+  await page.getByRole('dialog').getByRole('button', {name: 'Delete'}).click();
+  await page.getByRole('heading', {name: 'Jobs'}).waitFor();
+  await page.goto(`${daemon.url}#/sweeps/${id}`);
+  await page.getByRole('alert').filter({hasText: id}).waitFor();
+  for (const {job} of table) assert.equal((await fetch(`${daemon.url}v1/jobs/${job}`)).status, 404);
+});
+
+test('an empty daemon merges the demo pair in one click, again after its job was deleted', async () => {
+  const fresh = await Daemon.start();
+  const own = await open(browser, fresh.url);
+  for (let i = 0; i < 2; i++) {
+    await own.getByRole('button', {name: 'Merge the demo pair'}).click();
+    await own.getByRole('heading', {name: 'two GPT-2, learned', level: 1}).waitFor();
+    const [job] = (await fresh.get('v1/jobs')).data;
+    assert.deepEqual([job.spec.models.a, job.spec.align.learn.steps], ['gpt2-a', 200]);
+    await fresh.post(`v1/jobs/${job.id}/cancel`);
+    await fresh.finished(job.id);
+    await fresh.call('DELETE', `v1/jobs/${job.id}`);
+    await own.goto(`${fresh.url}#/jobs`);
+  }
+  await own.getByText(`"path":"${FIXTURES}/models/gpt2-a"`).waitFor();
+  assertCalm(own, /409|404/);
+  await own.context().close();
+  await fresh.remove();
 });
 
 test('the jobs of a batch stand in the order of the batch', async () => {
