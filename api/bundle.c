@@ -79,6 +79,7 @@ void rb_bundle_encode(struct rb_json *w, const char *key, const struct rb_bundle
     rb_json_string(w, "unit", rb_unit_names[b->unit]);
     rb_json_string(w, "job", b->job);
     rb_json_uint(w, "attempt", b->attempt);
+    rb_json_uint(w, "tries", b->tries);
     rb_json_raw(w, "spec", b->spec_json);
     encode_inputs(w, b);
     rb_json_bool(w, "solved", b->solved);
@@ -244,6 +245,7 @@ static const struct rb_field fields[] = {
      .required = true,
      .low = 1,
      .high = 1e9},
+    {.key = "tries", .type = RB_FIELD_UINT, AT(bundle.tries), .low = 0, .high = 1000},
     {.key = "spec",
      .type = RB_FIELD_CUSTOM,
      AT(spec),

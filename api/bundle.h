@@ -41,6 +41,7 @@ struct rb_bundle {
     enum rb_unit unit;
     char *job;        /* its id */
     uint32_t attempt; /* of the job's submissions, from 1 */
+    uint32_t tries;   /* submissions before it without anything new */
     char *version;    /* of the rebasind that wrote it: others may compute other bits */
     char *spec_json;
     struct rb_bundle_input inputs[RB_JOB_INPUTS_MAX];
@@ -54,7 +55,7 @@ struct rb_bundle {
 };
 void rb_bundle_deinit(struct rb_bundle *b);
 
-/* {"format","version","unit","job","attempt","spec","inputs":[{"role","name","sha256","path",
+/* {"format","version","unit","job","attempt","tries","spec","inputs":[{"role","name","sha256","path",
  * "format","text","text_pair","label"}],"solved","learned","certified",
  * "tasks":[[["aligned",3],…],…],"merged":[…]}. */
 void rb_bundle_encode(struct rb_json *w, const char *key, const struct rb_bundle *b);

@@ -91,6 +91,16 @@ void rb_progress_encode(struct rb_json *w, const struct rb_progress *p)
     rb_json_string(w, "unit", p->unit);
     rb_json_number(w, "fraction", fraction < 1 ? fraction : 1);
     rb_json_number(w, "eta_seconds", p->eta_seconds);
+    const struct rb_progress_tasks *t = &p->tasks;
+    if (t->total == 0)
+        return;
+    rb_json_object(w, "tasks");
+    rb_json_string(w, "unit", t->unit);
+    rb_json_uint(w, "total", t->total);
+    rb_json_uint(w, "pending", t->pending);
+    rb_json_uint(w, "running", t->running);
+    rb_json_string(w, "reason", t->reason[0] != '\0' ? t->reason : NULL);
+    rb_json_end(w);
 }
 
 void rb_phase_encode(struct rb_json *w, const char *key, enum rb_phase phase)

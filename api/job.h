@@ -43,10 +43,19 @@ enum rb_phase {
 /* In enum order; the name of RB_PHASE_NONE is "none" and never goes over the wire. */
 extern const char *const rb_phase_names[];
 
+/* Of a unit that a cluster computes, its tasks. */
+struct rb_progress_tasks {
+    const char *unit; /* static text */
+    uint32_t total;   /* 0: there is none */
+    uint32_t pending, running;
+    char reason[64]; /* why the pending ones wait, in the cluster's word; "": null */
+};
+
 struct rb_progress {
     double done, total; /* fraction = done / total; total 0: not known, fraction 0 */
     const char *unit;   /* "sequences", "points" …; static text, NULL: null */
     double eta_seconds; /* of the whole job; NaN: null */
+    struct rb_progress_tasks tasks;
 };
 
 struct rb_job_input {

@@ -174,7 +174,7 @@ static enum rb_status make(const struct rb_broker_options *o, uint32_t kind, cha
                            const char *script, struct maker *m, struct rb_error *err)
 {
     const char *name = fields[0];
-    if ((kind == RB_BROKER_SUBMIT || kind == RB_BROKER_CANCEL) && !is_our_name(name))
+    if (kind != RB_BROKER_QUEUE && !is_our_name(name))
         return rb_error_set(err, RB_EINPUT, "no name of ours: \"%.60s\"", name);
     switch (kind) {
     case RB_BROKER_SUBMIT:
@@ -197,14 +197,12 @@ static enum rb_status make(const struct rb_broker_options *o, uint32_t kind, cha
         add_long(m, "--name=", name, "");
         return RB_OK;
     default:
-        if (!is_number(name, 999999999))
-            return rb_error_set(err, RB_EINPUT, "no number of a job");
         add_text(m, "--noheader");
         add_text(m, "--parsable2");
         add_text(m, "--allocations");
         add_text(m, "--format=State,ExitCode");
-        add_text(m, "--jobs");
-        add(m, fields[0]);
+        add_text(m, "--starttime=now-30days"); /* by itself it looks at today only */
+        add_long(m, "--name=", name, "");
         return RB_OK;
     }
 }

@@ -28,7 +28,7 @@ enum rb_broker_kind {
                         */
     RB_BROKER_QUEUE,   /* squeue of this user's jobs: lines of RB_BROKER_QUEUE_FORMAT */
     RB_BROKER_CANCEL,  /* name: scancel */
-    RB_BROKER_ACCOUNT, /* number: sacct; output: lines of state|exit code */
+    RB_BROKER_ACCOUNT, /* name: sacct; output: lines of state|exit code */
     RB_BROKER_KINDS
 };
 

@@ -246,10 +246,12 @@ static void start_job(struct node *n)
 static void imported(void *data, enum rb_status status, const struct rb_error *err)
 {
     struct node *n = data;
+    struct rb_error here;
     n->importing--;
-    if (status != RB_OK)
-        end(n, status, err);
-    else if (n->importing == 0 && !n->ended)
+    if (status != RB_OK) { /* whoever submitted could read it: it lies with this machine */
+        (void)rb_error_set(&here, RB_EIO, "on this node: %.400s", err->detail);
+        end(n, RB_EIO, &here);
+    } else if (n->importing == 0 && !n->ended)
         start_job(n);
 }
 
@@ -417,6 +419,19 @@ static enum rb_status give_all(struct node *n, struct rb_error *err)
     return status;
 }
 
+/* On a full disk what it was computed with takes the room that the words need. */
+static enum rb_status give_outcome(struct node *n, const struct rb_outcome *outcome,
+                                   struct rb_error *err)
+{
+    struct rb_error ignored;
+    enum rb_status status = rb_node_products_outcome(&n->products, outcome, err);
+    if (status != RB_EDISKFULL || n->scratch[0] == '\0')
+        return status;
+    (void)!rb_remove_beneath(n->bundle_fd, n->scratch, &ignored);
+    n->scratch[0] = '\0';
+    return rb_node_products_outcome(&n->products, outcome, err);
+}
+
 static int conclude(struct node *n, enum rb_status status, const struct rb_error *err)
 {
     struct rb_outcome outcome = {.job_failed = status != RB_OK && !is_machines(status),
@@ -426,7 +441,7 @@ static int conclude(struct node *n, enum rb_status status, const struct rb_error
         fprintf(stderr, "rebasind: %s\n", err->detail);
         (void)snprintf(outcome.detail, sizeof outcome.detail, "%.500s", err->detail);
     }
-    if (n->bundle_fd >= 0 && rb_node_products_outcome(&n->products, &outcome, &ignored) != RB_OK) {
+    if (n->bundle_fd >= 0 && give_outcome(n, &outcome, &ignored) != RB_OK) {
         fprintf(stderr, "rebasind: the outcome cannot be written: %s\n", ignored.detail);
         return EXIT_MACHINE;
     }

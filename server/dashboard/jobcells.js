@@ -38,10 +38,12 @@ export function progressText(job) {
   if (job.status === 'failed')
     return job.error ? `${job.error.title}. ${job.error.remedy}` : 'failed';
   if (job.status !== 'running' && job.status !== 'canceling') return '';
-  const {fraction, eta_seconds: eta} = job.progress;
+  const {fraction, eta_seconds: eta, tasks} = job.progress;
   const parts = [job.phase ?? 'starting'];
   if (fraction > 0) parts.push(percent(fraction));
   if (eta !== null) parts.push(`${duration(eta)} left in all`);
+  if (tasks) parts.push(`${tasks.running} of ${tasks.total} tasks run, ${tasks.pending} wait${
+    tasks.reason ? `: ${tasks.reason}` : ''}`);
   return parts.join(' \u00b7 ');
 }
 

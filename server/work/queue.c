@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { RETRY_MS = 1000, LIST_LIMIT = 500, ELSEWHERE_MAX = 1000 };
+enum { RETRY_MS = 1000, LIST_LIMIT = 500, ELSEWHERE_MAX = 1000, TURN_MS = 5 };
 
 /* ---- claiming ---- */
 
@@ -106,12 +106,19 @@ static void look(uv_idle_t *handle)
     w->looking = false;
     if (rb_room_check(w->options.room, &err) != RB_OK)
         return; /* whoever sees that there is room again wakes the queue */
-    while (claimed && w->run_count < most_runs(w))
+    /* Each claim is a sync of the disk: of a thousand jobs some in each turn of the loop. */
+    uint64_t until = rb_clock_monotonic_ns() + TURN_MS * UINT64_C(1000000);
+    while (claimed && w->run_count < most_runs(w)) {
+        if (rb_clock_monotonic_ns() >= until) {
+            rb_queue_wake(w);
+            return;
+        }
         if (claim_next(w, &claimed, &err) != RB_OK) {
             rb_log_error("no job can be claimed", RB_ERROR_FIELDS(&err));
             uv_timer_start(&w->later, look_later, RETRY_MS, 0);
             return;
         }
+    }
 }
 
 void rb_queue_wake(struct rb_work *w)

@@ -297,57 +297,70 @@ bool rb_run_shares(const struct rb_run *run, size_t index)
            run->alignment->certificate.equivalent;
 }
 
-static enum rb_status add_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
-                                const struct rb_point *point, const struct rb_block *blocks,
-                                size_t block_count, struct rb_event_row *event,
+/* known and points are as if it were committed. */
+static enum rb_status add_point(struct rb_run *run, enum rb_curve_name curve,
+                                const struct rb_run_point *p, struct rb_event_row *event,
                                 struct rb_error *err)
 {
     bool rounds = run->spec.evaluate.options.precision > 0;
     struct rb_point_row row = {.task = run->spec.evaluate.options.task,
                                .curve = curve,
-                               .index = (uint32_t)index,
-                               .point = *point,
-                               .blocks = rounds ? NULL : blocks,
-                               .block_count = rounds ? 0 : block_count};
+                               .index = (uint32_t)p->index,
+                               .point = *p->point,
+                               .blocks = rounds ? NULL : p->blocks,
+                               .block_count = rounds ? 0 : p->block_count};
     enum rb_status status = RB_OK;
-    if (run->curves[curve].known[index])
+    if (run->curves[curve].known[p->index])
         return RB_OK;
-    if (rounds && block_count > 0)
-        status = rb_blocks_append(run->work->store, run->row.seq, curve, (uint32_t)index, blocks,
-                                  block_count, err);
-    return status == RB_OK ? rb_point_add(run->work->store, run->row.seq, &row,
-                                          rb_clock_realtime_ms(), event, err)
-                           : status;
+    if (rounds && p->block_count > 0)
+        status = rb_blocks_append(run->work->store, run->row.seq, curve, (uint32_t)p->index,
+                                  p->blocks, p->block_count, err);
+    if (status == RB_OK)
+        status =
+            rb_point_add(run->work->store, run->row.seq, &row, rb_clock_realtime_ms(), event, err);
+    if (status != RB_OK)
+        return status;
+    run->curves[curve].points[p->index] = *p->point;
+    run->curves[curve].known[p->index] = true;
+    return RB_OK;
 }
 
-enum rb_status rb_run_point_with(struct rb_run *run, enum rb_curve_name curve, size_t index,
-                                 const struct rb_point *point, const struct rb_block *blocks,
-                                 size_t block_count, struct rb_error *err)
+/* One point, and the control's where both are the same; events: one for each. */
+static enum rb_status add_given(struct rb_run *run, const struct rb_run_point *p,
+                                struct rb_event_row events[2], struct rb_error *err)
+{
+    bool both = p->curve == RB_CURVE_ALIGNED && rb_run_shares(run, p->index);
+    enum rb_status status = add_point(run, p->curve, p, &events[0], err);
+    if (status == RB_OK && both)
+        status = add_point(run, RB_CURVE_CONTROL, p, &events[1], err);
+    return status;
+}
+
+enum rb_status rb_run_points_with(struct rb_run *run, const struct rb_run_point *points,
+                                  size_t count, struct rb_error *err)
 {
     struct rb_store *store = run->work->store;
-    struct rb_event_row events[2] = {0};
-    bool both = curve == RB_CURVE_ALIGNED && rb_run_shares(run, index);
+    struct rb_event_row events[2 * RB_RUN_POINTS_AT_ONCE] = {0};
+    bool before[2][RB_POINTS_MAX];
+    size_t bytes = run->spec.lambdas.count * sizeof before[0][0];
+    assert(count <= RB_RUN_POINTS_AT_ONCE);
     enum rb_status status = rb_store_begin(store, err);
     if (status != RB_OK)
         return status;
-    status = add_point(run, curve, index, point, blocks, block_count, &events[0], err);
-    if (status == RB_OK && both)
-        status =
-            add_point(run, RB_CURVE_CONTROL, index, point, blocks, block_count, &events[1], err);
+    for (int c = 0; c < 2; c++)
+        memcpy(before[c], run->curves[c].known, bytes);
+    for (size_t i = 0; i < count && status == RB_OK; i++)
+        status = add_given(run, &points[i], events + 2 * i, err);
     status = rb_store_end(store, status, err);
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2 * count; i++) {
         if (status == RB_OK && events[i].event.id != 0)
             rb_hub_ring(&run->work->hub, &events[i]);
         else
             rb_event_row_deinit(&events[i]);
     }
-    if (status != RB_OK)
-        return status;
-    for (int c = (int)curve; c <= (both ? RB_CURVE_CONTROL : (int)curve); c++) {
-        run->curves[c].points[index] = *point;
-        run->curves[c].known[index] = true;
-    }
-    return RB_OK;
+    for (int c = 0; c < 2 && status != RB_OK; c++) /* rolled back */
+        memcpy(run->curves[c].known, before[c], bytes);
+    return status;
 }
 
 enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
@@ -355,7 +368,8 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
                             struct rb_error *err)
 {
     size_t count = blocks != NULL ? run->subject.evaluate.count : 0;
-    return rb_run_point_with(run, curve, index, point, blocks, count, err);
+    const struct rb_run_point one = {curve, index, point, blocks, count};
+    return rb_run_points_with(run, &one, 1, err);
 }
 
 static size_t known_points(const struct rb_run *run, enum rb_curve_name curve, struct rb_point *ret)

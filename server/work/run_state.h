@@ -29,6 +29,7 @@ extern const struct rb_stage rb_stage_loading, rb_stage_aligning, rb_stage_solvi
 /* Where units are computed: executor.h. */
 struct rb_executor {
     const char *name; /* as a spec and a job's environment say it */
+    bool elsewhere;   /* whoever computed has read the models whole: they need not be here */
     /* In the order in which a run passes them; ends with NULL. */
     const struct rb_stage *const *stages;
     /* run->stop and run->why are set: what the present stage has under way comes to its end, and
@@ -198,11 +199,19 @@ enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t
 void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
                     struct rb_merge_verdict *ret);
 
-/* The same with (block_count) blocks. With evaluate.precision the blocks are appended to those of
- * the round before (rounds.h). */
-enum rb_status rb_run_point_with(struct rb_run *run, enum rb_curve_name curve, size_t index,
-                                 const struct rb_point *point, const struct rb_block *blocks,
-                                 size_t block_count, struct rb_error *err) RB_MUST_CHECK;
+/* A point of the run with (block_count) blocks; all borrowed. */
+struct rb_run_point {
+    enum rb_curve_name curve;
+    size_t index;
+    const struct rb_point *point;
+    const struct rb_block *blocks;
+    size_t block_count;
+};
+enum { RB_RUN_POINTS_AT_ONCE = 16 };
+/* The same for several, at most RB_RUN_POINTS_AT_ONCE, in one transaction: all or none. With
+ * evaluate.precision the blocks are appended to those of the round before (rounds.h). */
+enum rb_status rb_run_points_with(struct rb_run *run, const struct rb_run_point *points,
+                                  size_t count, struct rb_error *err) RB_MUST_CHECK;
 
 /* The curves as far as they are known. points: the caller's, room for 2 * spec.lambdas.count. */
 struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points);

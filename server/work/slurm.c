@@ -5,6 +5,7 @@
 #include "server/work/jobdir.h"
 #include "server/work/run.h"
 #include "server/work/slurm_files.h"
+#include "server/work/slurm_look.h"
 #include "server/work/slurm_queue.h"
 #include "server/work/slurm_stages.h"
 #include "server/work/slurm_unit.h"
@@ -15,18 +16,19 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, NOTES_AT_ONCE = 2 };
+enum { NOTES_AT_ONCE = 2 };
 
 /* ---- the queue's answer ---- */
 
-struct entry {
+struct rb_slurm_entry {
     char *name; /* borrowed from the answer */
     struct rb_slurm_standing standing;
 };
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+    return strcmp(((const struct rb_slurm_entry *)a)->name,
+                  ((const struct rb_slurm_entry *)b)->name);
 }
 
 static void add_line(struct rb_slurm_standing *s, const struct rb_slurm_line *line)
@@ -42,10 +44,10 @@ static void add_line(struct rb_slurm_standing *s, const struct rb_slurm_line *li
 }
 
 /* Lines of one name follow each other, but need not. */
-static struct entry *read_answer(char *output, size_t *ret_count)
+static struct rb_slurm_entry *read_answer(char *output, size_t *ret_count)
 {
     size_t capacity = 64, count = 0;
-    struct entry *entries = malloc(capacity * sizeof *entries);
+    struct rb_slurm_entry *entries = malloc(capacity * sizeof *entries);
     for (char *line; entries != NULL && (line = strsep(&output, "\n")) != NULL;) {
         struct rb_slurm_line l;
         if (!rb_slurm_line_parse(line, &l))
@@ -53,14 +55,14 @@ static struct entry *read_answer(char *output, size_t *ret_count)
         if (count == 0 || strcmp(entries[count - 1].name, l.name) != 0) {
             if (count == capacity) {
                 capacity *= 2;
-                struct entry *grown = realloc(entries, capacity * sizeof *entries);
+                struct rb_slurm_entry *grown = realloc(entries, capacity * sizeof *entries);
                 if (grown == NULL) {
                     free(entries);
                     return NULL;
                 }
                 entries = grown;
             }
-            entries[count++] = (struct entry){.name = (char *)(uintptr_t)l.name};
+            entries[count++] = (struct rb_slurm_entry){.name = (char *)(uintptr_t)l.name};
         }
         add_line(&entries[count - 1].standing, &l);
     }
@@ -80,7 +82,7 @@ static void merge(struct rb_slurm_standing *to, const struct rb_slurm_standing *
         to->ended = from->ended;
 }
 
-static size_t first_of(const struct entry *entries, size_t count, const char *name)
+static size_t first_of(const struct rb_slurm_entry *entries, size_t count, const char *name)
 {
     size_t low = 0, high = count;
     while (low < high) {
@@ -93,7 +95,7 @@ static size_t first_of(const struct entry *entries, size_t count, const char *na
     return low;
 }
 
-static void tell_units(struct rb_slurm *s, const struct entry *entries, size_t count)
+static void tell_units(struct rb_slurm *s, const struct rb_slurm_entry *entries, size_t count)
 {
     uint32_t pending = 0, running = 0;
     s->notes_left = NOTES_AT_ONCE; /* the others wait for the next answer, if they still do */
@@ -154,17 +156,20 @@ static void cancel_answered(void *data, uint32_t status, char *output, const cha
         rb_log_warn("scancel failed", RB_S("job", e->job), RB_S("detail", words));
 }
 
-static void tell_endings(struct rb_slurm *s, const struct entry *entries, size_t count)
+static void tell_endings(struct rb_slurm *s, const struct rb_slurm_entry *entries, size_t count)
 {
     for (struct rb_slurm_ending *e = s->endings, *next; e != NULL; e = next) {
         bool active = false;
+        char prefix[RB_SLURM_NAME_SIZE];
         next = e->next;
         if (e->removing || s->generation <= e->generation)
             continue;
-        for (size_t i = 0; i < count; i++) {
+        size_t length = (size_t)snprintf(prefix, sizeof prefix, "rebasind-%s-", e->job);
+        for (size_t i = first_of(entries, count, prefix);
+             i < count && strncmp(entries[i].name, prefix, length) == 0; i++) {
             const char *const fields[] = {entries[i].name};
             const struct rb_slurm_standing *st = &entries[i].standing;
-            if (strstr(entries[i].name, e->job) == NULL || st->pending + st->running == 0)
+            if (st->pending + st->running == 0)
                 continue;
             active = true;
             (void)rb_slurm_ask(s, RB_BROKER_CANCEL, fields, cancel_answered, e);
@@ -193,17 +198,37 @@ static void conclude(struct rb_run *run, bool well, void (*then)(struct rb_run *
 
 /* ---- asking ---- */
 
+/* A large cluster's answer has ten thousands of lines: not read by the loop's thread. */
+static void read_queue(struct rb_async *a)
+{
+    struct rb_slurm *s = a->data;
+    s->entries = read_answer(s->answer, &s->entry_count);
+}
+
+static void queue_read(struct rb_async *a)
+{
+    struct rb_slurm *s = a->data;
+    s->polling = false;
+    if (s->entries != NULL) {
+        tell_endings(s, s->entries, s->entry_count);
+        tell_units(s, s->entries, s->entry_count);
+    }
+    free(s->entries);
+    free(s->answer);
+    s->entries = NULL;
+    s->answer = NULL;
+}
+
 static void queue_answered(void *data, uint32_t status, char *output, const char *words)
 {
     struct rb_slurm *s = data;
     uint64_t now = rb_clock_monotonic_ns();
     uint64_t took = now - s->requests_begun_ns;
-    size_t count = 0;
-    s->polling = false;
     uint64_t wait = RB_SLURM_POLL_FACTOR * took, least = RB_SLURM_POLL_MS * UINT64_C(1000000);
     s->poll_due_ns = now + (wait > least ? wait : least);
     s->poll_least_ns = now + least;
     if (status != 0) { /* unknown is not gone */
+        s->polling = false;
         rb_metrics_add(s->work->metrics, RB_METER_QUEUE_FAILURES, 1, NULL, NULL);
         if (!s->told_away)
             rb_log_warn("squeue failed: what runs there is not known", RB_S("detail", words));
@@ -211,12 +236,15 @@ static void queue_answered(void *data, uint32_t status, char *output, const char
         return;
     }
     s->told_away = false;
-    struct entry *entries = read_answer(output, &count);
-    if (entries == NULL)
+    bool asked_for = s->units != NULL || s->endings != NULL;
+    s->answer = asked_for ? strdup(output) : NULL;
+    if (s->answer == NULL) {
+        s->polling = false;
         return;
-    tell_endings(s, entries, count);
-    tell_units(s, entries, count);
-    free(entries);
+    }
+    s->reading =
+        (struct rb_async){.work = read_queue, .done = queue_read, .data = s, .lane = RB_LANE_READ};
+    rb_async_start(s->work->pool, &s->reading);
 }
 
 static void ask_queue(struct rb_slurm *s)
@@ -225,14 +253,6 @@ static void ask_queue(struct rb_slurm *s)
     s->polling = rb_slurm_ask(s, RB_BROKER_QUEUE, NULL, queue_answered, s) != NULL;
     if (s->polling)
         s->generation++;
-}
-
-static void look_into_folders(struct rb_slurm *s, uint64_t now)
-{
-    uint64_t every = s->unit_count < RB_SLURM_SCAN_MANY ? RB_SLURM_SCAN_MS : RB_SLURM_POLL_MS;
-    for (struct rb_slurm_unit *u = s->units; u != NULL; u = u->next)
-        if (now - u->scanned_ns >= every * 1000000)
-            rb_slurm_unit_look(u);
 }
 
 /* Uploads that were copied for nodes go once no job there is under way. */
@@ -279,7 +299,7 @@ static void ticked(uv_timer_t *timer)
         return;
     }
     s->tidied = false;
-    look_into_folders(s, now);
+    rb_slurm_look_all(s, now);
     if (!s->polling && !s->dead && now >= s->poll_due_ns && now >= s->poll_least_ns)
         ask_queue(s);
 }
@@ -295,16 +315,28 @@ static void stop(struct rb_run *run)
         rb_pool_stopping(run->work->pool);
 }
 
+static void tasks_of(const struct rb_slurm_unit *u, struct rb_progress_tasks *ret)
+{
+    const struct rb_slurm_standing *s = &u->standing;
+    *ret = (struct rb_progress_tasks){rb_unit_names[u->kind], u->bundle.tasks, s->pending,
+                                      s->running, ""};
+    if (s->pending > 0)
+        (void)snprintf(ret->reason, sizeof ret->reason, "%.63s", s->reason);
+}
+
 /* Parts as a job usually spends its time; they never go back. */
 static void progress(const struct rb_run *run, struct rb_progress *ret)
 {
     bool left[2 * RB_POINTS_MAX];
     double aligned = run->alignment != NULL ? 1 : 0, points = 0;
+    struct rb_progress_tasks tasks = {0};
     if (run->in_stage && run->stage_data != NULL &&
         rb_slurm_stage_is_unit(run->executor->stages[run->stage])) {
         const struct rb_slurm_unit *u = run->stage_data;
-        if (u->kind == RB_UNIT_ALIGN && !u->busy && aligned == 0)
-            aligned = u->fraction;
+        if (u->kind == RB_UNIT_ALIGN && aligned == 0)
+            aligned = u->shown;
+        if (u->listed)
+            tasks_of(u, &tasks);
     }
     if (run->spec.has_evaluate) {
         size_t known = 0;
@@ -316,7 +348,8 @@ static void progress(const struct rb_run *run, struct rb_progress *ret)
     *ret = (struct rb_progress){.done = 30 * aligned + 70 * points,
                                 .total = 100,
                                 .unit = "percent",
-                                .eta_seconds = (double)NAN};
+                                .eta_seconds = (double)NAN,
+                                .tasks = tasks};
 }
 
 static bool adopts(const struct rb_work *w, const char *job)
@@ -327,6 +360,7 @@ static bool adopts(const struct rb_work *w, const char *job)
 
 static const struct rb_executor executor = {
     .name = "slurm",
+    .elsewhere = true,
     .stages = rb_slurm_stages,
     .stop = stop,
     .progress = progress,
@@ -350,7 +384,8 @@ enum rb_status rb_slurm_open(struct rb_work *w, const struct rb_slurm_options *o
     }
     (void)uv_timer_init(w->loop, &s->tick);
     s->socket.data = s->tick.data = s;
-    (void)uv_timer_start(&s->tick, ticked, TICK_MS, TICK_MS);
+    rb_slurm_look_open(s, rb_slurm_unit_looked);
+    (void)uv_timer_start(&s->tick, ticked, RB_SLURM_TICK_MS, RB_SLURM_TICK_MS);
     (void)uv_poll_start(&s->socket, UV_READABLE, rb_slurm_socket_ready);
     w->slurm = s;
     w->elsewhere = &executor;
@@ -375,7 +410,8 @@ void rb_slurm_close(struct rb_work *w)
         return;
     w->slurm = NULL;
     rb_slurm_questions_end(s);
-    s->closing = 2;
+    s->closing = 3;
     uv_close((uv_handle_t *)&s->socket, closed);
+    uv_close((uv_handle_t *)&s->turn, closed);
     uv_close((uv_handle_t *)&s->tick, closed);
 }

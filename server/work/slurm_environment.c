@@ -71,13 +71,12 @@ void rb_slurm_environment_add(struct rb_run *run, const struct rb_seal *seal)
     json_decref(e);
 }
 
-enum rb_status rb_slurm_environment_store(struct rb_run *run, struct rb_error *err)
+struct rb_job_change rb_slurm_environment_change(const struct rb_run *run)
 {
-    struct rb_job_change change = {
+    return (struct rb_job_change){
         .to = RB_JOB_RUNNING,
         .phase = run->row.job.phase,
         .at_ms = rb_clock_realtime_ms(),
         .environment = run->row.job.environment_json,
     };
-    return rb_hub_job_change(&run->work->hub, run->work->store, run->row.seq, &change, err);
 }

@@ -4,9 +4,9 @@
 
 #include "server/work/slurm_state.h"
 
-/* Adds who made it. Out of memory loses it. */
+/* Adds who made it, and says in the job's events when kernels differ. Out of memory loses it. */
 void rb_slurm_environment_add(struct rb_run *run, const struct rb_seal *seal);
-/* Writes the job's `environment`, and says in its events when kernels differ. */
-enum rb_status rb_slurm_environment_store(struct rb_run *run, struct rb_error *err) RB_MUST_CHECK;
+/* The change that writes the job's `environment`; borrows from run. */
+struct rb_job_change rb_slurm_environment_change(const struct rb_run *run);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { COPY_BYTES = 1024 * 1024 };
@@ -216,31 +217,42 @@ static void read_found(struct rb_slurm_unit *u, uint32_t attempt)
     free(text);
 }
 
-void rb_slurm_find_bundle(struct rb_async *a)
+/* The newest attempt before that one; 0: there is none. */
+static uint32_t attempt_before(const struct rb_slurm_unit *u, uint32_t before)
 {
-    struct rb_slurm_unit *u = a->data;
     char below[RB_PATH_SIZE];
     const char *kind = rb_unit_names[u->kind];
     size_t length = strlen(kind);
     uint32_t newest = 0;
+    struct rb_error ignored;
     int fd;
-    u->status = RB_OK;
     if (rb_open_beneath(shared_fd(u), rb_slurm_job_folder(u->run->row.job.id, below),
-                        O_RDONLY | O_DIRECTORY, 0, &fd, &u->error) != RB_OK)
-        return;
+                        O_RDONLY | O_DIRECTORY, 0, &fd, &ignored) != RB_OK)
+        return 0;
     DIR *dir = fdopendir(fd);
     if (dir == NULL) {
         (void)close(fd);
-        return;
+        return 0;
     }
     for (struct dirent *e; (e = readdir(dir)) != NULL;)
         if (strncmp(e->d_name, kind, length) == 0 && e->d_name[length] == '.') {
             uint32_t attempt = (uint32_t)strtoul(e->d_name + length + 1, NULL, 10);
-            newest = attempt > newest ? attempt : newest;
+            newest = attempt > newest && attempt < before ? attempt : newest;
         }
     (void)closedir(dir);
-    if (newest > 0)
-        read_found(u, newest);
+    return newest;
+}
+
+void rb_slurm_find_bundle(struct rb_async *a)
+{
+    struct rb_slurm_unit *u = a->data;
+    uint32_t attempt = UINT32_MAX;
+    u->status = RB_OK;
+    /* Before one that was not made whole there is the one whose tries it was to count. */
+    while (!u->found && (attempt = attempt_before(u, attempt)) > 0)
+        read_found(u, attempt);
+    if (!u->found)
+        u->folder[0] = '\0';
 }
 
 /* ---- products ---- */
@@ -270,7 +282,7 @@ static bool get_json(const struct rb_slurm_unit *u, const char *file, char **ret
 
 static void scan_outcomes(struct rb_slurm_unit *u)
 {
-    u->done_well = true;
+    u->done_well = u->all_ended = true;
     u->job_failed = u->has_outcome = false;
     for (uint32_t t = 0; t < u->bundle.tasks; t++) {
         char file[RB_PATH_SIZE], *text;
@@ -279,7 +291,7 @@ static void scan_outcomes(struct rb_slurm_unit *u)
         struct rb_error ignored;
         struct rb_seal seal;
         if (!get_json(u, rb_bundle_outcome_file(t, file), &text, &bytes, &seal)) {
-            u->done_well = false;
+            u->done_well = u->all_ended = false;
             continue;
         }
         bool read = rb_outcome_decode(text, bytes, &outcome, &ignored) == RB_OK;
@@ -318,13 +330,13 @@ static bool scan_point(struct rb_slurm_unit *u, uint32_t curve, uint32_t index)
 static void scan_points(struct rb_slurm_unit *u)
 {
     size_t n = u->bundle.point_count;
-    u->more = false;
     if (n == 0 && !u->done_well)
         return; /* which points there will be is known at the end */
     size_t all = n > 0 ? n : 2 * u->run->spec.lambdas.count;
     for (size_t i = 0; i < all; i++) {
         if (u->point_count == RB_SLURM_POINTS_AT_ONCE) {
-            u->more = true;
+            u->more = true; /* the next look takes them, whether or not the folder changes */
+            u->seen_ns = 0;
             return;
         }
         size_t lambdas = u->run->spec.lambdas.count;
@@ -409,11 +421,36 @@ static void scan_progress(struct rb_slurm_unit *u)
     free(text);
 }
 
+/* What comes is renamed into the folder, which changes its time; 0: not known. */
+static int64_t folder_changed_ns(const struct rb_slurm_unit *u)
+{
+    struct stat st;
+    if (fstatat(shared_fd(u), u->folder, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return 0;
+    return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
+/* Not even a file of some words fits. */
+static bool is_full(const struct rb_slurm_unit *u)
+{
+    struct statvfs v;
+    return fstatvfs(shared_fd(u), &v) == 0 && (v.f_bavail * v.f_frsize < 65536 || v.f_favail == 0);
+}
+
 void rb_slurm_scan(struct rb_async *a)
 {
     struct rb_slurm_unit *u = a->data;
+    int64_t changed_ns = folder_changed_ns(u);
+    for (size_t i = 0; i < u->point_count; i++)
+        rb_product_point_deinit(&u->points[i]);
     u->status = RB_OK;
     u->point_count = u->artifact_count = 0;
+    u->unchanged = u->glance && changed_ns == u->seen_ns;
+    if (u->unchanged)
+        return;
+    u->seen_ns = changed_ns; /* before the rest: what comes meanwhile is seen by the next glance */
+    u->full = is_full(u);
+    u->more = false;
     scan_outcomes(u);
     scan_progress(u);
     if (u->kind == RB_UNIT_POINTS)
@@ -423,6 +460,7 @@ void rb_slurm_scan(struct rb_async *a)
             u->kind == RB_UNIT_WRITE ? take_merged(u, &u->error) : take_alignment(u, &u->error);
     if (u->status == RB_EDIGEST || u->status == RB_ENOTFOUND) {
         /* Damaged, or not to be seen yet: not done. Once it has left the queue it is made again. */
+        u->seen_ns = 0;
         u->done_well = false;
         u->artifact_count = 0;
         u->status = RB_OK;

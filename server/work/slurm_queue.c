@@ -34,6 +34,19 @@ static const struct {
     {"CANCELLED", false, "it was cancelled from outside"},
 };
 
+const char *rb_slurm_account_parse(char *text)
+{
+    const char *ended = NULL;
+    for (char *line; (line = strsep(&text, "\n")) != NULL;) {
+        size_t length = strcspn(line, "| "); /* "CANCELLED by 1000" */
+        for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+            if (strlen(states[i].state) == length && strncmp(line, states[i].state, length) == 0 &&
+                states[i].ended != NULL && states[i].ended[0] != '\0')
+                ended = states[i].ended;
+    }
+    return ended;
+}
+
 uint32_t rb_slurm_tasks_count(const char *text)
 {
     uint32_t count = 0;

@@ -28,6 +28,9 @@ struct rb_slurm_line {
     const char *ended; /* in words, when it ended otherwise than well; NULL */
 };
 bool rb_slurm_line_parse(char *text, struct rb_slurm_line *ret);
+/* sacct's lines "state|exit code" of one submission: in words, what did not end well; NULL where
+ * they say of nothing that it ended otherwise than well. Cuts text; the words are static. */
+const char *rb_slurm_account_parse(char *text);
 /* How many elements "0-3,7,9-10%2" has; 1 for what is no such list. */
 uint32_t rb_slurm_tasks_count(const char *text);
 

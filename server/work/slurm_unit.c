@@ -4,6 +4,7 @@
 #include "server/store/results.h"
 #include "server/work/slurm_environment.h"
 #include "server/work/slurm_files.h"
+#include "server/work/slurm_look.h"
 #include "server/work/slurm_note.h"
 #include "server/work/slurm_queue.h"
 #include "server/work/stage_load.h"
@@ -16,7 +17,6 @@ static const uint64_t PATIENCE_NS = RB_RUN_PATIENCE_S * UINT64_C(1000000000);
 
 static void make(struct rb_slurm_unit *u);
 static void submit(struct rb_slurm_unit *u);
-static void look(struct rb_slurm_unit *u);
 
 /* ---- to the end ---- */
 
@@ -36,6 +36,7 @@ void rb_slurm_unit_free(struct rb_slurm_unit *u)
     if (u == NULL)
         return;
     unlink_unit(u);
+    rb_slurm_look_forget(u);
     rb_slurm_forget(u->slurm, u);
     for (size_t i = 0; i < u->point_count; i++)
         rb_product_point_deinit(&u->points[i]);
@@ -205,6 +206,7 @@ static enum rb_status fill_bundle(struct rb_slurm_unit *u, struct rb_error *err)
     struct rb_run *run = u->run;
     struct rb_bundle b = {.unit = u->kind};
     bool failed = false;
+    b.tries = u->bundle.tries;
     /* By the clock, so that no name is used twice, whatever was removed meanwhile. */
     uint32_t now = (uint32_t)(rb_clock_realtime_ms() / 1000 - 1700000000);
     b.attempt = now > u->slurm->last_attempt ? now : u->slurm->last_attempt + 1;
@@ -257,19 +259,11 @@ static void make(struct rb_slurm_unit *u)
     memcpy(u->previous, u->folder, sizeof u->previous);
     (void)rb_slurm_unit_folder(u->run->row.job.id, u->kind, u->bundle.attempt, u->folder);
     u->progressed = false;
+    u->ended = NULL;
+    u->listed = false;
+    u->standing = (struct rb_slurm_standing){0};
+    u->seen_ns = 0;
     start(u, RB_SLURM_MAKE, rb_slurm_make_bundle, made);
-}
-
-/* What became durable: a process that dies from now on has not died for nothing. */
-static void note_progress(struct rb_run *run)
-{
-    struct rb_store *store = run->work->store;
-    struct rb_error err;
-    enum rb_status status = rb_store_begin(store, &err);
-    if (status == RB_OK)
-        status = rb_store_end(store, rb_job_progressed(store, run->row.seq, &err), &err);
-    if (status != RB_OK)
-        rb_log_warn("progress is not noted", RB_S("job", run->row.job.id), RB_ERROR_FIELDS(&err));
 }
 
 static void submitted(void *data, uint32_t status, char *output, const char *words)
@@ -279,10 +273,11 @@ static void submitted(void *data, uint32_t status, char *output, const char *wor
     u->misses = 0;
     u->listed = false;
     u->submit_failed = status != 0;
+    u->since = u->slurm->generation;
     if (status == 0) {
         u->patience_ns = 0;
-        note_progress(u->run);
-        rb_slurm_note(u->run, rb_unit_names[u->kind], "submitted as job %.*s of Slurm, %u tasks",
+        const struct rb_slurm_news news = {rb_unit_names[u->kind], .progressed = true};
+        rb_slurm_tell(u->run, &news, "submitted as job %.*s of Slurm, %u tasks",
                       (int)strcspn(output, ";\n"), output, u->bundle.tasks);
         return;
     }
@@ -329,10 +324,14 @@ static void found(struct rb_async *a)
     set_name(u);
     u->submitted_ns = rb_clock_monotonic_ns();
     u->step = RB_SLURM_WATCH;
-    note_progress(u->run);
-    rb_slurm_note(u->run, rb_unit_names[u->kind], "found again after a restart, attempt %u",
-                  u->bundle.attempt);
-    look(u);
+    u->since = u->slurm->generation;
+    for (size_t i = 0; i < u->bundle.point_count; i++) {
+        const struct rb_bundle_point *p = &u->bundle.points[i];
+        u->progressed |= !u->wanted[(size_t)p->curve * RB_POINTS_MAX + p->index];
+    }
+    const struct rb_slurm_news news = {rb_unit_names[u->kind], .progressed = true};
+    rb_slurm_tell(u->run, &news, "found again after a restart, attempt %u", u->bundle.attempt);
+    rb_slurm_look(u);
 }
 
 void rb_slurm_unit_enter(struct rb_run *run, enum rb_unit kind)
@@ -360,33 +359,28 @@ void rb_slurm_unit_enter(struct rb_run *run, enum rb_unit kind)
 
 /* ---- products ---- */
 
-static enum rb_status take_point(struct rb_slurm_unit *u, const struct rb_product_point *p,
-                                 struct rb_error *err)
-{
-    struct rb_run *run = u->run;
-    bool *wanted = &u->wanted[(size_t)p->curve * RB_POINTS_MAX + p->index];
-    enum rb_curve_name curve = (enum rb_curve_name)p->curve;
-    if (p->index >= run->spec.lambdas.count || run->curves[curve].known[p->index]) {
-        *wanted = false;
-        return RB_OK;
-    }
-    enum rb_status status =
-        rb_run_point_with(run, curve, p->index, &p->point, p->blocks, p->block_count, err);
-    *wanted = *wanted && status != RB_OK;
-    u->progressed |= status == RB_OK;
-    return status;
-}
-
 static enum rb_status take_points(struct rb_slurm_unit *u, struct rb_error *err)
 {
-    enum rb_status status = RB_OK;
+    struct rb_run *run = u->run;
+    struct rb_run_point points[RB_SLURM_POINTS_AT_ONCE];
+    size_t count = 0;
     for (size_t i = 0; i < u->point_count; i++) {
-        if (status == RB_OK)
-            status = take_point(u, &u->points[i], err);
-        if (status == RB_OK)
-            rb_slurm_environment_add(u->run, &u->seals[i]);
+        const struct rb_product_point *p = &u->points[i];
+        enum rb_curve_name curve = (enum rb_curve_name)p->curve;
+        if (p->index < run->spec.lambdas.count && !run->curves[curve].known[p->index])
+            points[count++] =
+                (struct rb_run_point){curve, p->index, &p->point, p->blocks, p->block_count};
+    }
+    enum rb_status status = count > 0 ? rb_run_points_with(run, points, count, err) : RB_OK;
+    for (size_t i = 0; i < u->point_count; i++) {
+        const struct rb_product_point *p = &u->points[i];
+        if (status == RB_OK) {
+            u->wanted[(size_t)p->curve * RB_POINTS_MAX + p->index] = false;
+            rb_slurm_environment_add(run, &u->seals[i]);
+        }
         rb_product_point_deinit(&u->points[i]);
     }
+    u->progressed |= status == RB_OK && count > 0;
     u->point_count = 0;
     return status;
 }
@@ -448,29 +442,24 @@ static bool is_whole(const struct rb_slurm_unit *u)
 /* The next of the points, where the curves lead to further ones, or the stage's end. */
 static void finish(struct rb_slurm_unit *u)
 {
-    struct rb_error err;
-    rb_slurm_note(u->run, rb_unit_names[u->kind], "done");
-    if (rb_slurm_environment_store(u->run, &err) != RB_OK)
-        rb_log_warn("environment is not stored", RB_S("job", u->run->row.job.id),
-                    RB_ERROR_FIELDS(&err));
+    const struct rb_job_change change = rb_slurm_environment_change(u->run);
+    const struct rb_slurm_news news = {rb_unit_names[u->kind], .change = &change};
+    rb_slurm_tell(u->run, &news, "done");
     if (u->kind == RB_UNIT_POINTS && u->bundle.point_count > 0 &&
         rb_slurm_points_left(u->run, u->wanted) > 0) {
-        u->tries = 0;
+        u->bundle.tries = 0;
         make(u);
         return;
     }
     done(u, RB_OK, NULL);
 }
 
-static void again(struct rb_slurm_unit *u)
+static void again(struct rb_slurm_unit *u, const char *why)
 {
-    const char *why = u->has_outcome              ? u->outcome.detail
-                      : u->standing.ended != NULL ? u->standing.ended
-                                                  : "it has left the queue without a result";
     struct rb_error err;
-    u->tries = u->progressed ? 1 : u->tries + 1;
+    u->bundle.tries = u->progressed ? 1 : u->bundle.tries + 1;
     rb_metrics_add(u->run->work->metrics, RB_METER_UNIT_RETRIES, 1, rb_unit_names[u->kind], NULL);
-    if (u->tries > RB_SLURM_TRIES) {
+    if (u->bundle.tries > RB_SLURM_TRIES) {
         rb_slurm_note(u->run, rb_unit_names[u->kind], "%s; given up after %d further tries", why,
                       RB_SLURM_TRIES);
         (void)rb_error_set(&err, RB_EIO, "unit %s failed on Slurm %d times, at last: %.300s",
@@ -479,9 +468,39 @@ static void again(struct rb_slurm_unit *u)
         return;
     }
     rb_slurm_note(u->run, rb_unit_names[u->kind], "%s; what is left is submitted again (%u of %d)",
-                  why, u->tries, RB_SLURM_TRIES);
+                  why, u->bundle.tries, RB_SLURM_TRIES);
     (void)rb_slurm_points_left(u->run, u->wanted);
     make(u);
+}
+
+static void accounted(void *data, uint32_t status, char *output, const char *words)
+{
+    struct rb_slurm_unit *u = data;
+    char why[256];
+    const char *ended = status == 0 ? rb_slurm_account_parse(output) : NULL;
+    if (ended != NULL)
+        (void)snprintf(why, sizeof why, "%s", ended);
+    else
+        (void)snprintf(why, sizeof why,
+                       "it has left the queue without a result, and why is not known%s%.120s",
+                       status == 0 ? "" : ": ", status == 0 ? "" : words);
+    again(u, why);
+}
+
+/* It is neither in the queue nor whole. */
+static void gone(struct rb_slurm_unit *u)
+{
+    const char *const fields[] = {u->name};
+    if (u->has_outcome)
+        again(u, u->outcome.detail);
+    else if (u->full)
+        again(u, "the shared folder is full: its node could not even say so");
+    else if (u->ended != NULL)
+        again(u, u->ended);
+    else if (rb_slurm_ask(u->slurm, RB_BROKER_ACCOUNT, fields, accounted, u) != NULL)
+        u->step = RB_SLURM_ACCOUNT; /* the queue no longer knows, accounting may */
+    else
+        again(u, "it has left the queue without a result");
 }
 
 static void decide(struct rb_slurm_unit *u)
@@ -494,18 +513,19 @@ static void decide(struct rb_slurm_unit *u)
         (void)rb_error_set(&err, u->outcome.status, "%.400s", u->outcome.detail);
         done(u, u->outcome.status, &err);
     } else if (u->more) {
-        look(u);
-    } else if (u->scan_misses >= RB_SLURM_MISSES && !u->listed && !u->submit_failed) {
-        again(u);
+        rb_slurm_look(u);
+    } else if ((u->all_ended && u->has_outcome) ||
+               (u->scan_misses >= RB_SLURM_MISSES && !u->listed && !u->submit_failed)) {
+        gone(u);
     }
 }
 
-static void looked(struct rb_async *a)
+void rb_slurm_unit_looked(struct rb_slurm_unit *u)
 {
-    struct rb_slurm_unit *u = a->data;
     struct rb_error err = u->error;
     if (!back(u))
         return;
+    u->shown = u->fraction;
     enum rb_status status = u->status;
     if (status == RB_OK && u->kind == RB_UNIT_POINTS)
         status = take_points(u, &err);
@@ -517,27 +537,14 @@ static void looked(struct rb_async *a)
         decide(u);
 }
 
-static void look(struct rb_slurm_unit *u)
-{
-    for (size_t i = 0; i < u->point_count; i++)
-        rb_product_point_deinit(&u->points[i]);
-    u->point_count = 0;
-    u->scanned_ns = rb_clock_monotonic_ns();
-    u->scan_misses = u->misses;
-    start(u, RB_SLURM_WATCH, rb_slurm_scan, looked);
-}
-
-void rb_slurm_unit_look(struct rb_slurm_unit *u)
-{
-    if (u->step == RB_SLURM_WATCH && !u->busy)
-        look(u);
-}
-
 void rb_slurm_unit_heard(struct rb_slurm_unit *u, const struct rb_slurm_standing *standing)
 {
     if (u->step != RB_SLURM_WATCH)
         return;
+    bool fewer = standing->running < u->standing.running;
     u->standing = *standing;
+    if (standing->ended != NULL)
+        u->ended = standing->ended;
     u->listed = standing->pending + standing->running > 0;
     if (!u->ran && standing->running > 0) {
         u->ran = true;
@@ -554,11 +561,14 @@ void rb_slurm_unit_heard(struct rb_slurm_unit *u, const struct rb_slurm_standing
             rb_slurm_note(u->run, rb_unit_names[u->kind], "waits in the queue: %s",
                           standing->reason);
         }
+    } else if (u->slurm->generation <= u->since) {
+        return;                    /* asked before it was submitted */
     } else if (u->submit_failed) { /* now it is known that it did not come through */
         if (!u->busy)
             submit(u);
     } else {
         u->misses++;
     }
-    rb_slurm_unit_look(u);
+    if (fewer || u->misses > 0)
+        rb_slurm_look(u);
 }

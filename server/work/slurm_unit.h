@@ -12,8 +12,8 @@ void rb_slurm_unit_stop(struct rb_slurm_unit *u);
 /* The stage's leaving. */
 void rb_slurm_unit_free(struct rb_slurm_unit *u);
 
-/* Now it is to look into its folder. */
-void rb_slurm_unit_look(struct rb_slurm_unit *u);
+/* It has looked into its folder (slurm_look.h): what it found is taken. u may be gone then. */
+void rb_slurm_unit_looked(struct rb_slurm_unit *u);
 /* A good answer of squeue: how it stands there. */
 void rb_slurm_unit_heard(struct rb_slurm_unit *u, const struct rb_slurm_standing *standing);
 

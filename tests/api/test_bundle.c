@@ -15,7 +15,7 @@
 
 #define SHA "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define HEAD "{\"format\":1,\"version\":\"0.1.0\",\"unit\":\"points\","
-#define JOB "\"job\":\"job_019a2c9e-7c1d-7b3e-8f00-1234567890ab\",\"attempt\":3,"
+#define JOB "\"job\":\"job_019a2c9e-7c1d-7b3e-8f00-1234567890ab\",\"attempt\":3,\"tries\":2,"
 #define SPEC "\"spec\":{\"models\":{\"a\":\"x\",\"b\":\"y\"}},"
 #define INPUTS                                                                                     \
     "\"inputs\":[{\"role\":\"model_a\",\"name\":\"x\",\"sha256\":\"" SHA "\",\"path\":\"/m/x\"},"  \
@@ -36,6 +36,7 @@ static void test_bundle_goes_and_comes(void **state)
     assert_int_equal(rb_bundle_decode(text, sizeof text - 1, &b, &err), RB_OK);
     assert_int_equal(b.unit, RB_UNIT_POINTS);
     assert_int_equal(b.attempt, 3);
+    assert_int_equal(b.tries, 2);
     assert_int_equal(b.tasks, 2);
     assert_int_equal(b.point_count, 3);
     assert_int_equal(b.points[1].curve, RB_CURVE_CONTROL);

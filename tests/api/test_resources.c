@@ -54,7 +54,7 @@ static void test_failed_job(void **state)
     job.labels.items = calloc(1, sizeof *job.labels.items);
     job.labels.items[0] = (struct rb_label){strdup("k"), strdup("v")};
     job.labels.count = 1;
-    job.progress = (struct rb_progress){5, 10, "points", 2.5};
+    job.progress = (struct rb_progress){5, 10, "points", 2.5, {"points", 11, 4, 3, "Priority"}};
     job.phase = RB_PHASE_EVALUATING;
     job.inputs[0] = (struct rb_job_input){"model_a", "bert-a", "ab"};
     job.input_count = 1;
@@ -78,7 +78,9 @@ static void test_failed_job(void **state)
     } rows[] = {
         {"status", "'failed'"},
         {"phase", "'evaluating'"},
-        {"progress", "{'done':5,'total':10,'unit':'points','fraction':0.5,'eta_seconds':2.5}"},
+        {"progress",
+         "{'done':5,'total':10,'unit':'points','fraction':0.5,'eta_seconds':2.5,'tasks':"
+         "{'unit':'points','total':11,'pending':4,'running':3,'reason':'Priority'}}"},
         {"name", "'n'"},
         {"labels", "{'k':'v'}"},
         {"spec", "{'models':{}}"},

@@ -416,7 +416,7 @@ static void test_events(void **state)
     free(frame);
     free(data);
 
-    struct rb_progress progress = {1, 4, "points", NAN};
+    struct rb_progress progress = {1, 4, "points", NAN, {0}};
     rb_event_progress_data(&w, RB_PHASE_EVALUATING, &progress);
     data = text_of(&w);
     event = (struct rb_event){.type = RB_EVENT_PROGRESS, .job = ID, .data_json = data};

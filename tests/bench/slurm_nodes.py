@@ -37,4 +37,8 @@ with Cluster() as cluster, tempfile.TemporaryDirectory() as shared:
         print(f"64 points: one node {one:.1f} s, two nodes {two:.1f} s: {one / two:.2f} times; here on one core {local:.1f} s")
         small = {**SPEC, "interpolate": {"points": 2}, "evaluate": {**SPEC["evaluate"], "max_blocks": 1}}
         there, here = seconds(d, small)["evaluating"], seconds(d, {**small, "executor": "local"})["evaluating"]
+        with Daemon("--workers", "2") as both:
+            both.register_fixtures()
+            here2 = seconds(both, SPEC)["evaluating"]
+        print(f"here on two cores {here2:.1f} s: {local / here2:.2f} times is what this machine's second core gives at best")
         print(f"a unit of next to nothing: {there:.2f} s there, {here:.2f} s here: {there - here:.2f} s of overhead")

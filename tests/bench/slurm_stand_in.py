@@ -49,6 +49,8 @@ def squeue(_):
         for t in range(s["tasks"]):
             if s["starts"][t] <= now < s["ends"][t]:
                 lines.append(f"{s['number']}|{t}|RUNNING|None|node{t}|{s['name']}")
+            elif s["ends"][t] <= now < s["ends"][t] + 300:  # MinJobAge: what the controller still knows of
+                lines.append(f"{s['number']}|{t}|COMPLETED|None|node{t}|{s['name']}")
     time.sleep(random.uniform(0.1, 0.4))
     print("\n".join(lines))
 

@@ -1,4 +1,7 @@
 """Units of jobs on a real Slurm of two nodes: the same bits as on this machine, and the right end whatever goes wrong."""
+import contextlib
+import functools
+import json
 import os
 import random
 import shutil
@@ -25,11 +28,11 @@ CLUSTER = None
 class Head(Daemon):
     """A daemon with a folder that both nodes see."""
 
-    def __init__(self, *flags, shared=None, **more):
+    def __init__(self, *flags, shared=None, path=None, **more):
         self.own_shared = shared is None
         self.shared = shared or tempfile.mkdtemp(prefix="rebasind-shared-")
         super().__init__("--executor", "slurm", "--shared-dir", self.shared, *flags,
-                         env={"SLURM_CONF": CLUSTER.conf}, **more)
+                         env={"SLURM_CONF": CLUSTER.conf, **({"PATH": f"{path}:{os.environ['PATH']}"} if path else {})}, **more)
 
     def __exit__(self, kind, value, trace):
         try:
@@ -68,13 +71,19 @@ def maps(d, job):
     return d.get(f"/v1/jobs/{job}/permutations").json["groups"]
 
 
-def local_results(spec):
+@functools.cache
+def computed_here(text):
     with Daemon() as d:
         d.register_fixtures()
-        r = d.post("/v1/jobs", spec)
+        r = d.post("/v1/jobs", json.loads(text))
         job = d.wait_finished(r.json["id"], 600)
         equal(job["status"], "succeeded", job)
         return curves(d, job["id"]), maps(d, job["id"])
+
+
+def local_results(spec):
+    """Once for each spec."""
+    return computed_here(json.dumps(spec))
 
 
 def right(d, job, expected):
@@ -124,6 +133,87 @@ def test_two_nodes_give_the_bits_of_one_machine():
         true("rebasind_unit_queue_wait_seconds_count" in text and "rebasind_units{" in text, "metrics")
 
 
+# ---- every kind of job ----
+
+SMALL = {**JOB, "align": {"components": ["ff"], "dataset": "align", "max_sequences": 20}, "interpolate": {"points": 3},
+         "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 8}}
+KINDS = {
+    "learns": {**SMALL, "align": {"components": ["mha"], "rotate_heads": True, "dataset": "align", "max_sequences": 20,
+                                  "learn": {"steps": 8, "batch_tokens": 192, "patience": 0}}},
+    "finds its points": {**SMALL, "interpolate": {"points": "auto"}},
+    "by precision": {**SMALL, "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 64, "precision": 0.2}},
+    "near": {**SMALL, "align": {"components": ["ff", "mha", "residual"], "residual_map": "orthogonal", "dataset": "align",
+                                "equivalence": "near", "head_map": "orthogonal", "match": "both", "max_sequences": 20}},
+}
+
+
+def found(d, job):
+    """All that a job of any kind found out."""
+    b = d.get(f"/v1/jobs/{job}/barrier").json
+    return {**{k: b[k] for k in ("lambdas", "aligned", "control", "reduction")},
+            "learning": d.get(f"/v1/jobs/{job}/learning").json.get("points"),
+            "maps": d.get(f"/v1/jobs/{job}/alignment").json.get("groups")}
+
+
+def test_every_kind_gives_the_same_bits():
+    with Head("--slurm-points-per-task", "2") as d:
+        d.register_fixtures()
+        there = {kind: d.submit(spec) for kind, spec in KINDS.items()}
+        for kind, spec in KINDS.items():
+            here = d.submit({**spec, "executor": "local"})
+            for job in (here, there[kind]):
+                final = d.wait_finished(job)
+                equal(final["status"], "succeeded", (kind, final["error"], d.notes(job)))
+            equal(found(d, there[kind]), found(d, here), kind)
+            true(any("submitted as job" in n for n in d.notes(there[kind])), kind)
+        several = {**SMALL, "models": {"anchor": "bert-a", "others": ["bert-b", "bert-a"]}, "executor": "slurm"}
+        r = d.post("/v1/jobs", several)
+        equal(r.status, 422, r)
+        true(any(e["pointer"] == "/executor" and "two models" in e["detail"] for e in r.json["errors"]), r)
+        d.nothing_left()
+
+
+# ---- what a killed daemon finds ----
+
+def test_tries_are_counted_over_a_kill():
+    with tempfile.TemporaryDirectory(prefix="rebasind-models-") as folder, Head("--import-root", folder) as d:
+        d.register_fixtures()
+        shutil.copytree(f"{FIXTURES}/models/bert-b", f"{folder}/bert-b")
+        equal(d.post("/v1/models", {"name": "moved", "path": f"{folder}/bert-b"}).status, 201)
+        CLUSTER.run("scontrol", "update", "partition=p", "state=down")
+        job = d.submit({**SMALL, "models": {"a": "bert-a", "b": "moved"}})
+        os.rename(f"{folder}/bert-b", f"{folder}/bert-c")  # nodes that do not see it: the machine's failure
+        CLUSTER.run("scontrol", "update", "partition=p", "state=up")
+        CLUSTER.wait(lambda: any("(2 of 3)" in n for n in d.notes(job)), 60, f"two tries; {d.notes(job)}")
+        d.kill()
+        d.start()
+        final = d.wait_finished(job)
+        equal(final["status"], "failed", final)
+        equal([n[-8:] for n in d.notes(job) if "submitted again" in n], ["(1 of 3)", "(2 of 3)", "(3 of 3)"], d.notes(job))
+        true("bert-b" in final["error"]["detail"], final["error"])
+        d.nothing_left()
+
+
+def test_kernels_that_differ_are_told():
+    with Head("--slurm-points-per-task", "200") as d:
+        d.register_fixtures()
+        job = d.submit({**SMALL, "interpolate": {"points": 9}})
+        CLUSTER.wait(lambda: any(f"{job}-points." in line for line in CLUSTER.jobs()), 60, "points in the queue")
+        d.kill()
+        unit = f"{d.shared}/units/{job}/{[u for u in d.units(job) if u.startswith('points')][0]}"
+        CLUSTER.wait(lambda: os.path.exists(f"{unit}/outcome-0.json.seal"), 60, "the unit's end without a daemon")
+        seal = json.load(open(f"{unit}/point-aligned-0004.json.seal"))
+        with open(f"{unit}/point-aligned-0004.json.seal", "w") as f:
+            json.dump({**seal, "blas_kernel": "Another"}, f)
+        d.start()
+        final = d.wait_finished(job)
+        equal(final["status"], "succeeded", final)
+        e = final["environment"]
+        equal((e["blas_kernel"], sorted(e["blas_kernels"])), ("several", sorted(["Another", seal["blas_kernel"]])), e)
+        true(any("differ in their BLAS kernel" in n and "Another" in n for n in d.notes(job)), d.notes(job))
+        d.nothing_left()
+
+
 # ---- what goes wrong on the cluster's side, side by side ----
 
 def one_task_is(job, unit):
@@ -150,6 +240,37 @@ def test_disturbed_from_outside():
         true(any("damaged" in n and "again" in n for n in d.notes(damaged)), d.notes(damaged))
         true(any("cancelled from outside" in n or "signal" in n for n in d.notes(canceled)), d.notes(canceled))
         d.nothing_left()
+
+
+FORGETFUL = """#!/bin/sh
+# As a cluster whose controller forgets at once what is over.
+/usr/bin/squeue "$@" | grep -E "\\|(PENDING|RUNNING|COMPLETING)\\|" || true
+"""
+ACCOUNTING = """#!/bin/sh
+# An accounting that knows of units align; this machine has no slurmdbd, so of others Slurm says that there is none.
+case "$*" in *-align.*) echo "TIMEOUT|0:0" ;; *) exec /usr/bin/sacct "$@" ;; esac
+"""
+
+
+def test_accounting_tells_what_the_queue_forgot():
+    with tempfile.TemporaryDirectory(prefix="rebasind-bin-") as commands:
+        for name, text in (("squeue", FORGETFUL), ("sacct", ACCOUNTING)):
+            with open(f"{commands}/{name}", "w") as f:
+                f.write(text)
+            os.chmod(f"{commands}/{name}", 0o755)
+        with Head("--slurm-points-per-task", "200", path=commands) as d:
+            d.register_fixtures()
+            jobs = {unit: d.submit(SLOW) for unit in ("align", "points")}
+            for unit, job in jobs.items():
+                running(d, job, unit)
+                CLUSTER.run("scancel", "--batch", "--signal=KILL", one_task_is(job, unit))
+            for unit, words in (("align", "its time limit ended it"), ("points", "why is not known: ")):
+                CLUSTER.wait(lambda: any(words in n and "again" in n for n in d.notes(jobs[unit])), 60,
+                             f"{words}; {d.notes(jobs[unit])}")
+                equal(d.post(f"/v1/jobs/{jobs[unit]}/cancel").status, 202)
+            for job in jobs.values():
+                equal(d.wait_finished(job)["status"], "canceled")
+            d.nothing_left()
 
 
 def test_a_signal_before_the_time_limit():
@@ -238,32 +359,69 @@ def test_cancel_is_true():
 
 # ---- a full folder ----
 
-def test_a_full_shared_folder():
+@contextlib.contextmanager
+def small_disk():
+    """A folder with a disk of 1 MB; None where this machine mounts no tmpfs."""
     shared = tempfile.mkdtemp(prefix="rebasind-shared-")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", shared], capture_output=True).returncode != 0:
-        os.rmdir(shared)
-        print("      left out: this machine mounts no tmpfs")
-        return
-    expected = local_results(JOB)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", shared], capture_output=True).returncode == 0
     try:
+        if not mounted:
+            print("      left out: this machine mounts no tmpfs")
+        yield shared if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", shared], check=False)
+        os.rmdir(shared)
+
+
+def fill(shared):
+    with open(f"{shared}/filler", "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"x" * 4096)
+        except OSError:
+            pass
+
+
+def make_room(shared):
+    os.unlink(f"{shared}/filler")
+    subprocess.run(["mount", "-o", "remount,size=200m", shared], check=True)
+
+
+def test_a_full_shared_folder():
+    expected = local_results(JOB)
+    with small_disk() as shared:
+        if shared is None:
+            return
         with Head(shared=shared) as d:
             d.register_fixtures()
-            with open(f"{shared}/filler", "wb", buffering=0) as f:
-                try:
-                    while True:
-                        f.write(b"x" * 4096)
-                except OSError:
-                    pass
+            fill(shared)
             job = d.submit(JOB)
             CLUSTER.wait(lambda: "job waits" in d.log(), 30, "the job waits")
             equal(d.get(f"/v1/jobs/{job}").json["status"], "running")
-            os.unlink(f"{shared}/filler")
-            subprocess.run(["mount", "-o", "remount,size=200m", shared], check=True)
+            make_room(shared)
             right(d, job, expected)
             d.nothing_left()
-    finally:
-        subprocess.run(["umount", "-l", shared], check=False)
-        os.rmdir(shared)
+
+
+def test_a_node_without_room():
+    expected = local_results(JOB)
+    with small_disk() as shared:
+        if shared is None:
+            return
+        with Head(shared=shared) as d:
+            d.register_fixtures()
+            CLUSTER.run("scontrol", "update", "partition=p", "state=down")
+            job = d.submit(JOB)
+            CLUSTER.wait(lambda: any(job in line for line in CLUSTER.jobs()), 30, "the unit queued")
+            fill(shared)
+            CLUSTER.run("scontrol", "update", "partition=p", "state=up")
+            CLUSTER.wait(lambda: any("again" in n for n in d.notes(job)), 90, "the node gives up")
+            make_room(shared)
+            right(d, job, expected)
+            words = [n for n in d.notes(job) if "again" in n]
+            true(all("full" in n or "space" in n for n in words), words)
+            d.nothing_left()
 
 
 def test_check_config_sends_a_probe():
@@ -299,8 +457,9 @@ if __name__ == "__main__":
         sys.exit(f"test_slurm: {why}; deploy/install-deps.sh --tests installs it (RB_TEST_SLURM=skip leaves this out)")
     with Cluster() as CLUSTER:
         # Slurm itself lets a lost node's unit wait for two minutes, until its credential has expired.
-        long = [test_a_node_is_lost_and_the_controller_away] if WHOLE else []
+        long = [test_a_node_is_lost_and_the_controller_away, test_a_node_without_room] if WHOLE else []
         run(long + [
-            test_two_nodes_give_the_bits_of_one_machine, test_disturbed_from_outside,
-            test_a_signal_before_the_time_limit, test_killed_at_random_moments, test_cancel_is_true, test_a_full_shared_folder,
+            test_two_nodes_give_the_bits_of_one_machine, test_every_kind_gives_the_same_bits,
+            test_tries_are_counted_over_a_kill, test_kernels_that_differ_are_told, test_disturbed_from_outside,
+            test_accounting_tells_what_the_queue_forgot, test_a_signal_before_the_time_limit, test_killed_at_random_moments, test_cancel_is_true, test_a_full_shared_folder,
             test_check_config_sends_a_probe, test_refused_in_words])

@@ -120,7 +120,7 @@ static void test_all_else_is_refused(void **state)
         {RB_BROKER_CANCEL, BODY("-u root")},
         {RB_BROKER_CANCEL, BODY("somebody-elses-job")},
         {RB_BROKER_ACCOUNT, BODY("--help")},
-        {RB_BROKER_ACCOUNT, BODY("1234567890123")},
+        {RB_BROKER_ACCOUNT, BODY("12")},
         {RB_BROKER_KINDS, BODY("")},
         {UINT32_MAX, BODY("")},
         {RB_BROKER_CANCEL, NAME, sizeof NAME - 1}, /* not ended by a zero */
@@ -132,6 +132,9 @@ static void test_all_else_is_refused(void **state)
             fail_msg("row %zu is taken", i);
     assert_int_equal(make(RB_BROKER_CANCEL, BODY(NAME), &c), RB_OK);
     assert_string_equal(c.argv[3], "--name=" NAME);
+    rb_broker_command_deinit(&c);
+    assert_int_equal(make(RB_BROKER_ACCOUNT, BODY(NAME), &c), RB_OK);
+    assert_string_equal(c.argv[6], "--name=" NAME);
     rb_broker_command_deinit(&c);
     assert_int_equal(make(RB_BROKER_QUEUE, "", 0, &c), RB_OK);
 }
@@ -213,7 +216,7 @@ static void test_process(void **state)
     ask(fd, RB_BROKER_CANCEL, (const char *const[]){"all"}, &head, text);
     assert_int_equal(head.status, RB_BROKER_REFUSED);
     assert_non_null(strstr(text, "no name of ours"));
-    ask(fd, RB_BROKER_ACCOUNT, (const char *const[]){"12"}, &head, text);
+    ask(fd, RB_BROKER_ACCOUNT, (const char *const[]){NAME}, &head, text);
     assert_true(head.status != 0 && head.words_bytes > 0); /* cat knows no such flag */
     /* What is no request ends it: the peer is not who it was. */
     static const char noise[64] = "GET / HTTP/1.1\r\n";

@@ -65,9 +65,36 @@ static void test_lines(void **state)
     }
 }
 
+static void test_account(void **state)
+{
+    static const struct {
+        const char *text, *ended; /* a word of it */
+    } rows[] = {
+        {"COMPLETED|0:0\nTIMEOUT|0:0\nCOMPLETED|0:0\n", "--time"},
+        {"OUT_OF_MEMORY|0:125\n", "--mem"},
+        {"NODE_FAIL|1:0\n", "node was lost"},
+        {"PREEMPTED|0:0\n", "preempted"},
+        {"CANCELLED by 1000|0:15\n", "outside"},
+        {"FAILED|75:0\n", "failed on its node"},
+        {"COMPLETED|0:0\n", NULL},
+        {"", NULL},
+        {"CANCEL|0:0\nTIMEOUTS|0:0\nRUNNING|0:0\n|\n", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[160];
+        (void)snprintf(text, sizeof text, "%s", rows[i].text);
+        const char *ended = rb_slurm_account_parse(text);
+        assert_int_equal(ended != NULL, rows[i].ended != NULL);
+        if (ended != NULL)
+            assert_non_null(strstr(ended, rows[i].ended));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_account),
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_lines),
     };
