@@ -13,7 +13,7 @@ const char *const rb_job_status_names[] = {
 };
 const char *const rb_phase_names[] = {
     "none",       "loading",    "aligning", "solving", "learning",
-    "certifying", "evaluating", "writing",  NULL,
+    "certifying", "evaluating", "merging",  "writing", NULL,
 };
 _Static_assert(sizeof rb_job_status_names / sizeof *rb_job_status_names == RB_JOB_STATUS_COUNT + 1,
                "a name for each status");
@@ -197,8 +197,8 @@ static void encode_artifacts(struct rb_json *w, const struct rb_job *j)
 
 static void encode_links(struct rb_json *w, const struct rb_job *j)
 {
-    static const char *const parts[] = {"events", "barrier", "permutations", "correlations",
-                                        "artifacts"};
+    static const char *const parts[] = {"events",       "barrier",      "alignment",
+                                        "permutations", "correlations", "artifacts"};
     rb_json_object(w, "links");
     rb_links_encode(w, "self", "/v1/jobs/%s", j->id);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)

@@ -37,6 +37,7 @@ enum rb_phase {
     RB_PHASE_LEARNING,
     RB_PHASE_CERTIFYING,
     RB_PHASE_EVALUATING,
+    RB_PHASE_MERGING, /* checkpoints that are more than a sum of weights */
     RB_PHASE_WRITING,
     RB_PHASE_COUNT
 };
@@ -63,7 +64,7 @@ struct rb_job_input {
     char name[RB_NAME_SIZE];
     char sha256[RB_SHA256_HEX_SIZE]; /* "": null */
 };
-enum { RB_JOB_INPUTS_MAX = RB_MODELS_MAX + 4 };
+enum { RB_JOB_INPUTS_MAX = RB_MODELS_MAX + 5 };
 /* The role of the i-th model, from 0. */
 void rb_job_model_role(size_t i, char ret[24]);
 

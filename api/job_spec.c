@@ -79,6 +79,7 @@ void rb_job_spec_deinit(struct rb_job_spec *s)
     rb_dataset_ref_deinit(&s->align.learn.dataset);
     rb_numbers_deinit(&s->align.learn.lambda);
     rb_dataset_ref_deinit(&s->evaluate.dataset);
+    rb_dataset_ref_deinit(&s->merge.dataset);
     rb_numbers_deinit(&s->lambdas);
     rb_numbers_deinit(&s->weights);
     rb_numbers_deinit(&s->merged);

@@ -128,6 +128,20 @@ struct rb_evaluate_spec {
     struct rb_dataset_ref dataset;
 };
 
+/* Bits of rb_merge_spec.given. */
+enum rb_merge_given {
+    RB_MERGE_GIVEN_METHOD = 1 << 0,
+    RB_MERGE_GIVEN_DATASET = 1 << 1,
+};
+
+/* merge (METHOD 12): how the checkpoints of outputs.merged are made. The curve is of the straight
+ * path whatever it says. */
+struct rb_merge_spec {
+    uint32_t given;
+    enum rb_merge_method method;
+    struct rb_dataset_ref dataset; /* name NULL: align's own */
+};
+
 /* Who computes. DEFAULT: what the daemon was started with. */
 enum rb_spec_executor { RB_SPEC_EXECUTOR_DEFAULT, RB_SPEC_EXECUTOR_LOCAL, RB_SPEC_EXECUTOR_SLURM };
 /* In enum order; "default" never goes over the wire. */
@@ -142,6 +156,7 @@ enum rb_spec_given {
     RB_SPEC_NAME = 1 << 4,
     RB_SPEC_LABELS = 1 << 5,
     RB_SPEC_PRIORITY = 1 << 6,
+    RB_SPEC_MERGE = 1 << 7,
 };
 
 struct rb_job_spec {
@@ -167,8 +182,15 @@ struct rb_job_spec {
     struct rb_numbers merged;
     struct rb_numbers merged_weights; /* (merged.count, models) */
     enum rb_output_dtype dtype;
+    struct rb_merge_spec merge;
     enum rb_spec_executor executor;
 };
+
+/* Are merged checkpoints more than a sum of weights, so that they need a text to be made from? */
+static inline bool rb_job_spec_makes(const struct rb_job_spec *s)
+{
+    return s->merged.count > 0 && s->merge.method != RB_METHOD_LINEAR;
+}
 
 /* How many models, and the i-th's name. */
 static inline size_t rb_job_spec_models(const struct rb_job_spec *s)

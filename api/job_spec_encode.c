@@ -178,6 +178,14 @@ static void encode_weights(struct rb_json *w, const struct rb_job_spec *s)
         rb_json_uint(w, "points", s->points);
 }
 
+static void encode_merge(struct rb_json *w, const struct rb_merge_spec *m)
+{
+    rb_json_object(w, "merge");
+    rb_json_string(w, "method", rb_merge_method_names[m->method]);
+    encode_dataset(w, &m->dataset);
+    rb_json_end(w);
+}
+
 void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_spec *s)
 {
     rb_json_object(w, key);
@@ -208,6 +216,8 @@ void rb_job_spec_encode(struct rb_json *w, const char *key, const struct rb_job_
         encode_numbers(w, "merged", &s->merged);
     rb_json_string(w, "dtype", rb_output_dtype_names[s->dtype]);
     rb_json_end(w);
+    if ((s->given & RB_SPEC_MERGE) != 0)
+        encode_merge(w, &s->merge);
     if (s->executor != RB_SPEC_EXECUTOR_DEFAULT)
         rb_json_string(w, "executor", rb_spec_executor_names[s->executor]);
     rb_json_end(w);

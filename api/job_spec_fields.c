@@ -520,6 +520,23 @@ static const struct rb_field outputs_fields[] = {
 };
 static const struct rb_object outputs_object = OBJECT(outputs_fields, RB_NO_GIVEN);
 
+#define IN_MERGE(member) .offset = offsetof(struct rb_merge_spec, member)
+static const struct rb_field merge_fields[] = {
+    {.key = "method",
+     .type = RB_FIELD_ENUM,
+     IN_MERGE(method),
+     .names = rb_merge_method_names,
+     .given = RB_MERGE_GIVEN_METHOD},
+    {.key = "dataset",
+     .type = RB_FIELD_CUSTOM,
+     IN_MERGE(dataset),
+     .expected = "a dataset",
+     .decode = decode_dataset,
+     .given = RB_MERGE_GIVEN_DATASET},
+};
+static const struct rb_object merge_object =
+    OBJECT(merge_fields, offsetof(struct rb_merge_spec, given));
+
 const char *const rb_spec_executor_names[] = {"default", "local", "slurm", NULL};
 
 static void decode_executor(const json_t *json, const char *pointer, unsigned flags, void *target,
@@ -569,6 +586,11 @@ static const struct rb_field spec_fields[] = {
      AT(evaluate),
      .object = &evaluate_object,
      .given = RB_SPEC_EVALUATE},
+    {.key = "merge",
+     .type = RB_FIELD_OBJECT,
+     AT(merge),
+     .object = &merge_object,
+     .given = RB_SPEC_MERGE},
     {.key = "outputs",
      .type = RB_FIELD_OBJECT,
      .object = &outputs_object,

@@ -453,6 +453,31 @@ static void resolve_lambdas(struct rb_spec_draft *d)
 
 /* ---- the whole ---- */
 
+/* What is made from a text needs one, and somewhere to go. */
+static void check_merge(struct rb_spec_draft *d)
+{
+    const struct rb_job_spec *s = &d->spec;
+    bool aligns = s->align.from_job == NULL && s->align.options.components != 0;
+    if (s->merge.method == RB_METHOD_LINEAR) {
+        if (s->merge.dataset.name != NULL)
+            rb_draft_fault(d, "/merge/dataset",
+                           "expected method \"least_squares\" beside it, found \"linear\", which "
+                           "reads no text");
+        return;
+    }
+    if (s->merged.count == 0)
+        rb_draft_fault(d, "/merge/method",
+                       "expected checkpoints to be written (outputs.merged), found none: the curve "
+                       "is of the straight path");
+    if (!aligns && s->merge.dataset.name == NULL)
+        rb_draft_fault(d, "/merge/dataset",
+                       "required: expected a dataset, found no such member, nor align.dataset, "
+                       "which would serve");
+    if (s->executor == RB_SPEC_EXECUTOR_SLURM)
+        rb_draft_fault(d, "/executor",
+                       "expected \"local\" with merge.method \"least_squares\", found \"slurm\"");
+}
+
 static void check_purpose(struct rb_spec_draft *d)
 {
     const struct rb_job_spec *s = &d->spec;
@@ -538,6 +563,8 @@ void rb_draft_check(struct rb_spec_draft *d)
         resolve_lambdas(d);
     if (!rb_job_spec_several(&d->spec))
         sort_distinct(&d->spec.merged);
+    if (is_clean(d, "/merge") && is_clean(d, "/align") && placed)
+        check_merge(d);
     if (d->problems->count == 0)
         check_purpose(d);
 }

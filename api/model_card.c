@@ -270,6 +270,37 @@ static void print_what(FILE *out, const struct rb_model_card *c)
             c->job);
 }
 
+static double figure(const json_t *json, const char *object, const char *member)
+{
+    const json_t *v = json_object_get(json_object_get(json, object), member);
+    return json_is_number(v) ? json_number_value(v) : (double)NAN;
+}
+
+/* Told as what it is: METHOD 12. */
+static void print_merge(FILE *out, const struct rb_model_card *c)
+{
+    json_error_t why;
+    bool no_memory;
+    json_t *json = rb_json_load(c->merge, strlen(c->merge), 0, &why, &no_memory);
+    double mean = figure(json, "fit", "mean"), solved = figure(json, "fit", "solved");
+    double before = figure(json, "loss", "linear"), after = figure(json, "loss", "least_squares");
+    fputs(
+        "## How it was merged\n\nNot by that sum alone: every linear map was **solved for by least "
+        "squares**, so that its outputs are close to those that the parents' own maps have on "
+        "a text; embeddings and norms are the sum. This model is not the same function as "
+        "any parent, and no point of the straight path between them: what is said below of that "
+        "path is not said of it.\n\n",
+        out);
+    fputs("| | the sum | this model |\n|---|---:|---:|\n", out);
+    if (!isnan(mean))
+        fprintf(out, "| squared error of the maps' outputs, in parts of them | %.4f | %.4f |\n",
+                mean, solved);
+    if (!isnan(before))
+        fprintf(out, "| loss | %.4f | %.4f |\n", before, after);
+    fputc('\n', out);
+    json_decref(json);
+}
+
 /* Never called the same function: METHOD 10. */
 static void print_near(FILE *out, const struct rb_certificate *found)
 {
@@ -354,7 +385,7 @@ static void print_curve(FILE *out, const struct rb_model_card *c, const char *sv
             v->has_control ? "---:|" : "");
     print_loss(out, v, "of A", 0);
     if (c->lambda > 0 && c->lambda < 1)
-        print_loss(out, v, "of this model", c->lambda);
+        print_loss(out, v, c->merge == NULL ? "of this model" : "of the plain sum", c->lambda);
     print_loss(out, v, "of B", 1);
     if (rb_curve_barrier(v, &v->aligned, &b[0]) &&
         (!v->has_control || rb_curve_barrier(v, &v->control, &b[1]))) {
@@ -397,6 +428,8 @@ enum rb_status rb_model_card_write(const struct rb_model_card *c, const char *sv
         return status;
     print_head(t.out, c);
     print_what(t.out, c);
+    if (c->merge != NULL)
+        print_merge(t.out, c);
     if (c->curve != NULL && c->weights == NULL)
         print_curve(t.out, c, svg);
     print_certificate(t.out, c);
@@ -474,6 +507,8 @@ enum rb_status rb_model_card_provenance(const struct rb_model_card *c, char **re
     else
         rb_json_null(&w, "barrier");
     encode_certificate(&w, c->certificate);
+    if (c->merge != NULL)
+        rb_json_raw(&w, "merge", c->merge);
     rb_json_raw(&w, "environment", c->environment);
     rb_json_raw(&w, "build", c->build);
     rb_json_end(&w);

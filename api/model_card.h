@@ -33,6 +33,7 @@ struct rb_model_card {
     const struct rb_barrier_view *curve;      /* NULL: the job has none */
     bool moved;                               /* was B moved at all */
     const struct rb_certificate *certificate; /* NULL: there is none */
+    const char *merge; /* JSON of this checkpoint in merge.json; NULL: it is the plain sum */
 };
 
 /* The `license` of a card's YAML head (from "---" to "---"): one word of a-z A-Z 0-9 . + - in

@@ -57,7 +57,7 @@ static void encode_members(struct rb_json *w, const struct rb_group *g)
         rb_json_bool(w, "rotated", is_rotated(g));
 }
 
-static void encode_certificate(struct rb_json *w, const struct rb_certificate *c)
+void rb_certificate_encode(struct rb_json *w, const struct rb_certificate *c)
 {
     if (!c->present) {
         rb_json_null(w, "certificate");
@@ -84,7 +84,7 @@ void rb_certificate_encode_kind(struct rb_json *w, const struct rb_certificate *
     rb_json_number(w, "loss_after", c->loss_after);
 }
 
-static void encode_rounds(struct rb_json *w, const struct rb_alignment *a)
+void rb_rounds_encode(struct rb_json *w, const struct rb_alignment *a)
 {
     if (a->round_count == 0)
         return;
@@ -110,8 +110,8 @@ void rb_permutations_encode(struct rb_json *w, const char *job, const struct rb_
         rb_json_end(w);
     }
     rb_json_end(w);
-    encode_rounds(w, a);
-    encode_certificate(w, &a->certificate);
+    rb_rounds_encode(w, a);
+    rb_certificate_encode(w, &a->certificate);
     rb_json_end(w);
 }
 
@@ -138,15 +138,20 @@ static void encode_rotation(struct rb_json *w, const char *key, const struct rb_
     rb_json_end(w);
 }
 
+void rb_permutation_members_encode(struct rb_json *w, const struct rb_group *group, bool rotations)
+{
+    encode_members(w, group);
+    if (!rotations)
+        return;
+    encode_rotation(w, "rotation", group, group->rotation);
+    encode_rotation(w, "value_rotation", group, group->value_rotation);
+}
+
 void rb_permutation_encode(struct rb_json *w, const char *job, const struct rb_group *group,
                            bool rotations)
 {
     rb_json_object(w, NULL);
     rb_json_string(w, "job", job);
-    encode_members(w, group);
-    if (rotations) {
-        encode_rotation(w, "rotation", group, group->rotation);
-        encode_rotation(w, "value_rotation", group, group->value_rotation);
-    }
+    rb_permutation_members_encode(w, group, rotations);
     rb_json_end(w);
 }

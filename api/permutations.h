@@ -9,6 +9,13 @@
  * permutations.json. job may be NULL: null. */
 void rb_permutations_encode(struct rb_json *w, const char *job, const struct rb_alignment *a);
 
+/* The member "rounds" of an alignment whose stream turns; nothing without rounds. */
+void rb_rounds_encode(struct rb_json *w, const struct rb_alignment *a);
+/* The member "certificate", null where there is none. */
+void rb_certificate_encode(struct rb_json *w, const struct rb_certificate *c);
+/* The members of one group of the two below, into an open object. */
+void rb_permutation_members_encode(struct rb_json *w, const struct rb_group *group, bool rotations);
+
 /* The members "kind" and, of near-equivalent maps, "kl", "top1_agreement", "loss_before" and
  * "loss_after" (null where not known) into an open object. */
 void rb_certificate_encode_kind(struct rb_json *w, const struct rb_certificate *c);

@@ -16,6 +16,10 @@ const char *const rb_merge_verdict_names[] = {
 _Static_assert(sizeof rb_merge_verdict_names / sizeof *rb_merge_verdict_names == RB_MERGE_COUNT + 1,
                "a name for each verdict");
 
+const char *const rb_written_names[] = {"linear", "least_squares", NULL};
+_Static_assert(sizeof rb_written_names / sizeof *rb_written_names == RB_WRITTEN_COUNT + 1,
+               "a name for each");
+
 struct rb_merge_verdict rb_merge_verdict_none(void)
 {
     const double nan = (double)NAN;
@@ -192,6 +196,10 @@ char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_ME
     if (v->kind != RB_MERGE_DIFFERENT)
         say_figures(&s, v);
     say(&s, "%s.", v->near ? "; B was moved nearly, not exactly" : "");
+    if (v->written == RB_WRITTEN_SOLVED)
+        say(&s,
+            " This is the straight path's; the checkpoints written are solved by least squares: "
+            "no points of it, and no parent's function.");
     return ret;
 }
 
@@ -208,6 +216,8 @@ void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb
     rb_json_string(w, "text", rb_merge_verdict_names[v->kind]);
     rb_json_string(w, "label", rb_merge_verdict_label(v, label));
     rb_json_string(w, "sentence", rb_merge_verdict_sentence(v, sentence));
+    if (v->written != RB_WRITTEN_LINEAR)
+        rb_json_string(w, "written", rb_written_names[v->written]);
     rb_json_number(w, "best_lambda", v->lambda);
     rb_json_number(w, "loss", v->loss);
     rb_json_number(w, "midpoint_loss", v->midpoint_loss);

@@ -28,9 +28,15 @@ enum rb_sameness {
     RB_SAME_DIFFERENT,
 };
 
+/* How the checkpoints that the job writes are made (METHOD 12): the curve and the verdict are of
+ * the straight path, and of them only where they are points of it. */
+enum rb_written { RB_WRITTEN_LINEAR, RB_WRITTEN_SOLVED, RB_WRITTEN_COUNT };
+extern const char *const rb_written_names[]; /* "linear", "least_squares" */
+
 /* NaN where not known. */
 struct rb_merge_verdict {
     enum rb_merge_verdict_kind kind;
+    enum rb_written written;
     bool near;                   /* B was moved nearly, not exactly */
     double lambda, loss, metric; /* of the best point between the ends: that of least loss */
     double midpoint_loss;        /* at lambda 1/2, whether or not that is the best point */
@@ -66,13 +72,14 @@ static inline bool rb_merge_verdict_ranks(const struct rb_merge_verdict *v)
 enum { RB_MERGE_LABEL_SIZE = 48 };
 char *rb_merge_verdict_label(const struct rb_merge_verdict *v, char ret[RB_MERGE_LABEL_SIZE]);
 
-/* {"text","label","sentence","best_lambda","loss","midpoint_loss","metric":{"name","value"},
+/* {"text","label","sentence","written" (where it is not
+ * linear),"best_lambda","loss","midpoint_loss","metric":{"name","value"},
  * "parents":[{"loss","metric"},{"loss","metric"}],"chance","chance_accuracy"}; null for
  * RB_MERGE_NONE. */
 void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v);
 
 /* The answer in words, with its numbers; "" for RB_MERGE_NONE. Returns ret. */
-enum { RB_MERGE_SENTENCE_SIZE = 320 };
+enum { RB_MERGE_SENTENCE_SIZE = 480 };
 char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_MERGE_SENTENCE_SIZE]);
 
 #endif

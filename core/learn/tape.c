@@ -392,8 +392,9 @@ enum rb_status rb_tape_forward(const struct rb_tape_call *call, struct rb_scratc
     add_skip(call, &first, input(call), f, middle(call));
     norm_before(call, &second, c->parallel_residual ? input(call) : middle(call));
     mlp(call, f);
-    if (c->norm_place != RB_NORM_BEFORE) /* a norm's input is needed on the way back */
-        add_skip(call, &second, middle(call), f, f);
+    float *out = call->out != NULL ? call->out : f;
+    if (call->out != NULL || c->norm_place != RB_NORM_BEFORE) /* its input: for the way back */
+        add_skip(call, &second, middle(call), f, out);
     return RB_OK;
 }
 
@@ -463,6 +464,11 @@ bool rb_tape_linear(const struct rb_tape *t, enum rb_slot weight, size_t *ret_ou
     *ret_out = m.out;
     *ret_in = m.in;
     return true;
+}
+
+const float *rb_tape_input(const struct rb_tape *t, enum rb_slot weight)
+{
+    return linear_of(t, weight).x;
 }
 
 void rb_tape_gradient(const struct rb_tape *t, enum rb_slot weight, size_t first, size_t rows,

@@ -49,6 +49,8 @@ struct rb_tape_call {
     const size_t *starts;                  /* (count + 1) of sequences, starts[0] may be > 0 */
     size_t count;
     size_t row;     /* the span's first row on the tape */
+    float *out;     /* (span tokens, hidden_size) the layer's output, which may be its input's
+                       place; NULL: nobody asks */
     double *dnorms; /* (4, hidden_size) += gradients of the attention norm's weight and bias and
                        the MLP norm's; NULL: nobody asks */
 };
@@ -60,6 +62,8 @@ enum rb_status rb_tape_forward(const struct rb_tape_call *call, struct rb_scratc
 enum rb_status rb_tape_back(const struct rb_tape_call *call, float *dy, struct rb_scratch *scratch,
                             struct rb_error *err) RB_MUST_CHECK;
 
+/* What the linear map of that weight reads, (tokens, in), once the layer went forward. */
+const float *rb_tape_input(const struct rb_tape *t, enum rb_slot weight);
 /* Rows [first, first + rows) of dL/dW of a linear map's weight of this layer; dst (rows, in). */
 void rb_tape_gradient(const struct rb_tape *t, enum rb_slot weight, size_t first, size_t rows,
                       float *dst);

@@ -28,6 +28,10 @@ enum rb_metric {
 /* "pseudo_perplexity", "perplexity", "accuracy", "f1", "matthews", "pearson", "spearman" */
 extern const char *const rb_metric_names[];
 
+/* How what is written of a merge is made (METHOD 12). */
+enum rb_merge_method { RB_METHOD_LINEAR, RB_METHOD_LEAST_SQUARES };
+extern const char *const rb_merge_method_names[]; /* "linear", "least_squares" */
+
 struct rb_evaluate_options {
     enum rb_task task;
     uint32_t block_size; /* mlm, clm */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum rb_status rb_motion_init(struct rb_motion *m, uint32_t layers, struct rb_error *err)
 {
@@ -289,11 +290,25 @@ static enum rb_status add_term(const struct sum *sum, size_t term, float weight,
     return st;
 }
 
+/* The slot's weights that are no sum; NULL where they are one. */
+static const float *overlaid(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer)
+{
+    return blend->overlay != NULL ? rb_overlay_at(blend->overlay, slot, layer) : NULL;
+}
+
 static enum rb_status sum_rows(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer,
                                const uint32_t *rows, size_t count, float *dst,
                                struct rb_scratch *scratch, struct rb_error *err)
 {
     struct sum sum;
+    const float *own = overlaid(blend, slot, layer);
+    if (own != NULL) {
+        size_t all, columns;
+        rb_model_size(rb_blend_model(blend), slot, &all, &columns);
+        for (size_t i = 0; i < count; i++)
+            memcpy(dst + i * columns, own + rows[i] * columns, columns * sizeof *dst);
+        return RB_OK;
+    }
     make_sum(blend, slot, layer, &sum);
     enum rb_status s = moved_rows(&sum.sources[sum.base], rows, count, dst, scratch, err);
     float weight = sum.weights[sum.base];
@@ -333,6 +348,8 @@ enum rb_status rb_blend_gather(const struct rb_blend *blend, enum rb_slot slot, 
 const float *rb_blend_direct(const struct rb_blend *blend, enum rb_slot slot, uint32_t layer)
 {
     struct sum sum;
+    if (overlaid(blend, slot, layer) != NULL)
+        return overlaid(blend, slot, layer);
     make_sum(blend, slot, layer, &sum);
     bool alone = sum.count == 1 && !moves(&sum.sources[0]);
     return alone ? rb_tensor_direct(sum.sources[0].model, slot, layer) : NULL;
@@ -342,6 +359,8 @@ size_t rb_blend_step(const struct rb_blend *blend, enum rb_slot slot, uint32_t l
 {
     struct sum sum;
     size_t step = 1;
+    if (overlaid(blend, slot, layer) != NULL)
+        return step;
     make_sum(blend, slot, layer, &sum);
     for (size_t i = 0; i < sum.count; i++) {
         size_t block = rb_map_block(sum.sources[i].row_map);

@@ -9,6 +9,7 @@
 #include "core/model/correct.h"
 #include "core/model/fold.h"
 #include "core/model/map.h"
+#include "core/model/overlay.h"
 #include "core/model/tensors.h"
 
 enum { RB_BLEND_MOST = 32 }; /* models in one sum */
@@ -52,6 +53,7 @@ struct rb_blend {
     struct rb_blend_term terms[RB_BLEND_MOST];
     size_t count;  /* at least 1 */
     double lambda; /* what a point on the path between two is called; sums use the weights */
+    const struct rb_overlay *overlay; /* borrowed; NULL, or what is read in place of the sum */
 };
 
 /* theta(lambda) = (1 - lambda) a + lambda motion(b); lambda is held inside [0, 1]. a may be NULL

@@ -43,6 +43,8 @@ enum {
 #define RB_FILE_REFERENCE "reference.json"
 #define RB_FILE_LEARNING "learning.json"
 #define RB_FILE_LEARNING_STATE "learning.state" /* no artifact: what a killed job goes on from */
+#define RB_FILE_MERGE "merge.json"
+#define RB_FILE_MERGE_STATE "merge.state" /* no artifact: what a killed job goes on from */
 #define RB_FILE_BARRIER_JSON "barrier.json"
 #define RB_FILE_BARRIER_CSV "barrier.csv"
 #define RB_FOLDER_MERGED "merged" /* the folders of all of them */

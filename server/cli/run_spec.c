@@ -235,11 +235,14 @@ static enum rb_status name_inputs(struct rb_run_spec *s, const struct place *pla
     if (status == RB_OK && given->align.has_learn && given->align.learn.dataset.name != NULL)
         status = add_input(s, place, given->align.learn.dataset.name, &given->align.learn.dataset,
                            "/align/learn/dataset", &job->align.learn.dataset.name, err);
+    if (status == RB_OK && rb_job_spec_makes(given) && given->merge.dataset.name != NULL)
+        status = add_input(s, place, given->merge.dataset.name, &given->merge.dataset,
+                           "/merge/dataset", &job->merge.dataset.name, err);
     if (status == RB_OK && given->has_evaluate)
         status = add_input(s, place, given->evaluate.dataset.name, &given->evaluate.dataset,
                            "/evaluate/dataset", &job->evaluate.dataset.name, err);
     job->align.dataset.is_path = job->evaluate.dataset.is_path = false;
-    job->align.learn.dataset.is_path = false;
+    job->align.learn.dataset.is_path = job->merge.dataset.is_path = false;
     return status;
 }
 

@@ -2,7 +2,7 @@
 import {flatten, NONE, number} from './format.js';
 
 const UNTOLD = new Set(['name', 'priority']); // of a spec: not what makes results differ
-const PARTS = /^(models|align|interpolate|evaluate|outputs)\./;
+const PARTS = /^(models|align|interpolate|evaluate|merge|outputs)\./;
 // Other values of these make a repetition, not another setting.
 const REPEATS = /^models\.|\.seed$/;
 
@@ -56,7 +56,7 @@ export function differences(jobs) {
 /** Those of them that make jobs unlike, so that a mean of theirs would be of nothing: [path].
  * control: alignment does not matter to it. */
 export const unlike = (jobs, control = false) => differences(jobs).filter(p => !REPEATS.test(p) &&
-  !(control && p.startsWith('align.')) && !p.startsWith('outputs.'));
+  !(control && p.startsWith('align.')) && !/^(outputs|merge)\./.test(p));
 
 export const labelKeys = jobs => [...new Set(jobs.flatMap(j => Object.keys(j.labels)))].sort();
 
@@ -88,7 +88,7 @@ export const passes = (job, terms) => terms.every(t => termOf(t)?.(job) ?? true)
 const some = list => list.filter(Boolean).join(', ');
 
 /** "ff + mha, rotated heads · 1 000 sequences of align · mlm on eval · 21 points"; of what is there. */
-export function method({align: a = {}, interpolate: i = {}, evaluate: e = {}}) {
+export function method({align: a = {}, interpolate: i = {}, evaluate: e = {}, merge: m = {}}) {
   const aligned = a.from_job ? 'the alignment of another job' : a.components && (a.components.length === 0
     ? 'plain averaging' : some([a.components.join(' + '), a.heads !== 'permute' && a.heads && `heads ${a.heads}`,
       (a.rotate_heads || a.head_map === 'orthogonal') && 'rotated heads', a.separate_qk && 'queries and keys apart',
@@ -98,7 +98,8 @@ export function method({align: a = {}, interpolate: i = {}, evaluate: e = {}}) {
     a.dataset && a.components?.length !== 0 && (a.max_sequences
       ? `${number(a.max_sequences, 0)} sequences of ${a.dataset}` : `aligned on ${a.dataset}`),
     e.task && `${e.task}${e.dataset ? ` on ${e.dataset}` : ''}`,
-    i.lambdas ? `${i.lambdas.length} \u03bb` : i.points && `${i.points} points`].filter(Boolean).join(' \u00b7 ');
+    i.lambdas ? `${i.lambdas.length} \u03bb` : i.points && `${i.points} points`,
+    m.method === 'least_squares' && 'merged by least squares'].filter(Boolean).join(' \u00b7 ');
 }
 
 /** The specs' members that all jobs share, as a spec. */

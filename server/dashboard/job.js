@@ -129,6 +129,22 @@ function about(job) {
   ]);
 }
 
+/* Checkpoints that are no points of the curve, from merge.json: what they are, and their losses. */
+function made({merged}) {
+  const loss = (m, name) => (typeof m.made?.loss?.[name] === 'number'
+    ? plusMinus(m.made.loss[name], m.made.standard_error[name]) : '\u2013');
+  return [
+    h('p.note', 'Solved for by least squares: no points of the path that the curve shows, and no parent\u2019s ',
+      'function. Parts: squared error of the maps\u2019 outputs, in parts of the outputs.'),
+    h('table', h('caption.unseen', 'Merged checkpoints'),
+      h('thead', h('tr', ['Checkpoint', 'Loss of the sum', 'Loss', 'Parts of the sum', 'Parts'].map(t =>
+        h('th', {scope: 'col'}, t)))),
+      h('tbody', merged.map(m => h('tr', h('th', {scope: 'row'}, m.file),
+        [loss(m, 'linear'), loss(m, 'least_squares'), number(m.made?.fit?.mean ?? null),
+          number(m.made?.fit?.solved ?? null)].map(t => h('td.figure', t)))))),
+  ];
+}
+
 /* A token travels only in a header, so a plain link does where there is none. */
 function artifacts(job) {
   if (job.artifacts.length === 0)
@@ -176,6 +192,7 @@ export function mount(element, route) {
 
   const learning = new LearningChart();
   const maps = h('section.panel', {hidden: true});
+  const merges = h('section.panel', {hidden: true});
   put(learning.words, 'The training curve grows here once the maps are matched.');
 
   function build() {
@@ -185,7 +202,7 @@ export function mount(element, route) {
         h('section.panel.side', h('h2', 'Barrier'), parts.results,
           h('h2.next', 'Certificate'), parts.certificate)),
       job.spec.align?.learn && section('Learning', learning.element),
-      alignment, maps,
+      alignment, maps, merges,
       h('div.columns.three',
         section('Timings', parts.timings),
         section('About', parts.about),
@@ -372,6 +389,12 @@ export function mount(element, route) {
     }
   }
 
+  async function loadMerge() {
+    if (merges.firstChild || !job.artifacts.some(a => a.name === 'merge.json')) return;
+    put(merges, h('h2', 'Merged checkpoints'), made(await read('/artifacts/merge.json')));
+    merges.hidden = false;
+  }
+
   const isAligned = () => job.artifacts.some(a => a.name === 'alignment.safetensors');
 
   /* -- loading -- */
@@ -386,6 +409,7 @@ export function mount(element, route) {
       if (barrier) chart.load(barrier);
       if (job.spec.executor === 'slurm') await notes();
       if (job.spec.align?.learn && job.status !== 'queued') loadLearning();
+      if (cells.makes(job)) loadMerge();
       if (isAligned()) {
         loadAlignment();
         loadMaps();

@@ -6,9 +6,13 @@ import {link} from './router.js';
 import {ends} from './several.js';
 
 export const STATUSES = ['queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled'];
-export const PHASES = ['loading', 'aligning', 'solving', 'learning', 'certifying', 'evaluating', 'writing'];
+export const PHASES = ['loading', 'aligning', 'solving', 'learning', 'certifying', 'evaluating', 'merging', 'writing'];
 /** Those that a job passes: only some learn. */
-export const phasesOf = job => PHASES.filter(p => p !== 'learning' || job.spec.align?.learn);
+/** Are its checkpoints more than a sum of weights? */
+export const makes = job => (job.spec.merge?.method ?? 'linear') !== 'linear' && job.spec.outputs?.merged?.length > 0;
+
+export const phasesOf = job => PHASES.filter(p => (p !== 'learning' || job.spec.align?.learn) &&
+  (p !== 'merging' || makes(job)));
 
 export const isOver = job => STATUSES.indexOf(job.status) >= 3;
 

@@ -1,4 +1,4 @@
-/* Permutations and correlations: read from the job's alignment.safetensors, on a pool thread,
+/* Maps, permutations and correlations: read from the job's alignment.safetensors, on a pool thread,
  * since that file grows with the model. */
 #include "core/align/alignment_file.h"
 #include "server/http/common.h"
@@ -6,6 +6,7 @@
 #include "server/http/reply.h"
 #include "server/server.h"
 
+#include "api/alignment.h"
 #include "api/correlations.h"
 #include "api/permutations.h"
 #include "server/base/layout.h"
@@ -20,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum view { PERMUTATIONS, PERMUTATION, CORRELATIONS, CORRELATION };
+enum view { PERMUTATIONS, PERMUTATION, CORRELATIONS, CORRELATION, ALIGNMENT, MAP };
 
 /* Input and output of the pool's part. */
 struct reading {
@@ -61,6 +62,8 @@ static enum rb_status encode_group(struct reading *g, const struct rb_alignment 
         return rb_error_set(&g->error, RB_ENOTFOUND, "job %s has no group '%s'", g->job, g->group);
     if (g->view == CORRELATION)
         return encode_correlation(g, group);
+    if (g->view == MAP)
+        return rb_alignment_group_encode(&g->json, g->job, group, g->rotations, &g->error);
     rb_permutation_encode(&g->json, g->job, group, g->rotations);
     return RB_OK;
 }
@@ -74,8 +77,12 @@ static enum rb_status encode(struct reading *g, const struct rb_alignment *a)
     case CORRELATIONS:
         rb_correlations_encode(&g->json, g->job, a);
         return RB_OK;
+    case ALIGNMENT:
+        rb_alignment_encode(&g->json, g->job, a);
+        return RB_OK;
     case PERMUTATION:
     case CORRELATION:
+    case MAP:
         break;
     }
     return encode_group(g, a);
@@ -192,6 +199,16 @@ void rb_handle_permutations(struct rb_request *r)
 void rb_handle_permutation(struct rb_request *r)
 {
     handle(r, PERMUTATION);
+}
+
+void rb_handle_alignment(struct rb_request *r)
+{
+    handle(r, ALIGNMENT);
+}
+
+void rb_handle_map(struct rb_request *r)
+{
+    handle(r, MAP);
 }
 
 void rb_handle_correlations(struct rb_request *r)

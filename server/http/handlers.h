@@ -64,6 +64,8 @@ void rb_handle_barriers(struct rb_request *r);
 void rb_handle_learning(struct rb_request *r);
 
 /* alignments.c */
+void rb_handle_alignment(struct rb_request *r);
+void rb_handle_map(struct rb_request *r);
 void rb_handle_permutations(struct rb_request *r);
 void rb_handle_permutation(struct rb_request *r);
 void rb_handle_correlations(struct rb_request *r);

@@ -146,6 +146,8 @@ const struct rb_route rb_routes[] = {
     POLL("getBarrier", "/v1/jobs/{id}/barrier", NULL, rb_handle_barrier),
     POLL("getBarriers", "/v1/barriers", barriers_rules, rb_handle_barriers),
     POLL("getLearning", "/v1/jobs/{id}/learning", NULL, rb_handle_learning),
+    POLL("getAlignment", "/v1/jobs/{id}/alignment", NULL, rb_handle_alignment),
+    POLL("getMap", "/v1/jobs/{id}/alignment/{group}", permutation_rules, rb_handle_map),
     POLL("getPermutations", "/v1/jobs/{id}/permutations", NULL, rb_handle_permutations),
     POLL("getPermutation", "/v1/jobs/{id}/permutations/{group}", permutation_rules,
         rb_handle_permutation),

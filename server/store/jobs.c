@@ -175,7 +175,7 @@ static enum rb_status get_status(struct rb_store *s, int64_t seq, enum rb_job_st
 #define VERDICT_SET                                                                                \
     "verdict = ?, moved_nearly = ?, best_lambda = ?, best_loss = ?, best_metric = ?, loss_a = ?, " \
     "loss_b = ?, metric_a = ?, metric_b = ?, metric = ?, chance_loss = ?, chance_accuracy = ?, "   \
-    "midpoint_loss = ?"
+    "midpoint_loss = ?, written = ?"
 
 static void bind_verdict(struct rb_query *q, const struct rb_merge_verdict *v)
 {
@@ -193,6 +193,7 @@ static void bind_verdict(struct rb_query *q, const struct rb_merge_verdict *v)
     rb_bind_double(q, v->chance.loss);
     rb_bind_double(q, v->chance.accuracy);
     rb_bind_double(q, v->midpoint_loss);
+    rb_bind_text(q, rb_written_names[v->written]);
 }
 
 static enum rb_status write_summary(struct rb_store *s, int64_t seq,
@@ -232,7 +233,9 @@ static enum rb_status write_timings(struct rb_store *s, int64_t seq, const doubl
     enum rb_status status = rb_query_begin(
         s,
         "UPDATE jobs SET loading_seconds = ?, aligning_seconds = ?, solving_seconds = ?, "
-        "learning_seconds = ?, certifying_seconds = ?, evaluating_seconds = ?, writing_seconds = ? "
+        "learning_seconds = ?, certifying_seconds = ?, evaluating_seconds = ?, merging_seconds = "
+        "?, "
+        "writing_seconds = ? "
         "WHERE seq = ?",
         &q, err);
     if (status != RB_OK)

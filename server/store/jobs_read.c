@@ -17,11 +17,11 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "barrier_chord, barrier_mean, control_barrier_chord, control_barrier_mean, reduction, "        \
     "equivalent, loading_seconds, aligning_seconds, solving_seconds, learning_seconds, "           \
     "certifying_seconds, "                                                                         \
-    "evaluating_seconds, writing_seconds, environment, reduction_error, "                          \
+    "evaluating_seconds, merging_seconds, writing_seconds, environment, reduction_error, "         \
     "verdict, moved_nearly, best_lambda, best_loss, best_metric, loss_a, loss_b, metric_a, "       \
     "metric_b, metric, chance_loss, chance_accuracy, position, submitted_by, "                     \
     "(SELECT id FROM groups WHERE groups.seq = jobs.group_seq), kind, kl, top1_agreement, "        \
-    "loss_before, loss_after, midpoint_loss"
+    "loss_before, loss_after, midpoint_loss, written"
 
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
 {
@@ -95,6 +95,9 @@ static void read_columns(struct rb_query *q, struct rb_job_row *ret)
     j->summary.loss_before = rb_column_double(q, rest + 20);
     j->summary.loss_after = rb_column_double(q, rest + 21);
     j->summary.verdict.midpoint_loss = rb_column_double(q, rest + 22);
+    if (rb_column_text(q, rest + 23) != NULL)
+        j->summary.verdict.written =
+            (enum rb_written)rb_column_enum(q, rest + 23, rb_written_names);
 }
 
 static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)

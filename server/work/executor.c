@@ -3,8 +3,9 @@
 #include "server/work/run_progress.h"
 
 static const struct rb_stage *const whole[] = {
-    &rb_stage_loading,    &rb_stage_aligning,   &rb_stage_solving, &rb_stage_learning,
-    &rb_stage_certifying, &rb_stage_evaluating, &rb_stage_writing, NULL,
+    &rb_stage_loading,  &rb_stage_aligning,   &rb_stage_solving,
+    &rb_stage_learning, &rb_stage_certifying, &rb_stage_evaluating,
+    &rb_stage_merging,  &rb_stage_writing,    NULL,
 };
 
 static void stop(struct rb_run *run)

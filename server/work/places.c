@@ -28,6 +28,7 @@ void rb_places_deinit(struct rb_places *p)
     text_place_deinit(&p->align);
     text_place_deinit(&p->evaluate);
     text_place_deinit(&p->learn);
+    text_place_deinit(&p->merge);
     free(p->alignment);
     *p = (struct rb_places){0};
 }
@@ -218,6 +219,11 @@ enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb
         status = go_on(&f,
                        find_dataset(&f, align->learn.dataset.name, "/align/learn/dataset",
                                     "learn_dataset", false, &f.places.learn, err),
+                       err);
+    if (status == RB_OK && rb_job_spec_makes(spec) && spec->merge.dataset.name != NULL)
+        status = go_on(&f,
+                       find_dataset(&f, spec->merge.dataset.name, "/merge/dataset", "merge_dataset",
+                                    false, &f.places.merge, err),
                        err);
     if (status == RB_OK && spec->has_evaluate)
         status = go_on(

@@ -21,6 +21,7 @@ struct rb_places {
     bool anchored;                                   /* as the spec says it */
     struct rb_text_place align, evaluate;
     struct rb_text_place learn; /* where align.learn has a dataset of its own; else empty */
+    struct rb_text_place merge; /* where merge has one; else empty */
     char *alignment;            /* path of another job's alignment.safetensors; NULL: none */
 };
 void rb_places_deinit(struct rb_places *p);

@@ -5,6 +5,7 @@
 #include "core/align/joint.h"
 #include "core/align/solve.h"
 #include "core/learn/learn.h"
+#include "core/learn/least_squares.h"
 #include "core/merge/curve.h"
 #include "core/merge/evaluate.h"
 #include "core/merge/refine.h"
@@ -22,6 +23,7 @@ struct rb_plan_sizes rb_plan_sizes_of(const struct rb_subject *s)
 {
     return (struct rb_plan_sizes){
         .align_tokens = rb_sequences_tokens(&s->align),
+        .merge_tokens = rb_sequences_tokens(s->merge.count > 0 ? &s->merge : &s->align),
         .evaluate_tokens = rb_sequences_tokens(&s->evaluate),
         .predicted = s->evaluate.targets != NULL ? s->evaluate.target_count : s->evaluate.count,
     };
@@ -40,6 +42,9 @@ struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struc
     const struct rb_evaluate_options *o = &spec->evaluate.options;
     struct rb_plan_sizes sizes = {.align_tokens =
                                       scale(&s->align, p->align.rows, spec->align.max_sequences)};
+    sizes.merge_tokens = p->merge.path != NULL
+                             ? scale(&s->merge, p->merge.rows, spec->align.max_sequences)
+                             : sizes.align_tokens;
     if (p->evaluate.path == NULL)
         return sizes;
     if (rb_task_has_labels(o->task)) {
@@ -91,6 +96,14 @@ static double optional_cost(const struct rb_evaluate_options *o, const struct rb
     return o->precision > 0 && blocks > RB_ROUNDS_FIRST ? cost * (1 - RB_ROUNDS_FIRST / blocks) : 0;
 }
 
+/* One checkpoint that is more than a sum: what is solved, and its loss before and after. */
+static double making_cost(const struct rb_subject *s, const struct rb_job_spec *spec,
+                          uint64_t tokens, double evaluation)
+{
+    return rb_least_squares_cost(&s->model[0], s->models, tokens) +
+           (spec->has_evaluate ? 2 * evaluation : 0);
+}
+
 void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                   const struct rb_plan_sizes *sizes, unsigned workers, struct rb_plan *ret)
 {
@@ -105,7 +118,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     for (size_t i = 0; i < s->models; i++)
         models += s->model[i].checkpoint.bytes;
     uint64_t sums = 0, buffers = 0, working = 0, longest = 0;
-    double cost;
+    double cost, evaluation = 0;
     if (align->from_job == NULL && align->options.components != 0) {
         const struct rb_joint_input joint = {.config = c,
                                              .head = s->model[0].head,
@@ -132,6 +145,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     if (spec->has_evaluate) {
         rb_evaluate_estimate(&s->model[0], &spec->evaluate.options, sizes->evaluate_tokens,
                              sizes->predicted, &buffers, &cost);
+        evaluation = cost;
         p.cost[RB_PHASE_EVALUATING] = cost * p.evaluations;
         p.saved = cost * (whole - p.evaluations);
         p.optional = optional_cost(&spec->evaluate.options, sizes, p.cost[RB_PHASE_EVALUATING]);
@@ -149,8 +163,14 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         blend.terms[blend.count++] = (struct rb_blend_term){&s->model[i], &motion, 0.5};
     /* moments of a pair are kept; of each moved model beyond it an alignment as large as one */
     p.disk_bytes = SMALL_FILES_BYTES * (s->models - 1) + (s->models == 2 ? sums : 0);
+    bool makes = rb_job_spec_makes(spec);
+    if (makes)
+        working =
+            at_least(working, rb_least_squares_bytes(&s->model[0], s->models, sizes->merge_tokens));
     for (size_t i = 0; i < spec->merged.count; i++) {
-        p.cost[RB_PHASE_WRITING] += rb_write_cost(&blend, spec->dtype);
+        p.cost[makes ? RB_PHASE_MERGING : RB_PHASE_WRITING] +=
+            rb_write_cost(&blend, spec->dtype) +
+            (makes ? making_cost(s, spec, sizes->merge_tokens, evaluation) : 0);
         uint64_t bytes = rb_write_bytes(&blend, spec->dtype); /* in shards they lie there twice */
         p.disk_bytes += bytes > RB_SHARD_BYTES ? 2 * bytes : bytes;
     }

@@ -16,7 +16,7 @@ struct rb_plan {
 };
 
 struct rb_plan_sizes {
-    uint64_t align_tokens, evaluate_tokens, predicted;
+    uint64_t align_tokens, evaluate_tokens, predicted, merge_tokens;
 };
 /* Of texts read whole. */
 struct rb_plan_sizes rb_plan_sizes_of(const struct rb_subject *s);

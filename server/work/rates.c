@@ -22,6 +22,7 @@ static const struct {
     [RB_PHASE_LEARNING] = {0.40, 0.70},
     [RB_PHASE_CERTIFYING] = {0.65, 0.80},
     [RB_PHASE_EVALUATING] = {0.75, 0.85},
+    [RB_PHASE_MERGING] = {0.40, 0.70},
     [RB_PHASE_WRITING] = {0.02, 0.02},
 };
 

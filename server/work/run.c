@@ -435,6 +435,8 @@ void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
     rb_merge_verdict_make(points, count, o->task, o->metric,
                           run->spec.has_evaluate ? &run->subject.chance : NULL,
                           v->errors != NULL ? v->errors->parent : NULL, sameness(run), ret);
+    if (rb_job_spec_makes(&run->spec))
+        ret->written = RB_WRITTEN_SOLVED;
 }
 
 /* ---- the end ---- */

@@ -24,7 +24,7 @@ struct rb_stage {
 };
 
 extern const struct rb_stage rb_stage_loading, rb_stage_aligning, rb_stage_solving,
-    rb_stage_learning, rb_stage_certifying, rb_stage_evaluating, rb_stage_writing;
+    rb_stage_learning, rb_stage_certifying, rb_stage_evaluating, rb_stage_merging, rb_stage_writing;
 
 /* Where units are computed: executor.h. */
 struct rb_executor {

@@ -19,7 +19,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ALIGN_TEXT = RB_MODELS_MAX, EVALUATE_TEXT, INPUTS }; /* before them the models */
+enum { ALIGN_TEXT = RB_MODELS_MAX, EVALUATE_TEXT, LEARN_TEXT, MERGE_TEXT, INPUTS };
+
+/* Texts by their input; before them the models. */
+static const struct {
+    const char *role;
+    size_t place; /* in rb_places */
+} texts[INPUTS] = {
+    [ALIGN_TEXT] = {"align_dataset", offsetof(struct rb_places, align)},
+    [EVALUATE_TEXT] = {"evaluate_dataset", offsetof(struct rb_places, evaluate)},
+    [LEARN_TEXT] = {"learn_dataset", offsetof(struct rb_places, learn)},
+    [MERGE_TEXT] = {"merge_dataset", offsetof(struct rb_places, merge)},
+};
 
 struct hashing {
     struct rb_async async;
@@ -55,21 +66,22 @@ static void role_of(int input, char ret[24])
     if (is_model(input))
         rb_job_model_role((size_t)input, ret);
     else
-        (void)snprintf(ret, 24, "%s", input == ALIGN_TEXT ? "align_dataset" : "evaluate_dataset");
+        (void)snprintf(ret, 24, "%s", texts[input].role);
+}
+
+static const struct rb_text_place *text_of(const struct rb_places *p, int input)
+{
+    return (const struct rb_text_place *)((const char *)p + texts[input].place);
 }
 
 static const char *path_of(const struct rb_places *p, int input)
 {
-    if (is_model(input))
-        return p->path[input];
-    return input == ALIGN_TEXT ? p->align.path : p->evaluate.path;
+    return is_model(input) ? p->path[input] : text_of(p, input)->path;
 }
 
 static const char *name_of(const struct rb_places *p, int input)
 {
-    if (is_model(input))
-        return p->name[input];
-    return input == ALIGN_TEXT ? p->align.name : p->evaluate.name;
+    return is_model(input) ? p->name[input] : text_of(p, input)->name;
 }
 
 static void load_free(struct rb_run *run)
@@ -217,8 +229,9 @@ static void set_costs(struct rb_run *run)
     double left = known < all ? evaluation * (all - known) : 0;
     run->phases[RB_PHASE_EVALUATING].total = left;
     if (run->spec.merged.count > 0)
-        run->phases[RB_PHASE_WRITING].total *=
-            (double)rb_run_merged_left(run) / (double)run->spec.merged.count;
+        for (int p = RB_PHASE_MERGING; p <= RB_PHASE_WRITING; p++)
+            run->phases[p].total *=
+                (double)rb_run_merged_left(run) / (double)run->spec.merged.count;
     for (int p = 0; p < RB_PHASE_COUNT; p++)
         run->phases[p].weight = run->phases[p].total;
 }

@@ -14,8 +14,10 @@
 #include "server/store/models.h"
 #include "server/store/results.h"
 #include "server/work/bundle_dir.h"
+#include "server/work/making.h"
 #include "server/work/merged_folder.h"
 #include "server/work/run_state.h"
+#include "server/work/stage_load.h"
 
 #include <errno.h>
 #include <math.h>
@@ -39,16 +41,19 @@ struct write {
     struct rb_async async;
     struct rb_pool_task task;
     struct rb_program *program;
+    bool makes; /* the merging stage: checkpoints alone, which are made first */
+    struct rb_making *making;
     struct rb_blend blend;
     size_t next; /* of spec.merged */
     char name[RB_ARTIFACT_NAME_SIZE];
     char *path;
     char lambda_text[32];
-    struct rb_metadata metadata[RB_MODELS_MAX + 2];
+    struct rb_metadata metadata[RB_MODELS_MAX + 3];
     char digest_names[RB_MODELS_MAX][48]; /* "rebasind.model_a.sha256" */
     char weights_text[RB_MODELS_MAX * 26];
     struct small_file files[FILES_MAX];
     size_t file_count;
+    char *figures;                 /* of the checkpoint that the card is of */
     struct rb_artifact *artifacts; /* not yet in the store; room for all */
     size_t artifact_count;
     struct rb_point *points; /* of the curve, which the card tells */
@@ -68,6 +73,8 @@ static void write_leave(struct rb_run *run)
     if (s == NULL)
         return;
     rb_program_free(s->program);
+    rb_making_free(s->making);
+    free(s->figures);
     for (size_t i = 0; i < s->file_count; i++)
         free(s->files[i].bytes);
     free(s->artifacts);
@@ -121,6 +128,73 @@ static enum rb_status make_index(struct write *s, struct small_file *f, struct r
     return rb_json_finish(&w, &f->bytes, &f->count, err);
 }
 
+/* Pool: what a merged file's metadata say of how it was made; free(). */
+static enum rb_status read_figures(const struct rb_run *run, double lambda, char **ret,
+                                   struct rb_error *err)
+{
+    char name[RB_ARTIFACT_NAME_SIZE], below[RB_PATH_SIZE];
+    struct rb_safetensors st;
+    rb_artifact_merged_name(lambda, name);
+    char *path = rb_layout_absolute(run->work->options.data_dir,
+                                    rb_layout_job(run->row.job.id, name, below));
+    if (path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to read %s", name);
+    enum rb_status status = rb_safetensors_open(path, &st, err);
+    free(path);
+    if (status != RB_OK)
+        return status;
+    const char *found = rb_safetensors_metadata(&st, RB_MAKING_KEY);
+    char *copy = strdup(found != NULL ? found : "null");
+    rb_safetensors_deinit(&st);
+    if (copy == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to read %s", name);
+    *ret = copy;
+    return RB_OK;
+}
+
+static void encode_place(struct rb_json *w, const struct rb_run *run, size_t index)
+{
+    char name[RB_ARTIFACT_NAME_SIZE];
+    size_t models = rb_run_models(run);
+    rb_artifact_merged_name(run->spec.merged.values[index], name);
+    rb_json_string(w, "file", name);
+    if (!rb_run_several(run)) {
+        rb_json_number(w, "lambda", run->spec.merged.values[index]);
+        return;
+    }
+    rb_json_array(w, "weights");
+    for (size_t m = 0; m < models; m++)
+        rb_json_number(w, NULL, run->spec.merged_weights.values[index * models + m]);
+    rb_json_end(w);
+}
+
+/* Pool: {"job","merged":[{"file","lambda"|"weights","made":{…}}]}: making.h. */
+static enum rb_status make_merge(struct write *s, struct small_file *f, struct rb_error *err)
+{
+    const struct rb_run *run = s->run;
+    enum rb_status status = RB_OK;
+    struct rb_json w;
+    rb_json_init(&w);
+    rb_json_object(&w, NULL);
+    rb_json_string(&w, "job", run->row.job.id);
+    rb_json_array(&w, "merged");
+    for (size_t i = 0; i < run->spec.merged.count && status == RB_OK; i++) {
+        char *figures = NULL;
+        status = read_figures(run, run->spec.merged.values[i], &figures, err);
+        rb_json_object(&w, NULL);
+        encode_place(&w, run, i);
+        rb_json_raw(&w, "made", figures);
+        rb_json_end(&w);
+        free(figures);
+    }
+    rb_json_end(&w);
+    rb_json_end(&w);
+    if (status == RB_OK)
+        status = rb_json_finish(&w, &f->bytes, &f->count, err);
+    rb_json_deinit(&w);
+    return status;
+}
+
 static enum rb_status read_whole(int fd, const char *path, struct small_file *f,
                                  struct rb_error *err)
 {
@@ -167,8 +241,9 @@ static enum rb_status put_file(struct write *s, struct small_file *f, struct rb_
     char below[RB_PATH_SIZE];
     enum rb_status status = RB_OK;
     if (f->bytes == NULL)
-        status = strcmp(f->name, RB_SHARDS_INDEX) == 0
-                     ? make_index(s, f, err)
+        status = strcmp(f->name, RB_SHARDS_INDEX) == 0 ? make_index(s, f, err)
+                 : strcmp(f->name, RB_FILE_MERGE) == 0
+                     ? make_merge(s, f, err)
                      : read_companion(run->places.path[0], f, err);
     if (status != RB_OK || f->bytes == NULL)
         return status;
@@ -209,6 +284,13 @@ static enum rb_status put_folders(struct write *s, struct rb_error *err)
         if (atomic_load(&run->stop))
             return rb_error_set(err, RB_ECANCELED, "stopped");
         s->card.lambda = run->spec.merged.values[i];
+        free(s->figures);
+        s->figures = NULL;
+        if (rb_job_spec_makes(&run->spec))
+            status = read_figures(run, s->card.lambda, &s->figures, err);
+        if (status != RB_OK)
+            return status;
+        s->card.merge = s->figures;
         if (rb_run_several(run))
             s->card.weights = run->spec.merged_weights.values + i * rb_run_models(run);
         status =
@@ -343,6 +425,8 @@ static enum rb_status make_checkpoint_files(struct write *s, struct rb_error *er
         s->files[s->file_count++] =
             (struct small_file){.name = rb_tokenizer_files[i], .of_checkpoint = true};
     s->files[s->file_count++] = (struct small_file){.name = RB_SHARDS_INDEX};
+    if (rb_job_spec_makes(&s->run->spec))
+        s->files[s->file_count++] = (struct small_file){.name = RB_FILE_MERGE};
     return fill_card(s, err);
 }
 
@@ -373,8 +457,10 @@ static void describe(struct rb_async *a)
     struct write *s = a->data;
     char below[RB_PATH_SIZE];
     const char *id = s->run->row.job.id;
-    s->status = rb_sync_beneath(s->run->work->options.data_fd, rb_layout_job(id, s->name, below),
-                                &s->error);
+    int data_fd = s->run->work->options.data_fd;
+    s->status = rb_sync_beneath(data_fd, rb_layout_job(id, s->name, below), &s->error);
+    if (s->makes && s->status == RB_OK)
+        rb_data_remove(data_fd, rb_layout_job(id, RB_FILE_MERGE_STATE, below));
     if (s->status == RB_OK)
         s->status =
             rb_job_describe_artifact(s->run->work, id, s->name, &s->artifacts[0], &s->error);
@@ -402,6 +488,8 @@ static void merged(struct rb_pool_task *task, enum rb_status status, const struc
     status = rb_run_models_used(run, task, status, err, &s->error);
     rb_program_free(s->program);
     s->program = NULL;
+    rb_making_free(s->making);
+    s->making = NULL;
     if (status != RB_OK) {
         rb_run_stage_done(s->run, status, &s->error);
         return;
@@ -436,6 +524,8 @@ static size_t fill_metadata(struct write *s)
                        run->row.job.inputs[i].role);
         s->metadata[n++] = (struct rb_metadata){s->digest_names[i], run->row.job.inputs[i].sha256};
     }
+    if (s->making != NULL)
+        s->metadata[n++] = (struct rb_metadata){RB_MAKING_KEY, rb_making_figures(s->making)};
     return n;
 }
 
@@ -453,11 +543,30 @@ static enum rb_status start_merged(struct write *s, size_t index, struct rb_erro
     if (s->path == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write %s", s->name);
     s->blend = rb_run_merged_blend(run, index);
+    s->blend.overlay = s->making != NULL ? rb_making_overlay(s->making) : NULL;
     status = rb_write_new(&s->blend, run->spec.dtype, s->path, s->metadata, fill_metadata(s),
                           &s->program, err);
     if (status == RB_OK)
         rb_run_program(run, &s->task, s->program, merged, s);
     return status;
+}
+
+static void made(void *data, enum rb_status status, const struct rb_error *made_err)
+{
+    struct write *s = data;
+    struct rb_error err;
+    if (status == RB_OK)
+        status = start_merged(s, s->next - 1, &err);
+    else
+        err = *made_err;
+    if (status != RB_OK)
+        rb_run_stage_done(s->run, status, &err);
+}
+
+static enum rb_status start_making(struct write *s, size_t index, struct rb_error *err)
+{
+    struct rb_blend blend = rb_run_merged_blend(s->run, index);
+    return rb_making_start(s->run, &blend, made, s, &s->making, err);
 }
 
 static void write_next(struct write *s)
@@ -471,12 +580,13 @@ static void write_next(struct write *s)
         if (rb_run_has_artifact(s->run, s->name) ||
             (bundle != NULL && !rb_bundle_wants_merged(bundle, lambdas->values[index])))
             continue;
-        enum rb_status status = start_merged(s, index, &err);
+        enum rb_status status =
+            s->makes ? start_making(s, index, &err) : start_merged(s, index, &err);
         if (status != RB_OK)
             rb_run_stage_done(s->run, status, &err);
         return;
     }
-    if (bundle != NULL) /* the small files are made where the curve is known */
+    if (bundle != NULL || s->makes) /* the small files are made where the curve is known */
         rb_run_stage_done(s->run, RB_OK, NULL);
     else
         write_small_files(s);
@@ -485,12 +595,13 @@ static void write_next(struct write *s)
 /* What is left when the stage is entered, also when it was given up in the middle before. */
 static void set_cost(struct rb_run *run)
 {
-    struct rb_run_phase *p = &run->phases[RB_PHASE_WRITING];
-    double all = run->plan.cost[RB_PHASE_WRITING], count = (double)run->spec.merged.count;
+    enum rb_phase phase = rb_job_spec_makes(&run->spec) ? RB_PHASE_MERGING : RB_PHASE_WRITING;
+    struct rb_run_phase *p = &run->phases[phase];
+    double all = run->plan.cost[phase], count = (double)run->spec.merged.count;
     p->total = p->done + (count > 0 ? all / count * (double)rb_run_merged_left(run) : 0);
 }
 
-static void write_enter(struct rb_run *run)
+static void begin(struct rb_run *run, bool makes)
 {
     struct rb_error err;
     struct write *s = rb_run_stage_begin(run, sizeof *s);
@@ -504,9 +615,34 @@ static void write_enter(struct rb_run *run)
         return;
     }
     s->run = run;
+    s->makes = makes;
+    if (!makes && rb_job_spec_makes(&run->spec)) { /* the merging stage has left some */
+        enum rb_status status = rb_run_artifacts_read(run, &err);
+        if (status != RB_OK) {
+            rb_run_stage_done(run, status, &err);
+            return;
+        }
+    }
     set_cost(run);
     write_next(s);
 }
+
+static void write_enter(struct rb_run *run)
+{
+    begin(run, false);
+}
+
+static void merge_enter(struct rb_run *run)
+{
+    begin(run, true);
+}
+
+static bool merge_needed(const struct rb_run *run)
+{
+    return rb_job_spec_makes(&run->spec) && rb_run_merged_left(run) > 0;
+}
+
+const struct rb_stage rb_stage_merging = {RB_PHASE_MERGING, merge_needed, merge_enter, write_leave};
 
 static bool write_needed(const struct rb_run *run)
 {

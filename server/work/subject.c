@@ -41,6 +41,7 @@ void rb_subject_deinit(struct rb_subject *s)
     rb_sequences_deinit(&s->align);
     rb_sequences_deinit(&s->evaluate);
     rb_sequences_deinit(&s->learn);
+    rb_sequences_deinit(&s->merge);
     memset(s, 0, sizeof *s);
 }
 
@@ -198,16 +199,17 @@ static uint32_t at_most(uint32_t asked, enum rb_subject_extent extent)
     return asked == 0 || asked > SAMPLE_ROWS ? SAMPLE_ROWS : asked;
 }
 
-static enum rb_status read_align(struct rb_subject *s, const struct rb_text_place *t,
+/* Lines as they are aligned on. */
+static enum rb_status read_lines(const struct rb_subject *s, const struct rb_text_place *t,
                                  const struct rb_align_spec *o, enum rb_subject_extent extent,
-                                 struct rb_error *err)
+                                 struct rb_sequences *ret, struct rb_error *err)
 {
     struct text_map m;
     enum rb_status status = text_open(t, false, &m, err);
     if (status != RB_OK)
         return status;
     status = rb_sequences_from_rows(s->tokenizer, &m.view, at_most(o->max_sequences, extent),
-                                    o->max_length, &s->align, err);
+                                    o->max_length, ret, err);
     return text_close(&m, t, status, err);
 }
 
@@ -291,9 +293,19 @@ enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_place
 {
     enum rb_status status;
     if (p->align.path != NULL) {
-        status = read_align(s, &p->align, &spec->align, extent, err);
+        status = read_lines(s, &p->align, &spec->align, extent, &s->align, err);
         if (status != RB_OK)
             return blame_text(err, "/align/dataset", p->align.name);
+    }
+    if (p->merge.path != NULL) {
+        struct rb_align_spec lines = spec->align; /* without alignment nobody fitted its length */
+        uint32_t longest = s->model[0].config.max_length;
+        lines.max_length = lines.max_length < longest ? lines.max_length : longest;
+        status = read_lines(s, &p->merge, &lines, extent, &s->merge, err);
+        if (status == RB_OK)
+            status = rb_sequences_check(&s->model[0].config, &s->merge, err);
+        if (status != RB_OK)
+            return blame_text(err, "/merge/dataset", p->merge.name);
     }
     if (spec->align.has_learn && p->align.path != NULL) {
         status = open_learn(s, p, &spec->align, extent, err);

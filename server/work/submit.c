@@ -224,7 +224,8 @@ static enum rb_status settle_executor(const struct rb_work *w, struct rb_job_spe
                                       struct rb_error *err)
 {
     bool several = rb_job_spec_several(spec); /* units elsewhere are of two models */
-    if (spec->executor == RB_SPEC_EXECUTOR_DEFAULT && w->elsewhere_is_default && !several)
+    if (spec->executor == RB_SPEC_EXECUTOR_DEFAULT && w->elsewhere_is_default && !several &&
+        !rb_job_spec_makes(spec))
         spec->executor = RB_SPEC_EXECUTOR_SLURM;
     if (spec->executor == RB_SPEC_EXECUTOR_SLURM && w->elsewhere == NULL)
         return rb_error_at(err, RB_EINPUT, "/executor",

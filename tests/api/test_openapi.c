@@ -2,6 +2,7 @@
 /* openapi.yaml and api/ say the same: error codes, what a body may hold, what answers hold. */
 #include "tests/api/api_support.h"
 
+#include "api/alignment.h"
 #include "api/barrier.h"
 #include "api/correlations.h"
 #include "api/dataset.h"
@@ -415,6 +416,13 @@ static void test_results_fit_their_schema(void **state)
     assert_conforms("Permutations", &w);
     rb_permutation_encode(&w, ID, &group, true);
     assert_conforms("Permutation", &w);
+    rb_alignment_encode(&w, ID, &alignment);
+    assert_conforms("Alignment", &w);
+    alignment.learned = (struct rb_learned_facts){.steps = 3, .held_before = 2, .held_after = 1};
+    rb_alignment_encode(&w, ID, &alignment);
+    assert_conforms("Alignment", &w);
+    assert_int_equal(rb_alignment_group_encode(&w, ID, &group, true, NULL), RB_OK);
+    assert_conforms("AlignmentMap", &w);
     rb_correlations_encode(&w, ID, &alignment);
     assert_conforms("Correlations", &w);
     rb_correlation_encode(&w, ID, &group, 2);

@@ -37,7 +37,8 @@ static void test_new_job(void **state)
                 "'equivalent':null,'kind':null,'verdict':null},'timings':{},"
                 "'peak_bytes':null,'environment':null,'error':null,'artifacts':[],"
                 "'links':{'self':'/v1/jobs/" ID "','events':'/v1/jobs/" ID "/events',"
-                "'barrier':'/v1/jobs/" ID "/barrier','permutations':'/v1/jobs/" ID "/permutations',"
+                "'barrier':'/v1/jobs/" ID "/barrier','alignment':'/v1/jobs/" ID
+                "/alignment','permutations':'/v1/jobs/" ID "/permutations',"
                 "'correlations':'/v1/jobs/" ID "/correlations','artifacts':'/v1/jobs/" ID
                 "/artifacts'}}");
     rb_job_deinit(&job);

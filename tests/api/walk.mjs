@@ -132,7 +132,7 @@ async function submissions(d) {
 
 async function results(d, id) {
   const get = (path, expected, headers) => d.call('GET', `/v1/jobs/${id}${path}`, expected, { headers });
-  for (const path of ['/barrier', '/learning', '/permutations', '/permutations/layer.0.ff',
+  for (const path of ['/barrier', '/learning', '/alignment', '/alignment/layer.0.mha?rotations=true', '/permutations', '/permutations/layer.0.ff',
     '/permutations/layer.0.mha?rotations=true', '/correlations', '/correlations/layer.0.ff',
     '/correlations/layer.0.ff?matrix=true&size=32', '/artifacts', '/events', '/events?limit=2'])
     await get(path, 200);

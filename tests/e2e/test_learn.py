@@ -129,7 +129,24 @@ def test_the_stream_of_a_decoder():
                 "evaluate": {"task": "clm", "dataset": "eval", "block_size": 128, "max_blocks": 16}}
         turned = d.wait_finished(d.post("/v1/jobs", spec).json["id"])["summary"]
         learning = {**spec, "align": {**align, "learn": {"steps": 30, "patience": 0}}}
-        learned = d.wait_finished(d.post("/v1/jobs", learning).json["id"])["summary"]
+        job = d.post("/v1/jobs", learning).json["id"]
+        learned = d.wait_finished(job)["summary"]
+        maps = d.get(f"/v1/jobs/{job}/alignment").json
+        equal({g["name"]: g["kind"] for g in maps["groups"] if g["name"] in ("layer.0.ff", "layer.0.mha", "residual")},
+              {"layer.0.ff": "permutation", "layer.0.mha": "orthogonal", "residual": "orthogonal"})
+        equal((maps["learned"]["steps"], maps["folded"], maps["residual_map"]), (30, True, "orthogonal"), maps)
+        true(maps["learned"]["held_after"] < maps["learned"]["held_before"], maps)
+        stream = next(g for g in maps["groups"] if g["name"] == "residual")
+        equal(stream["objective"]["name"], "trace", stream)
+        true(stream["correlation"]["after"] > stream["correlation"]["before"] + 0.1, stream)
+        one = d.get(f"/v1/jobs/{job}/alignment/residual").json
+        turns = one["angles"]["stream"]
+        equal((turns["count"], sum(turns["histogram"])), (one["size"], one["size"]), turns)
+        true(20 < turns["mean"] < 160 and abs(turns["condition"] - 1) < 1e-5, turns)
+        heads = d.get(f"/v1/jobs/{job}/alignment/layer.0.mha?rotations=true").json
+        true(heads["angles"]["values"]["mean"] > 1 and heads["value_rotation"], heads["angles"])
+        equal(heads["angles"]["stream"], None)
+        problem(d.get(f"/v1/jobs/{job}/alignment/nobody"), 404, "not_found")
         true(turned["equivalent"] and learned["equivalent"], (turned, learned))
         control = turned["control_barrier_chord"]
         true(turned["barrier_chord"] < 0.6 * control, turned)
