@@ -2,27 +2,17 @@
 
 #include "server/store/query.h"
 
-static enum rb_status put(struct rb_store *s, int64_t job, const struct rb_artifact *artifact,
-                          struct rb_error *err)
+enum rb_status rb_artifact_put(struct rb_store *s, int64_t job, const struct rb_artifact *artifact,
+                               struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
-        s, "INSERT OR REPLACE INTO artifacts (job, name, bytes, sha256) VALUES (?, ?, ?, ?)", &q,
-        err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(
+        s, "INSERT OR REPLACE INTO artifacts (job, name, bytes, sha256) VALUES (?, ?, ?, ?)", &q);
     rb_bind_int(&q, job);
     rb_bind_text(&q, artifact->name);
     rb_bind_uint(&q, artifact->bytes);
     rb_bind_hex_digest(&q, artifact->sha256);
-    return rb_query_run(&q, err);
-}
-
-enum rb_status rb_artifact_put(struct rb_store *s, int64_t job, const struct rb_artifact *artifact,
-                               struct rb_error *err)
-{
-    enum rb_status status = rb_store_begin(s, err);
-    return status == RB_OK ? rb_store_end(s, put(s, job, artifact, err), err) : status;
+    return rb_store_run(&q, err);
 }
 
 static void read_row(struct rb_query *q, void *row)
@@ -39,13 +29,10 @@ enum rb_status rb_artifact_get(struct rb_store *s, int64_t job, const char *name
     struct rb_query q;
     bool found;
     struct rb_artifact artifact;
-    enum rb_status status = rb_query_begin(
-        s, "SELECT name, bytes, sha256 FROM artifacts WHERE job = ? AND name = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT name, bytes, sha256 FROM artifacts WHERE job = ? AND name = ?", &q);
     rb_bind_int(&q, job);
     rb_bind_text(&q, name);
-    status = rb_query_step(&q, &found, err);
+    enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && !found)
         status = rb_error_set(err, RB_ENOTFOUND, "the job has no artifact \"%s\"", name);
     if (status == RB_OK)
@@ -63,12 +50,9 @@ enum rb_status rb_artifacts_list(struct rb_store *s, int64_t job, struct rb_arti
 {
     struct rb_query q;
     void *rows;
-    enum rb_status status = rb_query_begin(
-        s, "SELECT name, bytes, sha256 FROM artifacts WHERE job = ? ORDER BY name", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT name, bytes, sha256 FROM artifacts WHERE job = ? ORDER BY name", &q);
     rb_bind_int(&q, job);
-    status = rb_query_list(&q, &artifact_kind, &rows, ret_count, err);
+    enum rb_status status = rb_query_list(&q, &artifact_kind, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;

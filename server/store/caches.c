@@ -39,15 +39,12 @@ enum rb_status rb_hash_get(struct rb_store *s, const struct rb_file_id *file, bo
 {
     struct rb_query q;
     bool found = false;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "SELECT sha256 FROM hashes WHERE path = ? AND bytes = ? AND device = ? "
-                       "AND inode = ? AND mtime_ns = ? AND ctime_ns = ?",
-                       &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "SELECT sha256 FROM hashes WHERE path = ? AND bytes = ? AND device = ? "
+                   "AND inode = ? AND mtime_ns = ? AND ctime_ns = ?",
+                   &q);
     bind_file(&q, file);
-    status = rb_query_step(&q, &found, err);
+    enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && found)
         found = rb_column_digest(&q, 0, ret);
     status = rb_query_end(&q, status, err);
@@ -56,30 +53,19 @@ enum rb_status rb_hash_get(struct rb_store *s, const struct rb_file_id *file, bo
     return status;
 }
 
-static enum rb_status put_hash(struct rb_store *s, const struct rb_file_id *file,
-                               const unsigned char sha256[RB_SHA256_BYTES], int64_t now_ms,
-                               struct rb_error *err)
-{
-    struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "INSERT OR REPLACE INTO hashes (path, bytes, device, inode, mtime_ns, "
-                       "ctime_ns, sha256, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                       &q, err);
-    if (status != RB_OK)
-        return status;
-    bind_file(&q, file);
-    rb_bind_digest(&q, sha256);
-    rb_bind_int(&q, now_ms);
-    return rb_query_run(&q, err);
-}
-
 enum rb_status rb_hash_put(struct rb_store *s, const struct rb_file_id *file,
                            const unsigned char sha256[RB_SHA256_BYTES], int64_t now_ms,
                            struct rb_error *err)
 {
-    enum rb_status status = rb_store_begin(s, err);
-    return status == RB_OK ? rb_store_end(s, put_hash(s, file, sha256, now_ms, err), err) : status;
+    struct rb_query q;
+    rb_query_start(s,
+                   "INSERT OR REPLACE INTO hashes (path, bytes, device, inode, mtime_ns, "
+                   "ctime_ns, sha256, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                   &q);
+    bind_file(&q, file);
+    rb_bind_digest(&q, sha256);
+    rb_bind_int(&q, now_ms);
+    return rb_store_run(&q, err);
 }
 
 /* ---- moments ---- */
@@ -121,13 +107,10 @@ static enum rb_status use_moments(struct rb_store *s, const char *key, int64_t n
                                   bool *ret_found, struct rb_moments_row *ret, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "UPDATE moments SET used_ms = max(used_ms, ?) WHERE key = ? "
-                       "RETURNING key, file, bytes, created_ms, used_ms",
-                       &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "UPDATE moments SET used_ms = max(used_ms, ?) WHERE key = ? "
+                   "RETURNING key, file, bytes, created_ms, used_ms",
+                   &q);
     rb_bind_int(&q, now_ms);
     rb_bind_text(&q, key);
     return read_moments(&q, ret_found, ret, err);
@@ -152,43 +135,25 @@ enum rb_status rb_moments_get(struct rb_store *s, const char *key, int64_t now_m
     return RB_OK;
 }
 
-static enum rb_status put_moments(struct rb_store *s, const struct rb_moments_row *row,
-                                  struct rb_error *err)
+enum rb_status rb_moments_put(struct rb_store *s, const struct rb_moments_row *row,
+                              struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s, "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?)", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?)", &q);
     rb_bind_text(&q, row->key);
     rb_bind_text(&q, row->file);
     rb_bind_uint(&q, row->bytes);
     rb_bind_int(&q, row->created_at_ms);
     rb_bind_int(&q, row->used_at_ms);
-    return rb_query_run(&q, err);
-}
-
-enum rb_status rb_moments_put(struct rb_store *s, const struct rb_moments_row *row,
-                              struct rb_error *err)
-{
-    enum rb_status status = rb_store_begin(s, err);
-    return status == RB_OK ? rb_store_end(s, put_moments(s, row, err), err) : status;
-}
-
-static enum rb_status remove_moments(struct rb_store *s, const char *key, struct rb_error *err)
-{
-    struct rb_query q;
-    enum rb_status status = rb_query_begin(s, "DELETE FROM moments WHERE key = ?", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, key);
-    return rb_query_run(&q, err);
+    return rb_store_run(&q, err);
 }
 
 enum rb_status rb_moments_remove(struct rb_store *s, const char *key, struct rb_error *err)
 {
-    enum rb_status status = rb_store_begin(s, err);
-    return status == RB_OK ? rb_store_end(s, remove_moments(s, key, err), err) : status;
+    struct rb_query q;
+    rb_query_start(s, "DELETE FROM moments WHERE key = ?", &q);
+    rb_bind_text(&q, key);
+    return rb_store_run(&q, err);
 }
 
 enum rb_status rb_moments_total(struct rb_store *s, uint64_t *ret_bytes, struct rb_error *err)
@@ -200,9 +165,9 @@ enum rb_status rb_moments_oldest(struct rb_store *s, bool *ret_found, struct rb_
                                  struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s,
-                                           "SELECT key, file, bytes, created_ms, used_ms FROM "
-                                           "moments ORDER BY used_ms LIMIT 1",
-                                           &q, err);
-    return status == RB_OK ? read_moments(&q, ret_found, ret, err) : status;
+    rb_query_start(s,
+                   "SELECT key, file, bytes, created_ms, used_ms FROM moments ORDER BY used_ms "
+                   "LIMIT 1",
+                   &q);
+    return read_moments(&q, ret_found, ret, err);
 }

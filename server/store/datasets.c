@@ -13,15 +13,13 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_dataset_row *r
 {
     struct rb_query q;
     const struct rb_dataset_resource *d = &row->resource;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s,
         "INSERT INTO datasets VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1, ?13) "
         "ON CONFLICT (name) DO UPDATE SET imported = ?2, path = ?3, format = ?4, text_field = ?5, "
         "text_pair_field = ?6, label_field = ?7, lines = ?8, bytes = ?9, sha256 = ?10, "
         "updated_ms = ?12, version = version + 1 RETURNING version",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     rb_bind_text(&q, d->name);
     rb_bind_int(&q, row->imported);
     rb_bind_text(&q, row->path);
@@ -123,13 +121,7 @@ const struct rb_registered_kind rb_datasets_kind = {
 enum rb_status rb_dataset_get(struct rb_store *s, const char *name, struct rb_dataset_row *ret,
                               struct rb_error *err)
 {
-    void *row;
-    enum rb_status status = rb_registered_get(s, &rb_datasets_kind, name, &row, err);
-    if (status != RB_OK)
-        return status;
-    memcpy(ret, row, sizeof *ret);
-    free(row);
-    return RB_OK;
+    return rb_registered_read(s, &rb_datasets_kind, name, ret, err);
 }
 
 enum rb_status rb_datasets_count(struct rb_store *s, uint64_t *ret, struct rb_error *err)

@@ -18,15 +18,12 @@ static enum rb_status insert(struct rb_store *s, int64_t job, struct rb_event *e
                              struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
-        s, "INSERT INTO events (job, type, data, created_ms) VALUES (?, ?, ?, ?)", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "INSERT INTO events (job, type, data, created_ms) VALUES (?, ?, ?, ?)", &q);
     rb_bind_int(&q, job);
     rb_bind_text(&q, rb_event_type_names[e->type]);
     rb_bind_text(&q, e->data_json);
     rb_bind_int(&q, e->created_ms);
-    status = rb_query_run(&q, err);
+    enum rb_status status = rb_query_run(&q, err);
     if (status == RB_OK)
         e->id = (uint64_t)rb_store_last_id(s);
     return status;
@@ -94,14 +91,12 @@ static enum rb_status list(struct rb_store *s, const char *sql, int64_t whose, u
 {
     struct rb_query q;
     void *rows;
-    enum rb_status status = rb_query_begin(s, sql, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, sql, &q);
     rb_bind_uint(&q, after <= INT64_MAX ? after : INT64_MAX);
     rb_bind_uint(&q, limit);
     if (whose != 0)
         rb_bind_int(&q, whose);
-    status = rb_query_list(&q, &event_kind, &rows, ret_count, err);
+    enum rb_status status = rb_query_list(&q, &event_kind, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;

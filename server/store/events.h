@@ -25,7 +25,8 @@ enum rb_status rb_events_of_group(struct rb_store *s, int64_t group, uint64_t af
                                   struct rb_event_row **ret, size_t *ret_count,
                                   struct rb_error *err) RB_MUST_CHECK;
 void rb_events_free(struct rb_event_row *rows, size_t count);
-/* Appends a "note" of the job (its seq and id) in a transaction of its own. ret_event: the caller's. */
+/* Appends a "note" of the job (its seq and id) in a transaction of its own. ret_event: the
+ * caller's. */
 enum rb_status rb_event_note(struct rb_store *s, int64_t job, const char *job_id, const char *unit,
                              const char *text, int64_t at_ms, struct rb_event_row *ret_event,
                              struct rb_error *err) RB_MUST_CHECK;

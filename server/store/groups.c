@@ -7,7 +7,6 @@
 
 void rb_group_row_deinit(struct rb_group_row *row)
 {
-    free(row->kind);
     free(row->name);
     free(row->labels);
     free(row->spec);
@@ -19,19 +18,12 @@ enum rb_status rb_group_add(struct rb_store *s, const struct rb_group_row *row,
                             struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "INSERT INTO groups (id, kind, name, labels, spec, grid, jobs, created_ms, "
-                       "submitted_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                       &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, row->id);
-    rb_bind_text(&q, row->kind);
-    rb_bind_text(&q, row->name);
-    rb_bind_text(&q, row->labels);
-    rb_bind_text(&q, row->spec);
-    rb_bind_text(&q, row->grid);
+    rb_query_start(s,
+                   "INSERT INTO groups (id, kind, name, labels, spec, grid, jobs, created_ms, "
+                   "submitted_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                   &q);
+    rb_bind_texts(
+        &q, (const char *[]){row->id, row->kind, row->name, row->labels, row->spec, row->grid}, 6);
     rb_bind_uint(&q, row->jobs);
     rb_bind_int(&q, row->created_ms);
     rb_bind_text(&q, row->submitted_by);
@@ -47,7 +39,6 @@ static void read_row(struct rb_query *q, void *row)
 {
     struct rb_group_row *g = row;
     *g = (struct rb_group_row){.seq = rb_column_int(q, 0),
-                               .kind = rb_column_copy(q, 2),
                                .name = rb_column_copy(q, 3),
                                .labels = rb_column_copy(q, 4),
                                .spec = rb_column_copy(q, 5),
@@ -55,6 +46,7 @@ static void read_row(struct rb_query *q, void *row)
                                .jobs = (size_t)rb_column_uint(q, 7),
                                .created_ms = rb_column_int(q, 8)};
     rb_column_string(q, 1, g->id, sizeof g->id);
+    rb_column_string(q, 2, g->kind, sizeof g->kind);
     rb_column_string(q, 9, g->submitted_by, sizeof g->submitted_by);
 }
 
@@ -71,11 +63,9 @@ enum rb_status rb_group_get(struct rb_store *s, const char *id, struct rb_group_
     struct rb_query q;
     void *rows;
     size_t count;
-    enum rb_status status = rb_query_begin(s, SELECT_GROUPS "WHERE id = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, SELECT_GROUPS "WHERE id = ?", &q);
     rb_bind_text(&q, id);
-    status = rb_query_list(&q, &group_kind, &rows, &count, err);
+    enum rb_status status = rb_query_list(&q, &group_kind, &rows, &count, err);
     if (status != RB_OK)
         return status;
     if (count == 1)
@@ -91,13 +81,10 @@ enum rb_status rb_groups_list(struct rb_store *s, int64_t before, uint32_t limit
 {
     struct rb_query q;
     void *rows;
-    enum rb_status status =
-        rb_query_begin(s, SELECT_GROUPS "WHERE seq < ? ORDER BY seq DESC LIMIT ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, SELECT_GROUPS "WHERE seq < ? ORDER BY seq DESC LIMIT ?", &q);
     rb_bind_int(&q, before != 0 ? before : INT64_MAX);
     rb_bind_uint(&q, limit);
-    status = rb_query_list(&q, &group_kind, &rows, ret_count, err);
+    enum rb_status status = rb_query_list(&q, &group_kind, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;
@@ -122,11 +109,9 @@ static enum rb_status read_seqs(struct rb_store *s, const char *sql, int64_t gro
 {
     struct rb_query q;
     void *rows;
-    enum rb_status status = rb_query_begin(s, sql, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, sql, &q);
     rb_bind_int(&q, group);
-    status = rb_query_list(&q, &seq_kind, &rows, ret_count, err);
+    enum rb_status status = rb_query_list(&q, &seq_kind, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;
@@ -177,9 +162,7 @@ bool rb_group_has(struct rb_store *s, int64_t group, const char *job)
     struct rb_query q;
     bool found = false;
     struct rb_error ignored;
-    if (rb_query_begin(s, "SELECT 1 FROM jobs WHERE id = ? AND group_seq = ?", &q, &ignored) !=
-        RB_OK)
-        return false;
+    rb_query_start(s, "SELECT 1 FROM jobs WHERE id = ? AND group_seq = ?", &q);
     rb_bind_text(&q, job);
     rb_bind_int(&q, group);
     enum rb_status status = rb_query_step(&q, &found, &ignored);
@@ -189,9 +172,7 @@ bool rb_group_has(struct rb_store *s, int64_t group, const char *job)
 enum rb_status rb_group_delete(struct rb_store *s, int64_t group, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s, "DELETE FROM groups WHERE seq = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "DELETE FROM groups WHERE seq = ?", &q);
     rb_bind_int(&q, group);
     return rb_query_run(&q, err);
 }

@@ -6,14 +6,16 @@
 
 #include "server/store/jobs.h"
 
+enum { RB_GROUP_KIND_SIZE = 16 };
+
 /* When written borrowed, when read owned: rb_group_row_deinit. */
 struct rb_group_row {
     int64_t seq;
     char id[RB_JOB_ID_SIZE];
-    char *kind;
-    char *name;                 /* NULL: none */
-    char *labels, *spec, *grid; /* JSON */
-    size_t jobs;                /* positions */
+    char kind[RB_GROUP_KIND_SIZE]; /* "sweep" */
+    char *name;                    /* NULL: none */
+    char *labels, *spec, *grid;    /* JSON */
+    size_t jobs;                   /* positions */
     int64_t created_ms;
     char submitted_by[RB_SUBMITTER_SIZE];
 };

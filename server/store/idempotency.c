@@ -18,14 +18,11 @@ static enum rb_status insert(struct rb_store *s, const struct rb_idempotency_row
                              struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
-        s,
-        "INSERT INTO idempotency VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
-        "ON CONFLICT (token, key) DO UPDATE SET request_sha256 = ?3, http_status = ?4, "
-        "location = ?5, response = ?6, created_ms = ?7 WHERE created_ms <= ?7 - ?8",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "INSERT INTO idempotency VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) "
+                   "ON CONFLICT (token, key) DO UPDATE SET request_sha256 = ?3, http_status = ?4, "
+                   "location = ?5, response = ?6, created_ms = ?7 WHERE created_ms <= ?7 - ?8",
+                   &q);
     rb_bind_text(&q, row->token);
     rb_bind_text(&q, row->key);
     rb_bind_digest(&q, row->request_sha256);
@@ -34,7 +31,7 @@ static enum rb_status insert(struct rb_store *s, const struct rb_idempotency_row
     rb_bind_text(&q, row->response);
     rb_bind_int(&q, row->created_at_ms);
     rb_bind_int(&q, RB_IDEMPOTENCY_LIFE_MS);
-    status = rb_query_run(&q, err);
+    enum rb_status status = rb_query_run(&q, err);
     if (status == RB_OK && rb_store_changes(s) == 0)
         return rb_error_set(err, RB_ECONFLICT, "Idempotency-Key \"%.80s\" has an answer already",
                             row->key);
@@ -66,17 +63,14 @@ enum rb_status rb_idempotency_get(struct rb_store *s, const char *token, const c
     struct rb_query q;
     struct rb_idempotency_row row = {0};
     bool found = false;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "SELECT token, key, request_sha256, http_status, location, response, "
-                       "created_ms FROM idempotency WHERE token = ? AND key = ? AND created_ms > ?",
-                       &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "SELECT token, key, request_sha256, http_status, location, response, "
+                   "created_ms FROM idempotency WHERE token = ? AND key = ? AND created_ms > ?",
+                   &q);
     rb_bind_text(&q, token);
     rb_bind_text(&q, key);
     rb_bind_int(&q, now_ms - RB_IDEMPOTENCY_LIFE_MS);
-    status = rb_query_step(&q, &found, err);
+    enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && found)
         read_row(&q, &row);
     status = rb_query_end(&q, status, err);
@@ -90,22 +84,13 @@ enum rb_status rb_idempotency_get(struct rb_store *s, const char *token, const c
     return RB_OK;
 }
 
-static enum rb_status prune(struct rb_store *s, int64_t now_ms, struct rb_error *err)
-{
-    struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency "
-                       "WHERE created_ms <= ? ORDER BY created_ms LIMIT 1000)",
-                       &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_int(&q, now_ms - RB_IDEMPOTENCY_LIFE_MS);
-    return rb_query_run(&q, err);
-}
-
 enum rb_status rb_idempotency_prune(struct rb_store *s, int64_t now_ms, struct rb_error *err)
 {
-    enum rb_status status = rb_store_begin(s, err);
-    return status == RB_OK ? rb_store_end(s, prune(s, now_ms, err), err) : status;
+    struct rb_query q;
+    rb_query_start(s,
+                   "DELETE FROM idempotency WHERE rowid IN (SELECT rowid FROM idempotency "
+                   "WHERE created_ms <= ? ORDER BY created_ms LIMIT 1000)",
+                   &q);
+    rb_bind_int(&q, now_ms - RB_IDEMPOTENCY_LIFE_MS);
+    return rb_store_run(&q, err);
 }

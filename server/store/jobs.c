@@ -67,12 +67,10 @@ static enum rb_status write_inputs(struct rb_store *s, int64_t seq,
     struct rb_query q;
     enum rb_status status = RB_OK;
     for (size_t i = 0; status == RB_OK && i < count; i++) {
-        status = rb_query_begin(s,
-                                "INSERT OR REPLACE INTO job_inputs (job, position, role, name, "
-                                "sha256) VALUES (?, ?, ?, ?, ?)",
-                                &q, err);
-        if (status != RB_OK)
-            return status;
+        rb_query_start(s,
+                       "INSERT OR REPLACE INTO job_inputs (job, position, role, name, sha256) "
+                       "VALUES (?, ?, ?, ?, ?)",
+                       &q);
         rb_bind_int(&q, seq);
         rb_bind_uint(&q, i);
         rb_bind_text(&q, inputs[i].role);
@@ -108,16 +106,14 @@ static enum rb_status insert(struct rb_store *s, const struct rb_job *job, int64
                              struct rb_event_row *ret_event, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s,
         "INSERT INTO jobs (id, status, rank, name, spec, attempt, run_attempts, created_ms, "
         "updated_ms, version, retry_of, peak_bytes, group_seq, position, "
         "submitted_by, running_limit) "
         "VALUES (?1, 'queued', ?2, ?3, ?4, 0, 0, ?5, ?5, 1, ?6, 0, "
         "(SELECT seq FROM groups WHERE id = ?7), ?8, ?9, nullif(?10, 0))" RETURNING,
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     rb_bind_text(&q, job->id);
     rb_bind_int(&q, -(int64_t)job->priority);
     rb_bind_text(&q, job->name);
@@ -157,12 +153,9 @@ static enum rb_status get_status(struct rb_store *s, int64_t seq, enum rb_job_st
 {
     struct rb_query q;
     bool found;
-    enum rb_status status =
-        rb_query_begin(s, "SELECT status, version FROM jobs WHERE seq = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT status, version FROM jobs WHERE seq = ?", &q);
     rb_bind_int(&q, seq);
-    status = rb_query_step(&q, &found, err);
+    enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && !found)
         status = rb_error_set(err, RB_ENOTFOUND, "the job has been deleted");
     if (status == RB_OK) {
@@ -200,15 +193,13 @@ static enum rb_status write_summary(struct rb_store *s, int64_t seq,
                                     const struct rb_job_summary *summary, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s,
         "UPDATE jobs SET barrier_chord = ?, barrier_mean = ?, control_barrier_chord = ?, "
         "control_barrier_mean = ?, reduction = ?, reduction_error = ?, equivalent = ?, kind = ?, "
         "kl = ?, top1_agreement = ?, loss_before = ?, loss_after = ?, " VERDICT_SET
         " WHERE seq = ?",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     rb_bind_double(&q, summary->barrier_chord);
     rb_bind_double(&q, summary->barrier_mean);
     rb_bind_double(&q, summary->control_barrier_chord);
@@ -230,16 +221,14 @@ static enum rb_status write_timings(struct rb_store *s, int64_t seq, const doubl
                                     struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s,
         "UPDATE jobs SET loading_seconds = ?, aligning_seconds = ?, solving_seconds = ?, "
         "learning_seconds = ?, certifying_seconds = ?, evaluating_seconds = ?, merging_seconds = "
         "?, "
         "writing_seconds = ? "
         "WHERE seq = ?",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     for (int p = RB_PHASE_LOADING; p < RB_PHASE_COUNT; p++)
         rb_bind_double(&q, timings[p]);
     rb_bind_int(&q, seq);
@@ -266,7 +255,7 @@ static enum rb_status write_status(struct rb_store *s, int64_t seq, enum rb_job_
                                    struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s,
         "UPDATE jobs SET status = ?1, phase = ?2, updated_ms = ?3, version = version + 1, "
         "attempt = attempt + ?4, run_attempts = max(run_attempts + ?4, 0), "
@@ -274,9 +263,7 @@ static enum rb_status write_status(struct rb_store *s, int64_t seq, enum rb_job_
         "finished_ms = ?5, peak_bytes = max(peak_bytes, ?6), "
         "error_code = coalesce(?7, error_code), error_detail = coalesce(?8, error_detail), "
         "environment = coalesce(?9, environment) WHERE seq = ?10" RETURNING,
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     bool failed = c->error != NULL && c->error->status != RB_OK;
     bool claimed = from == RB_JOB_QUEUED && c->to == RB_JOB_RUNNING;
     rb_bind_text(&q, rb_job_status_names[c->to]);
@@ -296,13 +283,10 @@ static enum rb_status write_status(struct rb_store *s, int64_t seq, enum rb_job_
 static enum rb_status take_turn(struct rb_store *s, int64_t seq, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "INSERT OR REPLACE INTO turns SELECT submitted_by, "
-                       "(SELECT coalesce(max(turn), 0) + 1 FROM turns) FROM jobs WHERE seq = ?",
-                       &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "INSERT OR REPLACE INTO turns SELECT submitted_by, "
+                   "(SELECT coalesce(max(turn), 0) + 1 FROM turns) FROM jobs WHERE seq = ?",
+                   &q);
     rb_bind_int(&q, seq);
     return rb_query_run(&q, err);
 }
@@ -342,10 +326,7 @@ enum rb_status rb_job_change(struct rb_store *s, int64_t seq, const struct rb_jo
 enum rb_status rb_job_progressed(struct rb_store *s, int64_t job, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
-        s, "UPDATE jobs SET run_attempts = 1 WHERE seq = ? AND run_attempts > 1", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "UPDATE jobs SET run_attempts = 1 WHERE seq = ? AND run_attempts > 1", &q);
     rb_bind_int(&q, job);
     return rb_query_run(&q, err);
 }
@@ -357,14 +338,11 @@ static enum rb_status write_edit(struct rb_store *s, int64_t seq, const struct r
                                  struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "UPDATE jobs SET name = CASE WHEN ?1 THEN ?2 ELSE name END, "
-                       "rank = CASE WHEN ?3 THEN ?4 ELSE rank END, updated_ms = ?5, "
-                       "version = version + 1 WHERE seq = ?6" RETURNING,
-                       &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "UPDATE jobs SET name = CASE WHEN ?1 THEN ?2 ELSE name END, "
+                   "rank = CASE WHEN ?3 THEN ?4 ELSE rank END, updated_ms = ?5, "
+                   "version = version + 1 WHERE seq = ?6" RETURNING,
+                   &q);
     rb_bind_int(&q, (patch->given & RB_PATCH_NAME) != 0);
     rb_bind_text(&q, patch->name);
     rb_bind_int(&q, (patch->given & RB_PATCH_PRIORITY) != 0);
@@ -418,10 +396,9 @@ static enum rb_status delete_row(struct rb_store *s, int64_t seq, struct rb_erro
     if (status == RB_OK && !rb_job_status_terminal(now))
         status = rb_error_set(err, RB_EINUSE, "the job is %s: cancel it first",
                               rb_job_status_names[now]);
-    if (status == RB_OK)
-        status = rb_query_begin(s, "DELETE FROM jobs WHERE seq = ?", &q, err);
     if (status != RB_OK)
         return status;
+    rb_query_start(s, "DELETE FROM jobs WHERE seq = ?", &q);
     rb_bind_int(&q, seq);
     return rb_query_run(&q, err);
 }

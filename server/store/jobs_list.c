@@ -178,12 +178,9 @@ static enum rb_status add_term(struct list *l, const struct rb_term *term, uint6
 static enum rb_status find_group(struct list *l, bool *ret_any, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(l->store, "SELECT seq FROM groups WHERE id = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(l->store, "SELECT seq FROM groups WHERE id = ?", &q);
     rb_bind_text(&q, l->filter->group);
-    status = rb_query_step(&q, ret_any, err);
+    enum rb_status status = rb_query_step(&q, ret_any, err);
     if (status == RB_OK && *ret_any)
         l->group = rb_column_int(&q, 0);
     return rb_query_end(&q, status, err);
@@ -221,9 +218,8 @@ static enum rb_status collect(const struct list *l, struct found *found, struct 
     struct rb_query q;
     bool more = true;
     struct rb_job_cursor last = {.present = true};
-    enum rb_status status = rb_query_begin(l->store, l->sql, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(l->store, l->sql, &q);
+    enum rb_status status = RB_OK;
     bind(l, &q);
     for (size_t rejected = 0; (status = rb_query_step(&q, &more, err)) == RB_OK && more;) {
         if (found->count == l->filter->limit || rejected == REJECTED_MAX) {

@@ -105,10 +105,9 @@ static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, st
     struct rb_query q;
     bool more = true;
     struct rb_job *j = &row->job;
-    enum rb_status status = rb_query_begin(
-        s, "SELECT role, name, sha256 FROM job_inputs WHERE job = ? ORDER BY position", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT role, name, sha256 FROM job_inputs WHERE job = ? ORDER BY position",
+                   &q);
+    enum rb_status status = RB_OK;
     rb_bind_int(&q, row->seq);
     while ((status = rb_query_step(&q, &more, err)) == RB_OK && more) {
         if (j->input_count == RB_JOB_INPUTS_MAX)
@@ -138,14 +137,12 @@ static enum rb_status read_row(struct rb_store *s, const char *sql, const char *
                                bool *ret_found, struct rb_job_row *row, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s, sql, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, sql, &q);
     if (id != NULL)
         rb_bind_text(&q, id);
     else if (seq != 0)
         rb_bind_int(&q, seq);
-    status = rb_query_step(&q, ret_found, err);
+    enum rb_status status = rb_query_step(&q, ret_found, err);
     if (status == RB_OK && *ret_found)
         read_columns(&q, row);
     status = rb_query_end(&q, status, err);
@@ -224,7 +221,7 @@ enum rb_status rb_submitter_usage(struct rb_store *s, const char *who, struct rb
 {
     struct rb_query q;
     bool row;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s,
         "SELECT (SELECT count(*) FROM jobs WHERE submitted_by = ?1 AND status = 'queued'), "
         "(SELECT count(*) FROM jobs WHERE submitted_by = ?1 AND status IN ('running', "
@@ -233,11 +230,9 @@ enum rb_status rb_submitter_usage(struct rb_store *s, const char *who, struct rb
         "(SELECT coalesce(sum(bytes), 0) FROM datasets WHERE submitted_by = ?1 AND NOT imported) + "
         "(SELECT coalesce(sum(a.bytes), 0) FROM jobs j JOIN artifacts a ON a.job = j.seq "
         "WHERE j.submitted_by = ?1)",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     rb_bind_text(&q, who);
-    status = rb_query_step(&q, &row, err);
+    enum rb_status status = rb_query_step(&q, &row, err);
     struct rb_usage usage = {rb_column_uint(&q, 0), rb_column_uint(&q, 1), rb_column_uint(&q, 2)};
     status = rb_query_end(&q, status, err);
     if (status == RB_OK)
@@ -251,9 +246,8 @@ enum rb_status rb_jobs_count(struct rb_store *s, uint64_t ret[RB_JOB_STATUS_COUN
     struct rb_query q;
     bool more = true;
     uint64_t counts[RB_JOB_STATUS_COUNT] = {0};
-    enum rb_status status = rb_query_begin(s, "SELECT status, jobs FROM job_counts", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT status, jobs FROM job_counts", &q);
+    enum rb_status status = RB_OK;
     while ((status = rb_query_step(&q, &more, err)) == RB_OK && more)
         counts[rb_column_enum(&q, 0, rb_job_status_names)] = rb_column_uint(&q, 1);
     status = rb_query_end(&q, status, err);
@@ -267,13 +261,11 @@ enum rb_status rb_jobs_oldest_queued(struct rb_store *s, int64_t *ret_created_ms
 {
     struct rb_query q;
     bool found;
-    enum rb_status status = rb_query_begin(s,
-                                           "SELECT created_ms FROM jobs WHERE status = 'queued' "
-                                           "ORDER BY created_ms LIMIT 1",
-                                           &q, err);
-    if (status != RB_OK)
-        return status;
-    status = rb_query_step(&q, &found, err);
+    rb_query_start(s,
+                   "SELECT created_ms FROM jobs WHERE status = 'queued' "
+                   "ORDER BY created_ms LIMIT 1",
+                   &q);
+    enum rb_status status = rb_query_step(&q, &found, err);
     int64_t oldest = status == RB_OK && found ? rb_column_int(&q, 0) : -1;
     status = rb_query_end(&q, status, err);
     if (status == RB_OK)

@@ -13,7 +13,7 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_model_row *row
 {
     struct rb_query q;
     const struct rb_model_resource *m = &row->resource;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s,
         "INSERT INTO models VALUES "
         "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 1, ?18, "
@@ -24,9 +24,7 @@ static enum rb_status put_row(struct rb_store *s, const struct rb_model_row *row
         "parameters = ?12, dtype = ?13, bytes = ?14, sha256 = ?15, updated_ms = ?17, note = ?18, "
         "family = ?19, tokenizer = ?20, tokenizer_size = ?21, "
         "version = version + 1 RETURNING version",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     rb_bind_text(&q, m->name);
     rb_bind_int(&q, row->imported);
     rb_bind_text(&q, row->path);
@@ -56,9 +54,7 @@ static enum rb_status delete_parts(struct rb_store *s, const char *sql, const ch
                                    struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s, sql, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, sql, &q);
     rb_bind_text(&q, name);
     return rb_query_run(&q, err);
 }
@@ -70,10 +66,8 @@ static enum rb_status put_files(struct rb_store *s, const struct rb_model_resour
     enum rb_status status =
         delete_parts(s, "DELETE FROM model_files WHERE model = ?", m->name, err);
     for (size_t i = 0; status == RB_OK && i < m->file_count; i++) {
-        status = rb_query_begin(
-            s, "INSERT INTO model_files (model, name, bytes, sha256) VALUES (?, ?, ?, ?)", &q, err);
-        if (status != RB_OK)
-            return status;
+        rb_query_start(
+            s, "INSERT INTO model_files (model, name, bytes, sha256) VALUES (?, ?, ?, ?)", &q);
         rb_bind_text(&q, m->name);
         rb_bind_text(&q, m->files[i].name);
         rb_bind_uint(&q, m->files[i].bytes);
@@ -90,11 +84,9 @@ static enum rb_status put_problems(struct rb_store *s, const struct rb_model_res
     enum rb_status status =
         delete_parts(s, "DELETE FROM model_problems WHERE model = ?", m->name, err);
     for (size_t i = 0; status == RB_OK && i < m->problem_count; i++) {
-        status = rb_query_begin(
-            s, "INSERT INTO model_problems (model, position, code, detail) VALUES (?, ?, ?, ?)", &q,
-            err);
-        if (status != RB_OK)
-            return status;
+        rb_query_start(
+            s, "INSERT INTO model_problems (model, position, code, detail) VALUES (?, ?, ?, ?)",
+            &q);
         rb_bind_text(&q, m->name);
         rb_bind_uint(&q, i);
         rb_bind_text(&q, rb_problem_code(m->problems[i].status));
@@ -197,9 +189,7 @@ static enum rb_status read_part(struct rb_store *s, const char *sql, const char 
                                 struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s, sql, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, sql, &q);
     rb_bind_text(&q, name);
     return rb_query_list(&q, kind, ret, ret_count, err);
 }
@@ -268,13 +258,7 @@ const struct rb_registered_kind rb_models_kind = {
 enum rb_status rb_model_get(struct rb_store *s, const char *name, struct rb_model_row *ret,
                             struct rb_error *err)
 {
-    void *row;
-    enum rb_status status = rb_registered_get(s, &rb_models_kind, name, &row, err);
-    if (status != RB_OK)
-        return status;
-    memcpy(ret, row, sizeof *ret);
-    free(row);
-    return RB_OK;
+    return rb_registered_read(s, &rb_models_kind, name, ret, err);
 }
 
 enum rb_status rb_models_count(struct rb_store *s, uint64_t *ret, struct rb_error *err)

@@ -64,8 +64,7 @@ static struct rb_statement *find_slot(struct rb_store *s, const char *sql)
     }
 }
 
-enum rb_status rb_query_begin(struct rb_store *s, const char *sql, struct rb_query *ret,
-                              struct rb_error *err)
+void rb_query_start(struct rb_store *s, const char *sql, struct rb_query *ret)
 {
     struct rb_statement *slot = find_slot(s, sql);
     struct rb_query q = {.store = s, .statement = slot->prepared, .kept = true};
@@ -73,17 +72,15 @@ enum rb_status rb_query_begin(struct rb_store *s, const char *sql, struct rb_que
     if (q.statement == NULL) {
         /* Lists have many shapes: once the table is three quarters full, new ones serve once. */
         q.kept = s->statement_count < RB_STATEMENTS_MAX / 4 * 3;
-        int code = sqlite3_prepare_v3(s->db, sql, -1, q.kept ? SQLITE_PREPARE_PERSISTENT : 0,
+        q.failed = sqlite3_prepare_v3(s->db, sql, -1, q.kept ? SQLITE_PREPARE_PERSISTENT : 0,
                                       &q.statement, NULL);
-        if (code != SQLITE_OK)
-            return rb_store_fail(s, code, err);
+        q.kept = q.kept && q.failed == SQLITE_OK;
         if (q.kept) {
             *slot = (struct rb_statement){.hash = hash_text(sql), .prepared = q.statement};
             s->statement_count++;
         }
     }
     *ret = q;
-    return RB_OK;
 }
 
 enum rb_status rb_query_step(struct rb_query *q, bool *ret_row, struct rb_error *err)
@@ -108,7 +105,7 @@ enum rb_status rb_query_end(struct rb_query *q, enum rb_status status, struct rb
 {
     if (status == RB_OK && q->failed != 0)
         status = rb_store_fail(q->store, q->failed, err);
-    if (q->kept) {
+    if (q->statement != NULL && q->kept) {
         (void)sqlite3_reset(q->statement);
         (void)sqlite3_clear_bindings(q->statement);
     } else {
@@ -158,6 +155,12 @@ void rb_bind_double(struct rb_query *q, double value)
 void rb_bind_text(struct rb_query *q, const char *text)
 {
     note(q, sqlite3_bind_text(q->statement, ++q->bound, text, -1, SQLITE_STATIC));
+}
+
+void rb_bind_texts(struct rb_query *q, const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        rb_bind_text(q, texts[i]);
 }
 
 void rb_bind_text_or_null(struct rb_query *q, const char *text)
@@ -329,10 +332,8 @@ enum rb_status rb_query_number(struct rb_store *s, const char *sql, uint64_t *re
 {
     struct rb_query q = {0};
     bool row = false;
-    enum rb_status status = rb_query_begin(s, sql, &q, err);
-    if (status != RB_OK)
-        return status;
-    status = rb_query_step(&q, &row, err);
+    rb_query_start(s, sql, &q);
+    enum rb_status status = rb_query_step(&q, &row, err);
     uint64_t number = status == RB_OK && row ? rb_column_uint(&q, 0) : 0;
     status = rb_query_end(&q, status, err);
     if (status == RB_OK)

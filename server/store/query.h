@@ -3,16 +3,16 @@
  * A query is written as
  *
  *     struct rb_query q;
- *     enum rb_status st = rb_query_begin(s, "SELECT a FROM t WHERE b = ?", &q, err);
- *     if (st != RB_OK) return st;
- *     rb_bind_text(&q, b);
+ *     enum rb_status st;
  *     bool row;
+ *     rb_query_start(s, "SELECT a FROM t WHERE b = ?", &q);
+ *     rb_bind_text(&q, b);
  *     while ((st = rb_query_step(&q, &row, err)) == RB_OK && row) …rb_column_int(&q, 0)…
  *     return rb_query_end(&q, st, err);
  *
- * Binding goes from left to right; failures of binding and of copying columns stick to the query
- * and come out of the next step or the end. Statements are prepared once and kept; one may not be
- * begun again before it has ended.
+ * Binding goes from left to right; failures of starting, binding and copying columns stick to the
+ * query and come out of the next step or the end. Statements are prepared once and kept; one may
+ * not be started again before it has ended.
  */
 #ifndef RB_SERVER_STORE_QUERY_H
 #define RB_SERVER_STORE_QUERY_H
@@ -30,8 +30,7 @@ struct rb_query {
     int failed; /* SQLite code of the first failure, 0 if none */
 };
 
-enum rb_status rb_query_begin(struct rb_store *s, const char *sql, struct rb_query *ret,
-                              struct rb_error *err) RB_MUST_CHECK;
+void rb_query_start(struct rb_store *s, const char *sql, struct rb_query *ret);
 void rb_bind_int(struct rb_query *q, int64_t value);
 /* Counts, which SQLite has no type for: at most INT64_MAX is asserted. */
 void rb_bind_uint(struct rb_query *q, uint64_t value);
@@ -41,6 +40,7 @@ void rb_bind_time(struct rb_query *q, int64_t value);
 void rb_bind_double(struct rb_query *q, double value);
 /* Borrowed until the query's end; NULL binds NULL. */
 void rb_bind_text(struct rb_query *q, const char *text);
+void rb_bind_texts(struct rb_query *q, const char *const *texts, size_t count);
 /* NULL for "". */
 void rb_bind_text_or_null(struct rb_query *q, const char *text);
 void rb_bind_digest(struct rb_query *q, const unsigned char sha256[RB_SHA256_BYTES]);

@@ -3,6 +3,7 @@
 #include "server/store/query.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum rb_status rb_registered_put(struct rb_query *q, bool *ret_created, struct rb_error *err)
 {
@@ -29,10 +30,9 @@ static enum rb_status remove_unused(struct rb_store *s, const struct rb_register
     if (status == RB_OK && used)
         status = rb_error_set(err, RB_EINUSE, "%s \"%s\" is used by a job that has not finished",
                               kind->noun, name);
-    if (status == RB_OK)
-        status = rb_query_begin(s, kind->remove, &q, err);
     if (status != RB_OK)
         return status;
+    rb_query_start(s, kind->remove, &q);
     rb_bind_text(&q, name);
     status = rb_query_run(&q, err);
     return status == RB_OK && rb_store_changes(s) == 0 ? no_such(kind, name, err) : status;
@@ -51,11 +51,9 @@ enum rb_status rb_registered_get(struct rb_store *s, const struct rb_registered_
     struct rb_query q;
     void *rows;
     size_t count;
-    enum rb_status status = rb_query_begin(s, kind->select_one, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, kind->select_one, &q);
     rb_bind_text(&q, name);
-    status = kind->read(&q, &rows, &count, err);
+    enum rb_status status = kind->read(&q, &rows, &count, err);
     if (status != RB_OK)
         return status;
     if (count != 1) {
@@ -66,14 +64,24 @@ enum rb_status rb_registered_get(struct rb_store *s, const struct rb_registered_
     return RB_OK;
 }
 
+enum rb_status rb_registered_read(struct rb_store *s, const struct rb_registered_kind *kind,
+                                  const char *name, void *ret, struct rb_error *err)
+{
+    void *row;
+    enum rb_status status = rb_registered_get(s, kind, name, &row, err);
+    if (status != RB_OK)
+        return status;
+    memcpy(ret, row, kind->row_bytes);
+    free(row);
+    return RB_OK;
+}
+
 enum rb_status rb_registered_list(struct rb_store *s, const struct rb_registered_kind *kind,
                                   const char *after, const char *submitted_by, uint32_t limit,
                                   void **ret, size_t *ret_count, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s, kind->select_page, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, kind->select_page, &q);
     rb_bind_text(&q, after != NULL ? after : "");
     rb_bind_int(&q, limit);
     rb_bind_text(&q, submitted_by);

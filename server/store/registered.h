@@ -43,6 +43,9 @@ enum rb_status rb_registered_remove(struct rb_store *s, const struct rb_register
 /* RB_ENOTFOUND naming it. The caller owns *ret, one row: rb_registered_free. */
 enum rb_status rb_registered_get(struct rb_store *s, const struct rb_registered_kind *kind,
                                  const char *name, void **ret, struct rb_error *err) RB_MUST_CHECK;
+/* The same into *ret, the caller's row: deinit of its own kind. */
+enum rb_status rb_registered_read(struct rb_store *s, const struct rb_registered_kind *kind,
+                                  const char *name, void *ret, struct rb_error *err) RB_MUST_CHECK;
 /* By name, those after `after` (NULL: from the start), of one submitter (NULL: of all). The caller
  * owns *ret: rb_registered_free. */
 enum rb_status rb_registered_list(struct rb_store *s, const struct rb_registered_kind *kind,

@@ -18,20 +18,18 @@ static enum rb_status insert_stage(struct rb_store *s, int64_t job, const struct
                                    struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s,
         "INSERT INTO stages (job, position, stage, product, seconds, finished_ms) "
         "VALUES (?1, (SELECT coalesce(max(position), 0) + 1 FROM stages WHERE job = ?1), "
         "?2, ?3, ?4, ?5) ON CONFLICT (job, stage) DO NOTHING",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     rb_bind_int(&q, job);
     rb_bind_text(&q, row->stage);
     rb_bind_text(&q, row->product);
     rb_bind_double(&q, row->seconds);
     rb_bind_int(&q, row->finished_ms);
-    status = rb_query_run(&q, err);
+    enum rb_status status = rb_query_run(&q, err);
     return status == RB_OK ? check_added(s, "the stage", err) : status;
 }
 
@@ -75,14 +73,12 @@ enum rb_status rb_stages_list(struct rb_store *s, int64_t job, struct rb_stage_r
 {
     struct rb_query q;
     void *rows;
-    enum rb_status status = rb_query_begin(s,
-                                           "SELECT stage, product, seconds, finished_ms FROM "
-                                           "stages WHERE job = ? ORDER BY position",
-                                           &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "SELECT stage, product, seconds, finished_ms FROM "
+                   "stages WHERE job = ? ORDER BY position",
+                   &q);
     rb_bind_int(&q, job);
-    status = rb_query_list(&q, &stage_kind, &rows, ret_count, err);
+    enum rb_status status = rb_query_list(&q, &stage_kind, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;
@@ -99,13 +95,10 @@ static enum rb_status insert_point(struct rb_store *s, int64_t job, const struct
                                    struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s,
-                       "INSERT INTO points (job, " POINT_COLUMNS ") "
-                       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                       &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "INSERT INTO points (job, " POINT_COLUMNS ") "
+                   "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                   &q);
     rb_bind_int(&q, job);
     rb_bind_text(&q, rb_curve_names[row->curve]);
     rb_bind_int(&q, row->index);
@@ -114,7 +107,7 @@ static enum rb_status insert_point(struct rb_store *s, int64_t job, const struct
     rb_bind_double(&q, row->point.standard_error);
     for (int m = 0; m < RB_METRIC_COUNT; m++)
         rb_bind_double(&q, row->point.metrics[m]);
-    status = rb_query_run(&q, err);
+    enum rb_status status = rb_query_run(&q, err);
     return status == RB_OK ? check_added(s, "this lambda of the curve", err) : status;
 }
 
@@ -124,10 +117,8 @@ static enum rb_status insert_blocks(struct rb_store *s, int64_t job, const struc
     struct rb_query q;
     if (row->block_count == 0)
         return RB_OK;
-    enum rb_status status = rb_query_begin(
-        s, "INSERT INTO point_blocks (job, curve, position, blocks) VALUES (?, ?, ?, ?)", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "INSERT INTO point_blocks (job, curve, position, blocks) VALUES (?, ?, ?, ?)",
+                   &q);
     rb_bind_int(&q, job);
     rb_bind_text(&q, rb_curve_names[row->curve]);
     rb_bind_int(&q, row->index);
@@ -141,11 +132,9 @@ static enum rb_status add_event(struct rb_store *s, int64_t job, const struct rb
     struct rb_query q;
     bool found;
     char id[RB_JOB_ID_SIZE] = "";
-    enum rb_status status = rb_query_begin(s, "SELECT id FROM jobs WHERE seq = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT id FROM jobs WHERE seq = ?", &q);
     rb_bind_int(&q, job);
-    status = rb_query_step(&q, &found, err);
+    enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && found)
         rb_column_string(&q, 0, id, sizeof id);
     status = rb_query_end(&q, status, err);
@@ -193,12 +182,10 @@ enum rb_status rb_points_list(struct rb_store *s, int64_t job, struct rb_point_r
 {
     struct rb_query q;
     void *rows;
-    enum rb_status status = rb_query_begin(
-        s, "SELECT " POINT_COLUMNS " FROM points WHERE job = ? ORDER BY curve, position", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT " POINT_COLUMNS " FROM points WHERE job = ? ORDER BY curve, position",
+                   &q);
     rb_bind_int(&q, job);
-    status = rb_query_list(&q, &point_kind, &rows, ret_count, err);
+    enum rb_status status = rb_query_list(&q, &point_kind, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;
@@ -233,14 +220,12 @@ enum rb_status rb_blocks_read(struct rb_store *s, int64_t job, enum rb_curve_nam
     bool found = false;
     struct rb_block *blocks = NULL;
     size_t bytes = 0;
-    enum rb_status status = rb_query_begin(
-        s, "SELECT blocks FROM point_blocks WHERE job = ? AND curve = ? AND position = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(
+        s, "SELECT blocks FROM point_blocks WHERE job = ? AND curve = ? AND position = ?", &q);
     rb_bind_int(&q, job);
     rb_bind_text(&q, rb_curve_names[curve]);
     rb_bind_int(&q, index);
-    status = rb_query_step(&q, &found, err);
+    enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && found)
         blocks = rb_column_blob_copy(&q, 0, &bytes);
     status = rb_query_end(&q, status, err);
@@ -258,13 +243,10 @@ static enum rb_status append_blocks(struct rb_store *s, int64_t job, enum rb_cur
                                     struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
-        s,
-        "INSERT INTO point_blocks (job, curve, position, blocks) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET blocks = CAST(blocks || excluded.blocks AS BLOB)",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "INSERT INTO point_blocks (job, curve, position, blocks) VALUES (?, ?, ?, ?) "
+                   "ON CONFLICT DO UPDATE SET blocks = CAST(blocks || excluded.blocks AS BLOB)",
+                   &q);
     rb_bind_int(&q, job);
     rb_bind_text(&q, rb_curve_names[curve]);
     rb_bind_int(&q, index);
@@ -311,9 +293,7 @@ static enum rb_status copy(struct rb_store *s, const char *sql, int64_t from, in
                            struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s, sql, &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, sql, &q);
     rb_bind_int(&q, from);
     rb_bind_int(&q, to);
     return rb_query_run(&q, err);

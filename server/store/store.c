@@ -86,8 +86,8 @@ void rb_store_close(struct rb_store *s)
 static enum rb_status run(struct rb_store *s, const char *sql, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s, sql, &q, err);
-    return status == RB_OK ? rb_query_run(&q, err) : status;
+    rb_query_start(s, sql, &q);
+    return rb_query_run(&q, err);
 }
 
 enum rb_status rb_store_begin(struct rb_store *s, struct rb_error *err)
@@ -156,6 +156,14 @@ enum rb_status rb_store_end_reading(struct rb_store *s, enum rb_status status)
     return status;
 }
 
+enum rb_status rb_store_run(struct rb_query *q, struct rb_error *err)
+{
+    struct rb_store *s = q->store;
+    enum rb_status status = rb_store_begin(s, err);
+    return status == RB_OK ? rb_store_end(s, rb_query_run(q, err), err)
+                           : rb_query_end(q, status, err);
+}
+
 /* ---- state ---- */
 
 uint64_t rb_store_generation(const struct rb_store *s)
@@ -186,10 +194,8 @@ enum rb_status rb_store_check(struct rb_store *s, struct rb_error *err)
 {
     struct rb_query q;
     bool row;
-    enum rb_status status = rb_query_begin(s, "PRAGMA quick_check(1)", &q, err);
-    if (status != RB_OK)
-        return status;
-    status = rb_query_step(&q, &row, err);
+    rb_query_start(s, "PRAGMA quick_check(1)", &q);
+    enum rb_status status = rb_query_step(&q, &row, err);
     if (status == RB_OK && row && strcmp(rb_column_text(&q, 0), "ok") != 0)
         status = rb_error_set(err, RB_ESTORE, "%s is damaged: %s", s->path, rb_column_text(&q, 0));
     return rb_query_end(&q, status, err);

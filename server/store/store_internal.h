@@ -31,4 +31,9 @@ struct rb_store {
 enum rb_status rb_store_begin_reading(struct rb_store *s, struct rb_error *err) RB_MUST_CHECK;
 enum rb_status rb_store_end_reading(struct rb_store *s, enum rb_status status) RB_MUST_CHECK;
 
+struct rb_query;
+/* Runs a statement that was started (query.h) to its end, in a transaction of its own or as a part
+ * of the one begun around it; and ends the query. */
+enum rb_status rb_store_run(struct rb_query *q, struct rb_error *err) RB_MUST_CHECK;
+
 #endif

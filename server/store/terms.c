@@ -17,12 +17,9 @@ enum rb_status rb_term_find(struct rb_store *s, const struct rb_term *term, int6
 {
     struct rb_query q;
     bool row;
-    enum rb_status status = rb_query_begin(
-        s, "SELECT id, jobs FROM terms WHERE kind = ? AND name = ? AND value = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT id, jobs FROM terms WHERE kind = ? AND name = ? AND value = ?", &q);
     bind_term(&q, term);
-    status = rb_query_step(&q, &row, err);
+    enum rb_status status = rb_query_step(&q, &row, err);
     bool found = status == RB_OK && row;
     int64_t id = found ? rb_column_int(&q, 0) : 0;
     uint64_t jobs = found ? rb_column_uint(&q, 1) : 0;
@@ -42,9 +39,7 @@ static enum rb_status intern(struct rb_store *s, const struct rb_term *term, int
     enum rb_status status = rb_term_find(s, term, ret_id, &jobs, err);
     if (status != RB_OK || *ret_id != 0)
         return status;
-    status = rb_query_begin(s, "INSERT INTO terms (kind, name, value) VALUES (?, ?, ?)", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "INSERT INTO terms (kind, name, value) VALUES (?, ?, ?)", &q);
     bind_term(&q, term);
     status = rb_query_run(&q, err);
     if (status == RB_OK)
@@ -58,13 +53,12 @@ enum rb_status rb_term_add(struct rb_store *s, int64_t job, const struct rb_term
     struct rb_query q;
     int64_t id;
     enum rb_status status = intern(s, term, &id, err);
-    if (status == RB_OK)
-        status = rb_query_begin(s,
-                                "INSERT OR IGNORE INTO job_terms (term, status, created_ms, job) "
-                                "SELECT ?, status, created_ms, seq FROM jobs WHERE seq = ?",
-                                &q, err);
     if (status != RB_OK)
         return status;
+    rb_query_start(s,
+                   "INSERT OR IGNORE INTO job_terms (term, status, created_ms, job) "
+                   "SELECT ?, status, created_ms, seq FROM jobs WHERE seq = ?",
+                   &q);
     rb_bind_int(&q, id);
     rb_bind_int(&q, job);
     return rb_query_run(&q, err);
@@ -73,12 +67,10 @@ enum rb_status rb_term_add(struct rb_store *s, int64_t job, const struct rb_term
 enum rb_status rb_terms_clear_labels(struct rb_store *s, int64_t job, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s,
-                                           "DELETE FROM job_terms WHERE job = ? AND "
-                                           "(SELECT kind FROM terms WHERE id = term) = 'label'",
-                                           &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "DELETE FROM job_terms WHERE job = ? AND "
+                   "(SELECT kind FROM terms WHERE id = term) = 'label'",
+                   &q);
     rb_bind_int(&q, job);
     return rb_query_run(&q, err);
 }
@@ -115,15 +107,12 @@ enum rb_status rb_terms_get_labels(struct rb_store *s, int64_t job, struct rb_la
     struct rb_query q;
     void *rows;
     /* CROSS: from the job to its few terms, never through all labels there are in their order. */
-    enum rb_status status = rb_query_begin(
-        s,
-        "SELECT t.name, t.value FROM job_terms j CROSS JOIN terms t ON t.id = j.term "
-        "WHERE j.job = ? AND t.kind = 'label' ORDER BY t.name",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "SELECT t.name, t.value FROM job_terms j CROSS JOIN terms t ON t.id = j.term "
+                   "WHERE j.job = ? AND t.kind = 'label' ORDER BY t.name",
+                   &q);
     rb_bind_int(&q, job);
-    status = rb_query_list(&q, &label_kind, &rows, &ret->count, err);
+    enum rb_status status = rb_query_list(&q, &label_kind, &rows, &ret->count, err);
     if (status == RB_OK)
         ret->items = rows;
     return status;
@@ -142,13 +131,11 @@ int64_t rb_term_bit(int64_t id)
 enum rb_status rb_terms_mark(struct rb_store *s, int64_t job, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(s,
-                                           "UPDATE job_terms SET mask = "
-                                           "(SELECT sum(DISTINCT 1 << term % ?2) FROM job_terms "
-                                           "WHERE job = ?1) WHERE job = ?1",
-                                           &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "UPDATE job_terms SET mask = "
+                   "(SELECT sum(DISTINCT 1 << term % ?2) FROM job_terms "
+                   "WHERE job = ?1) WHERE job = ?1",
+                   &q);
     rb_bind_int(&q, job);
     rb_bind_int(&q, MASK_BITS);
     return rb_query_run(&q, err);
@@ -164,13 +151,12 @@ static enum rb_status in_use(struct rb_store *s, const struct rb_term *term, boo
     int64_t id;
     uint64_t jobs;
     enum rb_status status = rb_term_find(s, term, &id, &jobs, err);
-    if (status == RB_OK)
-        status = rb_query_begin(s,
-                                "SELECT 1 FROM job_terms WHERE term = ? AND "
-                                "status IN ('queued', 'running', 'canceling') LIMIT 1",
-                                &q, err);
     if (status != RB_OK)
         return status;
+    rb_query_start(s,
+                   "SELECT 1 FROM job_terms WHERE term = ? AND "
+                   "status IN ('queued', 'running', 'canceling') LIMIT 1",
+                   &q);
     rb_bind_int(&q, id);
     status = rb_query_step(&q, &row, err);
     status = rb_query_end(&q, status, err);

@@ -220,19 +220,6 @@ static struct use *find_use(struct rb_tokens *t, const char *id)
     return added;
 }
 
-static enum rb_status note_use(struct rb_store *s, const char *id, int64_t now_ms,
-                               struct rb_error *err)
-{
-    struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s, "INSERT OR REPLACE INTO token_uses VALUES (?, ?)", &q, err);
-    if (status != RB_OK)
-        return status;
-    rb_bind_text(&q, id);
-    rb_bind_int(&q, now_ms);
-    return rb_query_run(&q, err);
-}
-
 void rb_token_used(struct rb_tokens *t, struct rb_store *s, const struct rb_token *token,
                    int64_t now_ms)
 {
@@ -241,10 +228,11 @@ void rb_token_used(struct rb_tokens *t, struct rb_store *s, const struct rb_toke
     if (use == NULL || (use->noted_ms != INT64_MIN && now_ms - use->noted_ms < NOTE_EVERY_MS))
         return;
     use->noted_ms = now_ms; /* also if it fails: not again for each request */
-    enum rb_status status = rb_store_begin(s, &err);
-    if (status == RB_OK)
-        status = rb_store_end(s, note_use(s, token->id, now_ms, &err), &err);
-    if (status != RB_OK)
+    struct rb_query q;
+    rb_query_start(s, "INSERT OR REPLACE INTO token_uses VALUES (?, ?)", &q);
+    rb_bind_text(&q, token->id);
+    rb_bind_int(&q, now_ms);
+    if (rb_store_run(&q, &err) != RB_OK)
         rb_log_warn("a token's use could not be noted", RB_S("token", token->id),
                     RB_ERROR_FIELDS(&err));
 }

@@ -321,7 +321,7 @@ static uint64_t count_rows(const char *table)
     struct rb_query q;
     bool row;
     (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", table);
-    assert_ok(rb_query_begin(store, sql, &q, &err));
+    rb_query_start(store, sql, &q);
     assert_ok(rb_query_step(&q, &row, &err));
     uint64_t count = rb_column_uint(&q, 0);
     assert_ok(rb_query_end(&q, RB_OK, &err));
@@ -542,6 +542,26 @@ static void test_in_use(void **state)
     assert_int_equal(rb_registered_remove(store, &rb_datasets_kind, "d", &err), RB_ENOTFOUND);
 }
 
+/* What fails when a statement is started comes out of its first step, binds are passed over, and the
+ * next statement runs. */
+static void test_statement_that_is_none(void **state)
+{
+    (void)state;
+    struct rb_query q;
+    uint64_t jobs;
+    bool row = true;
+    rb_query_start(store, "SELECT y FROM nowhere WHERE x = ?", &q);
+    rb_bind_int(&q, 1);
+    enum rb_status status = rb_query_step(&q, &row, &err);
+    assert_int_equal(status, RB_EINTERNAL);
+    assert_non_null(strstr(err.detail, "no such table: nowhere"));
+    assert_int_equal(rb_query_end(&q, status, &err), RB_EINTERNAL);
+    rb_query_start(store, "DELETE FROM nowhere", &q);
+    assert_int_equal(rb_query_run(&q, &err), RB_EINTERNAL);
+    assert_ok(rb_query_number(store, "SELECT count(*) FROM jobs", &jobs, &err));
+    assert_int_equal(jobs, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +580,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_artifacts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_in_use, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_statement_that_is_none, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -267,8 +267,7 @@ static void test_masks(void **state)
     struct rb_query q;
     bool more;
     int64_t job = 0, bits = 0, mask = 0, rows = 0;
-    assert_ok(
-        rb_query_begin(store, "SELECT job, term, mask FROM job_terms ORDER BY job", &q, &err));
+    rb_query_start(store, "SELECT job, term, mask FROM job_terms ORDER BY job", &q);
     for (;;) {
         assert_ok(rb_query_step(&q, &more, &err));
         if (!more)
@@ -291,7 +290,7 @@ static int64_t number_of(const char *sql)
 {
     struct rb_query q;
     bool row;
-    assert_ok(rb_query_begin(store, sql, &q, &err));
+    rb_query_start(store, sql, &q);
     assert_ok(rb_query_step(&q, &row, &err));
     assert_true(row);
     int64_t n = rb_column_int(&q, 0);
@@ -365,7 +364,7 @@ static void explain(const char *sql, const char *expected)
     bool more;
     char text[1024];
     (void)snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", sql);
-    assert_ok(rb_query_begin(store, text, &q, &err));
+    rb_query_start(store, text, &q);
     assert_ok(rb_query_step(&q, &more, &err));
     if (!more || strstr(rb_column_text(&q, 3), expected) == NULL)
         fail_msg("%s: %s", sql, rb_column_text(&q, 3));
