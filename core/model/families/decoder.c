@@ -37,7 +37,7 @@ static bool says_nothing(const json_t *v)
            (json_is_integer(v) && json_integer_value(v) == 0);
 }
 
-enum rb_status rb_decoder_refuse(const char *label, const json_t *json, struct rb_error *err)
+static enum rb_status refuse(const char *label, const json_t *json, struct rb_error *err)
 {
     static const struct {
         const char *key, *what;
@@ -74,8 +74,8 @@ enum rb_status rb_decoder_refuse(const char *label, const json_t *json, struct r
 
 /* ---- members ---- */
 
-enum rb_status rb_decoder_read_size(const char *label, const json_t *json, const char *key,
-                                    uint32_t fallback, uint32_t *ret, struct rb_error *err)
+static enum rb_status read_size(const char *label, const json_t *json, const char *key,
+                                uint32_t fallback, uint32_t *ret, struct rb_error *err)
 {
     uint32_t size;
     enum rb_status s = rb_config_read_id(label, json, key, RB_SIZE_MAX, fallback, &size, err);
@@ -88,9 +88,9 @@ enum rb_status rb_decoder_read_size(const char *label, const json_t *json, const
     return s;
 }
 
-enum rb_status rb_decoder_read_activation(const char *label, const json_t *json, const char *key,
-                                          enum rb_activation fallback, enum rb_activation *ret,
-                                          struct rb_error *err)
+static enum rb_status read_activation(const char *label, const json_t *json, const char *key,
+                                      enum rb_activation fallback, enum rb_activation *ret,
+                                      struct rb_error *err)
 {
     static const struct {
         const char *name;
@@ -121,12 +121,11 @@ enum rb_status rb_decoder_read_activation(const char *label, const json_t *json,
                        label, key, text != NULL ? text : "no string");
 }
 
-enum rb_status rb_decoder_read_heads(const char *label, const json_t *json, struct rb_config *c,
-                                     struct rb_error *err)
+static enum rb_status read_heads(const char *label, const json_t *json, struct rb_config *c,
+                                 struct rb_error *err)
 {
     struct rb_attention *a = &c->attention;
-    enum rb_status s =
-        rb_decoder_read_size(label, json, "num_key_value_heads", a->heads, &a->kv_heads, err);
+    enum rb_status s = read_size(label, json, "num_key_value_heads", a->heads, &a->kv_heads, err);
     if (s != RB_OK)
         return s;
     if (a->heads % a->kv_heads != 0)
@@ -140,7 +139,7 @@ enum rb_status rb_decoder_read_heads(const char *label, const json_t *json, stru
                            "%s: \"hidden_size\" %u is not divisible by \"num_attention_heads\" %u, "
                            "and there is no \"head_dim\"",
                            label, c->hidden_size, a->heads);
-    s = rb_decoder_read_size(label, json, "head_dim", c->hidden_size / a->heads, &a->head_dim, err);
+    s = read_size(label, json, "head_dim", c->hidden_size / a->heads, &a->head_dim, err);
     if (s == RB_OK && (uint64_t)a->heads * a->head_dim > RB_SIZE_MAX)
         return rb_error_at(err, RB_ECONFIG, "head_dim",
                            "%s: \"head_dim\": %u heads of %u are wider than %d", label, a->heads,
@@ -166,8 +165,8 @@ static enum rb_status read_token(const char *label, const char *key, const json_
     return RB_OK;
 }
 
-enum rb_status rb_decoder_read_tokens(const char *label, const json_t *json, struct rb_config *c,
-                                      struct rb_error *err)
+static enum rb_status read_tokens(const char *label, const json_t *json, struct rb_config *c,
+                                  struct rb_error *err)
 {
     const json_t *pad = json_object_get(json, "pad_token_id");
     const json_t *eos = json_object_get(json, "eos_token_id");
@@ -244,9 +243,9 @@ static enum rb_status read_scaling(const char *label, const char *key, const jso
                        name != NULL ? name : "no string");
 }
 
-enum rb_status rb_decoder_read_rope(const char *label, const json_t *json,
-                                    const struct rb_decoder_rope_keys *keys, struct rb_config *c,
-                                    struct rb_error *err)
+static enum rb_status read_rope(const char *label, const json_t *json,
+                                const struct rb_decoder_rope_keys *keys, struct rb_config *c,
+                                struct rb_error *err)
 {
     struct rb_rope *r = &c->attention.rope;
     const json_t *newer = json_object_get(json, "rope_parameters");
@@ -282,4 +281,36 @@ enum rb_status rb_decoder_read_rope(const char *label, const json_t *json,
                            c->attention.head_dim);
     c->positions = RB_POSITIONS_ROTARY;
     return RB_OK;
+}
+
+/* ---- all of it ---- */
+
+enum rb_status rb_decoder_read(const char *label, const json_t *json,
+                               const struct rb_decoder_spelling *spelling, struct rb_config *c,
+                               struct rb_error *err)
+{
+    enum rb_status s = refuse(label, json, err);
+    if (s == RB_OK)
+        s = rb_config_read_shape(label, json, &spelling->shape, c, err);
+    if (s == RB_OK)
+        s = spelling->grouped ? read_heads(label, json, c, err)
+                              : rb_config_set_heads(label, &spelling->shape, c, err);
+    if (s == RB_OK && spelling->rope != NULL)
+        s = read_rope(label, json, spelling->rope, c, err);
+    else if (s == RB_OK)
+        c->positions = RB_POSITIONS_INDEX;
+    if (s == RB_OK)
+        s = rb_config_read_labels(label, json, &c->num_labels, err);
+    if (s == RB_OK)
+        s = read_tokens(label, json, c, err);
+    if (s == RB_OK)
+        s = rb_config_read_epsilon(label, json, spelling->epsilon, spelling->epsilon_default,
+                                   &c->norm_eps, err);
+    if (s == RB_OK)
+        s = read_activation(label, json, spelling->activation, spelling->activation_default,
+                            &c->mlp.activation, err);
+    if (s == RB_OK)
+        s = rb_config_read_flag(label, json, "tie_word_embeddings", spelling->tied,
+                                &c->tie_word_embeddings, err);
+    return s;
 }

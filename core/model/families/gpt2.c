@@ -47,33 +47,23 @@ static const char *const ignored[] = {".attn.bias", ".attn.masked_bias", NULL};
 static enum rb_status parse(const char *label, const json_t *json, struct rb_config *ret,
                             struct rb_error *err)
 {
-    static const struct rb_config_shape shape = {.keys = keys, .positions = 1024, .inner = 4};
+    static const struct rb_decoder_spelling spelling = {
+        .shape = {.keys = keys, .positions = 1024, .inner = 4},
+        .epsilon = "layer_norm_epsilon",
+        .epsilon_default = 1e-5,
+        .activation = "activation_function",
+        .activation_default = RB_ACTIVATION_GELU_TANH,
+        .tied = true,
+    };
     bool scaled = true;
     rb_decoder_describe(ret);
     ret->norm_kind = RB_NORM_LAYER;
-    ret->positions = RB_POSITIONS_INDEX;
-    enum rb_status s = rb_decoder_refuse(label, json, err);
-    if (s == RB_OK)
-        s = rb_config_read_shape(label, json, &shape, ret, err);
-    if (s == RB_OK)
-        s = rb_config_set_heads(label, &shape, ret, err);
-    if (s == RB_OK)
-        s = rb_config_read_labels(label, json, &ret->num_labels, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_tokens(label, json, ret, err);
-    if (s == RB_OK)
-        s = rb_config_read_epsilon(label, json, "layer_norm_epsilon", 1e-5, &ret->norm_eps, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_activation(label, json, "activation_function", RB_ACTIVATION_GELU_TANH,
-                                       &ret->mlp.activation, err);
+    enum rb_status s = rb_decoder_read(label, json, &spelling, ret, err);
     if (s == RB_OK)
         s = rb_config_read_flag(label, json, "scale_attn_weights", true, &scaled, err);
     if (s == RB_OK)
         s = rb_config_read_flag(label, json, "scale_attn_by_inverse_layer_idx", false,
                                 &ret->attention.scale_by_layer, err);
-    if (s == RB_OK)
-        s = rb_config_read_flag(label, json, "tie_word_embeddings", true, &ret->tie_word_embeddings,
-                                err);
     ret->attention.unscaled = !scaled;
     return s;
 }

@@ -41,34 +41,23 @@ static const char *const ignored[] = {".attention.bias", ".attention.masked_bias
 static enum rb_status parse(const char *label, const json_t *json, struct rb_config *ret,
                             struct rb_error *err)
 {
-    static const struct rb_config_shape shape = {.positions = 2048};
     static const struct rb_decoder_rope_keys rope = {"rotary_emb_base", "rotary_pct", 1e4, 0.25};
+    static const struct rb_decoder_spelling spelling = {
+        .shape = {.positions = 2048},
+        .rope = &rope,
+        .epsilon = "layer_norm_eps",
+        .epsilon_default = 1e-5,
+        .activation = "hidden_act",
+        .activation_default = RB_ACTIVATION_GELU,
+    };
     rb_decoder_describe(ret);
     ret->norm_kind = RB_NORM_LAYER;
-    enum rb_status s = rb_decoder_refuse(label, json, err);
-    if (s == RB_OK)
-        s = rb_config_read_shape(label, json, &shape, ret, err);
-    if (s == RB_OK)
-        s = rb_config_set_heads(label, &shape, ret, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_rope(label, json, &rope, ret, err);
-    if (s == RB_OK)
-        s = rb_config_read_labels(label, json, &ret->num_labels, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_tokens(label, json, ret, err);
-    if (s == RB_OK)
-        s = rb_config_read_epsilon(label, json, "layer_norm_eps", 1e-5, &ret->norm_eps, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_activation(label, json, "hidden_act", RB_ACTIVATION_GELU,
-                                       &ret->mlp.activation, err);
+    enum rb_status s = rb_decoder_read(label, json, &spelling, ret, err);
     if (s == RB_OK)
         s = rb_config_read_flag(label, json, "use_parallel_residual", true, &ret->parallel_residual,
                                 err);
     if (s == RB_OK)
         s = rb_config_read_flag(label, json, "attention_bias", true, &ret->attention_bias, err);
-    if (s == RB_OK)
-        s = rb_config_read_flag(label, json, "tie_word_embeddings", false,
-                                &ret->tie_word_embeddings, err);
     ret->attention_output_bias = ret->attention_bias;
     return s;
 }

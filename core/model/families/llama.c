@@ -20,32 +20,21 @@ const char *const rb_llama_ignored[] = {"rotary_emb.inv_freq", NULL};
 enum rb_status rb_llama_describe(const char *label, const json_t *json, double eps,
                                  struct rb_config *ret, struct rb_error *err)
 {
-    static const struct rb_config_shape shape = {.positions = 2048};
     static const struct rb_decoder_rope_keys rope = {"rope_theta", NULL, 1e4, 1};
+    const struct rb_decoder_spelling spelling = {
+        .shape = {.positions = 2048},
+        .grouped = true,
+        .rope = &rope,
+        .epsilon = "rms_norm_eps",
+        .epsilon_default = eps,
+        .activation = "hidden_act",
+        .activation_default = RB_ACTIVATION_SILU,
+    };
     rb_decoder_describe(ret);
     ret->norm_kind = RB_NORM_RMS;
     ret->attention_bias = ret->attention_output_bias = ret->mlp_bias = false;
     ret->mlp.gated = true;
-    enum rb_status s = rb_decoder_refuse(label, json, err);
-    if (s == RB_OK)
-        s = rb_config_read_shape(label, json, &shape, ret, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_heads(label, json, ret, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_rope(label, json, &rope, ret, err);
-    if (s == RB_OK)
-        s = rb_config_read_labels(label, json, &ret->num_labels, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_tokens(label, json, ret, err);
-    if (s == RB_OK)
-        s = rb_config_read_epsilon(label, json, "rms_norm_eps", eps, &ret->norm_eps, err);
-    if (s == RB_OK)
-        s = rb_decoder_read_activation(label, json, "hidden_act", RB_ACTIVATION_SILU,
-                                       &ret->mlp.activation, err);
-    if (s == RB_OK)
-        s = rb_config_read_flag(label, json, "tie_word_embeddings", false,
-                                &ret->tie_word_embeddings, err);
-    return s;
+    return rb_decoder_read(label, json, &spelling, ret, err);
 }
 
 static enum rb_status parse(const char *label, const json_t *json, struct rb_config *ret,

@@ -4,7 +4,7 @@
 static const struct rb_tensor_row rows[RB_SLOT_COUNT] = {RB_LLAMA_ROWS, RB_LLAMA_NORM_ROWS};
 
 /* A window matters where some layer uses it and it is shorter than what the model takes. Newer
- * configs list the layers (rb_decoder_refuse), older ones say from which on. */
+ * configs list the layers (rb_decoder_read), older ones say from which on. */
 static enum rb_status refuse_window(const char *label, const json_t *json,
                                     const struct rb_config *c, struct rb_error *err)
 {
