@@ -26,10 +26,36 @@ enum rb_status rb_program_run(struct rb_program *p, struct rb_worker *w, struct 
     }
 }
 
+/* In front of what was asked for, as long as a cache line. */
+struct rb_program_block {
+    struct rb_program_block *next;
+    unsigned char rest[RB_ALIGNMENT - sizeof(struct rb_program_block *)];
+};
+
+void *rb_program_alloc(struct rb_program *p, size_t count, size_t size)
+{
+    size_t bytes;
+    if (!rb_mul_size(count, size, &bytes) || !rb_add_size(bytes, RB_ALIGNMENT, &bytes))
+        return NULL;
+    struct rb_program_block *block = rb_calloc_aligned(bytes, 1);
+    if (block == NULL)
+        return NULL;
+    block->next = p->blocks_;
+    p->blocks_ = block;
+    return block + 1;
+}
+
 void rb_program_free(struct rb_program *p)
 {
-    if (p != NULL)
-        p->ops->free(p);
+    if (p == NULL)
+        return;
+    struct rb_program_block *block = p->blocks_;
+    p->ops->free(p);
+    while (block != NULL) {
+        struct rb_program_block *next = block->next;
+        free(block);
+        block = next;
+    }
 }
 
 void rb_worker_init(struct rb_worker *w, const atomic_bool *stop)

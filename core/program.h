@@ -48,7 +48,12 @@ struct rb_program_ops {
 struct rb_program {
     const struct rb_program_ops *ops;
     double total_cost; /* of the whole program, about one unit per floating-point operation */
+    struct rb_program_block *blocks_; /* of rb_program_alloc */
 };
+
+/* count elements of `size` bytes, zeroed, on a cache line, which rb_program_free frees after the
+ * program's own free; NULL when out of memory or on overflow. Never while an item runs. */
+void *rb_program_alloc(struct rb_program *p, size_t count, size_t size);
 
 /* Runs one item of the present round with an empty scratch. RB_ECANCELED when the worker was
  * stopped. */

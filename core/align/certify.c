@@ -338,15 +338,9 @@ static void certify_free(struct rb_program *p)
 {
     struct certify *c = (struct certify *)p;
     rb_walker_deinit(&c->walker);
-    for (size_t side = 0; side < SIDES; side++)
-        free(c->rows[side]);
     rb_motion_deinit(&c->motion);
     rb_motion_deinit(&c->folded);
     rb_sequences_deinit(&c->probes);
-    free(c->worst);
-    free(c->largest);
-    free(c->odd);
-    free(c->parts);
     free(c);
 }
 
@@ -354,7 +348,8 @@ static const struct rb_program_ops ops = {next_round, run_item, item_cost, certi
 
 static bool alloc_side(struct certify *c, size_t side)
 {
-    c->rows[side] = rb_calloc_aligned(c->row_count * rb_head_width(c->model), sizeof(float));
+    c->rows[side] =
+        rb_program_alloc(&c->program, c->row_count * rb_head_width(c->model), sizeof(float));
     return c->rows[side] != NULL;
 }
 
@@ -382,12 +377,13 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
         return s;
     }
     c->tile_count = b->head_shape == NULL ? 1 : (rb_head_outputs(b) + TILE - 1) / TILE;
-    c->worst = calloc(c->tile_count, sizeof *c->worst);
-    c->largest = calloc(c->tile_count, sizeof *c->largest);
-    c->odd = calloc(c->tile_count, sizeof *c->odd);
+    c->worst = rb_program_alloc(&c->program, c->tile_count, sizeof *c->worst);
+    c->largest = rb_program_alloc(&c->program, c->tile_count, sizeof *c->largest);
+    c->odd = rb_program_alloc(&c->program, c->tile_count, sizeof *c->odd);
     bool ok = make_probes(c) && c->worst != NULL && c->largest != NULL && c->odd != NULL;
     if (c->result.near && b->head_shape != NULL && rb_head_outputs(b) > 1) {
-        c->parts = calloc(c->tile_count * c->row_count + 1, sizeof *c->parts);
+        c->parts =
+            rb_program_alloc(&c->program, c->tile_count * c->row_count + 1, sizeof *c->parts);
         ok = ok && c->parts != NULL;
     }
     c->sides = 2;
@@ -396,7 +392,7 @@ enum rb_status rb_certify_new(const struct rb_model *b, const struct rb_alignmen
     c->blend[0] = rb_blend_single(b, NULL);
     c->blend[1] = rb_blend_single(b, &c->motion);
     if (!ok) {
-        certify_free(&c->program);
+        rb_program_free(&c->program);
         return rb_error_set(err, RB_ENOMEM, "no memory for the certificate");
     }
     c->program.total_cost = total_cost(c);

@@ -19,15 +19,16 @@ enum rb_status rb_cayley_init(struct rb_cayley *ret, size_t n, const double *bas
                               struct rb_error *err)
 {
     struct rb_cayley c = {.n = n, .centred = centred};
-    c.base = rb_malloc_aligned(n * n, sizeof(double));
-    c.q = rb_malloc_aligned(n * n, sizeof(double));
-    c.c = rb_malloc_aligned(n * n, sizeof(double));
-    c.lu = rb_malloc_aligned(n * n, sizeof(double));
+    const size_t line = RB_ALIGNMENT / sizeof(double), one = (n * n + line - 1) / line * line;
+    c.base = rb_malloc_aligned(4 * one, sizeof(double));
     c.pivots = calloc(n, sizeof *c.pivots);
-    if (c.base == NULL || c.q == NULL || c.c == NULL || c.lu == NULL || c.pivots == NULL) {
+    if (c.base == NULL || c.pivots == NULL) {
         rb_cayley_deinit(&c);
         return rb_error_set(err, RB_ENOMEM, "no memory to learn an orthogonal map of %zu units", n);
     }
+    c.q = c.base + one;
+    c.c = c.q + one;
+    c.lu = c.c + one;
     memcpy(c.base, base, n * n * sizeof(double));
     *ret = c;
     return RB_OK;
@@ -36,9 +37,6 @@ enum rb_status rb_cayley_init(struct rb_cayley *ret, size_t n, const double *bas
 void rb_cayley_deinit(struct rb_cayley *c)
 {
     free(c->base);
-    free(c->q);
-    free(c->c);
-    free(c->lu);
     free(c->pivots);
     *c = (struct rb_cayley){0};
 }

@@ -14,7 +14,7 @@
 struct rb_cayley {
     size_t n;
     bool centred;
-    double *base; /* (n, n) Q0, row-major; owned */
+    double *base; /* (n, n) Q0, row-major; owned, and the block that the next three lie in */
     double *q;    /* (n, n) Q = Q0 C(K) of the last rb_cayley_value */
     double *c;    /* (n, n) C(K) */
     double *lu;   /* (n, n) factors of (I - K)^T as LAPACK leaves them */

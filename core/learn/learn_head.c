@@ -89,13 +89,12 @@ enum rb_status rb_learn_head_init(struct rb_learn_head *ret, const struct rb_mod
     h.block = rb_malloc_aligned(lay_out(&h, rows, NULL), sizeof(float));
     h.tokens = calloc(rows + 1, sizeof *h.tokens);
     h.targets = calloc(rows + 1, sizeof *h.targets);
-    h.losses = calloc(rows + 1, sizeof *h.losses);
-    h.dshift = calloc((groups_of(rows) + 1) * m->config.hidden_size, sizeof *h.dshift);
-    if (h.block == NULL || h.tokens == NULL || h.targets == NULL || h.losses == NULL ||
-        h.dshift == NULL) {
+    h.losses = calloc(rows + 1 + (groups_of(rows) + 1) * m->config.hidden_size, sizeof *h.losses);
+    if (h.block == NULL || h.tokens == NULL || h.targets == NULL || h.losses == NULL) {
         rb_learn_head_deinit(&h);
         return rb_error_set(err, RB_ENOMEM, "no memory for the logits of %zu rows", rows);
     }
+    h.dshift = h.losses + rows + 1;
     (void)lay_out(&h, rows, h.block);
     *ret = h;
     return RB_OK;
@@ -107,7 +106,6 @@ void rb_learn_head_deinit(struct rb_learn_head *h)
     free(h->tokens);
     free(h->targets);
     free(h->losses);
-    free(h->dshift);
     *h = (struct rb_learn_head){0};
 }
 

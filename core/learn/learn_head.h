@@ -26,7 +26,7 @@ struct rb_learn_head {
     float *z, *dz;  /* (rows, width) what the output weight reads */
     float *logits;  /* (chunk_rows, outputs) */
     float *doutput; /* (outputs, width), with want_output */
-    double *losses; /* (rows) */
+    double *losses; /* (rows), and behind them dshift */
     double *dshift; /* (groups, hidden_size) of the final norm's bias */
     float *block;
 };

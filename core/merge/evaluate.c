@@ -183,14 +183,19 @@ static void finish_rows(struct evaluate *e)
     }
 }
 
+static void free_rows(struct evaluate *e)
+{
+    free(e->rows);
+    free(e->targets);
+    free(e->parts);
+    free(e->target_logits);
+}
+
 static enum rb_status reserve_rows(struct evaluate *e, struct rb_error *err)
 {
     e->row_count = rb_walker_rows(&e->walker);
     if (e->row_count > e->row_capacity) {
-        free(e->rows);
-        free(e->targets);
-        free(e->parts);
-        free(e->target_logits);
+        free_rows(e);
         size_t n = e->row_capacity = e->row_count;
         e->rows = rb_malloc_aligned(n * e->width, sizeof(float));
         e->targets = calloc(n, sizeof *e->targets);
@@ -266,14 +271,7 @@ static void evaluate_free(struct rb_program *p)
 {
     struct evaluate *e = (struct evaluate *)p;
     rb_walker_deinit(&e->walker);
-    free(e->rows);
-    free(e->targets);
-    free(e->parts);
-    free(e->target_logits);
-    free(e->losses);
-    free(e->predicted);
-    free(e->truth);
-    free(e->outputs);
+    free_rows(e);
     free(e);
 }
 
@@ -331,10 +329,10 @@ enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_eva
     e->tile = tile_size(c);
     e->tile_count = predicts_tokens(e) ? (c->vocab_size + e->tile - 1) / e->tile : 0;
     e->loss_count = predicts_tokens(e) ? s->target_count : s->count;
-    e->losses = calloc(e->loss_count + 1, sizeof *e->losses);
-    e->predicted = calloc(s->count + 1, sizeof *e->predicted);
-    e->truth = calloc(s->count + 1, sizeof *e->truth);
-    e->outputs = calloc(s->count + 1, sizeof *e->outputs);
+    e->losses = rb_program_alloc(&e->program, e->loss_count + 1, sizeof *e->losses);
+    e->predicted = rb_program_alloc(&e->program, s->count + 1, sizeof *e->predicted);
+    e->truth = rb_program_alloc(&e->program, s->count + 1, sizeof *e->truth);
+    e->outputs = rb_program_alloc(&e->program, s->count + 1, sizeof *e->outputs);
     const struct rb_walker_options walk = {
         .reads = rb_head_reads(e->model), .with_head = true, .ahead = true};
     enum rb_status status = RB_OK;
@@ -343,7 +341,7 @@ enum rb_status rb_evaluate_new(const struct rb_blend *blend, const struct rb_eva
     if (status == RB_OK)
         status = rb_walker_init(&e->walker, &e->blend, 1, s, &walk, err);
     if (status != RB_OK) {
-        evaluate_free(&e->program);
+        rb_program_free(&e->program);
         return status;
     }
     e->program.total_cost =

@@ -144,11 +144,7 @@ static enum rb_status make(const char *folder, const struct rb_tokenizer_setting
     status = rb_tokenizer_settings_check_ids(settings, folder, t, err);
     if (status == RB_OK)
         status = set_wraps(t, folder, settings, err);
-    if (status == RB_OK)
-        *ret = t;
-    else
-        rb_tokenizer_free(t);
-    return status;
+    return rb_tokenizer_give(t, status, ret);
 }
 
 enum rb_status rb_bpe_open(const char *folder, const struct rb_tokenizer_settings *settings,

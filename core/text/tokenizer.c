@@ -22,6 +22,16 @@ void rb_tokenizer_free(struct rb_tokenizer *t)
     t->ops->free(t);
 }
 
+enum rb_status rb_tokenizer_give(struct rb_tokenizer *t, enum rb_status status,
+                                 struct rb_tokenizer **ret)
+{
+    if (status == RB_OK)
+        *ret = t;
+    else
+        rb_tokenizer_free(t);
+    return status;
+}
+
 bool rb_ids_reserve(struct rb_ids *ids, size_t more)
 {
     if (ids->capacity - ids->count >= more)

@@ -11,6 +11,9 @@
 struct rb_tokenizer; /* immutable once made: any thread may use it */
 
 void rb_tokenizer_free(struct rb_tokenizer *t); /* t may be NULL */
+/* The end of opening one: with status RB_OK gives t into *ret, else frees it. Returns status. */
+enum rb_status rb_tokenizer_give(struct rb_tokenizer *t, enum rb_status status,
+                                 struct rb_tokenizer **ret);
 
 /* The names of all files that a tokenizer may have in a checkpoint folder, whether this kind reads
  * them or not; NULL at the end. Who copies a checkpoint takes those that are there. */

@@ -749,11 +749,7 @@ static enum rb_status make_wordpiece(json_t *root, const json_t *model, const st
     free(added);
     if (status == RB_OK)
         status = set_wraps(t, root, file, err);
-    if (status == RB_OK)
-        *ret = t;
-    else
-        rb_tokenizer_free(t);
-    return status;
+    return rb_tokenizer_give(t, status, ret);
 }
 
 /* ---- the file ---- */
@@ -786,11 +782,7 @@ static enum rb_status make(json_t *root, const char *path,
     enum rb_status status = make_bpe(root, model, &file, settings, &t, err);
     if (status == RB_OK)
         status = set_wraps(t, root, &file, err);
-    if (status == RB_OK)
-        *ret = t;
-    else
-        rb_tokenizer_free(t);
-    return status;
+    return rb_tokenizer_give(t, status, ret);
 }
 
 enum rb_status rb_tokenizer_json_read(const char *path, json_t **ret, struct rb_error *err)

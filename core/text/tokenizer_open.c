@@ -70,11 +70,7 @@ static enum rb_status open_vocab_txt(const char *folder, const char *path,
         status = make_wordpiece(path, &v, settings, &t, err);
     if (status == RB_OK)
         status = rb_tokenizer_settings_check_ids(settings, folder, t, err);
-    if (status == RB_OK)
-        *ret = t;
-    else
-        rb_tokenizer_free(t);
-    return status;
+    return rb_tokenizer_give(t, status, ret);
 }
 
 static enum rb_status open_tokenizer_json(const char *folder, const char *path,
