@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A failure names the file to be, not one that nobody knows. */
@@ -180,4 +181,25 @@ enum rb_status rb_sync_beneath(int root_fd, const char *path, struct rb_error *e
     status = rb_fd_sync(parent, path, err);
     (void)close(parent);
     return status;
+}
+
+enum rb_status rb_file_measure(int root_fd, const char *path, uint64_t *ret_bytes,
+                               char ret_sha256[RB_SHA256_HEX], struct rb_error *err)
+{
+    unsigned char digest[RB_SHA256_BYTES];
+    struct stat st;
+    int fd = -1;
+    enum rb_status status = rb_open_beneath(root_fd, path, O_RDONLY, 0, &fd, err);
+    if (status != RB_OK)
+        return status;
+    if (fstat(fd, &st) != 0)
+        status = rb_error_errno(err, errno, path);
+    else
+        status = rb_sha256_fd(fd, path, NULL, digest, err);
+    (void)close(fd);
+    if (status != RB_OK)
+        return status;
+    *ret_bytes = (uint64_t)st.st_size;
+    rb_sha256_hex(digest, ret_sha256);
+    return RB_OK;
 }

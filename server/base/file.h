@@ -2,6 +2,7 @@
 #ifndef RB_SERVER_BASE_FILE_H
 #define RB_SERVER_BASE_FILE_H
 
+#include "server/base/hash.h"
 #include "server/base/layout.h"
 #include "api/status.h"
 
@@ -33,6 +34,10 @@ enum rb_status rb_file_put(int root_fd, const char *path, const void *bytes, siz
 /* The whole file, at most max_bytes (RB_ETOOLARGE beyond); NUL-terminated, the caller's: free(). */
 enum rb_status rb_file_get(int root_fd, const char *path, size_t max_bytes, char **ret,
                            size_t *ret_bytes, struct rb_error *err) RB_MUST_CHECK;
+
+/* How long the file is, and its digest (hash.h's errors, too). Not on the loop thread. */
+enum rb_status rb_file_measure(int root_fd, const char *path, uint64_t *ret_bytes,
+                               char ret_sha256[RB_SHA256_HEX], struct rb_error *err) RB_MUST_CHECK;
 
 /* fsync of an open file and of the folder that `path` lies in: for files that core wrote. */
 enum rb_status rb_sync_beneath(int root_fd, const char *path, struct rb_error *err) RB_MUST_CHECK;

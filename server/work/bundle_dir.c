@@ -44,34 +44,13 @@ static char *seal_name(const char *file, char buffer[RB_PATH_SIZE])
     return buffer;
 }
 
-static enum rb_status measure(int root_fd, const char *file, uint64_t *ret_bytes,
-                              char ret_sha256[RB_SHA256_HEX], struct rb_error *err)
-{
-    unsigned char digest[RB_SHA256_BYTES];
-    struct stat st;
-    int fd = -1;
-    enum rb_status status = rb_open_beneath(root_fd, file, O_RDONLY, 0, &fd, err);
-    if (status != RB_OK)
-        return status;
-    if (fstat(fd, &st) != 0)
-        status = rb_error_errno(err, errno, file);
-    else
-        status = rb_sha256_fd(fd, file, NULL, digest, err);
-    (void)close(fd);
-    if (status != RB_OK)
-        return status;
-    *ret_bytes = (uint64_t)st.st_size;
-    rb_sha256_hex(digest, ret_sha256);
-    return RB_OK;
-}
-
 enum rb_status rb_bundle_seal(int root_fd, const char *file, struct rb_seal *seal,
                               struct rb_error *err)
 {
     struct rb_json w;
     char name[RB_PATH_SIZE], *text;
     size_t bytes;
-    enum rb_status status = measure(root_fd, file, &seal->bytes, seal->sha256, err);
+    enum rb_status status = rb_file_measure(root_fd, file, &seal->bytes, seal->sha256, err);
     if (status != RB_OK)
         return status;
     rb_json_init(&w);
@@ -121,7 +100,7 @@ enum rb_status rb_bundle_check(int root_fd, const char *file, struct rb_seal *re
     char sha256[RB_SHA256_HEX];
     enum rb_status status = read_seal(root_fd, file, &seal, err);
     if (status == RB_OK)
-        status = measure(root_fd, file, &bytes, sha256, err);
+        status = rb_file_measure(root_fd, file, &bytes, sha256, err);
     if (status == RB_OK)
         status = compare(file, &seal, bytes, sha256, err);
     if (status == RB_OK)

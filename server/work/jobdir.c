@@ -114,22 +114,12 @@ enum rb_status rb_job_describe_artifact(const struct rb_work *w, const char *id,
                                         struct rb_artifact *ret, struct rb_error *err)
 {
     char path[RB_PATH_SIZE];
-    unsigned char digest[RB_SHA256_BYTES];
-    struct stat st;
-    int fd = -1;
-    rb_layout_job(id, name, path);
-    enum rb_status status = rb_open_beneath(w->options.data_fd, path, O_RDONLY, 0, &fd, err);
+    struct rb_artifact found = {.bytes = 0};
+    enum rb_status status = rb_file_measure(w->options.data_fd, rb_layout_job(id, name, path),
+                                            &found.bytes, found.sha256, err);
     if (status != RB_OK)
         return status;
-    if (fstat(fd, &st) != 0)
-        status = rb_error_errno(err, errno, path);
-    else
-        status = rb_sha256_fd(fd, path, NULL, digest, err);
-    close(fd);
-    if (status != RB_OK)
-        return status;
-    *ret = (struct rb_artifact){.bytes = (uint64_t)st.st_size};
-    (void)snprintf(ret->name, sizeof ret->name, "%s", name);
-    rb_sha256_hex(digest, ret->sha256);
+    (void)snprintf(found.name, sizeof found.name, "%s", name);
+    *ret = found;
     return RB_OK;
 }

@@ -276,7 +276,7 @@ enum rb_status rb_run_record_files(struct rb_run *run, enum rb_phase phase, cons
         return status;
     for (size_t i = 0; i < count && status == RB_OK; i++)
         status = rb_artifact_put(store, run->row.seq, &files[i], err);
-    if (status == RB_OK)
+    if (status == RB_OK && product != NULL)
         status = rb_run_record(run, phase, product, err);
     status = rb_store_end(store, status, err);
     if (status != RB_OK)
@@ -762,8 +762,10 @@ void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct r
     const struct rb_error copy = status != RB_OK ? *err : (struct rb_error){0}; /* leave frees it */
     run->in_stage = false;
     add_timing(run);
-    if (present(run)->leave != NULL)
-        present(run)->leave(run);
+    void *data = run->stage_data;
+    run->stage_data = NULL;
+    if (data != NULL && present(run)->leave != NULL)
+        present(run)->leave(run, data);
     if (run->why != RB_RUN_GOES_ON) {
         end(run, RB_ECANCELED, NULL);
         return;

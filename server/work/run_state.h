@@ -19,8 +19,9 @@ struct rb_stage {
     bool (*needed)(const struct rb_run *run);
     /* Ends in rb_run_stage_done, at once or later. */
     void (*enter)(struct rb_run *run);
-    /* Frees run->stage_data; nothing of the stage runs any more. May be NULL. */
-    void (*leave)(struct rb_run *run);
+    /* Frees what run->stage_data was (never NULL); nothing of the stage runs any more. May be NULL.
+     */
+    void (*leave)(struct rb_run *run, void *data);
 };
 
 extern const struct rb_stage rb_stage_loading, rb_stage_aligning, rb_stage_solving,
@@ -181,7 +182,8 @@ enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
 /* Writes the stage's row, once. product: figures as JSON. */
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
                              struct rb_error *err) RB_MUST_CHECK;
-/* The same with the files that the stage has written (count of them): all rows or none. */
+/* The same with the files that the stage has written (count of them): all rows or none. product
+ * NULL: the files alone. */
 enum rb_status rb_run_record_files(struct rb_run *run, enum rb_phase phase, const char *product,
                                    const struct rb_artifact *files, size_t count,
                                    struct rb_error *err) RB_MUST_CHECK;

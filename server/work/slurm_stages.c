@@ -15,12 +15,11 @@ struct finding {
     struct rb_error error;
 };
 
-static void finding_leave(struct rb_run *run)
+static void finding_leave(struct rb_run *run, void *data)
 {
-    struct finding *f = run->stage_data;
-    run->stage_data = NULL;
-    if (f != NULL)
-        rb_alignment_free(f->alignment);
+    struct finding *f = data;
+    (void)run;
+    rb_alignment_free(f->alignment);
     free(f);
 }
 
@@ -74,11 +73,10 @@ static bool always(const struct rb_run *run)
 
 /* ---- units ---- */
 
-static void unit_leave(struct rb_run *run)
+static void unit_leave(struct rb_run *run, void *data)
 {
-    struct rb_slurm_unit *u = run->stage_data;
-    run->stage_data = NULL;
-    rb_slurm_unit_free(u);
+    (void)run;
+    rb_slurm_unit_free(data);
 }
 
 static bool is_certified(const struct rb_run *run)
@@ -153,9 +151,9 @@ static void load_enter(struct rb_run *run)
     rb_stage_loading.enter(run);
 }
 
-static void load_leave(struct rb_run *run)
+static void load_leave(struct rb_run *run, void *data)
 {
-    rb_stage_loading.leave(run);
+    rb_stage_loading.leave(run, data);
 }
 
 static void files_enter(struct rb_run *run)
@@ -163,9 +161,9 @@ static void files_enter(struct rb_run *run)
     rb_stage_writing.enter(run);
 }
 
-static void files_leave(struct rb_run *run)
+static void files_leave(struct rb_run *run, void *data)
 {
-    rb_stage_writing.leave(run);
+    rb_stage_writing.leave(run, data);
 }
 
 static const struct rb_stage finding = {RB_PHASE_LOADING, always, finding_enter, finding_leave};

@@ -25,16 +25,13 @@ struct align {
     struct rb_error error;
 };
 
-static void align_leave(struct rb_run *run)
+static void align_leave(struct rb_run *run, void *data)
 {
     if (rb_run_several(run)) {
-        rb_joint_leave(run);
+        rb_joint_leave(data);
         return;
     }
-    struct align *s = run->stage_data;
-    run->stage_data = NULL;
-    if (s == NULL)
-        return;
+    struct align *s = data;
     rb_program_free(s->program);
     rb_moments_free(s->moments);
     free(s->path);

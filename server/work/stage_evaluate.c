@@ -32,12 +32,10 @@ struct evaluate {
     struct rb_error error;
 };
 
-static void evaluate_leave(struct rb_run *run)
+static void evaluate_leave(struct rb_run *run, void *data)
 {
-    struct evaluate *e = run->stage_data;
-    run->stage_data = NULL;
-    if (e == NULL)
-        return;
+    struct evaluate *e = data;
+    (void)run;
     for (int i = 0; i < LANES; i++) {
         rb_program_free(e->lanes[i].program);
         free(e->lanes[i].part.starts);

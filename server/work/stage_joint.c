@@ -31,12 +31,9 @@ struct joint {
     struct rb_error error;
 };
 
-void rb_joint_leave(struct rb_run *run)
+void rb_joint_leave(void *data)
 {
-    struct joint *j = run->stage_data;
-    run->stage_data = NULL;
-    if (j == NULL)
-        return;
+    struct joint *j = data;
     rb_program_free(j->program);
     for (size_t m = 0; m < RB_MODELS_MAX; m++)
         free(j->permutations[m]);

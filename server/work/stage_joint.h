@@ -24,6 +24,6 @@ enum rb_status rb_joint_motions(struct rb_run *run, struct rb_error *err) RB_MUS
 void rb_joint_align_enter(struct rb_run *run);
 void rb_joint_solve_enter(struct rb_run *run);
 void rb_joint_certify_enter(struct rb_run *run);
-void rb_joint_leave(struct rb_run *run);
+void rb_joint_leave(void *data);
 
 #endif

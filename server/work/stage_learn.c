@@ -50,12 +50,10 @@ struct learn {
     struct rb_error end_error;
 };
 
-static void leave(struct rb_run *run)
+static void leave(struct rb_run *run, void *data)
 {
-    struct learn *l = run->stage_data;
-    run->stage_data = NULL;
-    if (l == NULL)
-        return;
+    struct learn *l = data;
+    (void)run;
     rb_program_free(l->program);
     free(l->found);
     free(l->state);
@@ -208,11 +206,9 @@ static enum rb_status record(struct learn *l, struct rb_error *err)
 static void saved(struct rb_async *a)
 {
     struct learn *l = a->data;
-    struct rb_error err = l->error;
-    enum rb_status status = l->status;
-    if (status == RB_OK)
-        status = record(l, &err);
-    rb_run_stage_done(l->run, status, &err);
+    if (l->status == RB_OK)
+        l->status = record(l, &l->error);
+    rb_run_stage_done(l->run, l->status, &l->error);
 }
 
 static void start_saving(struct learn *l)

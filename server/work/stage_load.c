@@ -84,12 +84,10 @@ static const char *name_of(const struct rb_places *p, int input)
     return is_model(input) ? p->name[input] : text_of(p, input)->name;
 }
 
-static void load_free(struct rb_run *run)
+static void load_free(struct rb_run *run, void *data)
 {
-    struct load *l = run->stage_data;
-    run->stage_data = NULL;
-    if (l == NULL)
-        return;
+    struct load *l = data;
+    (void)run;
     for (int i = 0; i < INPUTS; i++)
         rb_digests_deinit(&l->digests[i]);
     for (size_t i = 0; i < RB_MODELS_MAX; i++) {

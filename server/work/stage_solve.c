@@ -32,16 +32,13 @@ struct solve {
     struct rb_error error;
 };
 
-static void leave(struct rb_run *run)
+static void leave(struct rb_run *run, void *data)
 {
     if (rb_run_several(run)) {
-        rb_joint_leave(run);
+        rb_joint_leave(data);
         return;
     }
-    struct solve *s = run->stage_data;
-    run->stage_data = NULL;
-    if (s == NULL)
-        return;
+    struct solve *s = data;
     rb_program_free(s->program);
     free(s->permutations);
     free(s);
@@ -94,16 +91,15 @@ static void solve_saved(struct rb_async *a)
 {
     struct solve *s = a->data;
     struct rb_run *run = s->run;
-    struct rb_error err = s->error;
-    enum rb_status status = s->status;
-    if (status == RB_OK)
-        status = rb_run_record(run, RB_PHASE_SOLVING, "{\"file\":\"" RB_FILE_ALIGNMENT "\"}", &err);
-    if (status == RB_OK) {
+    if (s->status == RB_OK)
+        s->status =
+            rb_run_record(run, RB_PHASE_SOLVING, "{\"file\":\"" RB_FILE_ALIGNMENT "\"}", &s->error);
+    if (s->status == RB_OK) {
         rb_moments_free(run->moments);
         run->moments = NULL;
         rb_moments_trim(run->work);
     }
-    rb_run_stage_done(s->run, status, &err);
+    rb_run_stage_done(run, s->status, &s->error);
 }
 
 /* A similarity, or an output of the certificate's probes, is no number: of which models? */
@@ -194,11 +190,9 @@ static enum rb_status record_certified(struct solve *s, struct rb_error *err)
 static void certified_saved(struct rb_async *a)
 {
     struct solve *s = a->data;
-    struct rb_error err = s->error;
-    enum rb_status status = s->status;
-    if (status == RB_OK)
-        status = record_certified(s, &err);
-    rb_run_stage_done(s->run, status, &err);
+    if (s->status == RB_OK)
+        s->status = record_certified(s, &s->error);
+    rb_run_stage_done(s->run, s->status, &s->error);
 }
 
 static void say(const struct rb_run *run)

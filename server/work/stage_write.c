@@ -66,12 +66,10 @@ struct write {
     struct rb_error error;
 };
 
-static void write_leave(struct rb_run *run)
+static void write_leave(struct rb_run *run, void *data)
 {
-    struct write *s = run->stage_data;
-    run->stage_data = NULL;
-    if (s == NULL)
-        return;
+    struct write *s = data;
+    (void)run;
     rb_program_free(s->program);
     rb_making_free(s->making);
     free(s->figures);
@@ -315,23 +313,16 @@ static void put_files(struct rb_async *a)
 /* The whole list of artifacts in one transaction. */
 static enum rb_status put_artifacts(struct write *s, struct rb_error *err)
 {
-    struct rb_store *store = s->run->work->store;
-    enum rb_status status = rb_store_begin(store, err);
-    if (status != RB_OK)
-        return status;
-    for (size_t i = 0; i < s->artifact_count && status == RB_OK; i++)
-        status = rb_artifact_put(store, s->run->row.seq, &s->artifacts[i], err);
-    return rb_store_end(store, status, err);
+    return rb_run_record_files(s->run, RB_PHASE_WRITING, NULL, s->artifacts, s->artifact_count,
+                               err);
 }
 
 static void files_put(struct rb_async *a)
 {
     struct write *s = a->data;
-    struct rb_error err = s->error;
-    enum rb_status status = s->status;
-    if (status == RB_OK)
-        status = put_artifacts(s, &err);
-    rb_run_stage_done(s->run, status, &err);
+    if (s->status == RB_OK)
+        s->status = put_artifacts(s, &s->error);
+    rb_run_stage_done(s->run, s->status, &s->error);
 }
 
 static enum rb_status make_barrier(struct write *s, struct rb_error *err)
