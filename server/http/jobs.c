@@ -178,6 +178,16 @@ static enum rb_status check_if_match(const struct rb_request *r, const struct rb
     return RB_OK;
 }
 
+/* The job, changed just now. */
+static void reply_as_it_is(struct rb_request *r, int status)
+{
+    struct rb_job_row row;
+    if (!rb_job_row_read(r, &row))
+        return;
+    rb_job_reply(r, status, &row.job);
+    rb_job_row_deinit(&row);
+}
+
 void rb_handle_job_patch(struct rb_request *r)
 {
     struct rb_server *server = rb_request_server(r);
@@ -205,10 +215,7 @@ void rb_handle_job_patch(struct rb_request *r)
     }
     rb_hub_ring(&server->work->hub, &event);
     rb_queue_wake(server->work);
-    if (!rb_job_row_read(r, &row))
-        return;
-    rb_job_reply(r, MHD_HTTP_OK, &row.job);
-    rb_job_row_deinit(&row);
+    reply_as_it_is(r, MHD_HTTP_OK);
 }
 
 void rb_handle_job_cancel(struct rb_request *r)
@@ -226,10 +233,7 @@ void rb_handle_job_cancel(struct rb_request *r)
         rb_reply_error(r, &err, NULL);
         return;
     }
-    if (!rb_job_row_read(r, &row))
-        return;
-    rb_job_reply(r, status == RB_JOB_CANCELED ? MHD_HTTP_OK : MHD_HTTP_ACCEPTED, &row.job);
-    rb_job_row_deinit(&row);
+    reply_as_it_is(r, status == RB_JOB_CANCELED ? MHD_HTTP_OK : MHD_HTTP_ACCEPTED);
 }
 
 void rb_handle_job_delete(struct rb_request *r)

@@ -116,7 +116,8 @@ static void submitting_end(struct rb_submitting *f)
     f->r->gone = NULL;
     rb_submission_free(f->submission);
     if (f->own != NULL)
-        f->kind->own_free(f->own);
+        f->kind->own_deinit(f->own);
+    free(f->own);
     free(f);
 }
 
@@ -145,6 +146,11 @@ struct rb_submitting *rb_submitting_new(struct rb_request *r, const struct rb_su
     f->dry_run = rb_query_flag(&r->target, "dry_run");
     if (!read_key(f)) {
         free(f);
+        return NULL;
+    }
+    if (kind->own_bytes > 0 && (f->own = calloc(1, kind->own_bytes)) == NULL) {
+        free(f);
+        rb_reply_fail(r, RB_ENOMEM, "no memory for a submission");
         return NULL;
     }
     f->next = r->http->submitting;

@@ -27,14 +27,15 @@ struct rb_submit_kind {
     void (*wait)(struct rb_request *r, const char *id, int seconds);
     /* Says where in the body a fault of the check is; it comes as "/jobs/3/models/b". */
     void (*place)(const struct rb_submitting *f, struct rb_error *err);
-    void (*own_free)(void *own); /* with `own` */
+    size_t own_bytes;              /* of rb_submitting.own; 0: none */
+    void (*own_deinit)(void *own); /* with own_bytes */
 };
 
 struct rb_submitting {
     struct rb_request *r;
     const struct rb_submit_kind *kind;
     struct rb_submission *submission;
-    void *own; /* the kind's; freed at the end */
+    void *own; /* the kind's, zeroed at first */
     bool dry_run;
     int wait_seconds; /* -1: none */
     bool has_key;

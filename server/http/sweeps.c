@@ -164,27 +164,21 @@ static void reply_sweep(struct rb_request *r, int status, const struct sweep *s)
 
 /* ---- waiting ---- */
 
-static void waited_free(void *own)
+static void waited_deinit(void *own)
 {
     sweep_deinit(own);
-    free(own);
 }
 
-static enum rb_status waited_read(struct rb_request *r, const char *id, struct rb_waited *ret,
+static enum rb_status waited_read(struct rb_request *r, const char *id, struct rb_waited *now,
                                   struct rb_error *err)
 {
-    struct sweep *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for a sweep");
+    struct sweep *s = now->own;
     enum rb_status status = sweep_read(r, id, s, err);
-    if (status != RB_OK) {
-        free(s);
+    if (status != RB_OK)
         return status;
-    }
-    ret->own = s;
-    ret->group = s->group.seq;
-    ret->ended = !is_live(s);
-    write_tag(s, ret->tag);
+    now->group = s->group.seq;
+    now->ended = !is_live(s);
+    write_tag(s, now->tag);
     return RB_OK;
 }
 
@@ -195,9 +189,10 @@ static void waited_reply(struct rb_request *r, int status, const struct rb_waite
 
 static const struct rb_wait_kind wait_kind = {.noun = "sweep",
                                               .is_group = true,
+                                              .own_bytes = sizeof(struct sweep),
                                               .read = waited_read,
                                               .reply = waited_reply,
-                                              .own_free = waited_free};
+                                              .deinit = waited_deinit};
 
 /* ---- asking for one ---- */
 
@@ -206,11 +201,9 @@ struct asked {
     char id[RB_JOB_ID_SIZE];
 };
 
-static void asked_free(void *own)
+static void asked_deinit(void *own)
 {
-    struct asked *a = own;
-    rb_sweep_deinit(&a->sweep);
-    free(a);
+    rb_sweep_deinit(&((struct asked *)own)->sweep);
 }
 
 static const char *id_of(const struct rb_submitting *f)
@@ -232,7 +225,7 @@ static enum rb_status begin(struct rb_submitting *f, int64_t now_ms, struct rb_e
 {
     struct asked *a = f->own;
     enum { FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(17) };
-    struct rb_group_row row = {.kind = (char *)(uintptr_t) "sweep",
+    struct rb_group_row row = {.kind = "sweep",
                                .name = a->sweep.name,
                                .labels = labels_text(&a->sweep.labels),
                                .spec = json_dumps(a->sweep.spec, FLAGS),
@@ -328,34 +321,38 @@ static const struct rb_submit_kind sweep_kind = {
     .estimate = estimate,
     .wait = wait_until_finished,
     .place = place,
-    .own_free = asked_free,
+    .own_bytes = sizeof(struct asked),
+    .own_deinit = asked_deinit,
 };
 
-void rb_handle_sweep_submit(struct rb_request *r)
+/* The sweep and a spec for each of its jobs; or a reply. */
+static bool read_sweep(struct rb_request *r, struct rb_sweep *ret, struct rb_job_spec **ret_specs)
 {
     struct rb_problems problems = {0};
     struct rb_error err;
-    struct rb_job_spec *specs = NULL;
-    struct asked *a = calloc(1, sizeof *a);
-    if (a == NULL) {
-        rb_reply_fail(r, RB_ENOMEM, "no memory for a sweep");
-        return;
+    if (rb_sweep_decode(r->json, ret, &problems, &err) == RB_OK) {
+        if (rb_sweep_specs(ret, ret_specs, &problems, &err) == RB_OK)
+            return true;
+        rb_sweep_deinit(ret);
     }
-    if (rb_sweep_decode(r->json, &a->sweep, &problems, &err) != RB_OK ||
-        rb_sweep_specs(&a->sweep, &specs, &problems, &err) != RB_OK) {
-        asked_free(a);
-        rb_reply_error(r, &err, &problems);
+    rb_reply_error(r, &err, &problems);
+    return false;
+}
+
+void rb_handle_sweep_submit(struct rb_request *r)
+{
+    struct rb_sweep sweep;
+    struct rb_job_spec *specs;
+    if (!read_sweep(r, &sweep, &specs))
         return;
-    }
-    size_t count = rb_sweep_count(&a->sweep);
     struct rb_submitting *f = rb_submitting_new(r, &sweep_kind);
-    if (f == NULL) {
-        asked_free(a);
-        rb_job_specs_free(specs, count);
-        return;
+    if (f != NULL) {
+        ((struct asked *)f->own)->sweep = sweep;
+        rb_submitting_check(f, specs, rb_sweep_count(&sweep), true);
+    } else {
+        rb_job_specs_free(specs, rb_sweep_count(&sweep));
+        rb_sweep_deinit(&sweep);
     }
-    f->own = a;
-    rb_submitting_check(f, specs, count, true);
 }
 
 /* ---- the list, and one ---- */

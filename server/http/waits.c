@@ -43,8 +43,12 @@ static void look(struct wait *w, bool late)
     struct rb_request *r = w->r;
     const struct rb_wait_kind *kind = w->kind;
     struct rb_error err;
-    struct rb_waited now = {.group = 0};
-    if (kind->read(r, w->id, &now, &err) != RB_OK) {
+    struct rb_waited now = {.own = calloc(1, kind->own_bytes)};
+    enum rb_status status = now.own != NULL
+                                ? kind->read(r, w->id, &now, &err)
+                                : rb_error_set(&err, RB_ENOMEM, "no memory for a %s", kind->noun);
+    if (status != RB_OK) {
+        free(now.own);
         end_wait(r);
         rb_reply_error(r, &err, NULL);
         return;
@@ -52,11 +56,12 @@ static void look(struct wait *w, bool late)
     w->group = now.group;
     bool done = w->until_finished ? now.ended : has_changed(r, now.tag);
     if (done || late) {
-        int status = done ? MHD_HTTP_OK : w->late_status;
+        int code = done ? MHD_HTTP_OK : w->late_status;
         end_wait(r);
-        kind->reply(r, status, &now); /* a GET becomes 304 there */
+        kind->reply(r, code, &now); /* a GET becomes 304 there */
     }
-    kind->own_free(now.own);
+    kind->deinit(now.own);
+    free(now.own);
 }
 
 static void on_due(struct rb_request *r)
@@ -109,27 +114,21 @@ void rb_wait_begin(struct rb_request *r, const struct rb_wait_kind *kind, const 
 
 /* ---- for a job ---- */
 
-static void job_free(void *own)
+static void job_deinit(void *own)
 {
     rb_job_row_deinit(own);
-    free(own);
 }
 
-static enum rb_status job_read(struct rb_request *r, const char *id, struct rb_waited *ret,
+static enum rb_status job_read(struct rb_request *r, const char *id, struct rb_waited *now,
                                struct rb_error *err)
 {
-    struct rb_job_row *row = calloc(1, sizeof *row);
-    if (row == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory for a job");
+    struct rb_job_row *row = now->own;
     enum rb_status status = rb_job_get(rb_request_server(r)->store, id, row, err);
-    if (status != RB_OK) {
-        free(row);
+    if (status != RB_OK)
         return status;
-    }
     rb_work_overlay(rb_request_work(r), &row->job);
-    ret->own = row;
-    ret->ended = rb_job_status_terminal(row->job.status);
-    (void)rb_job_tag(&row->job, ret->tag);
+    now->ended = rb_job_status_terminal(row->job.status);
+    (void)rb_job_tag(&row->job, now->tag);
     return RB_OK;
 }
 
@@ -142,7 +141,10 @@ static void job_reply(struct rb_request *r, int status, const struct rb_waited *
 void rb_wait_for_job(struct rb_request *r, const char *job_id, int seconds, bool until_finished,
                      int late_status)
 {
-    static const struct rb_wait_kind kind = {
-        .noun = "job", .read = job_read, .reply = job_reply, .own_free = job_free};
+    static const struct rb_wait_kind kind = {.noun = "job",
+                                             .own_bytes = sizeof(struct rb_job_row),
+                                             .read = job_read,
+                                             .reply = job_reply,
+                                             .deinit = job_deinit};
     rb_wait_begin(r, &kind, job_id, seconds, until_finished, late_status);
 }

@@ -9,7 +9,7 @@ enum { RB_WAIT_MAX_SECONDS = 60 };
 
 /* What is waited for, as it was just read. */
 struct rb_waited {
-    void *own;     /* the kind's, for reply and own_free */
+    void *own;     /* the kind's, zeroed before read; deinit undoes what read did to it */
     int64_t group; /* of a group: its seq */
     bool ended;    /* nothing will change any more */
     char tag[RB_JOB_TAG_SIZE];
@@ -18,10 +18,12 @@ struct rb_waited {
 struct rb_wait_kind {
     const char *noun;
     bool is_group; /* events of any job of the group matter; else those of the job `id` alone */
-    enum rb_status (*read)(struct rb_request *r, const char *id, struct rb_waited *ret,
+    size_t own_bytes;
+    /* Fills *now, own too. */
+    enum rb_status (*read)(struct rb_request *r, const char *id, struct rb_waited *now,
                            struct rb_error *err);
     void (*reply)(struct rb_request *r, int status, const struct rb_waited *now);
-    void (*own_free)(void *own);
+    void (*deinit)(void *own);
 };
 
 /* Waits at most `seconds`, then replies `late_status` with what is as it is; until_finished: or
