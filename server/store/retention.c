@@ -28,17 +28,13 @@ static int64_t cutoff(uint64_t keep_ms, int64_t now_ms)
     return keep_ms == 0 || keep_ms > (uint64_t)now_ms ? -1 : now_ms - (int64_t)keep_ms;
 }
 
-static enum rb_status ask(struct rb_store *s, const char *sql, const struct rb_retention *keep,
-                          int64_t now_ms, int64_t looked_ms, struct rb_query *ret,
-                          struct rb_error *err)
+static void ask(struct rb_store *s, const char *sql, const struct rb_retention *keep,
+                int64_t now_ms, int64_t looked_ms, struct rb_query *ret)
 {
-    enum rb_status status = rb_query_begin(s, sql, ret, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, sql, ret);
     rb_bind_int(ret, cutoff(keep->jobs_ms, now_ms));
     rb_bind_int(ret, cutoff(keep->artifacts_ms, now_ms));
     rb_bind_int(ret, looked_ms);
-    return RB_OK;
 }
 
 static void read_row(struct rb_query *q, void *row)
@@ -60,16 +56,13 @@ enum rb_status rb_retention_list(struct rb_store *s, const struct rb_retention *
     struct rb_query q;
     void *rows;
     /* Each part ends at the limit by itself, in the order of its index. */
-    enum rb_status status =
-        ask(s,
-            "SELECT * FROM (SELECT * FROM (" WHOLE_JOBS " ORDER BY j.finished_ms LIMIT ?4) "
-            "UNION ALL SELECT * FROM (" MERGED_OF_JOBS " ORDER BY j.finished_ms LIMIT ?4)) "
-            "ORDER BY whole DESC, finished, seq LIMIT ?4",
-            keep, now_ms, looked_ms, &q, err);
-    if (status != RB_OK)
-        return status;
+    ask(s,
+        "SELECT * FROM (SELECT * FROM (" WHOLE_JOBS " ORDER BY j.finished_ms LIMIT ?4) "
+        "UNION ALL SELECT * FROM (" MERGED_OF_JOBS " ORDER BY j.finished_ms LIMIT ?4)) "
+        "ORDER BY whole DESC, finished, seq LIMIT ?4",
+        keep, now_ms, looked_ms, &q);
     rb_bind_int(&q, limit);
-    status = rb_query_list(&q, &kind, &rows, ret_count, err);
+    enum rb_status status = rb_query_list(&q, &kind, &rows, ret_count, err);
     if (status == RB_OK)
         *ret = rows;
     return status;
@@ -81,15 +74,12 @@ enum rb_status rb_retention_count(struct rb_store *s, const struct rb_retention 
 {
     struct rb_query q;
     bool found;
-    enum rb_status status =
-        ask(s,
-            "SELECT coalesce(sum(whole), 0), count(*) - coalesce(sum(whole), 0), "
-            "coalesce(sum(bytes), 0), (SELECT count(*) FROM jobs j WHERE j.finished_ms <= ?1 "
-            "AND " ENDED " AND " NAMED ") FROM (" WHOLE_JOBS " UNION ALL " MERGED_OF_JOBS ")",
-            keep, now_ms, -1, &q, err);
-    if (status != RB_OK)
-        return status;
-    status = rb_query_step(&q, &found, err);
+    ask(s,
+        "SELECT coalesce(sum(whole), 0), count(*) - coalesce(sum(whole), 0), "
+        "coalesce(sum(bytes), 0), (SELECT count(*) FROM jobs j WHERE j.finished_ms <= ?1 "
+        "AND " ENDED " AND " NAMED ") FROM (" WHOLE_JOBS " UNION ALL " MERGED_OF_JOBS ")",
+        keep, now_ms, -1, &q);
+    enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && found)
         *ret = (struct rb_retention_totals){
             .jobs = rb_column_uint(&q, 0),
@@ -105,25 +95,19 @@ enum rb_status rb_merged_forget(struct rb_store *s, int64_t job, int64_t at_ms,
 {
     const struct rb_job_patch nothing = {.given = 0};
     struct rb_query q;
-    enum rb_status status =
-        rb_query_begin(s, "DELETE FROM artifacts WHERE job = ? AND name GLOB 'merged*'", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "DELETE FROM artifacts WHERE job = ? AND name GLOB 'merged*'", &q);
     rb_bind_int(&q, job);
-    status = rb_query_run(&q, err);
+    enum rb_status status = rb_query_run(&q, err);
     return status == RB_OK ? rb_job_edit(s, job, &nothing, 0, at_ms, ret_event, err) : status;
 }
 
 enum rb_status rb_groups_prune(struct rb_store *s, int64_t before_ms, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
-        s,
-        "DELETE FROM groups WHERE created_ms < ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE "
-        "group_seq = groups.seq)",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s,
+                   "DELETE FROM groups WHERE created_ms < ? AND NOT EXISTS (SELECT 1 FROM jobs "
+                   "WHERE group_seq = groups.seq)",
+                   &q);
     rb_bind_int(&q, before_ms);
     return rb_query_run(&q, err);
 }
