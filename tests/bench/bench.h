@@ -20,6 +20,7 @@ struct bench {
     struct rb_model model[2];
     bool opened;
     double wall_rate[RUNNER_THREADS + 1], cpu_rate[RUNNER_THREADS + 1]; /* flop/s, all threads */
+    double fma_rate[RUNNER_THREADS + 1]; /* the processor's limit: flop/s by CPU, all threads */
 };
 
 /* Ends the process with the error's words unless s is RB_OK: a bench has nobody to report to. */
@@ -32,7 +33,8 @@ void bench_models(struct bench *b);
 void bench_lines(struct bench *b, struct rb_sequences *ret);
 void bench_blocks(struct bench *b, struct rb_sequences *ret);
 
-/* The line of a phase: times, rates, and ratios where the machine has been measured. */
+/* The line of a phase: times, rates, and ratios where the machine has been measured: wall_ratio and
+ * cpu_ratio to its products, fma_ratio to the processor's limit (by CPU). tokens 0: it has none. */
 void bench_print(const struct bench *b, const char *row, unsigned threads, double tokens,
                  const struct runner_result *r);
 
@@ -47,6 +49,7 @@ double bench_evaluate(struct bench *b, const struct rb_blend *blend, const struc
                       unsigned threads, struct runner_result *ret);
 
 /* Rows: each prints "row key=value ..." lines. */
+void row_kernel(struct bench *b, unsigned threads);
 void row_machine(struct bench *b, unsigned threads);
 void row_collect(struct bench *b, unsigned threads);
 void row_evaluate(struct bench *b, unsigned threads);

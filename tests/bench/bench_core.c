@@ -3,7 +3,7 @@
  *
  *    bench_core [options] ROW...
  *
- * Rows: machine collect evaluate align job assign. Each prints lines "row key=value ...".
+ * Rows: kernel machine collect evaluate align job assign. Each prints lines "row key=value ...".
  * Options:
  *    --models FOLDER   work in FOLDER (models a and b are made there if missing); else a new
  *                      folder under $TMPDIR, removed at the end
@@ -18,8 +18,12 @@
  *    --profile         where the CPU time went
  *    --dump FOLDER     write the matrices of row assign there: noise.f32, factors.f32
  *
+ * OpenBLAS runs the kernel that the daemon would run here, proven as there (a set OPENBLAS_CORETYPE
+ * stays).
+ *
  * Rates: "wall" divides by elapsed time, "cpu" by the CPU time of the threads inside items: the
  * first is what a user sees, the second what the code does when others use the machine too. */
+#include "server/base/blas_kernel.h"
 #include "tests/bench/bench.h"
 
 #include <stdio.h>
@@ -103,8 +107,9 @@ struct row {
 };
 
 static const struct row rows[] = {
-    {"machine", row_machine}, {"collect", row_collect}, {"evaluate", row_evaluate},
-    {"align", row_align},     {"job", row_job},         {"assign", row_assign},
+    {"kernel", row_kernel},     {"machine", row_machine}, {"collect", row_collect},
+    {"evaluate", row_evaluate}, {"align", row_align},     {"job", row_job},
+    {"assign", row_assign},
 };
 
 static const struct row *find_row(const char *name)
@@ -206,7 +211,10 @@ int main(int argc, char **argv)
                              .points = 3,
                              .size = 3072,
                              .repeat = 1};
+    struct rb_error err = {0};
     int i = 1;
+    rb_kernel_begin(argv);
+    must(rb_kernel_settle_cached(&err), &err);
     b.shape = synth_base;
     while (i < argc && argv[i][0] == '-')
         i += parse_option(&b, argv + i);

@@ -100,19 +100,18 @@ void row_align(struct bench *b, unsigned threads)
     rb_alignment_free(a);
 }
 
-static double certify(struct bench *b, struct rb_alignment *a, unsigned threads)
+static void certify(struct bench *b, struct rb_alignment *a, unsigned threads)
 {
     struct rb_error err = {0};
     struct rb_program *p;
     struct runner_result r;
     must(rb_certify_new(&b->model[1], a, &p, &err), &err);
-    must(runner_run(p, threads, false, &r, &err), &err);
+    must(runner_run(p, threads, b->profile, &r, &err), &err);
     const struct rb_certificate c = rb_certify_result(p);
-    (void)printf("job.certificate threads=%u seconds=%.3f cpu=%.3f equivalent=%d "
-                 "max_difference=%.2e\n",
-                 threads, r.wall_seconds, r.cpu_seconds, c.equivalent, c.max_abs_logit_difference);
+    bench_print(b, "job.certificate", threads, 0, &r);
+    (void)printf("job.certified equivalent=%d max_difference=%.2e\n", c.equivalent,
+                 c.max_abs_logit_difference);
     rb_program_free(p);
-    return r.wall_seconds;
 }
 
 static double peak_mb(void)
@@ -169,7 +168,7 @@ void row_job(struct bench *b, unsigned threads)
     bench_models(b);
     struct rb_alignment *a = align(b, "job", threads);
     must(rb_alignment_motion(a, &b->model[1], &motion, &err), &err);
-    (void)certify(b, a, threads);
+    certify(b, a, threads);
     curves(b, &motion, threads);
     rb_align_options_default(&o);
     rb_collect_estimate(&b->model[0], 2, 1, rb_taps_needed(&o), a->tokens, &sums, &buffers, &cost);

@@ -1,4 +1,6 @@
-/* The denominator: OpenBLAS's single-precision product of large squares. */
+/* The denominators: what the processor can do at all (fused multiply-adds in registers), and
+ * OpenBLAS's single-precision product of large squares, by the kernel that the daemon runs. */
+#include "server/base/blas_kernel.h"
 #include "tests/bench/bench.h"
 
 #include <cblas.h>
@@ -67,9 +69,79 @@ static void measure_product(unsigned threads, double *ret_wall, double *ret_cpu)
     pthread_barrier_destroy(&begin);
 }
 
+struct adder {
+    pthread_t thread;
+    pthread_barrier_t *begin;
+    const struct rb_fma_set *set;
+    double rate;
+};
+
+static void *multiply_add(void *argument)
+{
+    struct adder *a = argument;
+    pthread_barrier_wait(a->begin);
+    a->rate = rb_fma_rate(a->set);
+    return NULL;
+}
+
+/* Operations per second of CPU time, of all threads at once: they may share what a core has. */
+static double measure_set(const struct rb_fma_set *set, unsigned threads)
+{
+    struct adder a[RUNNER_THREADS];
+    pthread_barrier_t begin;
+    double rate = 0;
+    pthread_barrier_init(&begin, NULL, threads);
+    for (unsigned i = 0; i < threads; i++) {
+        a[i] = (struct adder){.begin = &begin, .set = set};
+        if (pthread_create(&a[i].thread, NULL, multiply_add, &a[i]) != 0)
+            exit(1);
+    }
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_join(a[i].thread, NULL);
+        rate += a[i].rate;
+    }
+    pthread_barrier_destroy(&begin);
+    return rate;
+}
+
+/* A word: blanks part the figures of a line. */
+static const char *word(const char *text, char ret[32])
+{
+    (void)snprintf(ret, 32, "%s", text != NULL ? text : "unknown");
+    for (char *c = ret; *c != '\0'; c++)
+        *c = *c == ' ' ? '_' : *c;
+    return ret;
+}
+
+/* A line per instruction set that this processor has; the best is its limit. */
+static void measure_limits(struct bench *b, unsigned threads)
+{
+    struct rb_cpu cpu;
+    rb_cpu_read(&cpu);
+    for (const struct rb_fma_set *s = rb_fma_sets; s->name != NULL; s++) {
+        if ((cpu.features & s->needs) != s->needs)
+            continue;
+        double rate = measure_set(s, threads);
+        char name[32];
+        b->fma_rate[threads] = fmax(b->fma_rate[threads], rate);
+        (void)printf("fma threads=%u set=%s cpu_gflops=%.1f\n", threads, word(s->name, name),
+                     rate / 1e9);
+    }
+}
+
+void row_kernel(struct bench *b, unsigned threads)
+{
+    const struct rb_kernel_info *k = rb_kernel_info();
+    char set[32];
+    (void)b;
+    (void)printf("kernel threads=%u name=%s set=%s chosen_by=%s\n", threads, k->kernel,
+                 word(k->instruction_set, set), rb_kernel_origin_names[k->origin]);
+}
+
 void row_machine(struct bench *b, unsigned threads)
 {
     double wall = 0, cpu = 0;
+    measure_limits(b, threads);
     for (int i = 0; i < 3; i++) {
         double w, c;
         measure_product(threads, &w, &c);
@@ -78,6 +150,11 @@ void row_machine(struct bench *b, unsigned threads)
     }
     b->wall_rate[threads] = fmax(b->wall_rate[threads], wall);
     b->cpu_rate[threads] = fmax(b->cpu_rate[threads], cpu);
-    (void)printf("machine threads=%u wall_gflops=%.1f cpu_gflops=%.1f\n", threads, wall / 1e9,
-                 cpu / 1e9);
+    const struct rb_kernel_info *kernel = rb_kernel_info();
+    char set[32];
+    (void)printf("machine threads=%u wall_gflops=%.1f cpu_gflops=%.1f fma_ratio=%.3f kernel=%s "
+                 "set=%s\n",
+                 threads, wall / 1e9, cpu / 1e9, cpu / b->fma_rate[threads], kernel->kernel,
+                 word(kernel->instruction_set, set));
+    (void)fflush(stdout);
 }

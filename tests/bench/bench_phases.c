@@ -42,11 +42,12 @@ void bench_print(const struct bench *b, const char *row, unsigned threads, doubl
     (void)printf("%s threads=%u seconds=%.3f cpu=%.3f", row, threads, r->wall_seconds,
                  r->cpu_seconds);
     if (tokens > 0)
-        (void)printf(" tokens=%.0f tokens_per_s=%.1f gflop=%.1f wall_gflops=%.1f cpu_gflops=%.1f",
-                     tokens, tokens / r->wall_seconds, r->cost / 1e9, wall / 1e9, cpu / 1e9);
-    if (tokens > 0 && b->wall_rate[threads] > 0)
-        (void)printf(" wall_ratio=%.3f cpu_ratio=%.3f", wall / b->wall_rate[threads],
-                     cpu / b->cpu_rate[threads]);
+        (void)printf(" tokens=%.0f tokens_per_s=%.1f", tokens, tokens / r->wall_seconds);
+    (void)printf(" gflop=%.1f wall_gflops=%.1f cpu_gflops=%.1f", r->cost / 1e9, wall / 1e9,
+                 cpu / 1e9);
+    if (b->wall_rate[threads] > 0)
+        (void)printf(" wall_ratio=%.3f cpu_ratio=%.3f fma_ratio=%.3f", wall / b->wall_rate[threads],
+                     cpu / b->cpu_rate[threads], cpu / b->fma_rate[threads]);
     (void)printf(" busy=%.3f idle=%.3f serial=%.3f rounds=%llu items=%llu longest_item_ms=%.1f\n",
                  r->busy_seconds, r->idle_seconds, r->serial_seconds, (unsigned long long)r->rounds,
                  (unsigned long long)r->items, 1000 * r->longest_item_seconds);

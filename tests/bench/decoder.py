@@ -3,9 +3,11 @@
 what share of the machine's product rate, and against PyTorch (batches of 8 x 512, causal mask, logits
 everywhere). Random weights; one run.
 
-    tests/bench/decoder.py --build build/bench [--threads 2] [--blocks 64] [--length 512] [--no-torch] [--json]
+    tests/bench/decoder.py --build build/bench [--threads 1,2] [--blocks 48] [--length 512] [--no-torch] [--json]
+                           [--rows evaluate,collect] [--profile]
 
-tests/bench/run.sh decoder builds and runs it.
+tests/bench/run.sh decoder builds and runs it. OpenBLAS runs the same kernel in both, the daemon's. From 48
+blocks on the loss runs as it does in long jobs, in longer spans. --profile: where the CPU time went, as text.
 """
 import argparse
 import json
@@ -13,6 +15,7 @@ import os
 import resource
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -65,26 +68,33 @@ def write_model(folder, seed):
 
 def ours(args, folder):
     """bench_core's rows, {row: {threads: figures}}, and the peak of resident memory in MB."""
-    threads = sorted({1, args.threads})
     command = [os.path.join(args.build, "tests/bench/bench_core"), "--models", folder, "--threads",
-               ",".join(map(str, threads)), "--blocks", str(args.blocks), "--block-size",
+               args.threads, "--blocks", str(args.blocks), "--block-size",
                str(args.length), "--lines", str(args.blocks * args.length // 128), "--mean", "110",
-               "--longest", "256", "machine", "evaluate", "collect"]
+               "--longest", "256", *["--profile"] * args.profile, "machine", *args.rows.split(",")]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = {}
     for line in out.splitlines():
+        if args.profile:
+            print(line)
+        if line.startswith(" "):
+            continue
         words = line.split()
-        found = {k: float(v) for k, v in (w.split("=") for w in words[1:] if "=" in w)}
+        found = dict(w.split("=") for w in words[1:] if "=" in w)
+        found = {k: v if k in ("kernel", "set") else float(v) for k, v in found.items()}
         rows.setdefault(words[0], {})[int(found["threads"])] = found
     return rows, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
 
 
 def tell(rows, peak):
-    for row in ("evaluate", "collect"):
+    for threads, r in rows["machine"].items():
+        print(f"sgemm     {threads} workers {r['cpu_gflops']:6.1f} GF/s by CPU, kernel {r['kernel']}: {r['fma_ratio']:.2f} "
+              "of the FMA limit")
+    for row in (r for r in ("evaluate", "collect") if r in rows):
         for threads, r in rows[row].items():
             print(f"{row:9} {threads} workers {r['tokens_per_s']:8.0f} tokens/s by wall  "
-                  f"{r['wall_gflops']:6.1f} GF/s, of sgemm: {r['wall_ratio']:.2f} by wall, "
-                  f"{r['cpu_ratio']:.2f} by CPU")
+                  f"{r['wall_gflops']:6.1f} GF/s, of sgemm: {r['wall_ratio']:.3f} by wall, "
+                  f"{r['cpu_ratio']:.3f} by CPU; of the FMA limit {r['fma_ratio']:.3f}")
     print(f"peak      {peak:8.0f} MB resident")
 
 
@@ -96,7 +106,7 @@ def turn(torch, x, cosine, sine):
 def theirs(args, folder):
     import torch
     import torch.nn.functional as F
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(int(args.threads.split(",")[-1]))
     torch.set_grad_enabled(False)
     with open(os.path.join(folder, "a", "model.safetensors"), "rb") as f:
         (length,) = struct.unpack("<Q", f.read(8))
@@ -142,31 +152,47 @@ def theirs(args, folder):
     return rate, torch.__version__
 
 
+def theirs_apart(args, folder, kernel):
+    """In a process of its own, whose OpenBLAS starts with the daemon's kernel. None: no PyTorch."""
+    out = subprocess.run([sys.executable, "-B", __file__, "--build", args.build, "--threads", args.threads,
+                          "--length", str(args.length), "--theirs", folder], check=True, capture_output=True,
+                         text=True, env=dict(os.environ, OPENBLAS_CORETYPE=kernel)).stdout
+    return json.loads(out)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", required=True)
-    p.add_argument("--threads", type=int, default=os.cpu_count())
-    p.add_argument("--blocks", type=int, default=64)
+    p.add_argument("--threads", default=",".join(map(str, sorted({1, os.cpu_count()}))))
+    p.add_argument("--blocks", type=int, default=48)
     p.add_argument("--length", type=int, default=512)
+    p.add_argument("--rows", default="evaluate,collect")
+    p.add_argument("--profile", action="store_true")
     p.add_argument("--no-torch", action="store_true")
     p.add_argument("--json", action="store_true")
+    p.add_argument("--theirs", help=argparse.SUPPRESS)
     args = p.parse_args()
+    if args.theirs:
+        try:
+            print(json.dumps(theirs(args, args.theirs)))
+        except ImportError:
+            print("null")
+        return
     report = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed, name in enumerate("ab"):
             write_model(os.path.join(folder, name), seed + 1)
         report["rows"], report["peak_mb"] = ours(args, folder)
+        report["kernel"] = next(iter(report["rows"]["machine"].values()))["kernel"]
         if not args.json:
             tell(report["rows"], report["peak_mb"])
-        try:
-            if not args.no_torch:
-                report["torch_tokens_per_s"], report["torch"] = theirs(args, folder)
-        except ImportError:
-            report["torch"] = None
+        found = None if args.no_torch else theirs_apart(args, folder, report["kernel"])
+        report["torch_tokens_per_s"], report["torch"] = found or (None, None)
     if args.json:
         print(json.dumps(report))
-    elif report.get("torch"):
-        ours_rate, rate = report["rows"]["evaluate"][args.threads]["tokens_per_s"], report["torch_tokens_per_s"]
+    elif report["torch"] and "evaluate" in report["rows"]:
+        last = int(args.threads.split(",")[-1])
+        ours_rate, rate = report["rows"]["evaluate"][last]["tokens_per_s"], report["torch_tokens_per_s"]
         print(f"PyTorch {report['torch']}: {rate:8.0f} tokens/s, batches of {BATCH} x {args.length}\n"
               f"ratio     {ours_rate / rate:8.2f} (a lambda's loss, interpolation of the weights included)")
 

@@ -1,4 +1,5 @@
 """The programs that are measured, and what they are given to work on."""
+import functools
 import json
 import os
 import pty
@@ -48,10 +49,17 @@ def number(text):
         return text
 
 
+@functools.lru_cache(None)
+def right_kernel(build):
+    """The kernel of OpenBLAS that the daemon runs here, in an environment for others that use the library."""
+    out = call([os.path.join(build, "tests/bench/bench_core"), "--threads", "1", "kernel"])
+    return dict(os.environ, OPENBLAS_CORETYPE=re.search(r"name=(\S+)", out)[1])
+
+
 def python(b, *args):
     """torch_pipeline.py's answer; Absent where a library is."""
     report = json.loads(call([sys.executable, "-B", os.path.join(HERE, "torch_pipeline.py"),
-                              *map(str, args)]))
+                              *map(str, args)], env=right_kernel(b.build)))
     if "absent" in report:
         raise Absent(report["absent"] + " is not installed")
     return report

@@ -122,9 +122,36 @@ def times(value):
 
 def row_machine(b):
     for t in sorted({1, b.threads}):
-        found = pick(phases(b), "machine", t)
-        b.add(f"sgemm 3072³, {t} thread{'s' * (t > 1)}", "", "", "",
-              f"{most(found, 'wall_gflops'):.1f} GF/s by wall, {most(found, 'cpu_gflops'):.1f} by CPU")
+        found, threads = pick(phases(b), "machine", t), f"{t} thread{'s' * (t > 1)}"
+        sets = {v["set"]: most([w for w in pick(phases(b), "fma", t) if w["set"] == v["set"]], "cpu_gflops")
+                for v in pick(phases(b), "fma", t)}
+        for name, rate in sets.items():
+            b.add(f"fused multiply-adds in registers, {name}, {threads}", "", "", "", f"{rate:.1f} GF/s by CPU")
+        limit, rate = max(sets.values()), most(found, "cpu_gflops")
+        b.add(f"sgemm 3072³ as the daemon runs it / that limit, {threads}", "0.80",
+              ratio(most(found, "wall_gflops") / limit), ratio(rate / limit),
+              f"{most(found, 'wall_gflops'):.1f} GF/s by wall, {rate:.1f} by CPU; kernel {found[0]['kernel']} "
+              f"({found[0]['set']})")
+
+
+PHASES = (("job.moments", "aligning: features + moments"), ("job.assignments", "solving (compares, hardly multiplies)"),
+          ("job.certificate", "certifying"), ("job.evaluation", "evaluating"))
+
+
+def row_phases(b):
+    """Every phase of one job, by CPU time: what its useful operations are of the two rates."""
+    lines = core(b, base(b), "--threads", b.threads, "--lines", b.size("pair_lines"), "--blocks",
+                 b.size("pair_blocks"), "--points", 2, "machine", "job")
+    (machine,) = pick(lines, "machine")
+    limit = most(pick(lines, "fma"), "cpu_gflops")
+    table = [(f"sgemm, kernel {machine['kernel']}", "", "", f"{machine['cpu_gflops']:.1f}", "1.00",
+              ratio(machine["cpu_gflops"] / limit))]
+    for row, what in PHASES:
+        (v,) = pick(lines, row)
+        table.append((what, f"{v['seconds']:.2f}", f"{v['cpu']:.2f}", f"{v['cpu_gflops']:.1f}",
+                      ratio(v["cpu_ratio"]), ratio(v["fma_ratio"])))
+    b.tables.append((f"Every phase against both rates, {b.threads} workers (FMA limit {limit:.1f} GF/s)",
+                     ("phase", "seconds", "CPU seconds", "useful GF/s", "of sgemm", "of the FMA limit"), table))
 
 
 def busy_share(v, threads):
@@ -144,6 +171,7 @@ def phase_row(b, what, row):
                     most(machine, "cpu_gflops")),
               f"{best['gflop'] / 1000:.2f} TFLOP in {best['seconds']:.1f} s: "
               f"{best['wall_gflops']:.1f} GF/s, {best['tokens_per_s']:.0f} tokens/s; "
+              f"{most(found, 'fma_ratio'):.2f} of the FMA limit by CPU; "
               f"threads busy {100 * busy:.1f} %")
 
 
@@ -420,18 +448,21 @@ def row_open(b):
 def row_decoder(b):
     """The shape of Pythia-160M, blocks of 512."""
     report = json.loads(call([sys.executable, "-B", os.path.join(HERE, "decoder.py"), "--json", "--build", b.build,
-                              "--threads", str(b.threads), "--blocks", "16" if b.quick else "64"]))
+                              "--threads", ",".join(map(str, sorted({1, b.threads}))), "--blocks",
+                              "16" if b.quick else "48"]))
     for row, what in (("evaluate", "loss"), ("collect", "feature + moments")):
         for t, v in sorted(report["rows"][row].items(), key=lambda item: -int(item[0])):
             b.add(f"decoder, Pythia-160M shape, {what}, {t} worker{'s' * (t != '1')}: useful flops / sgemm rate",
                   "0.80" if int(t) == b.threads else "", ratio(v["wall_ratio"]), ratio(v["cpu_ratio"]),
-                  f"{v['wall_gflops']:.1f} GF/s, {v['tokens_per_s']:.0f} tokens/s")
+                  f"{v['wall_gflops']:.1f} GF/s, {v['tokens_per_s']:.0f} tokens/s; {v['fma_ratio']:.2f} of the "
+                  "FMA limit by CPU")
     rate = report.get("torch_tokens_per_s")
     if rate is None:
         raise Absent("python3-torch is not installed")
     found = report["rows"]["evaluate"][str(b.threads)]["tokens_per_s"]
     b.add("decoder, loss against PyTorch (8 x 512, logits everywhere)", "1.5×", times(found / rate), "",
-          f"{found:.0f} tokens/s, interpolation included, against {rate:.0f} without; peak {report['peak_mb']:.0f} MB")
+          f"{found:.0f} tokens/s, interpolation included, against {rate:.0f} without, both with kernel "
+          f"{report['kernel']}; peak {report['peak_mb']:.0f} MB")
 
 
 def row_merged(b):
@@ -444,7 +475,7 @@ def row_merged(b):
           f"{len(runs)} runs of {len({line.split()[0] for line in runs})} pairs, 3 lambdas each")
 
 
-ROWS = {"machine": row_machine, "features": row_features, "loss": row_loss, "workers": row_workers,
+ROWS = {"machine": row_machine, "phases": row_phases, "features": row_features, "loss": row_loss, "workers": row_workers,
         "align": row_align, "eval": row_eval, "job": row_job, "assign": row_assign,
         "memory": row_memory, "open": row_open, "eta": row_eta, "large": row_large, "scale": row_scale,
         "http": row_http, "profile": row_profile, "decoder": row_decoder, "merged": row_merged}
