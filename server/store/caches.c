@@ -171,3 +171,50 @@ enum rb_status rb_moments_oldest(struct rb_store *s, bool *ret_found, struct rb_
                    &q);
     return read_moments(&q, ret_found, ret, err);
 }
+
+/* ---- rates ---- */
+
+static void bind_rate_key(struct rb_query *q, const struct rb_rate_key *key)
+{
+    rb_bind_text(q, key->cpu);
+    rb_bind_text(q, key->kernel);
+    rb_bind_text(q, key->what);
+}
+
+enum rb_status rb_rate_get(struct rb_store *s, const struct rb_rate_key *key, bool *ret_found,
+                           struct rb_rate *ret, struct rb_error *err)
+{
+    struct rb_query q;
+    struct rb_rate rate = {0};
+    bool found = false;
+    enum rb_status status = rb_query_begin(
+        s, "SELECT rate, seconds FROM rates WHERE cpu = ? AND kernel = ? AND what = ?", &q, err);
+    if (status != RB_OK)
+        return status;
+    bind_rate_key(&q, key);
+    status = rb_query_step(&q, &found, err);
+    if (status == RB_OK && found)
+        rate = (struct rb_rate){rb_column_double(&q, 0), rb_column_double(&q, 1)};
+    status = rb_query_end(&q, status, err);
+    if (status != RB_OK)
+        return status;
+    if (found)
+        *ret = rate;
+    *ret_found = found;
+    return RB_OK;
+}
+
+enum rb_status rb_rate_put(struct rb_store *s, const struct rb_rate_key *key,
+                           const struct rb_rate *rate, struct rb_error *err)
+{
+    struct rb_query q;
+    enum rb_status status = rb_query_begin(
+        s, "INSERT OR REPLACE INTO rates (cpu, kernel, what, rate, seconds) VALUES (?, ?, ?, ?, ?)",
+        &q, err);
+    if (status != RB_OK)
+        return status;
+    bind_rate_key(&q, key);
+    rb_bind_double(&q, rate->rate);
+    rb_bind_double(&q, rate->seconds);
+    return rb_query_run(&q, err);
+}

@@ -1,5 +1,5 @@
-/* server/store/caches.h: what need not be computed twice: digests of files, and moments kept on
- * disk. Losing a row costs time, nothing else. Loop thread only. */
+/* server/store/caches.h: what need not be found out twice: digests of files, moments kept on disk,
+ * and how fast this machine is. Losing a row costs time, nothing else. Loop thread only. */
 #ifndef RB_SERVER_STORE_CACHES_H
 #define RB_SERVER_STORE_CACHES_H
 
@@ -48,5 +48,20 @@ enum rb_status rb_moments_total(struct rb_store *s, uint64_t *ret_bytes,
 /* The one longest unused: the next to go. */
 enum rb_status rb_moments_oldest(struct rb_store *s, bool *ret_found, struct rb_moments_row *ret,
                                  struct rb_error *err) RB_MUST_CHECK;
+
+/* ---- how fast a machine is at what (server/work/rates_kept.h) ---- */
+
+struct rb_rate_key {
+    const char *cpu, *kernel, *what; /* borrowed */
+};
+struct rb_rate {
+    double rate, seconds; /* seconds: that it was learnt from */
+};
+/* *ret_found false, and *ret untouched, if nothing is known of that. */
+enum rb_status rb_rate_get(struct rb_store *s, const struct rb_rate_key *key, bool *ret_found,
+                           struct rb_rate *ret, struct rb_error *err) RB_MUST_CHECK;
+/* Inside a transaction. */
+enum rb_status rb_rate_put(struct rb_store *s, const struct rb_rate_key *key,
+                           const struct rb_rate *rate, struct rb_error *err) RB_MUST_CHECK;
 
 #endif

@@ -27,7 +27,8 @@ static const struct {
 };
 
 static const double SECONDS_OF_WEIGHT = 2; /* thread time after which a measurement counts half */
-static const double MACHINE_UNKNOWN = 2e10;
+static const double LEAST_WEIGHT = 0.125;  /* of a measurement beside those before it */
+static const double MACHINE_UNKNOWN = 2e10, ANOTHER_MACHINE = 2;
 
 double rb_rates_time_machine(void)
 {
@@ -46,6 +47,16 @@ double rb_rates_time_machine(void)
     }
     free(m);
     return best;
+}
+
+void rb_rates_settle(struct rb_rates *r, double timed)
+{
+    bool learnt = false;
+    for (int p = 0; p < RB_PHASE_COUNT; p++)
+        learnt = learnt || r->factor[p] > 0;
+    bool same = timed < r->machine * ANOTHER_MACHINE && timed > r->machine / ANOTHER_MACHINE;
+    if (!learnt || !same)
+        *r = (struct rb_rates){.machine = timed};
 }
 
 /* Between the two widths by their logarithm. */
@@ -67,7 +78,9 @@ void rb_rates_learn(struct rb_rates *r, enum rb_phase phase, uint32_t width, dou
 {
     if (cost <= 0 || seconds <= 0)
         return;
-    double weight = seconds / (seconds + SECONDS_OF_WEIGHT);
+    double share = seconds / (seconds + r->seconds[phase]);
+    double weight = seconds / (seconds + SECONDS_OF_WEIGHT) * fmax(share, LEAST_WEIGHT);
     double known = r->factor[phase] > 0 ? r->factor[phase] : 1;
     r->factor[phase] = (1 - weight) * known + weight * cost / seconds / expected(r, phase, width);
+    r->seconds[phase] += seconds;
 }

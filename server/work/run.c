@@ -31,6 +31,7 @@
 #include "server/store/jobs_read.h"
 #include "core/merge/refine.h"
 #include "server/store/results.h"
+#include "server/work/rates_kept.h"
 #include "server/work/run_progress.h"
 
 #include <assert.h>
@@ -225,7 +226,8 @@ void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task)
     p->done += task->cost_done;
     p->busy_seconds += task->busy_seconds;
     p->item_seconds += task->item_seconds;
-    rb_rates_learn(&run->work->rates, phase, run->plan.width, task->cost_done, task->busy_seconds);
+    p->fresh_cost += task->cost_done;
+    p->fresh_seconds += task->busy_seconds;
 }
 
 enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
@@ -631,6 +633,8 @@ static void finish(struct rb_run *run)
         return;
     }
     observe(run, to);
+    if (to == RB_JOB_SUCCEEDED && !run->work->options.one_shot)
+        rb_rates_keep(run->work->store, &run->work->rates);
     if (to == RB_JOB_FAILED)
         rb_log_error(
             "job", RB_S("job", run->row.job.id), RB_S("status", rb_job_status_names[to]),
@@ -732,6 +736,13 @@ static void enter(struct rb_run *run)
     present(run)->enter(run);
 }
 
+static void learn_rate(struct rb_run *run, enum rb_phase phase)
+{
+    struct rb_run_phase *p = &run->phases[phase];
+    rb_rates_learn(&run->work->rates, phase, run->plan.width, p->fresh_cost, p->fresh_seconds);
+    p->fresh_cost = p->fresh_seconds = 0;
+}
+
 static void add_timing(struct rb_run *run)
 {
     enum rb_phase phase = present(run)->phase;
@@ -739,6 +750,7 @@ static void add_timing(struct rb_run *run)
     double *timing = &run->row.job.timings[phase];
     *timing = isnan(*timing) ? seconds : *timing + seconds;
     run->phases[phase].wall_seconds += seconds;
+    learn_rate(run, phase);
     rb_log_debug("phase", RB_S("job", run->row.job.id), RB_S("phase", rb_phase_names[phase]),
                  RB_D("wall_seconds", seconds), RB_D("gflop", run->phases[phase].done * 1e-9),
                  RB_D("thread_seconds", run->phases[phase].busy_seconds));

@@ -55,9 +55,10 @@ struct rb_run_curve {
 struct rb_run_phase {
     double weight; /* share of the job's progress: its cost as planned, never changed again */
     double total, done;
-    double busy_seconds; /* on a core, for what is done */
-    double item_seconds; /* the same from begin to end of each item */
-    double wall_seconds; /* since it was first entered by this process */
+    double busy_seconds;              /* on a core, for what is done */
+    double item_seconds;              /* the same from begin to end of each item */
+    double wall_seconds;              /* since it was first entered by this process */
+    double fresh_cost, fresh_seconds; /* done, and on a core, since rates last learnt from it */
 };
 
 /* How one model is moved. */

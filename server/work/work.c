@@ -8,6 +8,7 @@
 #include "server/store/jobs_read.h"
 #include "server/work/inspect.h"
 #include "server/work/queue.h"
+#include "server/work/rates_kept.h"
 #include "server/work/run.h"
 #include "server/work/slurm.h"
 #include "server/work/sweep.h"
@@ -27,7 +28,7 @@ static void time_machine(struct rb_async *a)
 static void machine_timed(struct rb_async *a)
 {
     struct rb_work *w = (struct rb_work *)((char *)a - offsetof(struct rb_work, timing));
-    w->rates.machine = w->timed;
+    rb_rates_settle(&w->rates, w->timed);
     rb_log_debug("machine", RB_D("gflop_per_core_second", w->timed * 1e-9));
 }
 
@@ -46,6 +47,8 @@ enum rb_status rb_work_init(struct rb_work *w, uv_loop_t *loop, struct rb_store 
     w->inputs = (struct rb_import_rules){options->import_roots, options->data_dir};
     rb_input_open_by(rb_import_open, &w->inputs);
     rb_hub_init(&w->hub);
+    if (!options->one_shot)
+        rb_rates_recall(store, &w->rates);
     uv_idle_init(loop, &w->look);
     uv_timer_init(loop, &w->later);
     w->look.data = w->later.data = w;

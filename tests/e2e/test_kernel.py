@@ -85,6 +85,33 @@ def test_a_better_kernel_is_taken_once_and_kept():
         equal(second["gflops_per_core"], 12.5)
 
 
+SPEC = {"models": {"a": "bert-a", "b": "bert-b"}, "align": {"dataset": "align", "max_sequences": 50},
+        "interpolate": {"points": 2}, "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 4}}
+
+
+def seconds(d):
+    return d.post("/v1/jobs?dry_run=true", SPEC).json["estimate"]["seconds"]
+
+
+def test_what_jobs_took_is_known_after_a_restart_and_to_their_kernel_alone():
+    with Daemon() as d:
+        d.register_fixtures()
+        fresh = seconds(d)
+        equal(d.wait_finished(d.post("/v1/jobs", SPEC).json["id"])["status"], "succeeded")
+        learnt = seconds(d)
+        true(abs(learnt - fresh) > 1e-6 * fresh, (fresh, learnt))
+        equal(d.stop(), 0)
+        d.start()
+        equal(seconds(d), learnt)
+        if not wide():
+            return
+        other = "Haswell" if blas(d)["kernel"] != "Haswell" else "Nehalem"
+        equal(d.stop(), 0)
+        d.env = {**d.env, "OPENBLAS_CORETYPE": other}
+        d.start()
+        true(abs(seconds(d) - learnt) > 1e-6 * learnt, learnt)
+
+
 def test_a_library_that_does_not_listen_is_asked_once():
     if not wide():
         return
@@ -121,5 +148,6 @@ def test_run_keeps_its_verdict_in_the_cache():
 
 if __name__ == "__main__":
     run([test_the_kernel_is_told, test_a_job_tells_its_environment, test_a_better_kernel_is_taken_once_and_kept,
+         test_what_jobs_took_is_known_after_a_restart_and_to_their_kernel_alone,
          test_a_library_that_does_not_listen_is_asked_once, test_what_the_user_says_stays,
          test_run_keeps_its_verdict_in_the_cache])

@@ -273,6 +273,41 @@ static void assert_oldest(const char *key)
     }
 }
 
+static enum rb_status put_rate(const char *kernel, const char *what, double rate, double seconds)
+{
+    const struct rb_rate_key key = {"A Processor", kernel, what};
+    const struct rb_rate row = {rate, seconds};
+    enum rb_status status = rb_store_begin(store, &err);
+    return status == RB_OK ? rb_store_end(store, rb_rate_put(store, &key, &row, &err), &err)
+                           : status;
+}
+
+static void expect_rate(const char *kernel, const char *what, double rate, double seconds)
+{
+    const struct rb_rate_key key = {"A Processor", kernel, what};
+    struct rb_rate found = {0};
+    bool there;
+    assert_ok(rb_rate_get(store, &key, &there, &found, &err));
+    assert_int_equal(there, rate > 0);
+    assert_true(found.rate <= rate && found.rate >= rate && found.seconds <= seconds &&
+                found.seconds >= seconds);
+}
+
+/* By kernel: one that was not measured knows nothing of another. */
+static void test_rates(void **state)
+{
+    (void)state;
+    expect_rate("SkylakeX", "machine", 0, 0);
+    assert_ok(put_rate("SkylakeX", "machine", 1.6e11, 0));
+    assert_ok(put_rate("SkylakeX", "aligning", 0.9, 12.5));
+    assert_ok(put_rate("SkylakeX", "aligning", 0.8, 20)); /* replaces */
+    reopen_store();
+    expect_rate("SkylakeX", "machine", 1.6e11, 0);
+    expect_rate("SkylakeX", "aligning", 0.8, 20);
+    expect_rate("Haswell", "aligning", 0, 0);
+    expect_rate("SkylakeX", "evaluating", 0, 0);
+}
+
 static void test_moments(void **state)
 {
     (void)state;
@@ -310,6 +345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_datasets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_idempotency, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hashes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_moments, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
