@@ -1,10 +1,12 @@
 /* core/model/causal.h: causal attention of one sequence, in tiles of queries.
  *
  * DESIGN. A tile is some queries, each with all the query heads that share a key-value head, so
- * that keys and values are read (and turned by the rotary positions) once per key-value head. A
- * tile's scores reach only as far as its last query looks: what lies behind is never computed, and
- * the memory is a tile's scores, not length x length. The softmax is over whole rows, its division
- * left to the output. Scores and the mean of values are matrix products (sgemm).
+ * that keys and values are read (turned by the rotary positions, laid out for the products) once
+ * per key-value head. A few rows of the tile at a time reach only as far as their last query looks:
+ * what lies behind is hardly ever computed, and the memory is a tile's scores, not length x length.
+ * The softmax is over whole rows, its division left to the output. Scores and the mean of values
+ * are products of small matrices (kernels.h, multiply): a matrix product of BLAS packs both
+ * factors first, which for a head's width costs as much as the product itself.
  */
 #ifndef RB_CORE_MODEL_CAUSAL_H
 #define RB_CORE_MODEL_CAUSAL_H

@@ -73,3 +73,16 @@ void rb_ref_rms_norm(const float *x, const float *weight, double eps, double *y,
     for (size_t i = 0; i < n; i++)
         y[i] = (double)x[i] / sqrt(square + eps) * (double)weight[i];
 }
+
+double rb_ref_multiply(const float *a, size_t lda, const float *b, size_t ldb, size_t i, size_t j,
+                       size_t k, double *ret_size)
+{
+    double sum = 0, size = 0;
+    for (size_t t = 0; t < k; t++) {
+        double product = (double)a[i * lda + t] * (double)b[t * ldb + j];
+        sum += product;
+        size += fabs(product);
+    }
+    *ret_size = size;
+    return sum;
+}

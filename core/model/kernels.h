@@ -17,6 +17,7 @@
  *   rotate         2e-7 * (|x[i]| + |x[i + half]|)
  *   exp_sum        2e-6 relative to 1 (an entry) and to the sum
  *   max_sum_exp    2e-6 relative
+ *   multiply       k * 6e-8 * sum |a b|
  *   slope_…        2e-6 * |d|
  *   softmax_back   3e-6 * scale * max |d|, relative to p
  *   …_norm_back    3e-6 * max |dy weight| / the norm's root, and 2e-6 relative for sums of rows
@@ -78,6 +79,12 @@ struct rb_kernels {
     void (*max_sum_exp)(const float *x, const float *bias, size_t n, float *ret_max,
                         float *ret_sum);
 
+    /* c (m, n) = a (m, k) b (k, n), with lda, ldb and ldc floats from row to row; c overlaps
+     * neither. For matrices that lie in the cache: attention's, which BLAS packs longer than it
+     * multiplies. */
+    void (*multiply)(const float *a, size_t lda, const float *b, size_t ldb, size_t m, size_t n,
+                     size_t k, float *c, size_t ldc);
+
     /* x += y + bias, all (rows, n). */
     void (*add_residual)(float *x, const float *y, const float *bias, size_t rows, size_t n);
 
@@ -126,5 +133,8 @@ void rb_ref_softmax(const float *x, double *y, size_t n, double scale);
 void rb_ref_layer_norm(const double *x, const float *weight, const float *shift, double eps,
                        double *y, size_t n);
 void rb_ref_rms_norm(const float *x, const float *weight, double eps, double *y, size_t n);
+/* Row i, column j of a b; *ret_size: the same of their absolute values, by which the bound goes. */
+double rb_ref_multiply(const float *a, size_t lda, const float *b, size_t ldb, size_t i, size_t j,
+                       size_t k, double *ret_size);
 
 #endif

@@ -387,6 +387,84 @@ static void blend(float *y, const float *x, float wa, const float *z, float wb, 
         y[i] = wa * x[i] + wb * z[i];
 }
 
+/* ---- products of small matrices ----
+ * Six rows of C by four registers: with the row of B 28 of 32 registers, each sum waiting for
+ * itself alone. Every element is added up in the order of k, whatever tile it falls into. */
+
+#define FOR_SIX(X, ...)                                                                            \
+    X(0, __VA_ARGS__)                                                                              \
+    X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__) X(5, __VA_ARGS__)
+#define WIDE_BEGIN(r, ...)                                                                         \
+    vf s##r##0 = all(0), s##r##1 = all(0), s##r##2 = all(0), s##r##3 = all(0);
+#define WIDE_ADD(r, ...)                                                                           \
+    {                                                                                              \
+        vf x = all(a[(r)*lda + t]);                                                                \
+        s##r##0 += x * b0;                                                                         \
+        s##r##1 += x * b1;                                                                         \
+        s##r##2 += x * b2;                                                                         \
+        s##r##3 += x * b3;                                                                         \
+    }
+#define WIDE_STORE(r, ...)                                                                         \
+    store(c + (r)*ldc, s##r##0);                                                                   \
+    store(c + (r)*ldc + RB_LANES, s##r##1);                                                        \
+    store(c + (r)*ldc + 2 * RB_LANES, s##r##2);                                                    \
+    store(c + (r)*ldc + 3 * RB_LANES, s##r##3);
+#define NARROW_BEGIN(r, ...) vf s##r = all(0);
+#define NARROW_ADD(r, ...) s##r += all(a[(r)*lda + t]) * b0;
+#define NARROW_STORE(r, width)                                                                     \
+    if ((width) == RB_LANES)                                                                       \
+        store(c + (r)*ldc, s##r);                                                                  \
+    else                                                                                           \
+        store_part(c + (r)*ldc, s##r, width);
+
+/* One row, or all six, of a tile; `width` <= RB_LANES columns where it is narrow. */
+#define DEFINE_TILES(rows, FOR_ROWS)                                                               \
+    static void wide_tile_##rows(const float *restrict a, size_t lda, const float *restrict b,     \
+                                 size_t ldb, size_t k, float *restrict c, size_t ldc)              \
+    {                                                                                              \
+        FOR_ROWS(WIDE_BEGIN, )                                                                     \
+        for (size_t t = 0; t < k; t++, b += ldb) {                                                 \
+            vf b0 = load(b), b1 = load(b + RB_LANES), b2 = load(b + 2 * RB_LANES);                 \
+            vf b3 = load(b + 3 * RB_LANES);                                                        \
+            FOR_ROWS(WIDE_ADD, )                                                                   \
+        }                                                                                          \
+        FOR_ROWS(WIDE_STORE, )                                                                     \
+        (void)lda;                                                                                 \
+        (void)ldc;                                                                                 \
+    }                                                                                              \
+    static void narrow_tile_##rows(const float *restrict a, size_t lda, const float *restrict b,   \
+                                   size_t ldb, size_t k, float *restrict c, size_t ldc,            \
+                                   size_t width)                                                   \
+    {                                                                                              \
+        FOR_ROWS(NARROW_BEGIN, )                                                                   \
+        for (size_t t = 0; t < k; t++, b += ldb) {                                                 \
+            vf b0 = width == RB_LANES ? load(b) : load_part(b, width, 0);                          \
+            FOR_ROWS(NARROW_ADD, )                                                                 \
+        }                                                                                          \
+        FOR_ROWS(NARROW_STORE, width)                                                              \
+        (void)lda;                                                                                 \
+        (void)ldc;                                                                                 \
+    }
+
+#define FOR_ONE(X, ...) X(0, __VA_ARGS__)
+DEFINE_TILES(1, FOR_ONE)
+DEFINE_TILES(6, FOR_SIX)
+
+static void multiply(const float *a, size_t lda, const float *b, size_t ldb, size_t m, size_t n,
+                     size_t k, float *c, size_t ldc)
+{
+    for (size_t i = 0, rows; i < m; i += rows, a += rows * lda, c += rows * ldc) {
+        size_t j = 0;
+        rows = m - i >= 6 ? 6 : 1;
+        for (; j + 4 * RB_LANES <= n; j += 4 * RB_LANES)
+            (rows == 6 ? wide_tile_6 : wide_tile_1)(a, lda, b + j, ldb, k, c + j, ldc);
+        for (; j < n; j += RB_LANES) {
+            size_t width = n - j < RB_LANES ? n - j : RB_LANES;
+            (rows == 6 ? narrow_tile_6 : narrow_tile_1)(a, lda, b + j, ldb, k, c + j, ldc, width);
+        }
+    }
+}
+
 /* ---- the way back (core/learn/backward.c) ---- */
 
 static inline vf slope_of_gelu(vf x)
@@ -581,6 +659,7 @@ const struct rb_kernels RB_KERNELS_SYMBOL = {
     .rotate = rotate,
     .exp_sum = exp_sum,
     .max_sum_exp = max_sum_exp,
+    .multiply = multiply,
     .add_residual = add_residual,
     .blend = blend,
     .subtract = subtract,

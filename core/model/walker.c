@@ -1,6 +1,7 @@
 #include "core/model/walker.h"
 #include "core/model/embed.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum rb_status rb_walker_init(struct rb_walker *w, const struct rb_blend *blends, size_t count,
@@ -59,7 +60,9 @@ size_t rb_walker_offset(const struct rb_walker *w, size_t span, size_t columns)
 
 static float *x_of(const struct rb_walker *w, size_t side, size_t span)
 {
-    return w->sides[side].x + rb_walker_offset(w, span, w->config->hidden_size);
+    size_t first = w->options.whole ? w->sequences->starts[0] : w->sequences->starts[w->from];
+    return w->sides[side].x +
+           (w->sequences->starts[w->spans[span]] - first) * w->config->hidden_size;
 }
 
 /* ---- which rows are read ---- */
@@ -141,13 +144,15 @@ static bool reserve_floats(float **p, size_t floats)
 
 static enum rb_status reserve_tokens(struct rb_walker *w, size_t tokens, struct rb_error *err)
 {
+    size_t kept = w->options.whole ? rb_sequences_tokens(w->sequences) : tokens;
     if (tokens <= w->token_capacity)
         return RB_OK;
     free(w->rows);
     w->rows = calloc(tokens, sizeof *w->rows);
     bool ok = w->rows != NULL;
     for (size_t i = 0; i < w->side_count && ok; i++) {
-        ok = reserve_floats(&w->sides[i].x, tokens * w->config->hidden_size);
+        if (!w->options.whole || w->sides[i].x == NULL) /* else it holds all, for good */
+            ok = reserve_floats(&w->sides[i].x, kept * w->config->hidden_size);
         if (ok && w->options.keep_basis)
             ok = reserve_floats(&w->sides[i].basis, tokens * w->config->embedding_size);
     }
@@ -202,8 +207,7 @@ static size_t layer_items(const struct rb_walker *w)
     return weight_items(w) + w->side_count * w->span_count;
 }
 
-enum rb_status rb_walker_begin(struct rb_walker *w, size_t from, size_t to, size_t *ret_items,
-                               struct rb_error *err)
+static enum rb_status cut_slab(struct rb_walker *w, size_t from, size_t to, struct rb_error *err)
 {
     const struct rb_sequences *q = w->sequences;
     w->from = from;
@@ -217,11 +221,35 @@ enum rb_status rb_walker_begin(struct rb_walker *w, size_t from, size_t to, size
         return s;
     rb_spans_fill(q, from, to, chunk, w->spans);
     list_rows(w);
+    return RB_OK;
+}
+
+enum rb_status rb_walker_begin(struct rb_walker *w, size_t from, size_t to, size_t *ret_items,
+                               struct rb_error *err)
+{
+    enum rb_status s = cut_slab(w, from, to, err);
+    if (s != RB_OK)
+        return s;
     w->embedding = true;
     w->layer = 0;
     s = begin_weights(w, 0, err);
     if (s == RB_OK)
         *ret_items = layer_items(w);
+    return s;
+}
+
+enum rb_status rb_walker_resume(struct rb_walker *w, size_t from, size_t to, uint32_t layer,
+                                size_t *ret_items, struct rb_error *err)
+{
+    assert(layer > 0 && !w->options.ahead);
+    enum rb_status s = cut_slab(w, from, to, err);
+    if (s != RB_OK)
+        return s;
+    w->embedding = true;
+    w->layer = layer;
+    s = begin_weights(w, layer, err);
+    if (s == RB_OK)
+        *ret_items = weight_items(w);
     return s;
 }
 

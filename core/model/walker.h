@@ -39,12 +39,13 @@ struct rb_walker_options {
     bool with_head;      /* the head's hidden layer is brought to F32 too */
     bool ahead;
     bool keep_basis; /* the embeddings' norm's output is kept: struct rb_walker_side's basis */
+    bool whole;      /* x is kept for all sequences: rb_walker_resume */
     struct rb_walker_taps taps;
 };
 
 struct rb_walker_side {
     const struct rb_blend *blend; /* borrowed */
-    float *x;                     /* (slab tokens, hidden_size) */
+    float *x;                     /* (slab tokens, hidden_size); whole: of all tokens */
     float *basis;                 /* (slab tokens, embedding_size), with keep_basis */
     struct rb_weights weights[2]; /* ahead: layer l lives in weights[l % 2]; else in weights[0] */
     struct rb_weights head;       /* ready when the rounds are over */
@@ -62,8 +63,8 @@ struct rb_walker {
     size_t *spans;   /* (span_count + 1) */
     size_t span_count, span_capacity;
     size_t token_capacity;
-    uint32_t layer; /* of the present round; 0 also while embedding */
-    bool embedding;
+    uint32_t layer;    /* of the present round; 0 also while embedding */
+    bool embedding;    /* or, after resuming, before the layer that is next */
     uint32_t *rows;    /* tokens read, relative to their span, span after span */
     size_t *first_row; /* (span_count + 1) where a span's begin in rows */
 };
@@ -78,6 +79,11 @@ void rb_walker_deinit(struct rb_walker *w);
 /* Begins the slab of sequences [from, to) with its first round. RB_ENOMEM. */
 enum rb_status rb_walker_begin(struct rb_walker *w, size_t from, size_t to, size_t *ret_items,
                                struct rb_error *err) RB_MUST_CHECK;
+/* Begins a slab that has been walked before, as far as `layer` >= 1, whose input is still in x: the
+ * last slab walked, or with `whole` any one. Its first round is that layer's weights; without
+ * `ahead` only. 0 items where they are used in place: rb_walker_next all the same. RB_ENOMEM. */
+enum rb_status rb_walker_resume(struct rb_walker *w, size_t from, size_t to, uint32_t layer,
+                                size_t *ret_items, struct rb_error *err) RB_MUST_CHECK;
 /* The next round; 0 items when the last layer's output is there. */
 enum rb_status rb_walker_next(struct rb_walker *w, size_t *ret_items,
                               struct rb_error *err) RB_MUST_CHECK;

@@ -689,6 +689,52 @@ static void test_sums(void **state)
             check_sums(*k, length_at(l), &seed);
 }
 
+/* ---- products of small matrices ---- */
+
+enum { SPARE = 3 }; /* floats between rows, that must stay as they are */
+
+static void check_multiply(struct trial *t, size_t m, size_t n, size_t k, uint64_t *seed)
+{
+    size_t lda = k + SPARE, ldb = n + SPARE, ldc = n + SPARE;
+    struct floats a = floats_drawn(m * lda, ORDINARY, seed);
+    struct floats b = floats_drawn(k * ldb, ORDINARY, seed);
+    struct floats c = floats_drawn(m * ldc, ORDINARY, seed), before = floats_copy(c.at, m * ldc);
+    struct floats row = floats_new(n);
+    t->n = n;
+    t->k->multiply(a.at, lda, b.at, ldb, m, n, k, c.at, ldc);
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < n; j++) {
+            double size, expected = rb_ref_multiply(a.at, lda, b.at, ldb, i, j, k, &size);
+            within(t, i * n + j, (double)c.at[i * ldc + j], expected,
+                   (double)k * 6e-8 * size + 1e-30);
+        }
+        same_bits(t, c.at + i * ldc + n, before.at + i * ldc + n, SPARE);
+        /* whatever the rows around it */
+        t->k->multiply(a.at + i * lda, lda, b.at, ldb, 1, n, k, row.at, n);
+        same_bits(t, c.at + i * ldc, row.at, n);
+    }
+    free(a.block);
+    free(b.block);
+    free(c.block);
+    free(before.block);
+    free(row.block);
+}
+
+static void test_multiply(void **state)
+{
+    (void)state;
+    static const size_t rows[] = {1, 5, 6, 7, 13}, depths[] = {1, 2, 64, 129};
+    uint64_t seed = 9;
+    for (const struct rb_kernels *const *k = rb_kernels_all(); *k != NULL; k++) {
+        struct trial t = {.k = *k, .kernel = "multiply"};
+        for (size_t l = 0; l < SHORT_ROWS + 2; l++)
+            for (size_t i = 0; i < COUNT(rows) * COUNT(depths); i++)
+                check_multiply(&t, rows[i % COUNT(rows)], length_at(l), depths[i / COUNT(rows)],
+                               &seed);
+        print_message("  %s multiply: %.2f of the bound at worst\n", t.k->name, t.worst);
+    }
+}
+
 /* The best set comes first, and "plain", which every CPU has, is always there. */
 static void test_sets(void **state)
 {
@@ -713,6 +759,7 @@ int main(void)
         cmocka_unit_test(test_layer_norm_plain),
         cmocka_unit_test(test_assignment_rows),
         cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_multiply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
