@@ -96,6 +96,8 @@ void rb_estimate_encode(struct rb_json *w, const struct rb_job_spec *spec,
     rb_json_uint(w, "disk_bytes", e->disk_bytes);
     rb_json_number(w, "saved_seconds", e->saved_seconds);
     rb_json_number(w, "least_seconds", e->least_seconds);
+    rb_json_uint(w, "layer_groups", e->layer_groups);
+    rb_json_number(w, "feature_passes", e->feature_passes);
     rb_json_end(w);
     rb_json_end(w);
 }

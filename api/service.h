@@ -53,12 +53,15 @@ struct rb_stats_view {
 };
 void rb_stats_encode(struct rb_json *w, const struct rb_stats_view *s);
 
-/* POST /v1/jobs?dry_run=true: {"spec":{…},"estimate":{"peak_bytes","seconds","disk_bytes"}}. */
+/* POST /v1/jobs?dry_run=true: {"spec":{…},"estimate":{"peak_bytes","seconds","disk_bytes",
+ * "saved_seconds","least_seconds","layer_groups","feature_passes"}}. */
 struct rb_estimate {
     uint64_t peak_bytes, disk_bytes;
-    double seconds;       /* NaN: null */
-    double saved_seconds; /* by interpolate.points "auto", against the whole grid; NaN: null */
-    double least_seconds; /* where the first round of evaluate.precision suffices; NaN: null */
+    double seconds;        /* NaN: null */
+    double saved_seconds;  /* by interpolate.points "auto", against the whole grid; NaN: null */
+    double least_seconds;  /* where the first round of evaluate.precision suffices; NaN: null */
+    uint32_t layer_groups; /* in which moments are made: 1 where all fit into memory */
+    double feature_passes; /* through the models for that: 1 unless features are computed again */
 };
 void rb_estimate_encode(struct rb_json *w, const struct rb_job_spec *spec,
                         const struct rb_estimate *e);

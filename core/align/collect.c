@@ -13,7 +13,10 @@
  * An element of a sum is touched by one item per slab, in slab order: the result does not depend
  * on how many threads ran. Where one slab is all, its F32 products are the sums: half the memory,
  * and the kernel clearing that memory is what costs then. Memory: the sums of all taps, and one
- * layer's features of one slab. */
+ * layer's features of one slab.
+ * Where all sums are too much (collect_plan.h) these rounds run over the layers of a group, slab
+ * after slab, and a last one
+ *   store    puts the group's sums into the file and frees them. */
 #include "core/align/collect.h"
 #include "core/align/pooling.h"
 #include "core/align/tiles.h"
@@ -25,12 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    FEATURE_BYTES = 160 * 1000 * 1000, /* aim for all feature buffers together */
-    SLAB_MIN = 2 * RB_CHUNK_TOKENS,
-    SLAB_MAX = 16 * RB_CHUNK_TOKENS,
-    MAX_LAYER_TAPS = 10,
-};
+enum { MAX_LAYER_TAPS = 10 };
 
 /* What one layer's forward item can leave behind. */
 enum source {
@@ -58,7 +56,7 @@ struct home {
     uint32_t pair, side;
 };
 
-enum round { ROUND_EMBED, ROUND_FORWARD, ROUND_CENTRE, ROUND_MOMENTS };
+enum round { ROUND_EMBED, ROUND_FORWARD, ROUND_CENTRE, ROUND_MOMENTS, ROUND_STORE };
 
 struct collect {
     struct rb_program program;
@@ -73,6 +71,12 @@ struct collect {
     unsigned taps;
     struct rb_pool_rows rows;
     struct rb_moments **moments; /* (pair_count) all of the same taps in the same order */
+    bool narrow;                 /* their cross products are F32 */
+
+    struct rb_collect_split split;
+    uint32_t first_layer, end_layer; /* of the present group */
+    struct rb_moments_writer *writer;
+    char *path;
 
     size_t slab_tokens;
     size_t from, to; /* sequences of the present slab */
@@ -303,6 +307,44 @@ static enum rb_status moments_item(const struct collect *c, size_t item, struct 
     return rb_tile_add(&in, tile, scratch, err);
 }
 
+static bool in_group(const struct collect *c, const struct rb_tap *t)
+{
+    uint32_t layer = rb_collect_layer(c->config, t->kind, t->layer);
+    return layer >= c->first_layer && layer < c->end_layer;
+}
+
+/* After the last group the moments are those of the file. */
+static enum rb_status finish_file(struct collect *c, struct rb_error *err)
+{
+    struct rb_moments_writer *w = c->writer;
+    struct rb_moments *mapped;
+    c->writer = NULL;
+    enum rb_status s = rb_moments_writer_end(w, RB_OK, err);
+    if (s == RB_OK)
+        s = rb_moments_load(c->path, &mapped, err);
+    if (s != RB_OK)
+        return s;
+    rb_moments_free(c->moments[0]);
+    c->moments[0] = mapped;
+    return RB_OK;
+}
+
+static enum rb_status store_group(struct collect *c, struct rb_error *err)
+{
+    struct rb_moments *m = c->moments[0];
+    enum rb_status s = RB_OK;
+    if (c->writer == NULL)
+        s = rb_moments_writer_open(m, c->narrow, c->path, &c->writer, err);
+    for (size_t i = 0; i < m->tap_count && s == RB_OK; i++) {
+        if (!in_group(c, &m->taps[i]))
+            continue;
+        s = rb_moments_writer_put(c->writer, i, err);
+        rb_tap_clear(&m->taps[i]);
+    }
+    bool last = c->end_layer == c->config->num_hidden_layers;
+    return s == RB_OK && last ? finish_file(c, err) : s;
+}
+
 static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
                                struct rb_error *err)
 {
@@ -317,6 +359,8 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
         if (item < c->walker_items)
             return rb_walker_prepare_item(&c->walker, item, &w->scratch, err);
         return moments_item(c, item - c->walker_items, &w->scratch, err);
+    case ROUND_STORE:
+        return store_group(c, err);
     }
     return RB_OK;
 }
@@ -343,18 +387,12 @@ static enum rb_status reserve(struct stream *st, size_t count, size_t floats, st
 static enum rb_status add_stream(struct collect *c, enum rb_tap_kind kind, uint32_t layer,
                                  enum source source, struct rb_error *err)
 {
-    if (!(c->taps & 1U << kind))
+    if (!(c->taps & 1U << kind) || c->walker.layer < c->first_layer)
         return RB_OK;
     struct stream *st = &c->streams[c->stream_count++];
     st->tap = rb_moments_find(c->moments[0], kind, layer);
     st->source = source;
     return reserve(st, c->count, rows_between(c, st, c->from, c->to) * st->tap->size, err);
-}
-
-/* Taps of the residual stream in one layer (METHOD 9). */
-static uint32_t additions_in(const struct rb_config *c)
-{
-    return c->parallel_residual ? 1 : 2;
 }
 
 /* The taps of a layer. Buffers stay with their place in the list, whose order is the same in each
@@ -375,7 +413,7 @@ static enum rb_status begin_streams(struct collect *c, struct rb_error *err)
     if (s == RB_OK && !c->config->parallel_residual)
         s = add_stream(c, RB_TAP_RESIDUAL, 2 * l + 1, SRC_MIDDLE, err);
     if (s == RB_OK)
-        s = add_stream(c, RB_TAP_RESIDUAL, additions_in(c->config) * (l + 1), SRC_OUT, err);
+        s = add_stream(c, RB_TAP_RESIDUAL, rb_collect_additions(c->config) * (l + 1), SRC_OUT, err);
     if (s == RB_OK && l == 0)
         s = add_stream(c, RB_TAP_RESIDUAL, 0, SRC_EMBEDDING, err);
     if (s == RB_OK && l == 0)
@@ -408,14 +446,6 @@ static enum rb_status begin_tiles(struct collect *c, struct rb_error *err)
     return RB_OK;
 }
 
-static void count_rows(struct collect *c)
-{
-    for (size_t i = 0; i < c->stream_count; i++)
-        for (size_t p = 0; p < c->pair_count; p++)
-            tap_of(c, &c->streams[i], p)->rows +=
-                (double)rows_between(c, &c->streams[i], c->from, c->to);
-}
-
 /* From each model's home to the other pairs that it is in. */
 static void copy_pivots(struct collect *c)
 {
@@ -429,7 +459,8 @@ static void copy_pivots(struct collect *c)
         }
 }
 
-/* The next slab: whole sequences of about slab_tokens tokens. */
+/* The next slab: whole sequences of about slab_tokens tokens; from the embeddings, or from where
+ * the group before left its stream. */
 static enum rb_status begin_slab(struct collect *c, struct rb_error *err)
 {
     const struct rb_sequences *s = c->sequences;
@@ -437,7 +468,43 @@ static enum rb_status begin_slab(struct collect *c, struct rb_error *err)
     while (c->to < s->count && s->starts[c->to] - s->starts[c->from] < c->slab_tokens)
         c->to++;
     c->round = ROUND_EMBED;
-    return rb_walker_begin(&c->walker, c->from, c->to, &c->walker_items, err);
+    if (c->first_layer == 0 || c->split.again)
+        return rb_walker_begin(&c->walker, c->from, c->to, &c->walker_items, err);
+    return rb_walker_resume(&c->walker, c->from, c->to, c->first_layer, &c->walker_items, err);
+}
+
+static bool alloc_tap(struct rb_tap *t, bool narrow)
+{
+    double **vectors[] = {&t->pivot_a, &t->pivot_b,  &t->sum_a,
+                          &t->sum_b,   &t->square_a, &t->square_b};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+        *vectors[i] = rb_calloc_aligned(t->size, sizeof(double));
+        ok = ok && *vectors[i] != NULL;
+    }
+    size_t n = (size_t)t->size * t->size; /* moments_item writes them first */
+    if (narrow)
+        t->cross_f32 = rb_malloc_aligned(n, sizeof(float));
+    else
+        t->cross = rb_malloc_aligned(n, sizeof(double));
+    return ok && (t->cross != NULL || t->cross_f32 != NULL);
+}
+
+/* The group that begins at that layer, with its first slab. */
+static enum rb_status begin_group(struct collect *c, uint32_t layer, struct rb_error *err)
+{
+    c->first_layer = layer;
+    c->end_layer = rb_collect_group_end(c->model, c->taps, rb_sequences_tokens(c->sequences),
+                                        c->split.budget, layer);
+    for (size_t p = 0; p < c->pair_count; p++)
+        for (size_t i = 0; i < c->moments[p]->tap_count; i++) {
+            struct rb_tap *t = &c->moments[p]->taps[i];
+            if (in_group(c, t) && !alloc_tap(t, c->narrow))
+                return rb_error_set(err, RB_ENOMEM, "no memory for the moments of tap '%s'",
+                                    t->name);
+        }
+    c->to = 0;
+    return begin_slab(c, err);
 }
 
 /* The models' tensors of one layer, or of none, are not needed for a while. */
@@ -447,43 +514,83 @@ static void forget(const struct collect *c, bool per_layer, uint32_t layer)
         rb_model_forget(rb_blend_model(&c->blends[side]), per_layer, layer);
 }
 
+static enum rb_status begin_layer(struct collect *c, size_t *ret_items, struct rb_error *err)
+{
+    if (c->round == ROUND_EMBED)
+        forget(c, false, 0);
+    c->round = ROUND_FORWARD;
+    enum rb_status s = rb_walker_next(&c->walker, &c->walker_items, err);
+    if (s == RB_OK)
+        s = begin_streams(c, err);
+    *ret_items = c->walker_items;
+    return s;
+}
+
+static enum rb_status begin_moments(struct collect *c, size_t *ret_items, struct rb_error *err)
+{
+    forget(c, true, c->walker.layer);
+    c->round = ROUND_MOMENTS;
+    c->walker_items = 0;
+    if (c->from == 0)
+        copy_pivots(c);
+    enum rb_status s = begin_tiles(c, err);
+    if (s == RB_OK && c->walker.layer + 1 < c->end_layer)
+        s = rb_walker_prepare(&c->walker, &c->walker_items, err);
+    *ret_items = c->pair_count * c->tile_count + c->walker_items;
+    return s;
+}
+
+/* All that comes after a slab's last layer. */
+static enum rb_status go_on(struct collect *c, size_t *ret_items, struct rb_error *err)
+{
+    bool last = c->end_layer == c->config->num_hidden_layers;
+    enum rb_status s = RB_OK;
+    *ret_items = 0;
+    if (c->to < c->sequences->count) {
+        s = begin_slab(c, err);
+        *ret_items = c->walker_items;
+    } else if (c->split.groups > 1 && c->round != ROUND_STORE) {
+        c->round = ROUND_STORE;
+        *ret_items = 1;
+    } else if (!last) {
+        s = begin_group(c, c->end_layer, err);
+        *ret_items = c->walker_items;
+    }
+    return s;
+}
+
+static bool is_over(const struct collect *c)
+{
+    bool last = c->end_layer == c->config->num_hidden_layers;
+    return c->to == c->sequences->count && last &&
+           (c->round == ROUND_STORE || (c->round == ROUND_MOMENTS && c->split.groups == 1)) &&
+           c->walker.layer + 1 == c->end_layer;
+}
+
 static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct rb_error *err)
 {
     struct collect *c = (struct collect *)p;
     enum rb_status s = RB_OK;
-    uint32_t layers = c->config->num_hidden_layers;
-    if (c->begun &&
-        (c->round == ROUND_EMBED || (c->round == ROUND_MOMENTS && c->walker.layer + 1 < layers))) {
-        if (c->round == ROUND_EMBED)
-            forget(c, false, 0);
-        c->round = ROUND_FORWARD;
-        s = rb_walker_next(&c->walker, &c->walker_items, err);
-        if (s == RB_OK)
-            s = begin_streams(c, err);
+    if (!c->begun) {
+        c->begun = true;
+        s = begin_group(c, 0, err);
         *ret_items = c->walker_items;
-    } else if (c->begun && c->round == ROUND_FORWARD && c->from == 0 && c->stream_count > 0) {
+    } else if (is_over(c)) {
+        *ret_items = 0;
+        return RB_OK;
+    } else if (c->round == ROUND_EMBED ||
+               (c->round == ROUND_MOMENTS && c->walker.layer + 1 < c->end_layer)) {
+        s = begin_layer(c, ret_items, err);
+    } else if (c->round == ROUND_FORWARD && c->from == 0 && c->stream_count > 0) {
         c->round = ROUND_CENTRE;
         *ret_items = c->count * c->stream_count;
-    } else if (c->begun && c->round != ROUND_MOMENTS) {
-        forget(c, true, c->walker.layer);
-        c->round = ROUND_MOMENTS;
-        count_rows(c);
-        if (c->from == 0)
-            copy_pivots(c);
-        s = begin_tiles(c, err);
-        if (s == RB_OK)
-            s = rb_walker_prepare(&c->walker, &c->walker_items, err);
-        *ret_items = c->pair_count * c->tile_count + c->walker_items;
-        if (s == RB_OK && *ret_items == 0)
-            return next_round(p, ret_items, err); /* no tap in this layer, weights used in place */
-    } else if (c->to == c->sequences->count) {
-        *ret_items = 0;
+    } else if (c->round == ROUND_FORWARD || c->round == ROUND_CENTRE) {
+        s = begin_moments(c, ret_items, err);
     } else {
-        c->begun = true;
-        s = begin_slab(c, err);
-        *ret_items = c->walker_items;
+        s = go_on(c, ret_items, err);
     }
-    return s;
+    /* no tap in this layer, or weights used in place: there is nothing to wait for */
+    return s == RB_OK && *ret_items == 0 ? next_round(p, ret_items, err) : s;
 }
 
 static double item_cost(const struct rb_program *p, size_t item)
@@ -507,8 +614,10 @@ static void collect_free(struct rb_program *p)
             free(c->streams[i].features[side]);
         free(c->streams[i].features);
     }
+    rb_moments_writer_abort(c->writer);
     for (size_t i = 0; i < c->pair_count && c->moments != NULL; i++)
         rb_moments_free(c->moments[i]);
+    free(c->path);
     rb_pool_rows_deinit(&c->rows);
     free(c->moments);
     free(c->blends);
@@ -522,73 +631,13 @@ static const struct rb_program_ops ops = {next_round, run_item, item_cost, colle
 
 /* ---- setting up ---- */
 
-/* Taps of one kind over the whole model: how many, and their size. */
-struct kind {
-    enum rb_tap_kind kind;
-    uint32_t count, size;
-    const char *format;
-};
-
-/* Those that such a model has: a basis of the embeddings only where it is not the stream's, values
- * apart from the heads' outputs only of grouped queries, a head only with a hidden layer, which no
- * causal model has. */
-static unsigned taps_of(const struct rb_config *c, unsigned taps)
+/* Taps that say what they are; their arrays come with their group. */
+static enum rb_status list_taps(const struct collect *c, struct rb_moments **ret,
+                                struct rb_error *err)
 {
-    if (c->embedding_size == c->hidden_size)
-        taps &= ~(1U << RB_TAP_EMBEDDING);
-    if (c->attention.kv_heads == c->attention.heads)
-        taps &= ~(1U << RB_TAP_V);
-    if (c->attention.causal)
-        taps &= ~(1U << RB_TAP_HEAD);
-    return taps;
-}
-
-static size_t list_kinds(const struct rb_model *m, unsigned taps, struct kind *ret)
-{
-    const struct rb_config *c = &m->config;
-    uint32_t l = c->num_hidden_layers, d = c->hidden_size;
-    uint32_t wide = (uint32_t)rb_config_dim(c, RB_DIM_QUERY);
-    uint32_t narrow = (uint32_t)rb_config_dim(c, RB_DIM_KEY);
-    const struct kind all[] = {
-        {RB_TAP_FF, l, c->mlp.inner_size, "layer.%u.ff"},
-        {RB_TAP_MHA, l, wide, "layer.%u.mha"},
-        {RB_TAP_Q, l, wide, "layer.%u.q"},
-        {RB_TAP_K, l, narrow, "layer.%u.k"},
-        {RB_TAP_V, l, narrow, "layer.%u.v"},
-        {RB_TAP_RESIDUAL, additions_in(c) * l + 1, d, "residual.%u"},
-        {RB_TAP_HEAD, 1, rb_head_width(m), "head"},
-        {RB_TAP_EMBEDDING, 1, c->embedding_size, "embedding"},
-    };
-    taps = taps_of(c, taps);
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        if (taps & 1U << all[i].kind)
-            ret[n++] = all[i];
-    return n;
-}
-
-static bool alloc_tap(struct rb_tap *t, bool narrow)
-{
-    double **vectors[] = {&t->pivot_a, &t->pivot_b,  &t->sum_a,
-                          &t->sum_b,   &t->square_a, &t->square_b};
-    bool ok = true;
-    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
-        *vectors[i] = rb_calloc_aligned(t->size, sizeof(double));
-        ok = ok && *vectors[i] != NULL;
-    }
-    size_t n = (size_t)t->size * t->size; /* moments_item writes them first */
-    if (narrow)
-        t->cross_f32 = rb_malloc_aligned(n, sizeof(float));
-    else
-        t->cross = rb_malloc_aligned(n, sizeof(double));
-    return ok && (t->cross != NULL || t->cross_f32 != NULL);
-}
-
-static enum rb_status alloc_moments(const struct rb_model *model, unsigned taps, bool narrow,
-                                    struct rb_moments **ret, struct rb_error *err)
-{
-    struct kind kinds[RB_TAP_COUNT];
-    size_t kind_count = list_kinds(model, taps, kinds), total = 0;
+    struct rb_collect_kind kinds[RB_TAP_COUNT];
+    size_t kind_count = rb_collect_kinds(c->model, c->taps, kinds), total = 0;
+    uint64_t rows = rb_pool_rows_between(&c->rows, 0, c->sequences->count);
     for (size_t k = 0; k < kind_count; k++)
         total += kinds[k].count;
     struct rb_moments *m = calloc(1, sizeof *m);
@@ -596,85 +645,25 @@ static enum rb_status alloc_moments(const struct rb_model *model, unsigned taps,
         m->taps = calloc(total + 1, sizeof *m->taps);
     bool ok = m != NULL && m->taps != NULL;
     for (size_t k = 0; k < kind_count && ok; k++)
-        for (uint32_t i = 0; i < kinds[k].count && ok; i++) {
+        for (uint32_t i = 0; i < kinds[k].count; i++) {
             struct rb_tap *t = &m->taps[m->tap_count++];
-            *t = (struct rb_tap){.kind = kinds[k].kind, .layer = i, .size = kinds[k].size};
+            bool apart = kinds[k].kind == RB_TAP_HEAD && rb_head_per_sequence(c->model);
+            *t = (struct rb_tap){.kind = kinds[k].kind,
+                                 .layer = i,
+                                 .size = kinds[k].size,
+                                 .rows = (double)(apart ? c->sequences->count : rows)};
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* formats are the table's own */
             (void)snprintf(t->name, sizeof t->name, kinds[k].format, i);
 #pragma GCC diagnostic pop
-            ok = alloc_tap(t, narrow);
         }
     if (!ok) {
         rb_moments_free(m);
         return rb_error_set(err, RB_ENOMEM, "no memory for the moments of %zu taps", total);
     }
+    m->tokens = rows;
     *ret = m;
     return RB_OK;
-}
-
-/* Of one model. */
-static size_t floats_per_token(const struct rb_config *c, unsigned taps)
-{
-    size_t d = c->hidden_size, n = d;
-    size_t wide = (size_t)rb_config_dim(c, RB_DIM_QUERY);
-    size_t narrow = (size_t)rb_config_dim(c, RB_DIM_KEY);
-    taps = taps_of(c, taps);
-    n += taps & 1U << RB_TAP_FF ? c->mlp.inner_size : 0;
-    n += taps & 1U << RB_TAP_MHA ? wide : 0;
-    n += taps & 1U << RB_TAP_Q ? wide + narrow : 0;
-    n += taps & 1U << RB_TAP_V ? narrow : 0;
-    n += taps & 1U << RB_TAP_RESIDUAL ? (additions_in(c) + 1) * d : 0;
-    n += taps & 1U << RB_TAP_HEAD ? d : 0;
-    n += taps & 1U << RB_TAP_EMBEDDING ? 2 * (size_t)c->embedding_size : 0;
-    return n;
-}
-
-/* Slabs of equal size near what memory allows. */
-static size_t slab_size(const struct rb_config *c, size_t models, unsigned taps, uint64_t tokens)
-{
-    size_t most = FEATURE_BYTES / sizeof(float) / (models * floats_per_token(c, taps));
-    most = most < SLAB_MIN ? SLAB_MIN : most > SLAB_MAX ? SLAB_MAX : most;
-    size_t slabs = (size_t)(tokens + most - 1) / most;
-    return slabs > 0 ? (size_t)(tokens + slabs - 1) / slabs : 1;
-}
-
-static bool one_slab(const struct rb_config *c, size_t models, unsigned taps, uint64_t tokens)
-{
-    return slab_size(c, models, taps, tokens) >= tokens;
-}
-
-static double plan_cost(const struct rb_model *m, size_t models, size_t pairs, unsigned taps,
-                        double tokens, double head_rows, double layers_flops)
-{
-    struct kind kinds[RB_TAP_COUNT];
-    size_t n = list_kinds(m, taps, kinds);
-    double cost = (double)models * layers_flops;
-    for (size_t k = 0; k < n; k++)
-        cost += 2.0 * (double)pairs * kinds[k].count * kinds[k].size * kinds[k].size *
-                (kinds[k].kind == RB_TAP_HEAD ? head_rows : tokens);
-    return cost;
-}
-
-void rb_collect_estimate(const struct rb_model *m, size_t models, size_t pairs, unsigned taps,
-                         uint64_t tokens, uint64_t *ret_accumulator_bytes,
-                         uint64_t *ret_buffer_bytes, double *ret_cost)
-{
-    const struct rb_config *c = &m->config;
-    struct kind kinds[RB_TAP_COUNT];
-    size_t n = list_kinds(m, taps, kinds);
-    uint64_t sums = 0, cross = one_slab(c, models, taps, tokens) ? sizeof(float) : sizeof(double);
-    for (size_t k = 0; k < n; k++)
-        sums +=
-            (uint64_t)kinds[k].count * kinds[k].size * (kinds[k].size * cross + 6 * sizeof(double));
-    const size_t starts[2] = {0, RB_CHUNK_TOKENS / 4};
-    double per_token = rb_layer_flops(c, starts, 1) / (double)starts[1] * c->num_hidden_layers;
-    *ret_accumulator_bytes = pairs * sums;
-    *ret_buffer_bytes =
-        models * (slab_size(c, models, taps, tokens) * floats_per_token(c, taps) * sizeof(float) +
-                  rb_weights_layer_floats(c) * sizeof(float));
-    *ret_cost = plan_cost(m, models, pairs, taps, (double)tokens, (double)tokens,
-                          per_token * (double)tokens);
 }
 
 /* A pair that each model is in, on which side; false if one is in none. */
@@ -730,10 +719,11 @@ enum rb_status rb_collect_many_new(const struct rb_model *const *models, size_t 
     c->sequences = sequences;
     c->model = first;
     c->config = &first->config;
-    c->taps = taps_of(c->config, taps);
+    c->taps = rb_collect_taps(c->config, taps);
     size_t tokens = rb_sequences_tokens(sequences);
-    bool narrow = one_slab(c->config, count, taps, tokens);
-    c->slab_tokens = slab_size(c->config, count, taps, tokens);
+    c->narrow = rb_collect_one_slab(c->config, count, taps, tokens);
+    c->split = (struct rb_collect_split){.groups = 1, .budget = UINT64_MAX, .passes = 1};
+    c->slab_tokens = rb_collect_slab(c->config, count, taps, tokens);
     const struct rb_walker_options walk = {.reads = RB_READ_ALL,
                                            .with_head = (c->taps & 1U << RB_TAP_HEAD) != 0,
                                            .keep_basis = (c->taps & 1U << RB_TAP_EMBEDDING) != 0,
@@ -748,19 +738,17 @@ enum rb_status rb_collect_many_new(const struct rb_model *const *models, size_t 
     if (s == RB_OK)
         s = rb_walker_init(&c->walker, c->blends, count, sequences, &walk, err);
     for (size_t p = 0; p < pair_count && s == RB_OK; p++)
-        s = alloc_moments(first, taps, narrow, &c->moments[p], err);
+        s = list_taps(c, &c->moments[p], err);
     if (s != RB_OK) {
         collect_free(&c->program);
         return s;
     }
     uint64_t rows = rb_pool_rows_between(&c->rows, 0, sequences->count);
-    for (size_t p = 0; p < pair_count; p++)
-        c->moments[p]->tokens = rows;
     c->program.total_cost =
-        plan_cost(first, count, pair_count, taps, (double)rows,
-                  (double)(rb_head_per_sequence(first) ? sequences->count : rows),
-                  rb_layer_flops(c->config, sequences->starts, sequences->count) *
-                      c->config->num_hidden_layers);
+        rb_collect_flops(first, count, pair_count, taps, (double)rows,
+                         (double)(rb_head_per_sequence(first) ? sequences->count : rows),
+                         rb_layer_flops(c->config, sequences->starts, sequences->count) *
+                             c->config->num_hidden_layers);
     *ret = &c->program;
     return RB_OK;
 }
@@ -779,6 +767,24 @@ void rb_collect_move(struct rb_program *p, size_t model, const struct rb_motion 
 {
     struct collect *c = (struct collect *)p;
     c->blends[model].terms[0].motion = motion;
+}
+
+enum rb_status rb_collect_in_groups(struct rb_program *p, const struct rb_collect_split *split,
+                                    const char *path, struct rb_error *err)
+{
+    struct collect *c = (struct collect *)p;
+    const struct rb_sequences *s = c->sequences;
+    assert(c->pair_count == 1 && !c->begun);
+    if (split->groups <= 1)
+        return RB_OK;
+    c->path = strdup(path);
+    if (c->path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to collect moments in groups");
+    c->split = *split;
+    c->walker.options.whole = !split->again;
+    p->total_cost += (split->passes - 1) * (double)c->count *
+                     rb_layer_flops(c->config, s->starts, s->count) * c->config->num_hidden_layers;
+    return RB_OK;
 }
 
 struct rb_moments *rb_collect_take_pair(struct rb_program *p, size_t pair)

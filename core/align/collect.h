@@ -2,6 +2,7 @@
 #ifndef RB_CORE_ALIGN_COLLECT_H
 #define RB_CORE_ALIGN_COLLECT_H
 
+#include "core/align/collect_plan.h"
 #include "core/align/moments.h"
 #include "core/align/pairs.h"
 #include "core/model/blend.h"
@@ -30,9 +31,11 @@ void rb_collect_move(struct rb_program *p, size_t model, const struct rb_motion 
 struct rb_moments *rb_collect_take_pair(struct rb_program *p, size_t pair);
 /* Of the only pair. */
 struct rb_moments *rb_collect_take(struct rb_program *p);
-/* Bytes of accumulators and of buffers that a collection needs; for the plan of a job. */
-void rb_collect_estimate(const struct rb_model *m, size_t models, size_t pairs, unsigned taps,
-                         uint64_t tokens, uint64_t *ret_accumulator_bytes,
-                         uint64_t *ret_buffer_bytes, double *ret_cost);
+/* Before the first round, of a pair: its sums are made in these groups of layers, and go to a file
+ * at `path` (rb_moments_save's; whole or absent); what rb_collect_take gives is mapped from there.
+ * The same bits as without. split is of the same models, taps and tokens. RB_ENOMEM; the program
+ * may then also end with what writing and mapping a file can end with. */
+enum rb_status rb_collect_in_groups(struct rb_program *p, const struct rb_collect_split *split,
+                                    const char *path, struct rb_error *err) RB_MUST_CHECK;
 
 #endif

@@ -27,21 +27,24 @@ unsigned rb_taps_needed(const struct rb_align_options *o)
     return taps;
 }
 
+void rb_tap_clear(struct rb_tap *t)
+{
+    double **const wide[] = {&t->pivot_a,  &t->pivot_b,  &t->sum_a, &t->sum_b,
+                             &t->square_a, &t->square_b, &t->cross};
+    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++) {
+        free(*wide[i]);
+        *wide[i] = NULL;
+    }
+    free(t->cross_f32);
+    t->cross_f32 = NULL;
+}
+
 void rb_moments_free(struct rb_moments *m)
 {
     if (m == NULL)
         return;
-    for (size_t i = 0; i < m->tap_count && m->mapped == NULL; i++) {
-        struct rb_tap *t = &m->taps[i];
-        free(t->pivot_a);
-        free(t->pivot_b);
-        free(t->sum_a);
-        free(t->sum_b);
-        free(t->square_a);
-        free(t->square_b);
-        free(t->cross);
-        free(t->cross_f32);
-    }
+    for (size_t i = 0; i < m->tap_count && m->mapped == NULL; i++)
+        rb_tap_clear(&m->taps[i]);
     if (m->mapped != NULL) {
         rb_safetensors_deinit(m->mapped);
         free(m->mapped);
@@ -97,33 +100,50 @@ static const void *get_array(const struct rb_tap *t, size_t i, enum rb_dtype *re
     return data;
 }
 
-static enum rb_status write_taps(const struct rb_moments *m, struct rb_st_writer *w,
-                                 struct rb_error *err)
+struct rb_moments_writer {
+    struct rb_st_writer *file;
+    const struct rb_moments *moments;
+};
+
+enum rb_status rb_moments_writer_put(struct rb_moments_writer *w, size_t tap, struct rb_error *err)
 {
-    for (size_t i = 0; i < m->tap_count; i++) {
-        const struct rb_tap *t = &m->taps[i];
-        for (size_t k = 0; k < ARRAYS; k++) {
-            enum rb_dtype dtype;
-            const void *data = get_array(t, k, &dtype);
-            size_t n = arrays[k].rank == 2 ? (size_t)t->size * t->size : t->size;
-            enum rb_status s =
-                rb_st_writer_write(w, i * ARRAYS + k, 0, data, n * rb_dtype_bytes(dtype), err);
-            if (s != RB_OK)
-                return s;
-        }
+    const struct rb_tap *t = &w->moments->taps[tap];
+    enum rb_status s = RB_OK;
+    for (size_t k = 0; k < ARRAYS && s == RB_OK; k++) {
+        enum rb_dtype dtype;
+        const void *data = get_array(t, k, &dtype);
+        size_t n = arrays[k].rank == 2 ? (size_t)t->size * t->size : t->size;
+        s = rb_st_writer_write(w->file, tap * ARRAYS + k, 0, data, n * rb_dtype_bytes(dtype), err);
     }
-    return RB_OK;
+    return s;
 }
 
-enum rb_status rb_moments_save(const struct rb_moments *m, const char *path, struct rb_error *err)
+enum rb_status rb_moments_writer_end(struct rb_moments_writer *w, enum rb_status status,
+                                     struct rb_error *err)
+{
+    enum rb_status s = rb_st_writer_end(w->file, status, err);
+    free(w);
+    return s;
+}
+
+void rb_moments_writer_abort(struct rb_moments_writer *w)
+{
+    if (w != NULL)
+        rb_st_writer_abort(w->file);
+    free(w);
+}
+
+enum rb_status rb_moments_writer_open(const struct rb_moments *m, bool narrow, const char *path,
+                                      struct rb_moments_writer **ret, struct rb_error *err)
 {
     size_t count = m->tap_count * ARRAYS;
+    struct rb_moments_writer *w = calloc(1, sizeof *w);
     struct rb_st_spec *specs = calloc(count + 1, sizeof *specs);
     char(*names)[KEY_BYTES] = calloc(count + m->tap_count + 1, KEY_BYTES);
     char(*values)[KEY_BYTES] = calloc(m->tap_count + 1, KEY_BYTES);
     struct rb_metadata *metadata = calloc(m->tap_count + 1, sizeof *metadata);
     enum rb_status s = RB_ENOMEM;
-    if (specs == NULL || names == NULL || values == NULL || metadata == NULL) {
+    if (w == NULL || specs == NULL || names == NULL || values == NULL || metadata == NULL) {
         s = rb_error_set(err, RB_ENOMEM, "no memory to save moments");
         goto err_after_alloc;
     }
@@ -132,10 +152,11 @@ enum rb_status rb_moments_save(const struct rb_moments *m, const char *path, str
         for (size_t k = 0; k < ARRAYS; k++) {
             char *name = names[i * ARRAYS + k];
             (void)snprintf(name, KEY_BYTES, "%s.%s", t->name, arrays[k].name);
-            struct rb_st_spec *spec = &specs[i * ARRAYS + k];
-            *spec = (struct rb_st_spec){
-                .name = name, .rank = arrays[k].rank, .shape = {t->size, t->size}};
-            (void)get_array(t, k, &spec->dtype);
+            specs[i * ARRAYS + k] =
+                (struct rb_st_spec){.name = name,
+                                    .dtype = narrow && arrays[k].narrow != 0 ? RB_F32 : RB_F64,
+                                    .rank = arrays[k].rank,
+                                    .shape = {t->size, t->size}};
         }
         (void)snprintf(names[count + i], KEY_BYTES, "%s", t->name);
         (void)snprintf(values[i], KEY_BYTES, "%d %" PRIu32 " %" PRIu32 " %.0f", (int)t->kind,
@@ -144,17 +165,43 @@ enum rb_status rb_moments_save(const struct rb_moments *m, const char *path, str
     }
     (void)snprintf(values[m->tap_count], KEY_BYTES, "%" PRIu64, m->tokens);
     metadata[m->tap_count] = (struct rb_metadata){"tokens", values[m->tap_count]};
-    struct rb_st_writer *w;
-    s = rb_st_writer_open(path, specs, count, metadata, m->tap_count + 1, &w, err);
+    s = rb_st_writer_open(path, specs, count, metadata, m->tap_count + 1, &w->file, err);
     if (s != RB_OK)
         goto err_after_alloc;
-    s = rb_st_writer_end(w, write_taps(m, w, err), err);
+    w->moments = m;
+    *ret = w;
+    w = NULL;
 err_after_alloc:
+    free(w);
     free(specs);
     free(names);
     free(values);
     free(metadata);
     return s;
+}
+
+enum rb_status rb_moments_save(const struct rb_moments *m, const char *path, struct rb_error *err)
+{
+    struct rb_moments_writer *w;
+    bool narrow = m->tap_count > 0 && m->taps[0].cross == NULL;
+    enum rb_status s = rb_moments_writer_open(m, narrow, path, &w, err);
+    if (s != RB_OK)
+        return s;
+    for (size_t i = 0; i < m->tap_count && s == RB_OK; i++)
+        s = rb_moments_writer_put(w, i, err);
+    return rb_moments_writer_end(w, s, err);
+}
+
+void rb_moments_forget(const struct rb_moments *m, const struct rb_tap *t)
+{
+    if (m->mapped == NULL)
+        return;
+    for (size_t k = 0; k < ARRAYS; k++) {
+        enum rb_dtype dtype;
+        const void *data = get_array(t, k, &dtype);
+        size_t n = arrays[k].rank == 2 ? (size_t)t->size * t->size : t->size;
+        rb_safetensors_forget(m->mapped, data, n * rb_dtype_bytes(dtype));
+    }
 }
 
 /* "kind layer size rows", and nothing else. */

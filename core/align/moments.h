@@ -67,4 +67,25 @@ enum rb_status rb_moments_save(const struct rb_moments *m, const char *path,
 enum rb_status rb_moments_load(const char *path, struct rb_moments **ret,
                                struct rb_error *err) RB_MUST_CHECK;
 
+/* The same file, tap by tap: where they are not all in memory at once. m's taps have kind, layer,
+ * size and rows when it is opened (narrow: cross products in F32), their arrays when they are put,
+ * each once, in any order. m is borrowed until the end; end frees w and leaves no file unless
+ * status is RB_OK. */
+struct rb_moments_writer;
+enum rb_status rb_moments_writer_open(const struct rb_moments *m, bool narrow, const char *path,
+                                      struct rb_moments_writer **ret,
+                                      struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_moments_writer_put(struct rb_moments_writer *w, size_t tap,
+                                     struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_moments_writer_end(struct rb_moments_writer *w, enum rb_status status,
+                                     struct rb_error *err) RB_MUST_CHECK;
+/* w may be NULL. */
+void rb_moments_writer_abort(struct rb_moments_writer *w);
+
+/* Frees a tap's arrays; what it says of itself stays. */
+void rb_tap_clear(struct rb_tap *t);
+/* The tap's arrays leave memory until they are read again, if they lie in a file. Any thread, also
+ * while others read them. */
+void rb_moments_forget(const struct rb_moments *m, const struct rb_tap *t);
+
 #endif

@@ -298,6 +298,13 @@ static enum rb_status assemble(const struct solve *s, uint32_t group, struct rb_
     return st;
 }
 
+/* Moments that lie in a file and were read whole leave memory again. */
+static void forget(const struct solve *s, uint32_t group)
+{
+    for (size_t i = 0; i < s->sources[group].count; i++)
+        rb_moments_forget(s->moments, s->sources[group].taps[i]);
+}
+
 /* ---- the stream's orthogonal map ---- */
 
 static size_t stream_tiles(const struct solve *s)
@@ -595,6 +602,7 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
                                struct rb_error *err)
 {
     struct solve *s = (struct solve *)p;
+    enum rb_status st;
     switch (s->round) {
     case ROUND_ASSEMBLE:
         return assemble(s, s->mha_groups[item], w, err);
@@ -606,15 +614,20 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     case ROUND_AGAIN:
         return match_again(s, item, w, err);
     case ROUND_REPORT:
-        return report(s, (uint32_t)item, w, err);
+        st = report(s, (uint32_t)item, w, err);
+        forget(s, (uint32_t)item);
+        return st;
     default:
         break;
     }
     const struct match *m = &s->matches[item];
     const struct rb_group *g = &s->alignment->groups[m->group];
-    enum rb_status st = g->axis == RB_AXIS_V && by_heads(s)
-                            ? match_head(s, m->group, m->head, w, err)
-                            : match_whole(s, m->group, w, err);
+    if (g->axis == RB_AXIS_V && by_heads(s)) {
+        st = match_head(s, m->group, m->head, w, err);
+    } else {
+        st = match_whole(s, m->group, w, err);
+        forget(s, m->group);
+    }
     if (st == RB_ENUMERIC) /* whose units they are */
         (void)rb_error_prefix(err, "group '%s': ", g->name);
     return st;

@@ -17,6 +17,11 @@ void rb_safetensors_deinit(struct rb_safetensors *st)
     *st = (struct rb_safetensors){0};
 }
 
+void rb_safetensors_forget(const struct rb_safetensors *st, const void *data, size_t bytes)
+{
+    rb_map_forget(st->map, data, bytes);
+}
+
 static int name_of(const void *name, const void *tensor)
 {
     return strcmp(name, ((const struct rb_tensor *)tensor)->name);

@@ -44,6 +44,9 @@ struct rb_safetensors {
 };
 
 void rb_safetensors_deinit(struct rb_safetensors *st);
+/* Drops the whole pages of that part of the file from the process until they are read again. Any
+ * thread, also while others read them. */
+void rb_safetensors_forget(const struct rb_safetensors *st, const void *data, size_t bytes);
 
 /* By name, NULL if absent; binary search. */
 const struct rb_tensor *rb_safetensors_find(const struct rb_safetensors *st, const char *name);

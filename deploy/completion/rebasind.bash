@@ -15,17 +15,17 @@ _rebasind() {
         return
     fi
     case ${COMP_WORDS[1]} in
-    serve) words='--allowed-hosts --allowed-origins --body-timeout --config --data-dir --drain-timeout --executor --header-timeout --help --import-root --keep-artifacts --keep-jobs --listen --log-format --log-level --max-body-bytes --max-connections --max-connections-per-address --max-upload-bytes --mem --moments-cache-bytes --partition --queue-limit --route-prefix --sandbox --shared-dir --slurm-options --slurm-points-per-task --time --token-file --trusted-proxies --workers' ;;
+    serve) words='--allowed-hosts --allowed-origins --body-timeout --config --data-dir --drain-timeout --executor --header-timeout --help --import-root --keep-artifacts --keep-jobs --listen --log-format --log-level --max-body-bytes --max-connections --max-connections-per-address --max-upload-bytes --mem --memory-limit --moments-cache-bytes --partition --queue-limit --route-prefix --sandbox --shared-dir --slurm-options --slurm-points-per-task --time --token-file --trusted-proxies --workers' ;;
     run) words='--config --data-dir --help --import-root --json --output --set --workers' ;;
     inspect) words='--help --json' ;;
     export) words='--config --data-dir --help --lambda --to' ;;
-    check-config) words='--allowed-hosts --allowed-origins --body-timeout --config --data-dir --drain-timeout --executor --header-timeout --help --import-root --keep-artifacts --keep-jobs --listen --log-format --log-level --max-body-bytes --max-connections --max-connections-per-address --max-upload-bytes --mem --moments-cache-bytes --partition --queue-limit --route-prefix --sandbox --shared-dir --slurm-options --slurm-points-per-task --time --token-file --trusted-proxies --workers' ;;
+    check-config) words='--allowed-hosts --allowed-origins --body-timeout --config --data-dir --drain-timeout --executor --header-timeout --help --import-root --keep-artifacts --keep-jobs --listen --log-format --log-level --max-body-bytes --max-connections --max-connections-per-address --max-upload-bytes --mem --memory-limit --moments-cache-bytes --partition --queue-limit --route-prefix --sandbox --shared-dir --slurm-options --slurm-points-per-task --time --token-file --trusted-proxies --workers' ;;
     health) words='--config --data-dir --help --listen --route-prefix' ;;
     token) words='--bytes --config --data-dir --expires --help --name --queued --running --scopes' ;;
     work) words='--config --data-dir --help --task --unit --workers' ;;
     version) words='--help --json' ;;
     help) words='--help' ;;
-    *) words='--allowed-hosts --allowed-origins --body-timeout --config --data-dir --drain-timeout --executor --header-timeout --help --import-root --keep-artifacts --keep-jobs --listen --log-format --log-level --max-body-bytes --max-connections --max-connections-per-address --max-upload-bytes --mem --moments-cache-bytes --partition --queue-limit --route-prefix --sandbox --shared-dir --slurm-options --slurm-points-per-task --time --token-file --trusted-proxies --workers' ;;
+    *) words='--allowed-hosts --allowed-origins --body-timeout --config --data-dir --drain-timeout --executor --header-timeout --help --import-root --keep-artifacts --keep-jobs --listen --log-format --log-level --max-body-bytes --max-connections --max-connections-per-address --max-upload-bytes --mem --memory-limit --moments-cache-bytes --partition --queue-limit --route-prefix --sandbox --shared-dir --slurm-options --slurm-points-per-task --time --token-file --trusted-proxies --workers' ;;
     esac
     if [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W "$words" -- "$current"))

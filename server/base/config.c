@@ -6,6 +6,7 @@
 #include "api/decode.h"
 #include "server/base/addresses.h"
 #include "server/base/fsutil.h"
+#include "server/base/memory_here.h"
 #include "server/base/options.h"
 
 #include <ctype.h>
@@ -292,6 +293,8 @@ static enum rb_status resolve(struct rb_settings *s, char *const environment[],
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
         s->workers = cores > 0 ? (uint64_t)cores : 1;
     }
+    if (s->memory_limit == 0)
+        s->memory_limit = rb_memory_here();
     if (s->data_dir[0] != '\0')
         return RB_OK;
     const char *state = state_directory(environment);

@@ -37,6 +37,8 @@
       "folder below which checkpoints and texts may be registered in place; repeatable")           \
     X(workers, COUNT, "workers", "0", 0, 1024, "8",                                                \
       "work items that run at once; 0 means one per core")                                         \
+    X(memory_limit, BYTES, "memory-limit", "0", 0, INT64_MAX, "8GiB",                              \
+      "memory that a job plans with: sums that do not fit are made in groups of layers; 0: all here")  \
     X(queue_limit, COUNT, "queue-limit", "1000", 1, 1000000, "100",                                \
       "jobs that may wait; further submissions are answered 429")                                  \
     X(max_upload_bytes, BYTES, "max-upload-bytes", "16GiB", 1, INT64_MAX, "40GiB",                 \
@@ -122,7 +124,8 @@ extern const char *const rb_sandbox_mode_names[]; /* as above; server/base/sandb
 #define RB_OPTION_TYPE_SANDBOX_MODE enum rb_sandbox_mode
 #define RB_OPTION_TYPE_EXECUTOR enum rb_executor_kind
 
-/* Read-only once loaded; any thread. `workers` and `data_dir` are resolved: never 0 or "". */
+/* Read-only once loaded; any thread. `workers`, `memory_limit` and `data_dir` are resolved: never 0
+ * or "". */
 struct rb_settings {
 #define RB_OPTION_FIELD(field, type, flag, def, low, high, example, help)                          \
     RB_OPTION_TYPE_##type field;

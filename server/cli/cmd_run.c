@@ -439,6 +439,7 @@ static enum rb_status open_engine(struct runner *r, struct rb_error *err)
         .data_dir = r->data_dir,
         .data_fd = r->data_fd,
         .workers = (unsigned)r->settings.workers,
+        .memory_limit = r->settings.memory_limit,
         .parallel_jobs = 1,
         .queue_limit = 1,
         .environment = r->environment,

@@ -223,6 +223,7 @@ static enum rb_status open_work(struct daemon *d, struct rb_error *err)
         .data_fd = d->server.data_fd,
         .import_roots = &d->settings.import_root,
         .workers = (unsigned)d->settings.workers,
+        .memory_limit = d->settings.memory_limit,
         .parallel_jobs = 2, /* one computes while the other's rounds end */
         .queue_limit = d->settings.queue_limit,
         .moments_cache_bytes = d->settings.moments_cache_bytes,

@@ -299,6 +299,7 @@ static enum rb_status open_engine(struct node *n, struct rb_error *err)
         .data_dir = n->data_dir,
         .data_fd = n->data_fd,
         .workers = (unsigned)n->settings.workers,
+        .memory_limit = n->settings.memory_limit,
         .parallel_jobs = 1,
         .queue_limit = 1,
         .environment = n->environment,

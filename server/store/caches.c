@@ -187,12 +187,10 @@ enum rb_status rb_rate_get(struct rb_store *s, const struct rb_rate_key *key, bo
     struct rb_query q;
     struct rb_rate rate = {0};
     bool found = false;
-    enum rb_status status = rb_query_begin(
-        s, "SELECT rate, seconds FROM rates WHERE cpu = ? AND kernel = ? AND what = ?", &q, err);
-    if (status != RB_OK)
-        return status;
+    rb_query_start(s, "SELECT rate, seconds FROM rates WHERE cpu = ? AND kernel = ? AND what = ?",
+                   &q);
     bind_rate_key(&q, key);
-    status = rb_query_step(&q, &found, err);
+    enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && found)
         rate = (struct rb_rate){rb_column_double(&q, 0), rb_column_double(&q, 1)};
     status = rb_query_end(&q, status, err);
@@ -208,11 +206,9 @@ enum rb_status rb_rate_put(struct rb_store *s, const struct rb_rate_key *key,
                            const struct rb_rate *rate, struct rb_error *err)
 {
     struct rb_query q;
-    enum rb_status status = rb_query_begin(
+    rb_query_start(
         s, "INSERT OR REPLACE INTO rates (cpu, kernel, what, rate, seconds) VALUES (?, ?, ?, ?, ?)",
-        &q, err);
-    if (status != RB_OK)
-        return status;
+        &q);
     bind_rate_key(&q, key);
     rb_bind_double(&q, rate->rate);
     rb_bind_double(&q, rate->seconds);

@@ -1,7 +1,7 @@
 #include "server/work/plan.h"
 #include "core/align/alignment.h"
 #include "core/align/certify.h"
-#include "core/align/collect.h"
+#include "core/align/collect_plan.h"
 #include "core/align/joint.h"
 #include "core/align/solve.h"
 #include "core/learn/learn.h"
@@ -104,8 +104,68 @@ static double making_cost(const struct rb_subject *s, const struct rb_job_spec *
            (spec->has_evaluate ? 2 * evaluation : 0);
 }
 
+/* ---- aligning where memory is short ---- */
+
+/* What of the models' files is in memory at once while features are made: a layer's tensors are
+ * given back after use. */
+static uint64_t resident_bytes(const struct rb_subject *s)
+{
+    const struct rb_config *c = &s->model[0].config;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < s->models; i++) {
+        const struct rb_model *m = &s->model[i];
+        uint64_t layer = rb_weights_layer_floats(c) * rb_dtype_bytes(rb_model_dtype(m));
+        uint64_t gone = c->num_hidden_layers > 2 ? (c->num_hidden_layers - 2) * layer : 0;
+        bytes += m->checkpoint.bytes > gone ? m->checkpoint.bytes - gone : 0;
+    }
+    return bytes;
+}
+
+/* While assignments are solved from a file: per worker a group's moments, mapped, its similarity
+ * and what the assignment needs. */
+static uint64_t solve_from_file_bytes(const struct rb_model *m, unsigned taps, unsigned workers)
+{
+    struct rb_collect_kind kinds[RB_TAP_COUNT];
+    size_t n = rb_collect_kinds(m, taps, kinds);
+    uint64_t widest = 0;
+    for (size_t k = 0; k < n; k++)
+        widest = at_least(widest, kinds[k].size);
+    return workers * widest * widest * (sizeof(double) + 2 * sizeof(float));
+}
+
+/* Aligns in groups of layers if all sums at once are more than the limit. Returns the peak of
+ * aligning and solving beside the process, 0 where they are not in groups. */
+static uint64_t split_collection(const struct rb_subject *s, const struct rb_job_spec *spec,
+                                 uint64_t tokens, const struct rb_plan_machine *machine,
+                                 uint64_t needed, struct rb_plan *p)
+{
+    const struct rb_model *m = &s->model[0];
+    const struct rb_align_options *o = &spec->align.options;
+    unsigned taps = rb_taps_needed(o);
+    uint64_t sums, buffers, longest = spec->align.max_length;
+    double cost, layers;
+    rb_collect_split_make(m, taps, tokens, UINT64_MAX, &p->split);
+    if (s->models != 2 || PROCESS_BYTES + needed <= machine->memory_limit)
+        return 0;
+    rb_collect_estimate(m, 2, 1, taps, tokens, &sums, &buffers, &cost);
+    uint64_t fixed = PROCESS_BYTES + resident_bytes(s) + buffers;
+    fixed += machine->workers *
+             rb_layer_scratch_bytes(&m->config, at_least(RB_CHUNK_TOKENS, longest), longest);
+    rb_collect_split_make(m, taps, tokens,
+                          machine->memory_limit > fixed ? machine->memory_limit - fixed : 0,
+                          &p->split);
+    if (p->split.groups == 1)
+        return 0;
+    rb_collect_estimate(m, 2, 1, 0, tokens, &sums, &buffers, &layers);
+    p->cost[RB_PHASE_ALIGNING] += (p->split.passes - 1) * layers;
+    return at_least(fixed - PROCESS_BYTES + p->split.sum_bytes + p->split.stream_bytes,
+                    rb_solve_bytes(&m->config, o, machine->workers) + resident_bytes(s) +
+                        solve_from_file_bytes(m, taps, machine->workers));
+}
+
 void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
-                  const struct rb_plan_sizes *sizes, unsigned workers, struct rb_plan *ret)
+                  const struct rb_plan_sizes *sizes, const struct rb_plan_machine *machine,
+                  struct rb_plan *ret)
 {
     const struct rb_config *c = &s->model[0].config;
     const struct rb_align_spec *align = &spec->align;
@@ -113,11 +173,12 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     struct rb_plan p = {.evaluations = spec->points == RB_POINTS_AUTO
                                            ? evaluations(spec, RB_REFINE_EXPECTED)
                                            : whole,
-                        .width = c->hidden_size};
+                        .width = c->hidden_size,
+                        .split = {.groups = 1, .passes = 1}};
     uint64_t models = 0;
     for (size_t i = 0; i < s->models; i++)
         models += s->model[i].checkpoint.bytes;
-    uint64_t sums = 0, buffers = 0, working = 0, longest = 0;
+    uint64_t sums = 0, buffers = 0, working = 0, longest = 0, in_groups = 0;
     double cost, evaluation = 0;
     if (align->from_job == NULL && align->options.components != 0) {
         const struct rb_joint_input joint = {.config = c,
@@ -129,7 +190,10 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                             &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
         p.cost[RB_PHASE_SOLVING] = rb_joint_cost(&joint, &align->options);
-        working = at_least(sums + buffers, sums + rb_solve_bytes(c, &align->options, workers));
+        working =
+            at_least(sums + buffers, sums + rb_solve_bytes(c, &align->options, machine->workers));
+        in_groups = split_collection(s, spec, sizes->align_tokens, machine, models + working, &p);
+        working = in_groups > 0 ? 0 : working;
         longest = align->max_length;
     }
     struct rb_learn_options learn = align->learn.options;
@@ -155,7 +219,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     }
     uint64_t span = spec->has_evaluate ? rb_chunk_tokens(sizes->evaluate_tokens) : 0;
     if (at_least(span, longest) > RB_CHUNK_TOKENS) /* shorter ones: in PROCESS_BYTES */
-        working += workers * rb_layer_scratch_bytes(c, at_least(span, longest), longest);
+        working += machine->workers * rb_layer_scratch_bytes(c, at_least(span, longest), longest);
     const struct rb_motion motion = {.decoder_untied =
                                          rb_alignment_unties(&s->model[1], &align->options)};
     struct rb_blend blend = rb_blend_pair(&s->model[0], &s->model[1], &motion, 0.5);
@@ -174,7 +238,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         uint64_t bytes = rb_write_bytes(&blend, spec->dtype); /* in shards they lie there twice */
         p.disk_bytes += bytes > RB_SHARD_BYTES ? 2 * bytes : bytes;
     }
-    p.peak_bytes = PROCESS_BYTES + models + working;
+    p.peak_bytes = PROCESS_BYTES + at_least(models + working, in_groups);
     *ret = p;
 }
 

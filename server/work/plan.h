@@ -3,6 +3,7 @@
 #define RB_SERVER_WORK_PLAN_H
 
 #include "api/service.h"
+#include "core/align/collect_plan.h"
 #include "server/work/rates.h"
 #include "server/work/subject.h"
 
@@ -13,6 +14,7 @@ struct rb_plan {
     double optional; /* cost of the blocks behind the first round of evaluate.precision */
     uint32_t width;  /* hidden_size */
     uint64_t peak_bytes, disk_bytes;
+    struct rb_collect_split split; /* of the aligning phase, of two models */
 };
 
 struct rb_plan_sizes {
@@ -24,10 +26,14 @@ struct rb_plan_sizes rb_plan_sizes_of(const struct rb_subject *s);
 struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struct rb_places *p,
                                          const struct rb_job_spec *spec);
 
-/* s: models opened. workers: how many items run at once, each with scratch of its own. Any thread.
- */
+struct rb_plan_machine {
+    unsigned workers;      /* items that run at once, each with scratch of its own */
+    uint64_t memory_limit; /* that the job is to stay below, where groups of layers can do that */
+};
+/* s: models opened. Any thread. */
 void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
-                  const struct rb_plan_sizes *sizes, unsigned workers, struct rb_plan *ret);
+                  const struct rb_plan_sizes *sizes, const struct rb_plan_machine *machine,
+                  struct rb_plan *ret);
 /* At the rates known, with every worker busy. Loop thread. */
 double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates, unsigned workers);
 /* If the first round of evaluate.precision suffices; the same without it. */

@@ -56,8 +56,10 @@ static void save(struct rb_async *a)
     struct align *s = a->data;
     struct stat st;
     int data_fd = s->run->work->options.data_fd;
-    s->status = rb_mkdirs_beneath(data_fd, RB_LAYOUT_MOMENTS, &s->error);
-    if (s->status == RB_OK)
+    s->status = RB_OK;
+    if (s->moments->mapped == NULL) /* else they lie there already */
+        s->status = rb_mkdirs_beneath(data_fd, RB_LAYOUT_MOMENTS, &s->error);
+    if (s->status == RB_OK && s->moments->mapped == NULL)
         s->status = rb_moments_save(s->moments, s->path, &s->error);
     if (s->status == RB_OK && stat(s->path, &st) == 0)
         s->bytes = (uint64_t)st.st_size;
@@ -106,6 +108,22 @@ static void collected(struct rb_pool_task *task, enum rb_status status, const st
     rb_async_start(run->work->pool, &s->async);
 }
 
+/* In groups of layers, where the plan says so: their moments go to the file as they are made. */
+static enum rb_status split(struct align *s, struct rb_error *err)
+{
+    struct rb_run *run = s->run;
+    const struct rb_collect_split *groups = &run->plan.split;
+    if (groups->groups <= 1)
+        return RB_OK;
+    enum rb_status status = rb_mkdirs_beneath(run->work->options.data_fd, RB_LAYOUT_MOMENTS, err);
+    if (status == RB_OK)
+        status = rb_collect_in_groups(s->program, groups, s->path, err);
+    if (status == RB_OK)
+        rb_log_info("aligning in groups of layers", RB_S("job", run->row.job.id),
+                    RB_U("groups", groups->groups), RB_D("feature_passes", groups->passes));
+    return status;
+}
+
 static void collect(struct align *s)
 {
     struct rb_run *run = s->run;
@@ -114,6 +132,8 @@ static void collect(struct align *s)
     enum rb_status status =
         rb_collect_new(&run->subject.model[0], &run->subject.model[1], &run->subject.align,
                        rb_taps_needed(o), o, &s->program, &err);
+    if (status == RB_OK)
+        status = split(s, &err);
     if (status != RB_OK) {
         done(s, status, &err);
         return;

@@ -202,7 +202,9 @@ static void open_all(struct rb_async *a)
     if (l->status != RB_OK)
         return;
     struct rb_plan_sizes sizes = rb_plan_sizes_of(&l->subject);
-    rb_plan_make(&l->subject, &run->spec, &sizes, run->work->options.workers, &l->plan);
+    const struct rb_plan_machine machine = {run->work->options.workers,
+                                            run->work->options.memory_limit};
+    rb_plan_make(&l->subject, &run->spec, &sizes, &machine, &l->plan);
 }
 
 /* ---- loop ---- */

@@ -174,7 +174,8 @@ static enum rb_status check_item(struct rb_submission *s, struct item *it,
     if (status != RB_OK)
         return status;
     struct rb_plan_sizes sizes = rb_plan_sizes_guess(subject, &it->places, spec);
-    rb_plan_make(subject, spec, &sizes, s->w->options.workers, &it->plan);
+    const struct rb_plan_machine machine = {s->w->options.workers, s->w->options.memory_limit};
+    rb_plan_make(subject, spec, &sizes, &machine, &it->plan);
     return check_disk(s, it, err);
 }
 
@@ -211,6 +212,8 @@ static void checked(struct rb_async *a)
         it->public.estimate = (struct rb_estimate){
             .peak_bytes = it->plan.peak_bytes,
             .disk_bytes = it->plan.disk_bytes,
+            .layer_groups = it->plan.split.groups,
+            .feature_passes = it->plan.split.passes,
             .seconds = rb_plan_seconds(&it->plan, &s->w->rates, s->w->options.workers),
             .least_seconds = rb_plan_least_seconds(&it->plan, &s->w->rates, s->w->options.workers),
             .saved_seconds = rb_plan_saved_seconds(&it->plan, &s->w->rates, s->w->options.workers),

@@ -25,6 +25,7 @@ struct rb_work_options {
     /* Below which folders may be imported; borrowed. NULL: anywhere (`rebasind run`). */
     const struct rb_strings *import_roots;
     unsigned workers;       /* >= 1 */
+    uint64_t memory_limit;  /* that a job plans with (plan.h) */
     unsigned parallel_jobs; /* jobs under way at once, >= 1 */
     uint64_t queue_limit;
     uint64_t moments_cache_bytes; /* 0: moments are kept only while their job needs them */

@@ -403,11 +403,12 @@ static void test_service(void **state)
     struct rb_job_spec spec;
     json_t *body = json_of("{'models':{'a':'x','b':'y'},'align':{'dataset':'d'}}");
     assert_int_equal(rb_job_spec_decode(body, "", 0, &spec, NULL, NULL), RB_OK);
-    rb_estimate_encode(&w, &spec, &(struct rb_estimate){100, 50, 2.5, 7, 1});
+    rb_estimate_encode(&w, &spec, &(struct rb_estimate){100, 50, 2.5, 7, 1, 4, 1.5});
     json = tree_of(&w);
     assert_tree(
         json_incref(json_object_get(json, "estimate")),
-        "{'peak_bytes':100,'seconds':2.5,'disk_bytes':50,'saved_seconds':7,'least_seconds':1}");
+        "{'peak_bytes':100,'seconds':2.5,'disk_bytes':50,'saved_seconds':7,'least_seconds':1,"
+        "'layer_groups':4,'feature_passes':1.5}");
     assert_tree(json_incref(json_object_get(json_object_get(json, "spec"), "interpolate")),
                 "{'points':21}");
     json_decref(json);

@@ -89,7 +89,8 @@ static void open_fixture(struct fixture *f, const struct sample *s)
                        &err));
     OK(rb_subject_read_texts(&f->subject, &f->places, &f->spec, RB_SUBJECT_WHOLE, &err));
     struct rb_plan_sizes sizes = rb_plan_sizes_of(&f->subject);
-    rb_plan_make(&f->subject, &f->spec, &sizes, 1, &f->plan);
+    const struct rb_plan_machine machine = {1, UINT64_MAX};
+    rb_plan_make(&f->subject, &f->spec, &sizes, &machine, &f->plan);
     tmpdir_init(&f->folder);
 }
 

@@ -141,6 +141,23 @@ static void same_moments(const struct fixture *f, const struct rb_moments *x,
     }
 }
 
+/* In groups of layers, put into a file on the way. */
+static struct rb_moments *collect_in_groups(struct fixture *f, const struct rb_align_options *o,
+                                            const struct rb_collect_split *split)
+{
+    struct rb_program *p;
+    const char *path = tmpdir_path(&f->dir, "moments.safetensors");
+    MUST(rb_collect_new(&f->a, &f->b, &f->sequences, rb_taps_needed(o), o, &p, &f->err), &f->err);
+    MUST(rb_collect_in_groups(p, split, path, &f->err), &f->err);
+    double total = p->total_cost,
+           cost = run_program(p, f->schedule->threads, f->schedule->order, 34);
+    if (fabs(cost - total) > 1e-9 * total)
+        fail_msg("%u groups: the items cost %g, the program says %g", split->groups, cost, total);
+    struct rb_moments *m = rb_collect_take(p);
+    rb_program_free(p);
+    return m;
+}
+
 /* ---- alignment ---- */
 
 static struct rb_alignment *solve(struct fixture *f, const struct rb_moments *m,
@@ -323,12 +340,120 @@ static void test_stop(void **state)
     close_fixture(&f);
 }
 
+/* ---- groups of layers ---- */
+
+/* Groups whose sums take at most that share of all sums. */
+static struct rb_collect_split split_by(const struct fixture *f, unsigned taps, double share,
+                                        bool again)
+{
+    struct rb_collect_split s;
+    uint64_t tokens = rb_sequences_tokens(&f->sequences);
+    uint32_t layers = f->a.config.num_hidden_layers;
+    double walked = 0;
+    rb_collect_split_make(&f->a, taps, tokens, UINT64_MAX, &s);
+    assert_int_equal(s.groups, 1);
+    s.again = again;
+    s.budget = (uint64_t)(share * (double)s.sum_bytes);
+    s.groups = 0;
+    for (uint32_t first = 0, end; first < layers; first = end, s.groups++) {
+        end = rb_collect_group_end(&f->a, taps, tokens, s.budget, first);
+        walked += again ? end : end - first;
+    }
+    s.passes = walked / layers;
+    return s;
+}
+
+static void check_groups(struct fixture *f, const struct rb_align_options *o,
+                         const struct rb_collect_split *split, const struct rb_moments *whole,
+                         const struct rb_alignment *aligned)
+{
+    for (size_t i = 0; i < COUNT(schedules); i += 3) {
+        f->schedule = &schedules[i];
+        struct rb_moments *m = collect_in_groups(f, o, split);
+        assert_non_null(m->mapped);
+        same_moments(f, whole, m);
+        struct rb_alignment *a = solve(f, m, o);
+        same_alignment(f, aligned, a);
+        rb_alignment_free(a);
+        rb_moments_free(m);
+    }
+}
+
+/* A limit that forces groups changes no bit: with the stream kept, with features computed again,
+ * over several slabs and over one. */
+static void test_groups(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t sequences;
+        double share;
+        uint32_t groups;
+    } cases[] = {{SEQUENCES, 0.8, 2}, {SEQUENCES, 0, 4}, {20, 0.8, 2}, {20, 0, 4}};
+    struct random_shape shape = shapes[0];
+    const struct rb_align_options o = options(RB_POOL_TOKEN, true);
+    shape.layers = 4;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct fixture f;
+        open_fixture(&f, &shape);
+        rb_sequences_deinit(&f.sequences);
+        f.sequences = random_sequences(&shape, cases[i].sequences, 5, 40, 33);
+        f.schedule = &schedules[0];
+        struct rb_moments *whole = collect(&f, &o);
+        struct rb_alignment *aligned = solve(&f, whole, &o);
+        for (int again = 0; again < 2; again++) {
+            struct rb_collect_split split =
+                split_by(&f, rb_taps_needed(&o), cases[i].share, again == 1);
+            assert_int_equal(split.groups, cases[i].groups);
+            check_groups(&f, &o, &split, whole, aligned);
+        }
+        rb_alignment_free(aligned);
+        rb_moments_free(whole);
+        close_fixture(&f);
+    }
+}
+
+/* What is chosen for a decoder of 1.3 B parameters: its FF sums alone are 0.54 GB a layer in F64.
+ */
+static void test_split(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t tokens, limit_mb;
+        uint32_t groups;
+        bool again;
+    } cases[] = {
+        {2560, 20000, 1, false}, {2560, 6000, 3, false}, {2560, 1000, 24, false},
+        {2560, 570, 24, true}, /* 42 MB of streams do not fit beside one layer */
+        {2560, 100, 24, true},   {1600, 2000, 4, false}, {1600, 100, 24, false},
+    };
+    struct rb_model m = {
+        .config = {.hidden_size = 2048,
+                   .embedding_size = 2048,
+                   .num_hidden_layers = 24,
+                   .attention = {.heads = 16, .kv_heads = 16, .head_dim = 128, .causal = true},
+                   .mlp.inner_size = 8192}};
+    struct rb_align_options o;
+    rb_align_options_default(&o);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct rb_collect_split s;
+        uint64_t limit = cases[i].limit_mb * 1000000;
+        rb_collect_split_make(&m, rb_taps_needed(&o), cases[i].tokens, limit, &s);
+        assert_int_equal(s.groups, cases[i].groups);
+        assert_int_equal(s.again, cases[i].again);
+        bool one_layer = s.groups == 24;
+        assert_true(one_layer || s.groups == 1 || s.sum_bytes + s.stream_bytes <= limit);
+        assert_true(s.again ? s.passes > 12 : !(s.passes > 1) && !(s.passes < 1));
+    }
+}
+
 int main(void)
 {
     openblas_set_num_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

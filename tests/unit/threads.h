@@ -113,23 +113,27 @@ static inline enum rb_status program_piece(void *context, size_t piece, struct r
     return rb_program_run_item(program, piece, w, err);
 }
 
-/* Runs the whole program. */
-static inline void run_program(struct rb_program *program, size_t threads, enum order order,
-                               uint64_t seed)
+/* Runs the whole program; its items' costs, added. */
+static inline double run_program(struct rb_program *program, size_t threads, enum order order,
+                                 uint64_t seed)
 {
     struct pieces p;
     struct rb_error err;
+    double cost = 0;
     pieces_init(&p, program_piece, program);
     for (;;) {
         MUST(program->ops->next_round(program, &p.count, &err), &err);
         if (p.count == 0)
             break;
+        for (size_t i = 0; i < p.count; i++)
+            cost += program->ops->item_cost(program, i);
         size_t *list = ordered(p.count, order, &seed);
         p.order = list;
         pieces_run(&p, threads);
         free(list);
     }
     pieces_deinit(&p);
+    return cost;
 }
 
 #endif
