@@ -14,15 +14,19 @@ import {compare, Table} from './table.js';
 const jobOf = row => ({...row, id: row.job, summary: row});
 const text = value => typeof value === 'object' ? JSON.stringify(value) : String(value);
 
-const columnsOf = members => [
+/* The sweep's own name is left out: "heads=permute". */
+const columnsOf = ({members, name, spec}) => [
   {id: 'rank', label: '#', figure: true, help: 'By the loss of the best merge', value: j => j.rank ?? NONE, order: j => j.rank},
-  {id: 'name', label: 'Job', value: j => j.name ?? j.id, order: j => j.name, fill: (td, j) => put(td, cells.nameLink(j))},
+  {id: 'name', label: 'Job', value: j => j.name ?? j.id, order: j => j.name, fill: (td, j) => {
+    put(td, cells.nameLink(j));
+    setText(td.firstChild, td.textContent.replace(`${name ?? spec.name}: `, ''));
+  }},
+  {id: 'verdict', label: 'Verdict', value: j => verdictWords(j) || j.status, order: j => verdictOf(j)
+    ? VERDICTS.indexOf(verdictOf(j)) : null, fill: (td, j) => verdictOf(j) ? cells.verdict(td, j) : put(td, cells.badge(j.status))},
   ...members.map(path => ({id: path, label: path, value: j => text(j.settings[path]), order: j => {
     const value = j.settings[path];
     return typeof value === 'object' ? text(value) : value;
   }})),
-  {id: 'verdict', label: 'Verdict', value: j => verdictWords(j) || j.status, order: j => verdictOf(j)
-    ? VERDICTS.indexOf(verdictOf(j)) : null, fill: (td, j) => verdictOf(j) ? cells.verdict(td, j) : put(td, cells.badge(j.status))},
   ...['best', 'barrier', 'control', 'reduction'].map(id => cells.figureColumn(id, {rank: id === 'best' ? 0 : 2})),
   {id: 'took', label: 'Took', figure: true, rank: 3, value: j => duration(j.seconds), order: j => j.seconds},
 ];
@@ -60,8 +64,9 @@ export function mount(element, route) {
 
   function show() {
     const {fraction, eta_seconds: eta, ...counts} = sweep.progress;
-    title(sweep.name ?? 'Sweep');
-    setText(heading, sweep.name ?? `Sweep ${shortId(route.id)}`);
+    const name = sweep.name ?? sweep.spec.name ?? `Sweep ${shortId(route.id)}`;
+    title(name);
+    setText(heading, name);
     put(head, h('div.head', cells.badge(sweep.status), heading, actions()));
     setText(under, method(sweep.spec));
     const parts = Object.entries(counts).filter(([, n]) => n > 0).map(([status, n]) => `${n} ${status}`);
@@ -74,7 +79,7 @@ export function mount(element, route) {
   }
 
   function showTable() {
-    const columns = columnsOf(sweep.members), order = columns.find(c => c.id === sorted.by).order;
+    const columns = columnsOf(sweep), order = columns.find(c => c.id === sorted.by).order;
     table ??= new Table({caption: 'Jobs of the sweep', columns, key: j => j.id, sorted,
       open: j => go(link('job', j.id)), onsort: id => {
         sorted = {by: id, down: sorted.by === id && !sorted.down};

@@ -16,7 +16,7 @@ function picture() {
     'aria-label': 'An example: the loss between two GPT-2 models, with a high hump without alignment and a low one with'},
   svg('path.control', {d: path(CONTROL)}), svg('path.aligned', {d: path(ALIGNED)}),
   svg('text', {x: left, y: height - 8}, 'model A'), svg('text', {x: width - left, y: height - 8, 'text-anchor': 'end'}, 'model B'),
-  svg('text', {x: 238, y: 40, class: 'control'}, 'as they are'), svg('text', {x: 150, y: 122, class: 'aligned'}, 'aligned')),
+  svg('text', {x: 272, y: 40, class: 'control'}, 'as they are'), svg('text', {x: 150, y: 122, class: 'aligned'}, 'aligned')),
   h('figcaption', 'Two GPT-2 models of different seeds, the loss on the way from one to the other: 85 % of the barrier ',
     'is gone, and the moved model is certified to be the same function.'));
 }

@@ -107,6 +107,11 @@ test('dots over a setting, and parallel coordinates over all that differ', async
   await page.getByLabel('Chart', {exact: true}).selectOption('curves');
 });
 
+test('names in the table are there, cut only where there is no room', async () => {
+  for (const name of await page.getByRole('region', {name: 'Jobs compared'}).locator('.name').all())
+    assert.ok(await name.evaluate(a => a.scrollWidth <= a.clientWidth + 1 && a.clientWidth > 40), await name.textContent());
+});
+
 test('a pinned job is the baseline of the others', async () => {
   const table = page.getByRole('region', {name: 'Jobs compared'});
   await page.getByRole('button', {name: 'Pin: permute 0'}).click();

@@ -206,7 +206,8 @@ test('several values of members are a sweep: a job for each combination', async 
   const {table} = await daemon.get(`v1/sweeps/${sweep}`);
   const first = table.find(row => row.rank === 1);
   const cells = await page.locator('tbody tr').first().locator('td').allTextContents();
-  assert.deepEqual(cells.slice(1, 5), [first.name, ...Object.values(first.settings).map(String), first.verdict.label]);
+  assert.deepEqual(cells.slice(1, 5), [first.name.replace('by the form: ', ''), first.verdict.label,
+    ...Object.values(first.settings).map(String)]);
   const [saved] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', {name: 'Save CSV'}).click()]);
   assert.equal(saved.suggestedFilename(), 'by the form.csv');
   await assertAccessible(page, 'sweep');
@@ -214,6 +215,9 @@ test('several values of members are a sweep: a job for each combination', async 
   await page.setViewportSize({width: 375, height: 812});
   const [wanted, there] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert.ok(wanted <= there, `on a phone: ${wanted} px`);
+  await page.emulateMedia({colorScheme: 'dark'});
+  await assertAccessible(page, 'sweep, dark, on a phone');
+  await page.emulateMedia({colorScheme: 'light'});
   await page.setViewportSize({width: 1360, height: 860});
   await page.getByRole('link', {name: 'In the list'}).click();
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 4);
