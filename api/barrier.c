@@ -462,6 +462,27 @@ static void encode_places(struct rb_json *w, const struct rb_barrier_view *v,
     rb_json_end(w);
 }
 
+double rb_barrier_folded_chord(const struct rb_barrier_view *v)
+{
+    const struct rb_curve_points *c = &v->control;
+    bool ends = c->count > 1 && c->points[0].lambda <= 0 && c->points[c->count - 1].lambda >= 1;
+    return ends ? v->folded->loss - (c->points[0].loss + c->points[c->count - 1].loss) / 2
+                : (double)NAN;
+}
+
+/* At one lambda, where chord and mean are one. */
+static void encode_folded(struct rb_json *w, const struct rb_barrier_view *v)
+{
+    if (!rb_folded_control_known(v->folded))
+        return;
+    rb_json_object(w, "folded_control");
+    rb_json_number(w, "lambda", 0.5);
+    rb_json_number(w, "loss", v->folded->loss);
+    rb_json_number(w, "standard_error", v->folded->standard_error);
+    rb_json_number(w, "barrier", rb_barrier_folded_chord(v));
+    rb_json_end(w);
+}
+
 void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barrier_view *v)
 {
     size_t count = 0;
@@ -496,6 +517,7 @@ void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barri
     else
         rb_json_null(w, "control");
     encode_reduction(w, aligned, control, errors);
+    encode_folded(w, v);
     if (v->verdict != NULL)
         rb_merge_verdict_encode(w, "verdict", v->verdict);
     else

@@ -7,6 +7,7 @@
 #include "api/job_spec.h"
 #include "api/verdict.h"
 #include "core/merge/barrier.h"
+#include "api/folded.h"
 #include "core/merge/curve.h"
 
 /* The points known of one curve: ascending lambda, each equal to one of the grid's; borrowed. */
@@ -43,6 +44,7 @@ struct rb_barrier_view {
     bool adaptive; /* of lambdas only what rb_refine asks for makes the curves whole */
     const struct rb_barrier_errors *errors; /* borrowed; NULL: not known */
     const struct rb_merge_verdict *verdict; /* borrowed; NULL: not known yet */
+    const struct rb_folded_control *folded; /* borrowed; NULL: nothing folds */
 };
 
 /* The view of a job's curves. spec: with `evaluate`; borrowed. near: B moves by near-equivalent
@@ -57,9 +59,14 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
  * last point is there. Three models or more: "models" and "weights" instead of "lambdas"; each
  * point's barrier under "barriers"; chord is the highest, at chord_weights. complete says that both
  * curves are whole; reduction is 1 - aligned/control for both barriers (null without a control or
- * where the control has no barrier); verdict is null until it is known. Standard errors are null
+ * where the control has no barrier); verdict is null until it is known; "folded_control" is there
+ * once it is known. Standard errors are null
  * where v has none. Metrics that have no value at any point are left out. */
 void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barrier_view *v);
+
+/* The folded control's loss above the chord of the control's ends; NaN where these are not known.
+ */
+double rb_barrier_folded_chord(const struct rb_barrier_view *v);
 
 /* text/csv: lambda, aligned_loss, aligned_standard_error, aligned_<metric>…, then control_… the
  * same; where errors are known, aligned_chord_standard_error, control_… and reduction_… follow,

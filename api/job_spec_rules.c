@@ -520,7 +520,8 @@ static void fill_recipe(struct rb_align_spec *a, const struct rb_align_options *
         o->residual = r->residual;
     if (rb_align_turns_stream(o) && (given & RB_ALIGN_MATCH) == 0)
         o->match = r->match;
-    if (rb_align_turns_stream(o) && (given & RB_ALIGN_ROUNDS) == 0)
+    bool universe = a->reference == RB_REFERENCE_UNIVERSE; /* has rounds of its own */
+    if (rb_align_turns_stream(o) && (given & RB_ALIGN_ROUNDS) == 0 && !universe)
         o->rounds = r->rounds;
     if ((given & RB_ALIGN_SIGNED) == 0)
         o->signed_units = r->signed_units;

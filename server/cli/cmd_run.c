@@ -328,8 +328,12 @@ static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
     struct rb_barrier_view v =
         rb_barrier_view_make(job->id, &r->spec.as_given, near, c.points, c.aligned, c.control);
     struct rb_barrier_errors errors;
-    status = rb_barrier_errors_read(r->store, seq, &v, &errors, err);
+    struct rb_folded_control folded = rb_folded_control_none();
+    status = rb_folded_control_read(r->store, seq, &folded, err);
+    if (status == RB_OK)
+        status = rb_barrier_errors_read(r->store, seq, &v, &errors, err);
     v.errors = &errors;
+    v.folded = &folded;
     v.verdict = &job->summary.verdict;
     if (status != RB_OK) {
         /* told by whoever called */

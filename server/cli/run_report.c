@@ -188,6 +188,9 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
     print_barrier(out, "chord", &chord[0], has_control ? &chord[1] : NULL, e->reduction_chord,
                   ranks);
     print_barrier(out, "mean", &mean[0], has_control ? &mean[1] : NULL, e->reduction_mean, ranks);
+    if (rb_folded_control_known(v->folded))
+        fprintf(out, "folded, not aligned: %.4f over the chord at 0.5\n",
+                rb_barrier_folded_chord(v));
 }
 
 void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict)

@@ -71,6 +71,8 @@ function results(job, barrier) {
       ['Barrier over chord', at(s.barrier_chord, b?.chord_lambda, b?.chord_standard_error),
         'max over the straight line'],
       ['\u2026 of the control', at(s.control_barrier_chord, c?.chord_lambda, c?.chord_standard_error)],
+      ...(barrier?.folded_control ? [['\u2026 folded, not aligned', at(barrier.folded_control.barrier, 0.5),
+        'norms folded, then averaged']] : []),
       ['Reduction', [h('b', plusMinus(times100(s.reduction), times100(s.reduction_standard_error), 1)),
         s.reduction === null ? '' : h('span.aside', ' %')]],
       ['Shape', SHAPES[barrier?.aligned.shape] ?? '\u2013'],

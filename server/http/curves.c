@@ -23,6 +23,7 @@ struct curve {
     struct rb_job_spec spec;
     struct rb_curves curves;
     struct rb_barrier_errors errors;
+    struct rb_folded_control folded;
     struct rb_barrier_view view;
 };
 
@@ -60,11 +61,14 @@ static enum rb_status curve_read(struct rb_store *store, const char *id, struct 
         ret->row.job.summary.kind == RB_KIND_NEAR || rb_align_is_near(&ret->spec.align.options);
     ret->view = rb_barrier_view_make(ret->row.job.id, &ret->spec, near, ret->curves.points,
                                      ret->curves.aligned, ret->curves.control);
-    s = rb_barrier_errors_read(store, ret->row.seq, &ret->view, &ret->errors, err);
+    s = rb_folded_control_read(store, ret->row.seq, &ret->folded, err);
+    if (s == RB_OK)
+        s = rb_barrier_errors_read(store, ret->row.seq, &ret->view, &ret->errors, err);
     if (s != RB_OK) {
         curve_deinit(ret);
         return s;
     }
+    ret->view.folded = &ret->folded;
     ret->view.errors = &ret->errors;
     ret->view.verdict = &ret->row.job.summary.verdict;
     return RB_OK;

@@ -3,6 +3,7 @@
 #include "server/store/results.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Turns "no row was inserted" into words. */
 static enum rb_status check_added(struct rb_store *s, const char *what, struct rb_error *err)
@@ -297,6 +298,22 @@ static enum rb_status copy(struct rb_store *s, const char *sql, int64_t from, in
     rb_bind_int(&q, from);
     rb_bind_int(&q, to);
     return rb_query_run(&q, err);
+}
+
+enum rb_status rb_folded_control_read(struct rb_store *s, int64_t job,
+                                      struct rb_folded_control *ret, struct rb_error *err)
+{
+    struct rb_stage_row *rows = NULL;
+    size_t count = 0;
+    struct rb_folded_control found = rb_folded_control_none();
+    enum rb_status status = rb_stages_list(s, job, &rows, &count, err);
+    for (size_t i = 0; i < count && status == RB_OK; i++)
+        if (strcmp(rows[i].stage, rb_phase_names[RB_PHASE_EVALUATING]) == 0)
+            status = rb_folded_control_decode(rows[i].product, &found, err);
+    rb_stages_free(rows, count);
+    if (status == RB_OK)
+        *ret = found;
+    return status;
 }
 
 enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to, struct rb_error *err)

@@ -67,6 +67,11 @@ enum rb_status rb_barrier_errors_read(struct rb_store *s, int64_t job,
                                       struct rb_barrier_errors *ret,
                                       struct rb_error *err) RB_MUST_CHECK;
 
+/* What the evaluating stage left of the folded control; none where it left nothing. */
+enum rb_status rb_folded_control_read(struct rb_store *s, int64_t job,
+                                      struct rb_folded_control *ret,
+                                      struct rb_error *err) RB_MUST_CHECK;
+
 /* For a retry: gives job `to` all stages and points that `from` has and `to` lacks. */
 enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to,
                                struct rb_error *err) RB_MUST_CHECK;

@@ -81,7 +81,8 @@ static uint32_t evaluations(const struct rb_job_spec *spec, uint32_t n)
                             : 1);
     if (!spec->evaluate.options.control) /* near: and the original B */
         return n + rb_align_is_near(&spec->align.options);
-    return 2 * n - 1 - (rb_alignment_preserves(&spec->align.options) ? 1 : 0);
+    uint32_t folded = spec->align.from_job == NULL && rb_align_folds(&spec->align.options);
+    return 2 * n - 1 - (rb_alignment_preserves(&spec->align.options) ? 1 : 0) + folded;
 }
 
 static uint64_t at_least(uint64_t a, uint64_t b)

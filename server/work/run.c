@@ -73,6 +73,12 @@ bool rb_run_wants_control(const struct rb_run *run, size_t index)
            (run->spec.has_evaluate && rb_run_is_near(run) && index + 1 == run->spec.lambdas.count);
 }
 
+bool rb_run_wants_folded(const struct rb_run *run)
+{
+    return run->folds && rb_run_has_control(run) && !rb_run_several(run) &&
+           run->work->options.bundle == NULL && !rb_folded_control_known(&run->folded_control);
+}
+
 bool rb_run_members(const struct rb_run *run, bool *members)
 {
     size_t n = run->spec.lambdas.count, curves = rb_run_has_control(run) ? 2 : 1;
@@ -387,8 +393,10 @@ struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_p
 {
     size_t aligned = known_points(run, RB_CURVE_ALIGNED, points);
     size_t control = known_points(run, RB_CURVE_CONTROL, points + aligned);
-    return rb_barrier_view_make(run->row.job.id, &run->spec, rb_run_is_near(run), points, aligned,
-                                control);
+    struct rb_barrier_view v = rb_barrier_view_make(run->row.job.id, &run->spec,
+                                                    rb_run_is_near(run), points, aligned, control);
+    v.folded = &run->folded_control;
+    return v;
 }
 
 struct rb_certificate rb_run_certificate(const struct rb_run *run)
@@ -808,6 +816,7 @@ static enum rb_status decode_spec(struct rb_run *run, struct rb_error *err)
     enum rb_status status = rb_job_spec_restore(run->row.job.spec_json, &run->spec, err);
     if (status == RB_OK)
         run->executor = rb_executor_for(run->work, &run->spec);
+    run->folded_control = rb_folded_control_none();
     for (int c = 0; c < 2 && status == RB_OK; c++) {
         run->curves[c].points = calloc(run->spec.lambdas.count + 1, sizeof(struct rb_point));
         run->curves[c].known = calloc(run->spec.lambdas.count + 1, sizeof(bool));

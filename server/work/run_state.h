@@ -117,7 +117,8 @@ struct rb_run {
     bool folds;
 
     /* evaluating */
-    struct rb_run_curve curves[2]; /* by enum rb_curve_name */
+    struct rb_run_curve curves[2];           /* by enum rb_curve_name */
+    struct rb_folded_control folded_control; /* none until it is known */
     struct rb_run_phase phases[RB_PHASE_COUNT];
     const struct rb_pool_task *tasks[4]; /* under way, for progress; NULL where none */
 };
@@ -145,6 +146,9 @@ bool rb_run_is_near(const struct rb_run *run);
 bool rb_run_wants_control(const struct rb_run *run, size_t index);
 /* The alignment's certificate, with B's losses once they are known. */
 struct rb_certificate rb_run_certificate(const struct rb_run *run);
+/* Is the folded control asked for and not known? Two models, a control, norms folded, and points
+ * evaluated by this process for itself. */
+bool rb_run_wants_folded(const struct rb_run *run);
 /* Are both curves the same model at that index of lambda: lambda 0 is A; lambda 1 is B, moved or
  * not, if the certificate says that moving changed nothing; and all of them if nothing moves.
  * false without a control. */

@@ -17,6 +17,7 @@ struct lane {
     struct rb_blend blend;
     enum rb_curve_name curve;
     size_t index;
+    bool folded;              /* neither: the folded control's one point */
     struct rb_sequences part; /* with rounds: the blocks that are evaluated; starts is ours */
 };
 
@@ -89,16 +90,26 @@ static bool take_next(struct evaluate *e, struct lane *lane)
     return false;
 }
 
+/* The straight average of both models, folded and not aligned. */
+static struct rb_blend folded_blend(const struct rb_run *run)
+{
+    const struct rb_blend_term a = {&run->subject.model[0], &run->folded[0], 0};
+    const struct rb_blend_term b = {&run->subject.model[1], &run->folded[1], 0};
+    return rb_blend_path(&a, &b, 0.5);
+}
+
 static void lane_done(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err);
 
 static enum rb_status lane_start(struct evaluate *e, struct lane *lane)
 {
     struct rb_run *run = e->run;
     lane->stage = e;
-    lane->blend = rb_run_blend(run, lane->curve, run->spec.lambdas.values[lane->index]);
+    lane->blend = lane->folded
+                      ? folded_blend(run)
+                      : rb_run_blend(run, lane->curve, run->spec.lambdas.values[lane->index]);
     const struct rb_sequences *sequences = &run->subject.evaluate;
     if (e->rounds != NULL) {
-        size_t have = rb_rounds_have(e->rounds, (int)lane->curve, lane->index);
+        size_t have = lane->folded ? 0 : rb_rounds_have(e->rounds, (int)lane->curve, lane->index);
         if (!rb_sequences_slice(sequences, have, e->rounds->blocks, &lane->part))
             return rb_error_set(&e->error, RB_ENOMEM, "no memory for a round of blocks");
         sequences = &lane->part;
@@ -156,11 +167,37 @@ static void fill(struct evaluate *e)
     } while (e->busy == 0 && e->status == RB_OK && !whole);
     if (e->busy > 0)
         return;
+    if (e->status == RB_OK && rb_run_wants_folded(run)) { /* on the blocks that sufficed */
+        e->lanes[0].folded = true;
+        e->status = lane_start(e, &e->lanes[0]);
+        if (e->status == RB_OK)
+            return;
+    }
     if (e->status == RB_OK && e->rounds != NULL)
         e->status = record_rounds(e);
     enum rb_status status = e->status;
     struct rb_error err = e->error;
     rb_run_stage_done(run, status, &err);
+}
+
+static enum rb_status record_folded(struct evaluate *e, struct lane *lane, struct rb_error *err)
+{
+    struct rb_run *run = e->run;
+    struct rb_point point;
+    char product[RB_FOLDED_CONTROL_TEXT];
+    lane->folded = false;
+    enum rb_status status = rb_evaluate_result(lane->program, &point, err);
+    if (status != RB_OK)
+        return rb_error_prefix(err, "folded control: ");
+    status = rb_subject_verify(&run->subject, &run->places, err);
+    if (status != RB_OK)
+        return status;
+    const struct rb_folded_control f = {point.loss, point.standard_error};
+    rb_folded_control_print(&f, product, sizeof product);
+    status = rb_run_record(run, RB_PHASE_EVALUATING, product, err);
+    if (status == RB_OK)
+        run->folded_control = f;
+    return status;
 }
 
 static enum rb_status record(struct evaluate *e, struct lane *lane, struct rb_error *err)
@@ -170,6 +207,8 @@ static enum rb_status record(struct evaluate *e, struct lane *lane, struct rb_er
     enum rb_status status = rb_room_check(run->work->options.room, err);
     if (status != RB_OK)
         return status; /* what is left is for deletions */
+    if (lane->folded)
+        return record_folded(e, lane, err);
     status = rb_evaluate_result(lane->program, &point, err);
     if (status != RB_OK)
         return rb_error_prefix(err, "%s curve at lambda %g: ", rb_curve_names[lane->curve],
@@ -228,6 +267,7 @@ static void set_cost(struct evaluate *e)
         known += control && run->curves[RB_CURVE_CONTROL].known[i];
         unknown += control && !run->curves[RB_CURVE_CONTROL].known[i];
     }
+    unknown += rb_run_wants_folded(run);
     if (run->spec.points == RB_POINTS_AUTO)
         unknown = known < all ? all - known : 1;
     run->phases[RB_PHASE_EVALUATING].total =
@@ -257,7 +297,7 @@ static void evaluate_enter(struct rb_run *run)
 static bool evaluate_needed(const struct rb_run *run)
 {
     bool members[RB_POINTS_MAX];
-    return run->spec.has_evaluate && !rb_run_members(run, members);
+    return run->spec.has_evaluate && (!rb_run_members(run, members) || rb_run_wants_folded(run));
 }
 
 const struct rb_stage rb_stage_evaluating = {RB_PHASE_EVALUATING, evaluate_needed, evaluate_enter,

@@ -344,6 +344,8 @@ static enum rb_status find_stages(struct rb_run *run, struct rb_error *err)
         int phase = rb_enum_find(rb_phase_names, rows[i].stage);
         if (phase > 0)
             run->recorded[phase] = true;
+        if (phase == RB_PHASE_EVALUATING)
+            status = rb_folded_control_decode(rows[i].product, &run->folded_control, err);
     }
     rb_stages_free(rows, count);
     return status;

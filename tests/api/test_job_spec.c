@@ -561,6 +561,32 @@ static void test_batches(void **state)
     json_decref(json);
 }
 
+/* A recipe leaves out what its place has no room for: rounds, beside a universe's own. */
+static void test_recipes_in_their_places(void **state)
+{
+    (void)state;
+    const struct rb_align_shape shape = {
+        .embedding_size = 8, .hidden_size = 8, .norm_before = true, .head = RB_HEAD_CAUSAL};
+    static const char *const references[] = {"anchor", "universe"};
+    for (size_t i = 0; i < 2; i++) {
+        char text[300];
+        struct rb_job_spec spec;
+        struct rb_problems problems = {0};
+        struct rb_error err;
+        (void)snprintf(text, sizeof text,
+                       "{" JOINT ",'align':{'dataset':'d','preset':'best','reference':'%s'},"
+                       "'outputs':{'merged':[[0.5,0.25,0.25]]}}",
+                       references[i]);
+        json_t *json = json_of(text);
+        assert_int_equal(rb_job_spec_decode(json, "", 0, &spec, &problems, &err), RB_OK);
+        assert_int_equal(rb_job_spec_settle(&spec, "", "gpt2", &shape, &problems, &err), RB_OK);
+        assert_int_equal(spec.align.options.rounds, i == 0 ? 3 : 1);
+        assert_int_equal(spec.align.options.match, RB_MATCH_BOTH);
+        rb_job_spec_deinit(&spec);
+        json_decref(json);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -575,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_clm),
         cmocka_unit_test(test_lengths_fit_the_model),
         cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_recipes_in_their_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

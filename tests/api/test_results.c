@@ -80,7 +80,26 @@ static void test_whole_curves(void **state)
     assert_member(curve, "peaks", "[0.5]");
     assert_member(curve, "lowest_lambda", "0");
     assert_member(json_object_get(json, "control"), "loss", "[1,2,3.5,3,2]");
+    assert_null(json_object_get(json, "folded_control")); /* nothing folds */
     json_decref(json);
+    struct rb_folded_control folded = rb_folded_control_none(), again = {0};
+    struct rb_error err;
+    char product[RB_FOLDED_CONTROL_TEXT];
+    v.folded = &folded;
+    json = encode(&v);
+    assert_null(json_object_get(json, "folded_control")); /* not known yet */
+    json_decref(json);
+    folded = (struct rb_folded_control){3, 0.125};
+    rb_folded_control_print(&folded, product, sizeof product);
+    assert_int_equal(rb_folded_control_decode(product, &again, &err), RB_OK);
+    v.folded = &again;
+    json = encode(&v);
+    assert_member(json, "folded_control",
+                  "{'lambda':0.5,'loss':3,'standard_error':0.125,'barrier':1.5}");
+    json_decref(json);
+    assert_int_equal(rb_folded_control_decode("{}", &again, &err), RB_OK);
+    assert_false(rb_folded_control_known(&again));
+    assert_int_equal(rb_folded_control_decode("{\"folded_control\":7}", &again, &err), RB_EINPUT);
 
     v.has_control = false;
     v.job = NULL;

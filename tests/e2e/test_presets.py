@@ -36,9 +36,11 @@ def test_presets():
                "head_map": "orthogonal", "residual_map": None, "preset": None, "learn": None})
         holds(became(d, "bert", {"preset": "best", "equivalence": "near"}, "mlm"),
               {**TURNED, "head_map": "orthogonal", "match": "both", "equivalence": "near",
-               "output_head": True})
+               "output_head": True, "rounds": 3})
         holds(became(d, "gpt2", {"preset": "best"}),
-              {**TURNED, "head_map": "orthogonal", "match": "both", "signed": None})
+              {**TURNED, "head_map": "orthogonal", "match": "both", "signed": None, "rounds": 3})
+        holds(became(d, "gpt2", {"preset": "best", "rounds": 1}), {"match": "both", "rounds": None})
+        holds(became(d, "gpt2", {"preset": "learned"}), {"match": "both", "rounds": None})
         holds(became(d, "neox", {"preset": "best"}),
               {**TURNED, "head_map": "orthogonal", "match": None})
         holds(became(d, "llama", {"preset": "best"}), {**TURNED, "head_map": None, "signed": True})
@@ -48,7 +50,7 @@ def test_presets():
         equal(became(d, "bert", {"preset": "learned"}, "mlm")["learn"]["steps"], 300)
         # What stands beside it wins.
         holds(became(d, "gpt2", {"preset": "best", "residual_map": "permutation"}),
-              {"residual_map": None, "match": None, "head_map": "orthogonal"})
+              {"residual_map": None, "match": None, "head_map": "orthogonal", "rounds": None})
         holds(became(d, "gpt2", {"preset": "best", "residual": "first", "head_map": "permutation"}),
               {"residual_map": None, "residual": "first", "head_map": None})
         holds(became(d, "llama", {"preset": "best", "components": ["ff"], "signed": False}),
@@ -95,6 +97,12 @@ def test_rounds():
         true(thrice["estimate"]["seconds"] > once["estimate"]["seconds"], (once, thrice))
         job = d.wait_finished(d.post("/v1/jobs", spec).json["id"])
         equal((job["status"], job["summary"]["kind"]), ("succeeded", "exact"), job)
+        barrier = d.get(f"/v1/jobs/{job['id']}/barrier").json
+        folded, ends = barrier["folded_control"], barrier["control"]["loss"]
+        true(abs(folded["barrier"] - (folded["loss"] - (ends[0] + ends[-1]) / 2)) < 1e-9, barrier)
+        true(folded["lambda"] == 0.5 and folded["standard_error"] > 0, barrier)
+        true(barrier["aligned"]["barrier"]["chord"] < folded["barrier"], barrier)
+        true(abs(folded["loss"] - ends[1]) > 1e-3, barrier)  # it is not the raw control
         told = d.get(f"/v1/jobs/{job['id']}/permutations").json["rounds"]
         equal(len(told), 3, told)
         true(told[0]["moved"] == 0 and told[1]["moved"] > 0, told)
@@ -104,6 +112,7 @@ def test_rounds():
         job = d.wait_finished(d.post("/v1/jobs", {**spec, "align": plain}).json["id"])
         equal((job["status"], job["summary"]["kind"]), ("succeeded", "exact"), job)
         equal(d.get(f"/v1/jobs/{job['id']}/permutations").json.get("rounds"), None)
+        true("folded_control" not in d.get(f"/v1/jobs/{job['id']}/barrier").json)
 
 
 if __name__ == "__main__":
