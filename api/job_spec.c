@@ -17,6 +17,7 @@ static void spec_default(struct rb_job_spec *s)
     };
     rb_align_options_default(&s->align.options);
     rb_learn_options_default(&s->align.learn.options);
+    rb_finetune_options_default(&s->merge.finetune);
 }
 
 static enum rb_status finish(const struct rb_problems *problems, struct rb_job_spec *spec,

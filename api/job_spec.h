@@ -132,6 +132,7 @@ struct rb_evaluate_spec {
 enum rb_merge_given {
     RB_MERGE_GIVEN_METHOD = 1 << 0,
     RB_MERGE_GIVEN_DATASET = 1 << 1,
+    RB_MERGE_GIVEN_FINETUNE = 1 << 2,
 };
 
 /* merge (METHOD 12): how the checkpoints of outputs.merged are made. The curve is of the straight
@@ -139,7 +140,8 @@ enum rb_merge_given {
 struct rb_merge_spec {
     uint32_t given;
     enum rb_merge_method method;
-    struct rb_dataset_ref dataset; /* name NULL: align's own */
+    struct rb_finetune_options finetune; /* with RB_MERGE_GIVEN_FINETUNE */
+    struct rb_dataset_ref dataset;       /* name NULL: align's own */
 };
 
 /* Who computes. DEFAULT: what the daemon was started with. */
@@ -186,10 +188,19 @@ struct rb_job_spec {
     enum rb_spec_executor executor;
 };
 
-/* Are merged checkpoints more than a sum of weights, so that they need a text to be made from? */
+/* Are merged checkpoints solved for, are they trained, … */
+static inline bool rb_job_spec_solves(const struct rb_job_spec *s)
+{
+    return s->merged.count > 0 && s->merge.method == RB_METHOD_LEAST_SQUARES;
+}
+static inline bool rb_job_spec_tunes(const struct rb_job_spec *s)
+{
+    return s->merged.count > 0 && (s->merge.given & RB_MERGE_GIVEN_FINETUNE) != 0;
+}
+/* … or at least one of both, so that they need a text to be made from? */
 static inline bool rb_job_spec_makes(const struct rb_job_spec *s)
 {
-    return s->merged.count > 0 && s->merge.method != RB_METHOD_LINEAR;
+    return rb_job_spec_solves(s) || rb_job_spec_tunes(s);
 }
 
 /* How many models, and the i-th's name. */

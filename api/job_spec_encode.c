@@ -182,6 +182,13 @@ static void encode_merge(struct rb_json *w, const struct rb_merge_spec *m)
 {
     rb_json_object(w, "merge");
     rb_json_string(w, "method", rb_merge_method_names[m->method]);
+    if ((m->given & RB_MERGE_GIVEN_FINETUNE) != 0) {
+        rb_json_object(w, "finetune");
+        rb_json_uint(w, "steps", m->finetune.steps);
+        rb_json_number(w, "learning_rate", m->finetune.learning_rate);
+        rb_json_uint(w, "tokens", m->finetune.tokens);
+        rb_json_end(w);
+    }
     encode_dataset(w, &m->dataset);
     rb_json_end(w);
 }

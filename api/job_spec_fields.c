@@ -520,6 +520,23 @@ static const struct rb_field outputs_fields[] = {
 };
 static const struct rb_object outputs_object = OBJECT(outputs_fields, RB_NO_GIVEN);
 
+#define IN_TUNE(member) .offset = offsetof(struct rb_finetune_options, member)
+static const struct rb_field finetune_fields[] = {
+    {.key = "steps", .type = RB_FIELD_UINT, IN_TUNE(steps), .low = 1, .high = RB_LEARN_STEPS_MOST},
+    {.key = "learning_rate",
+     .type = RB_FIELD_NUMBER,
+     IN_TUNE(learning_rate),
+     .low = 0,
+     .open_low = true,
+     .high = 1},
+    {.key = "tokens",
+     .type = RB_FIELD_UINT,
+     IN_TUNE(tokens),
+     .low = LENGTH_MIN,
+     .high = RB_LEARN_BATCH_MOST},
+};
+static const struct rb_object finetune_object = OBJECT(finetune_fields, RB_NO_GIVEN);
+
 #define IN_MERGE(member) .offset = offsetof(struct rb_merge_spec, member)
 static const struct rb_field merge_fields[] = {
     {.key = "method",
@@ -527,6 +544,11 @@ static const struct rb_field merge_fields[] = {
      IN_MERGE(method),
      .names = rb_merge_method_names,
      .given = RB_MERGE_GIVEN_METHOD},
+    {.key = "finetune",
+     .type = RB_FIELD_OBJECT,
+     IN_MERGE(finetune),
+     .object = &finetune_object,
+     .given = RB_MERGE_GIVEN_FINETUNE},
     {.key = "dataset",
      .type = RB_FIELD_CUSTOM,
      IN_MERGE(dataset),

@@ -458,15 +458,17 @@ static void check_merge(struct rb_spec_draft *d)
 {
     const struct rb_job_spec *s = &d->spec;
     bool aligns = s->align.from_job == NULL && s->align.options.components != 0;
-    if (s->merge.method == RB_METHOD_LINEAR) {
+    bool tunes = (s->merge.given & RB_MERGE_GIVEN_FINETUNE) != 0;
+    const char *member = tunes ? "finetune" : "method";
+    if (s->merge.method == RB_METHOD_LINEAR && !tunes) {
         if (s->merge.dataset.name != NULL)
             rb_draft_fault(d, "/merge/dataset",
-                           "expected method \"least_squares\" beside it, found \"linear\", which "
-                           "reads no text");
+                           "expected method \"least_squares\" or finetune beside it, found "
+                           "\"linear\" alone, which reads no text");
         return;
     }
     if (s->merged.count == 0)
-        rb_draft_fault(d, "/merge/method",
+        rb_draft_fault(d, tunes ? "/merge/finetune" : "/merge/method",
                        "expected checkpoints to be written (outputs.merged), found none: the curve "
                        "is of the straight path");
     if (!aligns && s->merge.dataset.name == NULL)
@@ -475,7 +477,9 @@ static void check_merge(struct rb_spec_draft *d)
                        "which would serve");
     if (s->executor == RB_SPEC_EXECUTOR_SLURM)
         rb_draft_fault(d, "/executor",
-                       "expected \"local\" with merge.method \"least_squares\", found \"slurm\"");
+                       "expected \"local\" with merge.%s beyond \"linear\" (least_squares, "
+                       "finetune), found \"slurm\"",
+                       member);
 }
 
 static void check_purpose(struct rb_spec_draft *d)

@@ -276,27 +276,51 @@ static double figure(const json_t *json, const char *object, const char *member)
     return json_is_number(v) ? json_number_value(v) : (double)NAN;
 }
 
+static void print_values(FILE *out, const char *what, double of_sum, double solved, double tuned)
+{
+    const double values[] = {of_sum, solved, tuned};
+    if (isnan(of_sum) && isnan(solved) && isnan(tuned))
+        return;
+    fprintf(out, "| %s |", what);
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++)
+        if (isnan(values[i]))
+            fputs(" |", out);
+        else
+            fprintf(out, " %.4f |", values[i]);
+    fputc('\n', out);
+}
+
 /* Told as what it is: METHOD 12. */
 static void print_merge(FILE *out, const struct rb_model_card *c)
 {
     json_error_t why;
     bool no_memory;
     json_t *json = rb_json_load(c->merge, strlen(c->merge), 0, &why, &no_memory);
-    double mean = figure(json, "fit", "mean"), solved = figure(json, "fit", "solved");
-    double before = figure(json, "loss", "linear"), after = figure(json, "loss", "least_squares");
-    fputs(
-        "## How it was merged\n\nNot by that sum alone: every linear map was **solved for by least "
-        "squares**, so that its outputs are close to those that the parents' own maps have on "
-        "a text; embeddings and norms are the sum. This model is not the same function as "
-        "any parent, and no point of the straight path between them: what is said below of that "
-        "path is not said of it.\n\n",
-        out);
-    fputs("| | the sum | this model |\n|---|---:|---:|\n", out);
-    if (!isnan(mean))
-        fprintf(out, "| squared error of the maps' outputs, in parts of them | %.4f | %.4f |\n",
-                mean, solved);
-    if (!isnan(before))
-        fprintf(out, "| loss | %.4f | %.4f |\n", before, after);
+    double solved = figure(json, "fit", "solved"), steps = figure(json, "finetune", "steps");
+    double nan = (double)NAN;
+    fputs("## How it was merged\n\nNot by that sum alone: ", out);
+    if (!isnan(solved))
+        fputs("every linear map was **solved for by least squares**, so that its outputs are close "
+              "to those that the parents' own maps have on a text; embeddings and norms are the "
+              "sum. ",
+              out);
+    if (!isnan(steps))
+        fprintf(out,
+                "Its layers were then **trained in %.0f steps** towards the mean of the parents' "
+                "logits on a text. ",
+                steps);
+    fputs("This model is not the same function as any parent, and no point of the straight path "
+          "between them: what is said below of that path is not said of it.\n\n"
+          "| | the sum | solved | trained |\n|---|---:|---:|---:|\n",
+          out);
+    print_values(out, "squared error of the maps' outputs, in parts of them",
+                 figure(json, "fit", "mean"), solved, nan);
+    print_values(out, "loss", figure(json, "loss", "linear"), figure(json, "loss", "least_squares"),
+                 figure(json, "loss", "finetune"));
+    bool both = !isnan(solved);
+    double before = figure(json, "finetune", "held_distance_before");
+    print_values(out, "KL from the parents' mean on text held out", both ? nan : before,
+                 both ? before : nan, figure(json, "finetune", "held_distance_after"));
     fputc('\n', out);
     json_decref(json);
 }

@@ -16,7 +16,8 @@ const char *const rb_merge_verdict_names[] = {
 _Static_assert(sizeof rb_merge_verdict_names / sizeof *rb_merge_verdict_names == RB_MERGE_COUNT + 1,
                "a name for each verdict");
 
-const char *const rb_written_names[] = {"linear", "least_squares", NULL};
+const char *const rb_written_names[] = {"linear", "least_squares", "finetuned",
+                                        "least_squares, finetuned", NULL};
 _Static_assert(sizeof rb_written_names / sizeof *rb_written_names == RB_WRITTEN_COUNT + 1,
                "a name for each");
 
@@ -196,7 +197,11 @@ char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_ME
     if (v->kind != RB_MERGE_DIFFERENT)
         say_figures(&s, v);
     say(&s, "%s.", v->near ? "; B was moved nearly, not exactly" : "");
-    if (v->written == RB_WRITTEN_SOLVED)
+    static const char *const how[RB_WRITTEN_COUNT] = {
+        [RB_WRITTEN_SOLVED] = "solved by least squares",
+        [RB_WRITTEN_TUNED] = "trained after the merge",
+        [RB_WRITTEN_BOTH] = "solved by least squares and trained after it"};
+    if (how[v->written] != NULL)
         say(&s,
             " This is the straight path's; the checkpoints written are solved by least squares: "
             "no points of it, and no parent's function.");

@@ -30,8 +30,15 @@ enum rb_sameness {
 
 /* How the checkpoints that the job writes are made (METHOD 12): the curve and the verdict are of
  * the straight path, and of them only where they are points of it. */
-enum rb_written { RB_WRITTEN_LINEAR, RB_WRITTEN_SOLVED, RB_WRITTEN_COUNT };
-extern const char *const rb_written_names[]; /* "linear", "least_squares" */
+enum rb_written {
+    RB_WRITTEN_LINEAR,
+    RB_WRITTEN_SOLVED,
+    RB_WRITTEN_TUNED,
+    RB_WRITTEN_BOTH,
+    RB_WRITTEN_COUNT
+};
+/* "linear", "least_squares", "finetuned", "least_squares, finetuned" */
+extern const char *const rb_written_names[];
 
 /* NaN where not known. */
 struct rb_merge_verdict {

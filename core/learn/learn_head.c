@@ -290,6 +290,59 @@ void rb_learn_head_softmax(struct rb_learn_head *h, size_t item)
         softmax_row(h, row);
 }
 
+/* One row's logits with the output's bias. */
+static float *biased_row(const struct rb_learn_head *h, size_t row)
+{
+    float *x = h->logits + (row - h->chunk_first) * h->outputs;
+    const float *bias = h->w[shape(h)->output + 1];
+    if (bias != NULL)
+        rb_kernels()->add_bias(x, bias, 1, h->outputs);
+    return x;
+}
+
+/* x (n) <- softmax(x); returns log of the sum of exp(x). */
+static double normalise(float *x, size_t n)
+{
+    const struct rb_kernels *k = rb_kernels();
+    float top, sum;
+    k->max_sum_exp(x, NULL, n, &top, &sum);
+    (void)k->exp_sum(x, n, 1);
+    k->blend(x, x, 1 / sum, x, 0, n);
+    return log((double)sum) + (double)top;
+}
+
+static void distil_row(struct rb_learn_head *h, struct rb_learn_head *const *teachers, size_t count,
+                       double *crosses, size_t row)
+{
+    const struct rb_kernels *k = rb_kernels();
+    size_t n = h->outputs;
+    float *q = biased_row(h, row), *p = biased_row(teachers[0], row), share = 1 / (float)h->rows;
+    for (size_t i = 1; i < count; i++)
+        k->blend(p, p, 1, biased_row(teachers[i], row), 1, n);
+    k->blend(p, p, 1 / (float)count, p, 0, n);
+    double distance = 0, at_target = (double)q[h->targets[row]];
+    /* sum of p (log p - log q) = (sum of p (t - s)) - log Z_t + log Z_s, t and s the logits; p is
+     * not there yet, so the sum is over exp(t - log Z_t) */
+    float top, sum;
+    k->max_sum_exp(p, NULL, n, &top, &sum);
+    double log_t = log((double)sum) + (double)top;
+    for (size_t i = 0; i < n; i++)
+        distance += exp((double)p[i] - log_t) * (double)(p[i] - q[i]);
+    (void)normalise(p, n);
+    double log_s = normalise(q, n);
+    h->losses[row] = distance - log_t + log_s;
+    crosses[row] = log_s - at_target;
+    k->blend(q, q, share, p, -share, n);
+}
+
+void rb_learn_head_distil(struct rb_learn_head *h, struct rb_learn_head *const *teachers,
+                          size_t count, double *crosses, size_t item)
+{
+    size_t step = GROUP_ROWS / 4, end = h->chunk_first + h->chunk_count;
+    for (size_t row = h->chunk_first + item * step, i = 0; i < step && row < end; i++, row++)
+        distil_row(h, teachers, count, crosses, row);
+}
+
 size_t rb_learn_head_back_items(const struct rb_learn_head *h)
 {
     return groups_of(h->chunk_count) + (h->want_output ? tiles_of(h) : 0);

@@ -52,6 +52,11 @@ void rb_learn_head_hidden(struct rb_learn_head *h, size_t item, const float *x);
 bool rb_learn_head_next_chunk(struct rb_learn_head *h); /* false: no rows are left */
 size_t rb_learn_head_logits_items(const struct rb_learn_head *h);
 void rb_learn_head_logits(struct rb_learn_head *h, size_t item);
+/* In place of softmax: the student's chunk h against teachers' (count) of the same rows, whose
+ * logits are there: h->losses become KL(p || q), p the softmax of the mean of the teachers' logits;
+ * crosses (rows) the cross-entropy of the targets. The teachers' logits are overwritten. */
+void rb_learn_head_distil(struct rb_learn_head *h, struct rb_learn_head *const *teachers,
+                          size_t count, double *crosses, size_t item);
 size_t rb_learn_head_softmax_items(const struct rb_learn_head *h);
 void rb_learn_head_softmax(struct rb_learn_head *h, size_t item);
 size_t rb_learn_head_back_items(const struct rb_learn_head *h);

@@ -17,3 +17,8 @@ void rb_learn_options_default(struct rb_learn_options *o)
         .values = true,
     };
 }
+
+void rb_finetune_options_default(struct rb_finetune_options *o)
+{
+    *o = (struct rb_finetune_options){.steps = 100, .tokens = 1024, .learning_rate = 1e-4};
+}

@@ -34,6 +34,16 @@ enum {
     RB_LEARN_LOOK_EVERY = 25     /* steps */
 };
 
+/* How a merge is trained after it was made (METHOD 12). */
+struct rb_finetune_options {
+    uint32_t steps;  /* 1 … RB_LEARN_STEPS_MOST */
+    uint32_t tokens; /* of a step; at least one block */
+    double learning_rate;
+    uint64_t seed;
+};
+/* 100 steps of 1,024 tokens at 1e-4, seed 0. */
+void rb_finetune_options_default(struct rb_finetune_options *o);
+
 /* 300 steps of 1,024 tokens at 3e-3, lambda from 0.4 to 0.6, patience 8, seed 0, all maps. */
 void rb_learn_options_default(struct rb_learn_options *o);
 

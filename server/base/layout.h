@@ -45,6 +45,7 @@ enum {
 #define RB_FILE_LEARNING_STATE "learning.state" /* no artifact: what a killed job goes on from */
 #define RB_FILE_MERGE "merge.json"
 #define RB_FILE_MERGE_STATE "merge.state" /* no artifact: what a killed job goes on from */
+#define RB_FILE_MERGE_TUNING "merge.tuning" /* likewise */
 #define RB_FILE_BARRIER_JSON "barrier.json"
 #define RB_FILE_BARRIER_CSV "barrier.csv"
 #define RB_FOLDER_MERGED "merged" /* the folders of all of them */

@@ -99,7 +99,7 @@ export function method({align: a = {}, interpolate: i = {}, evaluate: e = {}, me
       ? `${number(a.max_sequences, 0)} sequences of ${a.dataset}` : `aligned on ${a.dataset}`),
     e.task && `${e.task}${e.dataset ? ` on ${e.dataset}` : ''}`,
     i.lambdas ? `${i.lambdas.length} \u03bb` : i.points && `${i.points} points`,
-    m.method === 'least_squares' && 'merged by least squares'].filter(Boolean).join(' \u00b7 ');
+    some([m.method === 'least_squares' && 'merged by least squares', m.finetune && `merge trained in ${m.finetune.steps} steps`])].filter(Boolean).join(' \u00b7 ');
 }
 
 /** The specs' members that all jobs share, as a spec. */

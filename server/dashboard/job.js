@@ -135,15 +135,17 @@ function about(job) {
 function made({merged}) {
   const loss = (m, name) => (typeof m.made?.loss?.[name] === 'number'
     ? plusMinus(m.made.loss[name], m.made.standard_error[name]) : '\u2013');
+  const figures = (m, part, ...names) => names.map(n => number(m.made?.[part]?.[n] ?? null)).join(' \u2192 ');
   return [
-    h('p.note', 'Solved for by least squares: no points of the path that the curve shows, and no parent\u2019s ',
-      'function. Parts: squared error of the maps\u2019 outputs, in parts of the outputs.'),
+    h('p.note', 'Solved for by least squares, or trained towards the mean of the parents\u2019 logits: no points of the ',
+      'path that the curve shows, and no parent\u2019s function. Parts: squared error of the maps\u2019 outputs, in ',
+      'parts of the outputs. KL: from the parents\u2019 mean, on text held out.'),
     h('table', h('caption.unseen', 'Merged checkpoints'),
-      h('thead', h('tr', ['Checkpoint', 'Loss of the sum', 'Loss', 'Parts of the sum', 'Parts'].map(t =>
+      h('thead', h('tr', ['Checkpoint', 'Loss of the sum', 'Solved', 'Trained', 'Parts', 'KL'].map(t =>
         h('th', {scope: 'col'}, t)))),
       h('tbody', merged.map(m => h('tr', h('th', {scope: 'row'}, m.file),
-        [loss(m, 'linear'), loss(m, 'least_squares'), number(m.made?.fit?.mean ?? null),
-          number(m.made?.fit?.solved ?? null)].map(t => h('td.figure', t)))))),
+        [loss(m, 'linear'), loss(m, 'least_squares'), loss(m, 'finetune'), figures(m, 'fit', 'mean', 'solved'),
+          figures(m, 'finetune', 'held_distance_before', 'held_distance_after')].map(t => h('td.figure', t)))))),
   ];
 }
 

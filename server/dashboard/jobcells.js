@@ -9,7 +9,7 @@ export const STATUSES = ['queued', 'running', 'canceling', 'succeeded', 'failed'
 export const PHASES = ['loading', 'aligning', 'solving', 'learning', 'certifying', 'evaluating', 'merging', 'writing'];
 /** Those that a job passes: only some learn. */
 /** Are its checkpoints more than a sum of weights? */
-export const makes = job => (job.spec.merge?.method ?? 'linear') !== 'linear' && job.spec.outputs?.merged?.length > 0;
+export const makes = job => ((job.spec.merge?.method ?? 'linear') !== 'linear' || job.spec.merge?.finetune !== undefined) && job.spec.outputs?.merged?.length > 0;
 
 export const phasesOf = job => PHASES.filter(p => (p !== 'learning' || job.spec.align?.learn) &&
   (p !== 'merging' || makes(job)));

@@ -1,4 +1,5 @@
 #include "server/work/making.h"
+#include "core/learn/finetune.h"
 #include "core/learn/least_squares.h"
 #include "core/merge/evaluate.h"
 #include "core/model/weights.h"
@@ -19,11 +20,27 @@ static const uint64_t SMALL_BYTES = 64 * 1000 * 1000;
 static const size_t STATE_BYTES_MOST = (size_t)64 << 30;
 
 /* What is done in turn; losses come after the straight merge and after what was made of it. */
-enum step { STEP_LINEAR_LOSS, STEP_SOLVE, STEP_SOLVED_LOSS, STEP_COUNT };
+enum step {
+    STEP_LINEAR_LOSS,
+    STEP_SOLVE,
+    STEP_SOLVED_LOSS,
+    STEP_TUNE,
+    STEP_TUNED_LOSS,
+    STEP_COUNT
+};
+static const struct {
+    enum step step, of; /* of: what it is the loss of; told where that was done */
+    const char *name;
+} losses[] = {{STEP_LINEAR_LOSS, STEP_COUNT, "linear"},
+              {STEP_SOLVED_LOSS, STEP_SOLVE, "least_squares"},
+              {STEP_TUNED_LOSS, STEP_TUNE, "finetune"}};
+
+/* What can be gone on from, in the order in which the chain has it. */
+enum state { STATE_SOLVE, STATE_TUNE, STATE_COUNT };
 static const struct {
     enum step step;
-    const char *name;
-} losses[] = {{STEP_LINEAR_LOSS, "linear"}, {STEP_SOLVED_LOSS, "least_squares"}};
+    const char *file;
+} states[STATE_COUNT] = {{STEP_SOLVE, RB_FILE_MERGE_STATE}, {STEP_TUNE, RB_FILE_MERGE_TUNING}};
 
 struct rb_making {
     struct rb_run *run;
@@ -34,12 +51,13 @@ struct rb_making {
     struct rb_program *steps[STEP_COUNT]; /* NULL: left out; owned by the chain */
     struct rb_program *chain;
     struct rb_pool_task task;
-    struct rb_async async; /* the state, read at the start and written between rounds */
-    char *found;
-    size_t found_bytes;
-    unsigned char *state;
+    struct rb_async async; /* states, read at the start and written between rounds */
+    char *found[STATE_COUNT];
+    size_t found_bytes[STATE_COUNT];
+    unsigned char *state; /* on its way to the disk */
     size_t state_bytes;
-    uint32_t state_layers;
+    enum state state_of;
+    uint32_t saved[STATE_COUNT]; /* layers, steps */
     uint64_t saved_ns;
     bool writing, ended;
     char *figures;
@@ -55,7 +73,8 @@ void rb_making_free(struct rb_making *m)
         return;
     rb_program_free(m->chain);
     rb_overlay_deinit(&m->overlay);
-    free(m->found);
+    for (int i = 0; i < STATE_COUNT; i++)
+        free(m->found[i]);
     free(m->state);
     free(m->figures);
     free(m);
@@ -83,35 +102,60 @@ static enum rb_status encode_losses(const struct rb_making *m, struct rb_json *w
                                     struct rb_error *err)
 {
     static const char *const members[] = {"loss", "standard_error"};
-    struct rb_point points[sizeof losses / sizeof losses[0]];
+    enum { COUNT = sizeof losses / sizeof losses[0] };
+    struct rb_point points[COUNT];
     enum rb_status status = RB_OK;
-    for (size_t i = 0; i < sizeof losses / sizeof losses[0] && status == RB_OK; i++) {
+    for (size_t i = 0; i < COUNT && status == RB_OK; i++) {
         points[i] = (struct rb_point){.loss = NAN, .standard_error = NAN};
         if (m->steps[losses[i].step] != NULL)
             status = rb_evaluate_result(m->steps[losses[i].step], &points[i], err);
     }
     for (int member = 0; member < 2 && status == RB_OK; member++) {
         rb_json_object(w, members[member]);
-        for (size_t i = 0; i < sizeof losses / sizeof losses[0]; i++)
-            rb_json_number(w, losses[i].name,
-                           member == 0 ? points[i].loss : points[i].standard_error);
+        for (size_t i = 0; i < COUNT; i++)
+            if (losses[i].of == STEP_COUNT || m->steps[losses[i].of] != NULL)
+                rb_json_number(w, losses[i].name,
+                               member == 0 ? points[i].loss : points[i].standard_error);
         rb_json_end(w);
     }
     return status;
 }
 
-static enum rb_status encode_figures(struct rb_making *m, struct rb_error *err)
+static void encode_fit(const struct rb_making *m, struct rb_json *w)
 {
     struct rb_least_squares_fit fit = rb_least_squares_result(m->steps[STEP_SOLVE]);
+    rb_json_uint(w, "tokens_read", fit.tokens);
+    rb_json_object(w, "fit");
+    rb_json_number(w, "mean", fit.mean);
+    rb_json_number(w, "solved", fit.solved);
+    rb_json_end(w);
+}
+
+static void encode_tuning(const struct rb_making *m, struct rb_json *w)
+{
+    struct rb_finetune_figures f = rb_finetune_result(m->steps[STEP_TUNE]);
+    const struct rb_finetune_options *o = &m->run->spec.merge.finetune;
+    rb_json_object(w, "finetune");
+    rb_json_uint(w, "steps", o->steps);
+    rb_json_number(w, "learning_rate", o->learning_rate);
+    rb_json_uint(w, "step_tokens", o->tokens);
+    rb_json_number(w, "held_loss_before", f.loss_before);
+    rb_json_number(w, "held_loss_after", f.loss_after);
+    rb_json_number(w, "held_distance_before", f.distance_before);
+    rb_json_number(w, "held_distance_after", f.distance_after);
+    rb_json_end(w);
+}
+
+static enum rb_status encode_figures(struct rb_making *m, struct rb_error *err)
+{
     struct rb_json w;
     rb_json_init(&w);
     rb_json_object(&w, NULL);
     rb_json_string(&w, "method", rb_merge_method_names[m->run->spec.merge.method]);
-    rb_json_uint(&w, "tokens_read", fit.tokens);
-    rb_json_object(&w, "fit");
-    rb_json_number(&w, "mean", fit.mean);
-    rb_json_number(&w, "solved", fit.solved);
-    rb_json_end(&w);
+    if (m->steps[STEP_SOLVE] != NULL)
+        encode_fit(m, &w);
+    if (m->steps[STEP_TUNE] != NULL)
+        encode_tuning(m, &w);
     enum rb_status status = encode_losses(m, &w, err);
     rb_json_end(&w);
     if (status == RB_OK)
@@ -146,8 +190,8 @@ static void write_state(struct rb_async *a)
     struct rb_making *m = a->data;
     char below[RB_PATH_SIZE];
     m->status = rb_file_put(m->run->work->options.data_fd,
-                            rb_layout_job(m->run->row.job.id, RB_FILE_MERGE_STATE, below), m->state,
-                            m->state_bytes, &m->error);
+                            rb_layout_job(m->run->row.job.id, states[m->state_of].file, below),
+                            m->state, m->state_bytes, &m->error);
 }
 
 /* A process that is killed from now on has not been killed for nothing. */
@@ -180,27 +224,50 @@ static uint64_t pause_of(const struct rb_making *m)
     return bytes > SMALL_BYTES ? SAVE_NS : SMALL_NS;
 }
 
-/* Between two rounds: to the disk, when a minute has passed and layers have been solved in it. */
+/* How far a program is, in what it can be saved after; *ret_now: can it be at this moment? */
+static uint32_t done_of(const struct rb_making *m, enum state state, bool *ret_now)
+{
+    const struct rb_program *p = m->steps[states[state].step];
+    *ret_now = p != NULL && (state == STATE_SOLVE || rb_finetune_at_step(p));
+    if (p == NULL)
+        return 0;
+    return state == STATE_SOLVE ? rb_least_squares_layers(p) : rb_finetune_steps_done(p);
+}
+
+static enum rb_status save(struct rb_making *m, struct rb_error *err)
+{
+    const struct rb_program *p = m->steps[states[m->state_of].step];
+    free(m->state);
+    m->state = NULL;
+    return m->state_of == STATE_SOLVE ? rb_least_squares_save(p, &m->state, &m->state_bytes, err)
+                                      : rb_finetune_save(p, &m->state, &m->state_bytes, err);
+}
+
+/* Between two rounds: to the disk, when a pause has passed and something was done in it. What is
+ * solved is saved a last time before it is trained. */
 static void between(struct rb_pool_task *task)
 {
     struct rb_making *m = task->data;
     struct rb_error err;
-    uint32_t layers = rb_least_squares_layers(m->steps[STEP_SOLVE]);
-    if (m->writing || layers == m->state_layers ||
-        rb_clock_monotonic_ns() - m->saved_ns < pause_of(m))
-        return;
-    free(m->state);
-    m->state = NULL;
-    if (rb_least_squares_save(m->steps[STEP_SOLVE], &m->state, &m->state_bytes, &err) != RB_OK) {
-        rb_log_warn("a merge's state cannot be saved", RB_S("job", m->run->row.job.id),
-                    RB_ERROR_FIELDS(&err));
-        return;
+    bool pause = rb_clock_monotonic_ns() - m->saved_ns < pause_of(m);
+    for (int i = 0; i < STATE_COUNT && !m->writing; i++) {
+        bool now, begun;
+        uint32_t done = done_of(m, (enum state)i, &now);
+        (void)done_of(m, STATE_TUNE, &begun);
+        if (!now || done == m->saved[i] || (pause && !(i == STATE_SOLVE && begun)))
+            continue;
+        m->state_of = (enum state)i;
+        if (save(m, &err) != RB_OK) {
+            rb_log_warn("a merge's state cannot be saved", RB_S("job", m->run->row.job.id),
+                        RB_ERROR_FIELDS(&err));
+            return;
+        }
+        m->saved_ns = rb_clock_monotonic_ns();
+        m->saved[i] = done;
+        m->writing = true;
+        m->async = (struct rb_async){.work = write_state, .done = state_written, .data = m};
+        rb_async_start(m->run->work->pool, &m->async);
     }
-    m->saved_ns = rb_clock_monotonic_ns();
-    m->state_layers = layers;
-    m->writing = true;
-    m->async = (struct rb_async){.work = write_state, .done = state_written, .data = m};
-    rb_async_start(m->run->work->pool, &m->async);
 }
 
 static void read_state(struct rb_async *a)
@@ -210,23 +277,36 @@ static void read_state(struct rb_async *a)
     int data_fd = m->run->work->options.data_fd;
     const char *id = m->run->row.job.id;
     m->status = rb_mkdirs_beneath(data_fd, rb_layout_job(id, NULL, below), &m->error);
-    if (m->status == RB_OK)
-        m->status = rb_file_get(data_fd, rb_layout_job(id, RB_FILE_MERGE_STATE, below),
-                                STATE_BYTES_MOST, &m->found, &m->found_bytes, &m->error);
-    if (m->status == RB_ENOTFOUND)
-        m->status = RB_OK;
+    for (int i = 0; i < STATE_COUNT && m->status == RB_OK; i++) {
+        m->status = rb_file_get(data_fd, rb_layout_job(id, states[i].file, below), STATE_BYTES_MOST,
+                                &m->found[i], &m->found_bytes[i], &m->error);
+        if (m->status == RB_ENOTFOUND)
+            m->status = RB_OK;
+    }
+}
+
+/* What an earlier process left is gone on from, or said to be of no use. */
+static void restore(struct rb_making *m, enum state state)
+{
+    struct rb_error err;
+    struct rb_program *p = m->steps[states[state].step];
+    const unsigned char *bytes = (const unsigned char *)m->found[state];
+    if (p == NULL || bytes == NULL)
+        return;
+    if ((state == STATE_SOLVE ? rb_least_squares_restore : rb_finetune_restore)(
+            p, bytes, m->found_bytes[state], &err) != RB_OK)
+        rb_log_info("a merge starts anew", RB_S("job", m->run->row.job.id), RB_ERROR_FIELDS(&err));
+    free(m->found[state]);
+    m->found[state] = NULL;
 }
 
 static void go_on(struct rb_making *m)
 {
-    struct rb_error err;
-    if (m->found != NULL &&
-        rb_least_squares_restore(m->steps[STEP_SOLVE], (unsigned char *)m->found, m->found_bytes,
-                                 &err) != RB_OK)
-        rb_log_info("a merge starts anew", RB_S("job", m->run->row.job.id), RB_ERROR_FIELDS(&err));
-    free(m->found);
-    m->found = NULL;
-    m->state_layers = rb_least_squares_layers(m->steps[STEP_SOLVE]);
+    bool now;
+    for (int i = 0; i < STATE_COUNT; i++) {
+        restore(m, (enum state)i);
+        m->saved[i] = done_of(m, (enum state)i, &now);
+    }
     m->saved_ns = rb_clock_monotonic_ns();
     rb_run_program(m->run, &m->task, m->chain, chain_ended, m);
     m->task.between = between;
@@ -243,6 +323,29 @@ static void state_read(struct rb_async *a)
 
 /* ---- beginning ---- */
 
+static enum rb_status make_tuning(struct rb_making *m, struct rb_error *err)
+{
+    const struct rb_run *run = m->run;
+    const struct rb_subject *s = &run->subject;
+    struct rb_blend *parents = calloc(s->models, sizeof *parents);
+    if (parents == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to train a merge");
+    for (size_t i = 0; i < s->models; i++)
+        parents[i] = rb_blend_single(&s->model[i], NULL);
+    const struct rb_learn_text text = {
+        .blocks = &s->tune,
+        .mask_id = s->model[0].head == RB_HEAD_MLM
+                       ? rb_tokenizer_special(s->tokenizer, RB_SPECIAL_MASK)
+                       : -1,
+        .mask_vocabulary = (uint32_t)rb_tokenizer_vocab_size(s->tokenizer),
+        .mask_probability = 0.15,
+    };
+    enum rb_status status = rb_finetune_new(&m->blend, &m->overlay, parents, s->models, &text,
+                                            &run->spec.merge.finetune, &m->steps[STEP_TUNE], err);
+    free(parents);
+    return status;
+}
+
 static enum rb_status make_steps(struct rb_making *m, struct rb_error *err)
 {
     const struct rb_run *run = m->run;
@@ -250,18 +353,24 @@ static enum rb_status make_steps(struct rb_making *m, struct rb_error *err)
     const struct rb_sequences *s = &run->subject.evaluate;
     struct rb_program *chain[STEP_COUNT];
     size_t count = 0;
+    bool solves = rb_job_spec_solves(&run->spec), tunes = rb_job_spec_tunes(&run->spec);
+    bool evaluates = run->spec.has_evaluate;
     enum rb_status status = rb_overlay_init(&m->overlay, rb_blend_model(&m->blend), err);
     if (status != RB_OK)
         return status;
     m->made = m->blend;
     m->made.overlay = &m->overlay;
-    if (run->spec.has_evaluate)
+    if (evaluates)
         status = rb_evaluate_new(&m->blend, o, s, &m->steps[STEP_LINEAR_LOSS], err);
-    if (status == RB_OK)
+    if (status == RB_OK && solves)
         status =
             rb_least_squares_new(&m->blend, text_of(run), &m->overlay, &m->steps[STEP_SOLVE], err);
-    if (status == RB_OK && run->spec.has_evaluate)
+    if (status == RB_OK && evaluates && solves)
         status = rb_evaluate_new(&m->made, o, s, &m->steps[STEP_SOLVED_LOSS], err);
+    if (status == RB_OK && tunes)
+        status = make_tuning(m, err);
+    if (status == RB_OK && evaluates && tunes)
+        status = rb_evaluate_new(&m->made, o, s, &m->steps[STEP_TUNED_LOSS], err);
     for (int i = 0; i < STEP_COUNT; i++)
         if (m->steps[i] != NULL)
             chain[count++] = m->steps[i];

@@ -1,9 +1,10 @@
 /* server/work/making.h: a merged checkpoint that is more than a sum of weights (METHOD 12), from
- * the straight merge to what is to be written: its loss, what is solved, its loss then.
+ * the straight merge to what is to be written: its loss, what is solved or trained, its loss then.
  *
  * DESIGN. One chain of core's programs. While it runs, what is solved is written beside the job's
- * artifacts, once a minute (of a small model every quarter of a second), and a killed job goes on from there. The figures leave as JSON, which
- * the checkpoint's metadata carry: what describes it later reads them there. Loop thread. */
+ * artifacts, once a minute (of a small model every quarter of a second), and a killed job goes on
+ * from there. The figures leave as JSON, which the checkpoint's metadata carry: what describes it
+ * later reads them there. Loop thread. */
 #ifndef RB_SERVER_WORK_MAKING_H
 #define RB_SERVER_WORK_MAKING_H
 
@@ -24,8 +25,9 @@ rb_making_start(struct rb_run *run, const struct rb_blend *blend,
 void rb_making_free(struct rb_making *m);
 
 /* Once done has said RB_OK: what stands in place of the sum, borrowed; and the figures as JSON:
- * {"method","tokens_read","fit":{"mean","solved"},"loss":{"linear","least_squares"},
- * "standard_error":{likewise}}, where losses are null without evaluate. */
+ * {"method","tokens_read","fit":{"mean","solved"},"finetune":{"steps",…},"loss":{"linear",
+ * "least_squares","finetune"},"standard_error":{likewise}}: what was not done is left out, losses
+ * are null without evaluate. */
 const struct rb_overlay *rb_making_overlay(const struct rb_making *m);
 const char *rb_making_figures(const struct rb_making *m);
 

@@ -4,6 +4,7 @@
 #include "core/align/collect_plan.h"
 #include "core/align/joint.h"
 #include "core/align/solve.h"
+#include "core/learn/finetune.h"
 #include "core/learn/learn.h"
 #include "core/learn/least_squares.h"
 #include "core/merge/curve.h"
@@ -97,12 +98,31 @@ static double optional_cost(const struct rb_evaluate_options *o, const struct rb
     return o->precision > 0 && blocks > RB_ROUNDS_FIRST ? cost * (1 - RB_ROUNDS_FIRST / blocks) : 0;
 }
 
-/* One checkpoint that is more than a sum: what is solved, and its loss before and after. */
+/* One checkpoint that is more than a sum: what is solved and trained, and its losses. */
 static double making_cost(const struct rb_subject *s, const struct rb_job_spec *spec,
                           uint64_t tokens, double evaluation)
 {
-    return rb_least_squares_cost(&s->model[0], s->models, tokens) +
-           (spec->has_evaluate ? 2 * evaluation : 0);
+    double cost = spec->has_evaluate ? evaluation : 0;
+    if (rb_job_spec_solves(spec))
+        cost += rb_least_squares_cost(&s->model[0], s->models, tokens) +
+                (spec->has_evaluate ? evaluation : 0);
+    if (rb_job_spec_tunes(spec) && s->tune.count > 0)
+        cost +=
+            rb_finetune_cost(&s->model[0], &spec->merge.finetune, s->models, s->tune.starts[1]) +
+            (spec->has_evaluate ? evaluation : 0);
+    return cost;
+}
+
+static uint64_t making_bytes(const struct rb_subject *s, const struct rb_job_spec *spec,
+                             uint64_t tokens)
+{
+    uint64_t bytes = 0;
+    if (rb_job_spec_solves(spec))
+        bytes += rb_least_squares_bytes(&s->model[0], s->models, tokens);
+    if (rb_job_spec_tunes(spec) && s->tune.count > 0)
+        bytes +=
+            rb_finetune_bytes(&s->model[0], &spec->merge.finetune, s->models, s->tune.starts[1]);
+    return bytes;
 }
 
 /* ---- aligning where memory is short ---- */
@@ -230,8 +250,7 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     p.disk_bytes = SMALL_FILES_BYTES * (s->models - 1) + (s->models == 2 ? sums : 0);
     bool makes = rb_job_spec_makes(spec);
     if (makes)
-        working =
-            at_least(working, rb_least_squares_bytes(&s->model[0], s->models, sizes->merge_tokens));
+        working = at_least(working, making_bytes(s, spec, sizes->merge_tokens));
     for (size_t i = 0; i < spec->merged.count; i++) {
         p.cost[makes ? RB_PHASE_MERGING : RB_PHASE_WRITING] +=
             rb_write_cost(&blend, spec->dtype) +

@@ -445,8 +445,10 @@ void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
     rb_merge_verdict_make(points, count, o->task, o->metric,
                           run->spec.has_evaluate ? &run->subject.chance : NULL,
                           v->errors != NULL ? v->errors->parent : NULL, sameness(run), ret);
-    if (rb_job_spec_makes(&run->spec))
-        ret->written = RB_WRITTEN_SOLVED;
+    if (rb_job_spec_solves(&run->spec))
+        ret->written = rb_job_spec_tunes(&run->spec) ? RB_WRITTEN_BOTH : RB_WRITTEN_SOLVED;
+    else if (rb_job_spec_tunes(&run->spec))
+        ret->written = RB_WRITTEN_TUNED;
 }
 
 /* ---- the end ---- */

@@ -450,8 +450,10 @@ static void describe(struct rb_async *a)
     const char *id = s->run->row.job.id;
     int data_fd = s->run->work->options.data_fd;
     s->status = rb_sync_beneath(data_fd, rb_layout_job(id, s->name, below), &s->error);
-    if (s->makes && s->status == RB_OK)
+    if (s->makes && s->status == RB_OK) {
         rb_data_remove(data_fd, rb_layout_job(id, RB_FILE_MERGE_STATE, below));
+        rb_data_remove(data_fd, rb_layout_job(id, RB_FILE_MERGE_TUNING, below));
+    }
     if (s->status == RB_OK)
         s->status =
             rb_job_describe_artifact(s->run->work, id, s->name, &s->artifacts[0], &s->error);

@@ -42,6 +42,7 @@ void rb_subject_deinit(struct rb_subject *s)
     rb_sequences_deinit(&s->evaluate);
     rb_sequences_deinit(&s->learn);
     rb_sequences_deinit(&s->merge);
+    rb_sequences_deinit(&s->tune);
     memset(s, 0, sizeof *s);
 }
 
@@ -238,17 +239,18 @@ static enum rb_status read_evaluate(struct rb_subject *s, const struct rb_text_p
 
 /* Blocks as long as the task's own: 1,024 tokens of causal text, 128 of masked, if the model takes
  * them and a step is that long. */
-static size_t learn_block(const struct rb_model *m, const struct rb_learn_options *o)
+static size_t learn_block(const struct rb_model *m, size_t step_tokens)
 {
     enum { CAUSAL_BLOCK = 1024, MASKED_BLOCK = 128 };
     size_t block = m->head == RB_HEAD_CAUSAL ? CAUSAL_BLOCK : MASKED_BLOCK;
     block = m->config.max_length < block ? m->config.max_length : block;
-    return o->batch_tokens < block ? o->batch_tokens : block;
+    return step_tokens < block ? step_tokens : block;
 }
 
-static enum rb_status read_learn(struct rb_subject *s, const struct rb_text_place *t,
-                                 const struct rb_learn_spec *l, enum rb_subject_extent extent,
-                                 struct rb_error *err)
+/* Unmasked blocks for steps of so many tokens. */
+static enum rb_status read_blocks(const struct rb_subject *s, const struct rb_text_place *t,
+                                  size_t step_tokens, enum rb_subject_extent extent,
+                                  struct rb_sequences *ret, struct rb_error *err)
 {
     struct text_map m;
     enum rb_status status = text_open(t, false, &m, err);
@@ -256,14 +258,30 @@ static enum rb_status read_learn(struct rb_subject *s, const struct rb_text_plac
         return status;
     bool masked = s->model[0].head == RB_HEAD_MLM;
     status =
-        rb_sequences_blocks(s->tokenizer, &m.view, masked, learn_block(&s->model[0], &l->options),
-                            extent == RB_SUBJECT_WHOLE ? 0 : 2, &s->learn, err);
+        rb_sequences_blocks(s->tokenizer, &m.view, masked, learn_block(&s->model[0], step_tokens),
+                            extent == RB_SUBJECT_WHOLE ? 0 : 2, ret, err);
     status = text_close(&m, t, status, err);
-    if (status == RB_OK && s->learn.count < 2)
+    if (status == RB_OK && ret->count < 2)
         return rb_error_set(err, RB_EDATASET,
                             "learning needs text for two blocks of %zu tokens at least, found one",
-                            s->learn.starts[1]);
-    return status == RB_OK ? rb_sequences_check(&s->model[0].config, &s->learn, err) : status;
+                            ret->starts[1]);
+    return status == RB_OK ? rb_sequences_check(&s->model[0].config, ret, err) : status;
+}
+
+/* What a merge is trained on. */
+static enum rb_status open_tune(struct rb_subject *s, const struct rb_places *p,
+                                const struct rb_finetune_options *o, enum rb_subject_extent extent,
+                                struct rb_error *err)
+{
+    const struct rb_text_place *t = p->merge.path != NULL ? &p->merge : &p->align;
+    if (s->model[0].head != RB_HEAD_MLM && s->model[0].head != RB_HEAD_CAUSAL)
+        return rb_error_at(err, RB_EHEAD, "/merge/finetune",
+                           "training a merge needs models that predict tokens (a masked or causal "
+                           "language model's head)");
+    enum rb_status status = read_blocks(s, t, o->tokens, extent, &s->tune, err);
+    return status == RB_OK
+               ? RB_OK
+               : blame_text(err, t == &p->merge ? "/merge/dataset" : "/align/dataset", t->name);
 }
 
 /* What may be learned, then the text to learn from. */
@@ -280,7 +298,7 @@ static enum rb_status open_learn(struct rb_subject *s, const struct rb_places *p
         return status;
     }
     const struct rb_text_place *t = p->learn.path != NULL ? &p->learn : &p->align;
-    status = read_learn(s, t, &a->learn, extent, err);
+    status = read_blocks(s, t, a->learn.options.batch_tokens, extent, &s->learn, err);
     return status == RB_OK
                ? RB_OK
                : blame_text(err, p->learn.path != NULL ? "/align/learn/dataset" : "/align/dataset",
@@ -306,6 +324,11 @@ enum rb_status rb_subject_read_texts(struct rb_subject *s, const struct rb_place
             status = rb_sequences_check(&s->model[0].config, &s->merge, err);
         if (status != RB_OK)
             return blame_text(err, "/merge/dataset", p->merge.name);
+    }
+    if (rb_job_spec_tunes(spec)) {
+        status = open_tune(s, p, &spec->merge.finetune, extent, err);
+        if (status != RB_OK)
+            return status;
     }
     if (spec->align.has_learn && p->align.path != NULL) {
         status = open_learn(s, p, &spec->align, extent, err);

@@ -26,6 +26,7 @@ struct rb_subject {
     struct rb_sequences align, evaluate; /* count 0 where the job needs none */
     struct rb_sequences learn;           /* blocks, unmasked; likewise */
     struct rb_sequences merge;           /* lines of merge.dataset; likewise */
+    struct rb_sequences tune;            /* blocks to train a merge on; likewise */
     struct rb_chance chance;             /* of evaluate; with RB_SUBJECT_WHOLE alone */
 };
 void rb_subject_deinit(struct rb_subject *s);

@@ -120,6 +120,39 @@ def test_other_texts():
     shutil.rmtree(folder)
 
 
+TUNED = {**JOB, "merge": {"finetune": {"steps": 20, "learning_rate": 0.001, "tokens": 512}},
+         "align": {**JOB["align"], "max_sequences": 100}}
+
+
+def test_a_trained_merge():
+    """Distilled to the parents' mean; a kill in the middle changes no bit."""
+    with Daemon("--workers", "2") as d:
+        registered(d)
+        plan = d.post("/v1/jobs?dry_run=true", TUNED).json
+        equal(plan["spec"]["merge"], {"method": "linear",
+                                      "finetune": {"steps": 20, "learning_rate": 0.001, "tokens": 512}}, plan)
+        longer = {**TUNED, "merge": {"finetune": {"steps": 4000}}}
+        true(d.post("/v1/jobs?dry_run=true", longer).json["estimate"]["seconds"] > 2 * plan["estimate"]["seconds"])
+        first = d.post("/v1/jobs", TUNED).json["id"]
+        second = d.post("/v1/jobs", TUNED).json["id"]
+        done = d.wait_finished(first)
+        equal(done["status"], "succeeded", done)
+        if wait_for_phase(d, second, "merging"):
+            time.sleep(random.uniform(0.5, 1.5))
+        d.kill()
+        d.start()
+        equal(d.wait_finished(second)["status"], "succeeded")
+        made = [json.loads(artifact(d, j, "merge.json"))["merged"][0]["made"] for j in (first, second)]
+        equal(made[1], made[0])
+        true(made[0]["loss"]["finetune"] < made[0]["loss"]["linear"] - 0.05, made)
+        tuned = made[0]["finetune"]
+        true(tuned["held_distance_after"] < 0.97 * tuned["held_distance_before"], tuned)
+        equal(done["summary"]["verdict"]["written"], "finetuned", done)
+        card = artifact(d, first, "merged/lambda-0.50/README.md").decode()
+        true("trained in 20 steps" in card and "no point of the straight path" in card, card)
+        print(f"      the sum {made[0]['loss']['linear']:.3f}, trained {made[0]['loss']['finetune']:.3f}")
+
+
 def test_refusals():
     with Daemon() as d:
         registered(d)
@@ -130,6 +163,8 @@ def test_refusals():
             ({"merge": {"dataset": "align"}}, "/merge/dataset", "least_squares"),
             ({"merge": {"method": "least_squares", "dataset": "nobody"}}, "/merge/dataset", "nobody"),
             ({"executor": "slurm"}, "/executor", "least_squares"),
+            ({"merge": {"finetune": {"steps": 0}}}, "/merge/finetune/steps", "from 1"),
+            ({"merge": {"finetune": {}}, "outputs": {}}, "/merge/finetune", "outputs.merged"),
         ]:
             r = d.post("/v1/jobs", {**JOB, **change})
             problem(r, 422, "invalid_request")
