@@ -39,11 +39,13 @@ enum {
     RB_WIDE_CHUNK_TOKENS = 2 * RB_CHUNK_TOKENS,
 };
 
-/* Tokens of a span in a slab of so many. Every product packs its weights first, which at 512 rows
- * is a tenth of it on fast processors: spans are twice as long where enough of them are left. */
-static inline size_t rb_chunk_tokens(size_t slab_tokens)
+/* Tokens of a span, of `models` models over a slab of so many. Every product packs its weights
+ * first, which at 512 rows is a tenth of it on fast processors: spans are twice as long where
+ * enough of them are left, of one model 24 and of several 8 in all. */
+static inline size_t rb_chunk_tokens(size_t slab_tokens, size_t models)
 {
-    return slab_tokens >= 24 * RB_WIDE_CHUNK_TOKENS ? RB_WIDE_CHUNK_TOKENS : RB_CHUNK_TOKENS;
+    size_t left = slab_tokens / RB_WIDE_CHUNK_TOKENS * models;
+    return left >= (models > 1 ? 8 : 24) ? RB_WIDE_CHUNK_TOKENS : RB_CHUNK_TOKENS;
 }
 
 #endif

@@ -212,7 +212,7 @@ static enum rb_status cut_slab(struct rb_walker *w, size_t from, size_t to, stru
     const struct rb_sequences *q = w->sequences;
     w->from = from;
     w->to = to;
-    size_t chunk = rb_chunk_tokens(q->starts[to] - q->starts[from]);
+    size_t chunk = rb_chunk_tokens(q->starts[to] - q->starts[from], w->side_count);
     w->span_count = rb_spans_count(q, from, to, chunk);
     enum rb_status s = reserve_spans(w, err);
     if (s == RB_OK)

@@ -125,6 +125,15 @@ static uint64_t making_bytes(const struct rb_subject *s, const struct rb_job_spe
     return bytes;
 }
 
+/* Tokens of a span while features are made. */
+static uint64_t align_span(const struct rb_subject *s, const struct rb_job_spec *spec,
+                           uint64_t tokens)
+{
+    size_t slab = rb_collect_slab(&s->model[0].config, s->models,
+                                  rb_taps_needed(&spec->align.options), tokens);
+    return rb_chunk_tokens(slab, s->models);
+}
+
 /* ---- aligning where memory is short ---- */
 
 /* What of the models' files is in memory at once while features are made: a layer's tensors are
@@ -170,8 +179,9 @@ static uint64_t split_collection(const struct rb_subject *s, const struct rb_job
         return 0;
     rb_collect_estimate(m, 2, 1, taps, tokens, &sums, &buffers, &cost);
     uint64_t fixed = PROCESS_BYTES + resident_bytes(s) + buffers;
-    fixed += machine->workers *
-             rb_layer_scratch_bytes(&m->config, at_least(RB_CHUNK_TOKENS, longest), longest);
+    fixed +=
+        machine->workers *
+        rb_layer_scratch_bytes(&m->config, at_least(align_span(s, spec, tokens), longest), longest);
     rb_collect_split_make(m, taps, tokens,
                           machine->memory_limit > fixed ? machine->memory_limit - fixed : 0,
                           &p->split);
@@ -238,7 +248,9 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         const struct rb_evaluate_options *o = &spec->evaluate.options;
         longest = at_least(longest, rb_task_has_labels(o->task) ? o->max_length : o->block_size);
     }
-    uint64_t span = spec->has_evaluate ? rb_chunk_tokens(sizes->evaluate_tokens) : 0;
+    uint64_t span = spec->has_evaluate ? rb_chunk_tokens(sizes->evaluate_tokens, 1) : 0;
+    if (p.cost[RB_PHASE_ALIGNING] > 0)
+        span = at_least(span, align_span(s, spec, sizes->align_tokens));
     if (at_least(span, longest) > RB_CHUNK_TOKENS) /* shorter ones: in PROCESS_BYTES */
         working += machine->workers * rb_layer_scratch_bytes(c, at_least(span, longest), longest);
     const struct rb_motion motion = {.decoder_untied =

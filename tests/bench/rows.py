@@ -62,6 +62,14 @@ def phases(b):
 
 
 @functools.lru_cache(None)
+def rates(b):
+    """Of the machine alone: no models are needed."""
+    say("the processor's multiply-adds, and sgemm")
+    return core(b, b.path("none"), "--threads", ",".join(map(str, sorted({1, b.threads}))), "--repeat",
+                b.size("repeat"), "machine")
+
+
+@functools.lru_cache(None)
 def probe_torch(b):
     return python(b, "probe")
 
@@ -122,9 +130,9 @@ def times(value):
 
 def row_machine(b):
     for t in sorted({1, b.threads}):
-        found, threads = pick(phases(b), "machine", t), f"{t} thread{'s' * (t > 1)}"
-        sets = {v["set"]: most([w for w in pick(phases(b), "fma", t) if w["set"] == v["set"]], "cpu_gflops")
-                for v in pick(phases(b), "fma", t)}
+        found, threads = pick(rates(b), "machine", t), f"{t} thread{'s' * (t > 1)}"
+        sets = {v["set"]: most([w for w in pick(rates(b), "fma", t) if w["set"] == v["set"]], "cpu_gflops")
+                for v in pick(rates(b), "fma", t)}
         for name, rate in sets.items():
             b.add(f"fused multiply-adds in registers, {name}, {threads}", "", "", "", f"{rate:.1f} GF/s by CPU")
         limit, rate = max(sets.values()), most(found, "cpu_gflops")
