@@ -16,7 +16,7 @@ _rebasind() {
     fi
     case ${COMP_WORDS[1]} in
     serve) words='--allowed-hosts --allowed-origins --body-timeout --config --data-dir --drain-timeout --executor --header-timeout --help --import-root --keep-artifacts --keep-jobs --listen --log-format --log-level --max-body-bytes --max-connections --max-connections-per-address --max-upload-bytes --mem --memory-limit --moments-cache-bytes --partition --queue-limit --route-prefix --sandbox --shared-dir --slurm-options --slurm-points-per-task --time --token-file --trusted-proxies --workers' ;;
-    run) words='--config --data-dir --help --import-root --json --output --set --workers' ;;
+    run) words='--config --data-dir --help --import-root --json --memory-limit --output --set --workers' ;;
     inspect) words='--help --json' ;;
     export) words='--config --data-dir --help --lambda --to' ;;
     check-config) words='--allowed-hosts --allowed-origins --body-timeout --config --data-dir --drain-timeout --executor --header-timeout --help --import-root --keep-artifacts --keep-jobs --listen --log-format --log-level --max-body-bytes --max-connections --max-connections-per-address --max-upload-bytes --mem --memory-limit --moments-cache-bytes --partition --queue-limit --route-prefix --sandbox --shared-dir --slurm-options --slurm-points-per-task --time --token-file --trusted-proxies --workers' ;;
