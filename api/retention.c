@@ -30,6 +30,7 @@ void rb_retention_encode(struct rb_json *w, const struct rb_retention *keep,
     rb_json_uint(w, "artifacts", totals->artifacts);
     rb_json_uint(w, "bytes", totals->bytes);
     rb_json_uint(w, "spared", totals->spared);
+    rb_json_bool(w, "more", totals->more);
     rb_json_array(w, "data");
     for (size_t i = 0; i < count; i++)
         encode_item(w, &items[i]);

@@ -25,9 +25,10 @@ struct rb_retention_totals {
     uint64_t jobs, artifacts; /* jobs that go, and jobs that lose their merged checkpoints */
     uint64_t bytes;
     uint64_t spared; /* jobs that would go if no other job were aligned by theirs */
+    bool more;       /* there are more than were counted */
 };
 
-/* {"keep_jobs_seconds","keep_artifacts_seconds","jobs","artifacts","bytes","spared","data":[{"job",
+/* {"keep_jobs_seconds","keep_artifacts_seconds","jobs","artifacts","bytes","spared","more","data":[{"job",
  * "removes":"job" or "artifacts","submitted_by","finished_at","bytes"}]}; items: (count), the
  * oldest first. */
 void rb_retention_encode(struct rb_json *w, const struct rb_retention *keep,

@@ -11,17 +11,28 @@
     "j.seq)"
 #define MERGED "a.job = j.seq AND a.name GLOB 'merged*'"
 
-/* seq, id, submitted_by, finished_ms, bytes, whole */
+/* seq, id, submitted_by, finished_ms, bytes, whole. Each part is one range of an index, so it may
+ * end at a limit without having looked at the rest; jobs that others name are few. */
 #define WHOLE_JOBS                                                                                 \
     "SELECT j.seq AS seq, j.id, j.submitted_by, j.finished_ms AS finished, "                       \
     "(SELECT coalesce(sum(a.bytes), 0) FROM artifacts a WHERE a.job = j.seq) AS bytes, "           \
-    "1 AS whole FROM jobs j WHERE j.finished_ms <= ?1 AND " ENDED " AND NOT " NAMED
-#define MERGED_OF_JOBS                                                                             \
+    "1 AS whole FROM jobs j INDEXED BY jobs_by_finish WHERE j.finished_ms <= ?1 AND " ENDED        \
+    " AND NOT " NAMED
+#define MERGED_OF                                                                                  \
     "SELECT j.seq AS seq, j.id, j.submitted_by, j.finished_ms AS finished, "                       \
-    "(SELECT sum(a.bytes) FROM artifacts a WHERE " MERGED ") AS bytes, "                           \
-    "0 AS whole FROM jobs j WHERE j.finished_ms > ?3 AND j.finished_ms <= ?2 AND " ENDED           \
-    " AND (j.finished_ms > ?1 OR " NAMED ") AND EXISTS (SELECT 1 FROM artifacts a WHERE " MERGED   \
-    ")"
+    "(SELECT sum(a.bytes) FROM artifacts a WHERE " MERGED ") AS bytes, 0 AS whole FROM "
+#define HAS_MERGED ENDED " AND EXISTS (SELECT 1 FROM artifacts a WHERE " MERGED ")"
+#define NAMED_JOBS                                                                                 \
+    "(SELECT DISTINCT name FROM job_inputs WHERE role = 'from_job') n CROSS JOIN jobs j "          \
+    "ON j.id = n.name WHERE j.finished_ms <= ?1 AND "
+#define MERGED_OF_YOUNG                                                                            \
+    MERGED_OF "jobs j INDEXED BY jobs_by_finish WHERE j.finished_ms > max(?1, ?3) AND "            \
+              "j.finished_ms <= ?2 AND " HAS_MERGED
+#define MERGED_OF_NAMED                                                                            \
+    MERGED_OF NAMED_JOBS "j.finished_ms > ?3 AND j.finished_ms <= ?2 AND " HAS_MERGED
+#define OLDEST(part) "SELECT * FROM (" part " ORDER BY j.finished_ms LIMIT ?4)"
+#define ALL_PARTS                                                                                  \
+    OLDEST(WHOLE_JOBS) " UNION ALL " OLDEST(MERGED_OF_YOUNG) " UNION ALL " OLDEST(MERGED_OF_NAMED)
 
 static int64_t cutoff(uint64_t keep_ms, int64_t now_ms)
 {
@@ -55,12 +66,8 @@ enum rb_status rb_retention_list(struct rb_store *s, const struct rb_retention *
     static const struct rb_row_kind kind = {sizeof(struct rb_retired), read_row, NULL};
     struct rb_query q;
     void *rows;
-    /* Each part ends at the limit by itself, in the order of its index. */
-    ask(s,
-        "SELECT * FROM (SELECT * FROM (" WHOLE_JOBS " ORDER BY j.finished_ms LIMIT ?4) "
-        "UNION ALL SELECT * FROM (" MERGED_OF_JOBS " ORDER BY j.finished_ms LIMIT ?4)) "
-        "ORDER BY whole DESC, finished, seq LIMIT ?4",
-        keep, now_ms, looked_ms, &q);
+    ask(s, "SELECT * FROM (" ALL_PARTS ") ORDER BY whole DESC, finished, seq LIMIT ?4", keep,
+        now_ms, looked_ms, &q);
     rb_bind_int(&q, limit);
     enum rb_status status = rb_query_list(&q, &kind, &rows, ret_count, err);
     if (status == RB_OK)
@@ -76,9 +83,10 @@ enum rb_status rb_retention_count(struct rb_store *s, const struct rb_retention 
     bool found;
     ask(s,
         "SELECT coalesce(sum(whole), 0), count(*) - coalesce(sum(whole), 0), "
-        "coalesce(sum(bytes), 0), (SELECT count(*) FROM jobs j WHERE j.finished_ms <= ?1 "
-        "AND " ENDED " AND " NAMED ") FROM (" WHOLE_JOBS " UNION ALL " MERGED_OF_JOBS ")",
+        "coalesce(sum(bytes), 0), (SELECT count(*) FROM " NAMED_JOBS ENDED ") "
+        "FROM (" ALL_PARTS ")",
         keep, now_ms, -1, &q);
+    rb_bind_int(&q, RB_RETENTION_COUNTED);
     enum rb_status status = rb_query_step(&q, &found, err);
     if (status == RB_OK && found)
         *ret = (struct rb_retention_totals){
@@ -86,6 +94,8 @@ enum rb_status rb_retention_count(struct rb_store *s, const struct rb_retention 
             .artifacts = rb_column_uint(&q, 1),
             .bytes = rb_column_uint(&q, 2),
             .spared = rb_column_uint(&q, 3),
+            .more = rb_column_uint(&q, 0) == RB_RETENTION_COUNTED ||
+                    rb_column_uint(&q, 1) >= RB_RETENTION_COUNTED,
         };
     return rb_query_end(&q, status, err);
 }

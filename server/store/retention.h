@@ -15,7 +15,8 @@ enum rb_status rb_retention_list(struct rb_store *s, const struct rb_retention *
                                  struct rb_retired **ret, size_t *ret_count,
                                  struct rb_error *err) RB_MUST_CHECK;
 
-/* All of them, counted; looks at every finished job that is old enough. */
+/* The same, counted: of each kind the oldest, up to RB_RETENTION_COUNTED of them. */
+enum { RB_RETENTION_COUNTED = 2000 };
 enum rb_status rb_retention_count(struct rb_store *s, const struct rb_retention *keep,
                                   int64_t now_ms, struct rb_retention_totals *ret,
                                   struct rb_error *err) RB_MUST_CHECK;

@@ -44,7 +44,8 @@ def test_by_age():
 
         # Dry runs, by ages of the query: a daemon without ages of its own keeps all.
         plain = d.get("/v1/retention").json
-        equal((plain["keep_jobs_seconds"], plain["jobs"], plain["artifacts"], plain["data"]), (None, 0, 0, []))
+        equal((plain["keep_jobs_seconds"], plain["jobs"], plain["artifacts"], plain["more"], plain["data"]),
+              (None, 0, 0, False, []))
         r = d.get("/v1/retention?keep_jobs=1ms").json
         equal((r["keep_jobs_seconds"], r["jobs"], r["artifacts"], r["spared"]), (0.001, 3, 0, 1), r)
         equal([(x["job"], x["removes"]) for x in r["data"]], [(j, "job") for j in [second] + swept])
@@ -59,7 +60,7 @@ def test_by_age():
         versions = {job: d.get(f"/v1/jobs/{job}").json["version"] for job in (first, second)}
 
         d.stop()
-        d.flags = ["--keep-artifacts", "1s"]
+        d.flags = ["--keep-artifacts", "300ms"]
         d.start()
         until(lambda: merged(d, first) == [] and merged(d, second) == [], "merged checkpoints go")
         equal(statuses(d, first, second, running, *swept), [200] * 5)
@@ -75,13 +76,13 @@ def test_by_age():
         until(lambda: 'retention_removed_total{what="artifacts"} 4' in d.get("/metrics").body.decode(), "the metric")
 
         d.stop()
-        d.flags = ["--keep-jobs", "1s"]
+        d.flags = ["--keep-jobs", "300ms"]
         d.start()
         until(lambda: statuses(d, first, second, again, *swept) == [404] * 5, "jobs go")
         equal(d.get(f"/v1/sweeps/{sweep}").status, 404, "so does a sweep without a job")
         equal(d.get(f"/v1/jobs/{running}").status, 200)
         true(d.get(f"/v1/jobs/{running}").json["status"] in ("queued", "running"), "what runs is never removed")
-        until(lambda: os.listdir(f"{d.data_dir}/jobs") == [running], "their folders go")
+        until(lambda: set(os.listdir(f"{d.data_dir}/jobs")) <= {running}, "their folders go")
         d.post(f"/v1/jobs/{running}/cancel", {})
         until(lambda: d.get(f"/v1/jobs/{running}").status == 404, "once it has ended its time runs, too")
         d.stop()

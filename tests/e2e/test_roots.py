@@ -169,6 +169,48 @@ def test_names_of_artifacts():
         true(r.status >= 400 and b"root:" not in r.body, r)
 
 
+def test_demos():
+    """A root's demo.json is taken as it says, or passed over with a word: never read elsewhere, never fatal."""
+    demo = {"title": "t", "models": [{"name": "a", "path": "models/a"}],
+            "datasets": [{"name": "d", "path": "d.txt", "format": "text"}], "job": {"name": "n"}}
+    item = lambda **change: {**demo, "models": [{**demo["models"][0], **change}]}
+    texts = [b"", b"{", b"\xff", b"[]", b'{"title": "x"}', b" " * 70000, json.dumps(demo).encode() + b"x"]
+    texts += [json.dumps(x).encode() for x in (
+        {**demo, "job": None}, {**demo, "title": 7}, {**demo, "models": []}, {**demo, "datasets": {}},
+        {**demo, "models": demo["models"] * 17}, {**demo, "models": ["a"]}, item(path="/etc/passwd"), item(path="../outside"),
+        item(path=""), item(name="A b"), item(name=None))]
+    with Place() as p:
+        with open(f"{p.outside}/demo.json", "w") as f:
+            json.dump(demo, f)
+        roots = []
+        for n, text in enumerate([*texts, "link", "pipe", "folder"]):
+            roots.append(f"{p.root}/{n}")
+            os.mkdir(roots[-1])
+            where = f"{roots[-1]}/demo.json"
+            if text == "link":
+                os.symlink(f"{p.outside}/demo.json", where)
+            elif text == "pipe":
+                os.mkfifo(where)
+            elif text == "folder":
+                os.mkdir(where)
+            else:
+                with open(where, "wb") as f:
+                    f.write(text)
+        more = [word for root in roots for word in ("--import-root", root)]
+        with Daemon(*FLAGS, *more, import_root=p.root) as d:
+            equal(d.get("/v1/demo").json, {"title": None, "models": [], "datasets": [], "job": None})
+            equal(d.log().count("no demo"), len(roots))
+        last = f"{p.root}/good"
+        os.mkdir(last)
+        with open(f"{last}/demo.json", "w") as f:
+            json.dump(demo, f)
+        with Daemon(*FLAGS, *more, "--import-root", last, import_root=p.root) as d:
+            found = d.get("/v1/demo").json
+            equal((found["models"], found["job"]), ([{"name": "a", "path": f"{os.path.realpath(last)}/models/a"}],
+                                                    demo["job"]))
+            equal(found["datasets"][0]["path"], f"{os.path.realpath(last)}/d.txt")
+
+
 if __name__ == "__main__":
-    run([test_imports, test_shards, test_links_that_change_later, test_names_of_uploads,
+    run([test_demos, test_imports, test_shards, test_links_that_change_later, test_names_of_uploads,
          test_names_of_artifacts])
