@@ -3,9 +3,10 @@
 computes. The four commands are tests/bench/slurm_stand_in.py; this process plays the nodes: when a task's time has
 come another process of it writes sealed products (the alignment of one real job; losses that mean nothing).
 
-    REBASIND_BIN=build/release/rebasind tests/bench/slurm_many.py [JOBS]
+    REBASIND_BIN=build/release/rebasind tests/bench/slurm_many.py [JOBS [SECONDS]]
 
-Prints the p99 of polls of jobs over HTTP, the time between two squeue, and the daemon's memory."""
+Prints the p99 of polls of jobs over HTTP (before them and while they run, until their end or for some seconds), the time
+between two squeue, and the daemon's memory."""
 import hashlib
 import json
 import multiprocessing
@@ -20,6 +21,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
 from daemon import Daemon, equal
 
 JOBS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 1800
 SPEC = {"models": {"a": "bert-a", "b": "bert-b"},
         "align": {"components": ["ff"], "dataset": "align", "max_sequences": 20},
         "interpolate": {"points": 21}, "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 4}}
@@ -87,6 +89,18 @@ def memory(pid):
             return int(line.split()[1]) / 1024
 
 
+def poll(d, connection, job):
+    begun = time.monotonic()
+    d.get(f"/v1/jobs/{job}", connection=connection)
+    return time.monotonic() - begun
+
+
+def told(polls):
+    polls.sort()
+    return (f"{len(polls)} polls: p50 {polls[len(polls) // 2] * 1e3:.2f} ms, p99 {polls[int(len(polls) * 0.99)] * 1e3:.1f} ms, "
+            f"worst {polls[-1] * 1e3:.0f} ms, {sum(p > 0.02 for p in polls)} above 20 ms")
+
+
 def quantile(text, name, part):
     """The bound of the bucket of a histogram that holds it."""
     rows = [(line.split('le="')[1].split('"')[0], float(line.split()[-1])) for line in text.split("\n")
@@ -112,32 +126,31 @@ def main():
                      for n in ("alignment.safetensors", "permutations.json")}
             nodes = Nodes(f"{home}/queue", files)
             nodes.start()
+            c = d.connect()
+            idle = [poll(d, c, one["id"]) for _ in range(500) if time.sleep(0.01) is None]
             before, begun, ids = memory(d.process.pid), time.time(), []
             while len(ids) < JOBS:
                 r = d.post("/v1/jobs/batch", {"jobs": [SPEC] * min(100, JOBS - len(ids))}, timeout=300)
                 equal(r.status, 202, r)
                 ids += [j["id"] for j in r.json["jobs" if "jobs" in r.json else "data"]]
             print(f"{JOBS} jobs accepted in {time.time() - begun:.1f} s", flush=True)
-            polls, peak, counts, c = [], before, {}, d.connect()
-            while counts.get("succeeded", 0) + counts.get("failed", 0) < JOBS + 1 and time.time() - begun < 1800:
-                for i in range(50):
-                    t = time.monotonic()
-                    d.get(f"/v1/jobs/{ids[(len(polls) * 7) % JOBS]}", connection=c)
-                    polls.append(time.monotonic() - t)
+            polls, peak, counts = [], before, {}
+            while counts.get("succeeded", 0) + counts.get("failed", 0) < JOBS + 1 and time.time() - begun < SECONDS:
+                for _ in range(50):
+                    polls.append(poll(d, c, ids[(len(polls) * 7) % JOBS]))
                     time.sleep(0.02)
                 peak = max(peak, memory(d.process.pid))
                 counts = d.get("/v1/stats", connection=c).json["jobs"]
             text = d.get("/metrics", connection=c).body.decode()
             spans = {name: quantile(text, f"rebasind_{name}", 0.99) for name in ("store_commit_duration_seconds",
                                                                                  "loop_lag_seconds")}
-            polls.sort()
             calls = [line.split() for line in open(f"{home}/calls.log")]
             asked = [float(t) for t, what in calls if what == "squeue"]
             between = [b - a for a, b in zip(asked, asked[1:])]
-            print(f"{counts} in {time.time() - begun:.0f} s; {len(polls)} polls: p50 {polls[len(polls) // 2] * 1e3:.2f} ms, "
-                  f"p99 {polls[int(len(polls) * 0.99)] * 1e3:.1f} ms, worst {polls[-1] * 1e3:.0f} ms")
-            print(f"{sum(p > 0.02 for p in polls)} polls above 20 ms; p99 at most: a commit "
-                  f"{spans['store_commit_duration_seconds'] * 1e3:g} ms, the loop's lag {spans['loop_lag_seconds'] * 1e3:g} ms")
+            print(f"nothing to do: {told(idle)}")
+            print(f"{counts} in {time.time() - begun:.0f} s; {told(polls)}")
+            print(f"p99 at most: a commit {spans['store_commit_duration_seconds'] * 1e3:g} ms, "
+                  f"the loop's lag {spans['loop_lag_seconds'] * 1e3:g} ms")
             print(f"{len(asked)} squeue, least {min(between):.2f} s apart; {sum(w == 'sbatch' for _, w in calls)} sbatch")
             print(f"memory {before:.0f} MB before, {peak:.0f} MB at most")
             nodes.kill()
