@@ -330,7 +330,7 @@ static void found(struct rb_async *a)
         u->progressed |= !u->wanted[(size_t)p->curve * RB_POINTS_MAX + p->index];
     }
     const struct rb_slurm_news news = {rb_unit_names[u->kind], .progressed = true};
-    rb_slurm_tell(u->run, &news, "found again after a restart, attempt %u", u->bundle.attempt);
+    rb_slurm_tell(u->run, &news, "found again, attempt %u", u->bundle.attempt);
     rb_slurm_look(u);
 }
 
