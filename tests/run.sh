@@ -15,20 +15,22 @@
 #   slurm      units of jobs on a real Slurm of two nodes on this machine (needs root)
 #   asan       all tests again under AddressSanitizer and UBSan
 #   tsan       the tests of server and work under ThreadSanitizer
-#   fuzz       every fuzz target for 20 seconds on its corpus
+#   fuzz       every fuzz target for 10 seconds on its corpus
 #   deploy     image, container, proxies, Prometheus (needs root)
 #   coverage   line coverage of core, api and server against its limits; runs only when named
 #
 # RB_MORE_FIXTURES=FOLDER: goldens of encoder pairs that are not in the tree (DistilBERT, ELECTRA, RoBERTa) are run from
 # there; without it their tests are skipped.
 # REBASIND_JOBS: compilers at once (default: cores), and two tests more. RB_TEST_WHOLE=1: every lambda of every golden
-# result (three times as long as without; tests/unit/golden.h), and the long tests of Slurm.
+# result (six times as long as without; tests/unit/golden.h), the long tests of Slurm, a minute of every fuzz target.
 set -eu
 cd "$(dirname "$0")/.."
 
 all="release api dashboard slurm asan tsan fuzz deploy coverage"
 jobs=${REBASIND_JOBS:-$(nproc)}
 unset REBASIND_JOBS # the daemon refuses variables that it does not know
+fuzzing=10 # seconds a target
+[ -z "${RB_TEST_WHOLE:-}" ] || fuzzing=60
 stages=""
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -53,14 +55,18 @@ done
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}"
 
+# One at a time in a build folder: what is compiled beside another stage is waited for.
+gently=""
 build() { # PRESET [TARGET …]
     preset=$1
     shift
-    cmake --preset "$preset" >"build-$preset.log" 2>&1 ||
-        { cat "build-$preset.log"; rm -f "build-$preset.log"; return 1; }
-    rm -f "build-$preset.log"
     [ $# -eq 0 ] || set -- --target "$@"
-    cmake --build --preset "$preset" --parallel "$jobs" "$@"
+    mkdir -p build
+    (
+        flock 9
+        $gently cmake --preset "$preset" >"build/$preset.log" 2>&1 || { cat "build/$preset.log"; exit 1; }
+        $gently cmake --build --preset "$preset" --parallel "$jobs" "$@"
+    ) 9>"build/$preset.lock"
 }
 
 # Two tests more than cores: many wait for a daemon. Those that fill the machine are marked RUN_SERIAL
@@ -80,7 +86,7 @@ run() { # STAGE [ARGUMENT OF CTEST …]
     api) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/api/run.sh ;;
     dashboard) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/e2e/test_dashboard.sh ;;
     slurm) build release rebasind && REBASIND_BIN=$PWD/build/release/rebasind tests/slurm/run.sh ;;
-    fuzz) build fuzz fuzzers && REBASIND_JOBS=$((2 * jobs)) tests/fuzz/run.sh 20 ;;
+    fuzz) build fuzz fuzzers && REBASIND_JOBS=$((2 * jobs)) tests/fuzz/run.sh "$fuzzing" ;;
     deploy) tests/deploy/run.sh ;;
     coverage) tests/coverage.sh ;;
     esac
@@ -93,10 +99,19 @@ build_image_beside() {
     tests/deploy/image.sh >/dev/null 2>&1 &
 }
 
+# The stages api, dashboard and slurm wait more than they compute: what later stages need is compiled beside them by what
+# they leave of the processors. What fails here fails there again, and is told there.
+compile_beside() {
+    gently="nice -n 19"
+    case " $stages " in *" asan "*) build asan ;; esac
+    case " $stages " in *" fuzz "*) build fuzz fuzzers ;; esac
+}
+
 summary=""
 failed=0
 for stage in $stages; do
     case "$stage $stages" in api*deploy*) build_image_beside ;; esac
+    case "$stage" in api) (set +e; compile_beside >/dev/null 2>&1) & ;; esac
     printf '\n== %s\n' "$stage"
     began=$(date +%s)
     verdict=ok

@@ -2,9 +2,10 @@
  * compares every figure with what the independent implementation found.
  *
  * All options at all lambdas are ten minutes of one core. With RB_TEST_WHOLE in the environment
- * that is what runs; without, every lambda and the barrier for three options of each file, and 7 of
- * the 21 lambdas for the others; built with a sanitizer (5 to 15 times slower), only 0, 0.5 and 1.
- * Permutations, scores and certificates are always compared. */
+ * that is what runs; without, every lambda and the barrier for one option of each file, and 0, 0.5
+ * and 1 for the others (tests/e2e/test_job.py has whole curves of two more); built with a sanitizer
+ * (5 to 15 times slower) these for all. Permutations, scores and certificates are always compared.
+ */
 #ifndef RB_TESTS_GOLDEN_H
 #define RB_TESTS_GOLDEN_H
 
@@ -353,15 +354,10 @@ static enum rb_status golden_point(void *context, size_t piece, struct rb_worker
 /* Every how many-th lambda of a run is evaluated. */
 static size_t golden_step(const char *name)
 {
-    static const char *const whole[] = {"control", "ff+mha", "ff+mha+residual.last"};
     if (getenv("RB_TEST_WHOLE") != NULL)
         return 1;
-    if (GOLDEN_SANITIZED)
-        return GOLDEN_MOST_LAMBDAS;
-    for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++)
-        if (strcmp(name, whole[i]) == 0)
-            return 1;
-    return 4;
+    bool whole = !GOLDEN_SANITIZED && strcmp(name, "ff+mha+residual.last") == 0;
+    return whole ? 1 : GOLDEN_MOST_LAMBDAS;
 }
 
 static void golden_curve_init(struct golden_curve *c, struct golden *g, const char *name,
