@@ -88,7 +88,7 @@ void rb_dataset_fields_check(enum rb_format format, const char *text, const char
 
 #define NESTED(name, member)                                                                       \
     {                                                                                              \
-        .key = name, .type = RB_FIELD_STRING,                                                      \
+        .key = (name), .type = RB_FIELD_STRING,                                                    \
         .offset = offsetof(struct rb_dataset_fields, member), .low = 1, .high = RB_FIELD_NAME_MAX, \
         .nullable = true                                                                           \
     }

@@ -163,27 +163,27 @@ enum rb_spec_given {
 
 struct rb_job_spec {
     uint32_t given;
+    int32_t priority;
     char *name; /* NULL: none */
     struct rb_labels labels;
-    int32_t priority;
     char *model_a, *model_b;       /* names; with RB_SPEC_PATHS folders */
-    bool anchored;                 /* models were given as {"anchor", "others"} */
     char *more[RB_MODELS_MAX - 2]; /* (more_count) the models beyond two; model_a is the anchor */
     size_t more_count;
     struct rb_align_spec align;
-    uint32_t points; /* 0 when lambdas or weights were listed, or RB_POINTS_AUTO */
+    bool anchored;             /* models were given as {"anchor", "others"} */
+    bool has_evaluate;         /* false: no curve; lambdas are then not used */
+    uint32_t points;           /* 0 when lambdas or weights were listed, or RB_POINTS_AUTO */
+    enum rb_simplex_grid grid; /* of three models or more */
+    enum rb_output_dtype dtype;
     /* Resolved: ascending, distinct, first 0, last 1. Of three models or more the numbers of the
      * points, 0, 1 … */
     struct rb_numbers lambdas;
-    enum rb_simplex_grid grid; /* of three models or more */
     struct rb_numbers weights; /* (lambdas.count, models) likewise: the vertices come first */
-    bool has_evaluate;         /* false: no curve; lambdas are then not used */
     struct rb_evaluate_spec evaluate;
     /* Lambdas to write as checkpoints: ascending, distinct, in [0, 1]. Of three models or more
      * RB_MERGED_WEIGHTS, RB_MERGED_WEIGHTS + 1 …, whose weights follow. */
     struct rb_numbers merged;
     struct rb_numbers merged_weights; /* (merged.count, models) */
-    enum rb_output_dtype dtype;
     struct rb_merge_spec merge;
     enum rb_spec_executor executor;
 };

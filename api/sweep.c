@@ -345,7 +345,7 @@ enum rb_status rb_sweep_specs(const struct rb_sweep *s, struct rb_job_spec **ret
 
 void rb_sweep_settings(struct rb_json *w, const char *name, const json_t *grid, size_t index)
 {
-    size_t chosen[RB_SWEEP_KEYS_MAX], k = 0;
+    size_t chosen[RB_SWEEP_KEYS_MAX] = {0}, k = 0;
     const char *key;
     json_t *values;
     choose(grid, index, chosen);

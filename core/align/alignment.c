@@ -290,7 +290,6 @@ static uint32_t size_in(const struct rb_align_shape *s, enum rb_axis axis)
     case RB_AXIS_Q:
         return s->heads * s->head_dim;
     case RB_AXIS_EMBEDDING:
-        return s->embedding_size;
     case RB_AXIS_TRANSFORM:
         return s->embedding_size;
     default:

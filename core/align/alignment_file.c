@@ -158,15 +158,15 @@ enum member_type { MEMBER_INT, MEMBER_BOOL, MEMBER_REAL };
 
 static const struct member {
     const char *key;
-    enum member_type type;
     size_t offset, size;
     double most;
+    enum member_type type;
     int since; /* the version of the file that has it; older ones mean the default */
 } members[] = {
 #define SINCE(version, key, type, path, most)                                                      \
     {                                                                                              \
-        key, type, offsetof(struct rb_alignment, path), sizeof(((struct rb_alignment *)0)->path),  \
-            most, version                                                                          \
+        key, offsetof(struct rb_alignment, path), sizeof(((struct rb_alignment *)0)->path), most,  \
+            type, version                                                                          \
     }
 #define MEMBER(key, type, path, most) SINCE(1, key, type, path, most)
     MEMBER("components", MEMBER_INT, options.components, RB_COMPONENT_ALL),

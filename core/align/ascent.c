@@ -4,6 +4,7 @@
 #include "core/align/procrustes.h"
 #include "core/align/rotate.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +107,7 @@ static void units_deinit(struct units *u)
     free(u->rows);
     free(u->inverse);
     free((void *)u->taps);
+    *u = (struct units){0};
 }
 
 static enum rb_status units_init(struct units *u, const struct rb_ascent *a, size_t group,
@@ -314,6 +316,7 @@ static enum rb_status match_heads(const struct units *u, const struct units *val
     enum rb_status s = rb_heads_work_init(&work, &h, err);
     if (s != RB_OK)
         return s;
+    assert(assigned != NULL);
     s = match_groups(u->a, u, values, &work, &h, w, err);
     for (uint32_t g = 0; g < h.groups; g++)
         assigned[g] = g;
@@ -332,6 +335,7 @@ static enum rb_status match_inside(const struct units *u, const uint32_t *heads,
 {
     size_t d = u->size, n = u->a->shape->head_dim;
     enum rb_status s = RB_OK;
+    assert(c->heads != NULL);
     memcpy(c->heads, heads, c->head_count * sizeof *heads);
     for (size_t h = 0; h < c->head_count && s == RB_OK; h++) {
         size_t first = heads[h] * n;

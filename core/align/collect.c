@@ -687,7 +687,7 @@ static bool allocate(struct collect *c, const struct rb_model *const *models,
     c->blends = calloc(c->count, sizeof *c->blends);
     c->homes = calloc(c->count, sizeof *c->homes);
     c->pairs = calloc(c->pair_count, sizeof *c->pairs);
-    c->moments = calloc(c->pair_count, sizeof *c->moments);
+    c->moments = calloc(c->pair_count, sizeof(struct rb_moments *));
     bool ok = c->blends != NULL && c->homes != NULL && c->pairs != NULL && c->moments != NULL;
     for (size_t i = 0; i < MAX_LAYER_TAPS && ok; i++) {
         c->streams[i].features = calloc(c->count, sizeof *c->streams[i].features);

@@ -303,7 +303,7 @@ static size_t items_of(const struct joint *j, enum round round)
 
 static bool alloc_matrices(double ***ret, size_t count, size_t nn)
 {
-    double **m = calloc(count, sizeof *m);
+    double **m = calloc(count + 1, sizeof(double *));
     bool ok = m != NULL;
     for (size_t i = 0; i < count && ok; i++) {
         m[i] = rb_calloc_aligned(nn, sizeof **m);

@@ -1,6 +1,7 @@
 #include "core/align/report.h"
 #include "core/model/kernels.h"
 
+#include <assert.h>
 #include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
@@ -77,6 +78,7 @@ enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
                               struct rb_scratch *scratch, struct rb_error *err)
 {
     size_t d = group->size, weak = 0;
+    assert(d > 0);
     struct rb_correlations *r = &group->correlations;
     double *values = rb_scratch_alloc(scratch, d, sizeof(double));
     double *squares = rb_scratch_alloc(scratch, d, sizeof(double)); /* nobody reads them */

@@ -282,14 +282,15 @@ static enum rb_status assemble(const struct solve *s, uint32_t group, struct rb_
                                struct rb_error *err)
 {
     struct rb_group *mha = &s->alignment->groups[group];
-    struct rb_group *qk = s->options.separate_qk ? mha + 1 : NULL;
+    bool separate = s->options.separate_qk;
+    struct rb_group *qk = separate ? mha + 1 : NULL;
     enum rb_status st = RB_OK;
     if (by_heads(s)) {
         st = assign_heads(s, mha, w, err);
         if (st == RB_OK)
             st = add_score(s, group, w, err);
     }
-    if (st == RB_OK && qk != NULL) {
+    if (st == RB_OK && separate) {
         memcpy(qk->heads, mha->heads, mha->head_count * sizeof *qk->heads);
         st = by_heads(s) ? match_inside(s, group + 1, w, err) : match_whole(s, group + 1, w, err);
     }
@@ -344,7 +345,9 @@ static void join(const struct stream *t, size_t nn, double *o)
     const double *parts[2] = {t->moments, t->weights};
     memset(o, 0, nn * sizeof *o);
     for (size_t k = 0; k < 2; k++) {
-        double size = parts[k] != NULL ? norm_of(parts[k], nn) : 0;
+        if (parts[k] == NULL)
+            continue;
+        double size = norm_of(parts[k], nn);
         for (size_t i = 0; size > 0 && i < nn; i++)
             o[i] += parts[k][i] / size;
     }
@@ -376,7 +379,9 @@ static double score_of(const struct stream *t, const double *o, size_t nn)
     const double *parts[2] = {t->moments, t->weights};
     double score = 0;
     for (size_t k = 0; k < 2; k++) {
-        double size = parts[k] != NULL ? norm_of(parts[k], nn) : 0;
+        if (parts[k] == NULL)
+            continue;
+        double size = norm_of(parts[k], nn);
         score += size > 0 ? along(o, parts[k], nn) / size : 0;
     }
     return score;
@@ -921,7 +926,7 @@ static bool allocate(struct solve *s)
     s->alignment->groups = calloc(groups, sizeof *s->alignment->groups);
     s->sources = calloc(groups, sizeof *s->sources);
     s->values = calloc(layers, sizeof *s->values);
-    s->taps = calloc(taps, sizeof *s->taps);
+    s->taps = calloc(taps, sizeof(const struct rb_tap *));
     s->work = calloc(layers, sizeof *s->work);
     s->matches = calloc(groups + layers * s->shape.kv_heads, sizeof *s->matches);
     s->mha_groups = calloc(layers, sizeof *s->mha_groups);

@@ -130,8 +130,9 @@ enum rb_status rb_learn_restore(struct rb_program *p, const unsigned char *bytes
         return refuse(err, "it is damaged");
     struct rb_learn_options mine;
     copy_options(&c->options, &mine);
-    if (memcmp(&head.options, &mine, sizeof mine) != 0 || head.text != text_number(c) ||
-        head.step > c->options.steps)
+    /* copy_options leaves no padding unset */
+    if (memcmp((const void *)&head.options, (const void *)&mine, sizeof mine) != 0 ||
+        head.text != text_number(c) || head.step > c->options.steps)
         return refuse(err, "it belongs to other options or to another text");
     struct rb_learn_look *looks = calloc((size_t)head.look_count + 1, sizeof *looks);
     if (looks == NULL)
