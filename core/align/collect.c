@@ -700,11 +700,12 @@ static bool allocate(struct collect *c, const struct rb_model *const *models,
     return ok;
 }
 
-enum rb_status rb_collect_many_new(const struct rb_model *const *models, size_t count,
-                                   const struct rb_pair *pairs, size_t pair_count,
-                                   const struct rb_sequences *sequences, unsigned taps,
-                                   const struct rb_align_options *o, struct rb_program **ret,
-                                   struct rb_error *err)
+/* slabbed_for: how many models a slab's features shall fit. */
+static enum rb_status collect_new(const struct rb_model *const *models, size_t count,
+                                  size_t slabbed_for, const struct rb_pair *pairs,
+                                  size_t pair_count, const struct rb_sequences *sequences,
+                                  unsigned taps, const struct rb_align_options *o,
+                                  struct rb_program **ret, struct rb_error *err)
 {
     const struct rb_model *first = models[0];
     enum rb_status s = rb_sequences_check(&first->config, sequences, err);
@@ -721,9 +722,9 @@ enum rb_status rb_collect_many_new(const struct rb_model *const *models, size_t 
     c->config = &first->config;
     c->taps = rb_collect_taps(c->config, taps);
     size_t tokens = rb_sequences_tokens(sequences);
-    c->narrow = rb_collect_one_slab(c->config, count, taps, tokens);
+    c->narrow = rb_collect_one_slab(c->config, slabbed_for, taps, tokens);
     c->split = (struct rb_collect_split){.groups = 1, .budget = UINT64_MAX, .passes = 1};
-    c->slab_tokens = rb_collect_slab(c->config, count, taps, tokens);
+    c->slab_tokens = rb_collect_slab(c->config, slabbed_for, taps, tokens);
     const struct rb_walker_options walk = {.reads = RB_READ_ALL,
                                            .with_head = (c->taps & 1U << RB_TAP_HEAD) != 0,
                                            .keep_basis = (c->taps & 1U << RB_TAP_EMBEDDING) != 0,
@@ -751,6 +752,24 @@ enum rb_status rb_collect_many_new(const struct rb_model *const *models, size_t 
                              c->config->num_hidden_layers);
     *ret = &c->program;
     return RB_OK;
+}
+
+enum rb_status rb_collect_many_new(const struct rb_model *const *models, size_t count,
+                                   const struct rb_pair *pairs, size_t pair_count,
+                                   const struct rb_sequences *sequences, unsigned taps,
+                                   const struct rb_align_options *o, struct rb_program **ret,
+                                   struct rb_error *err)
+{
+    return collect_new(models, count, count, pairs, pair_count, sequences, taps, o, ret, err);
+}
+
+enum rb_status rb_collect_pairs_new(const struct rb_model *const *models, size_t count,
+                                    const struct rb_pair *pairs, size_t pair_count,
+                                    const struct rb_sequences *sequences, unsigned taps,
+                                    const struct rb_align_options *o, struct rb_program **ret,
+                                    struct rb_error *err)
+{
+    return collect_new(models, count, 2, pairs, pair_count, sequences, taps, o, ret, err);
 }
 
 enum rb_status rb_collect_new(const struct rb_model *a, const struct rb_model *b,

@@ -25,6 +25,13 @@ enum rb_status rb_collect_many_new(const struct rb_model *const *models, size_t 
                                    const struct rb_sequences *sequences, unsigned taps,
                                    const struct rb_align_options *o, struct rb_program **ret,
                                    struct rb_error *err) RB_MUST_CHECK;
+/* The same in slabs as two models have them: each pair's moments are, bit for bit, those that
+ * rb_collect_new makes of it, and a slab's features take (count / 2) times the memory. */
+enum rb_status rb_collect_pairs_new(const struct rb_model *const *models, size_t count,
+                                    const struct rb_pair *pairs, size_t pair_count,
+                                    const struct rb_sequences *sequences, unsigned taps,
+                                    const struct rb_align_options *o, struct rb_program **ret,
+                                    struct rb_error *err) RB_MUST_CHECK;
 /* Before the first round: a model's features as this motion has them (folded). Borrowed. */
 void rb_collect_move(struct rb_program *p, size_t model, const struct rb_motion *motion);
 /* After the program has finished: gives the moments of a pair away; the caller owns them. */

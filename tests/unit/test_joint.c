@@ -223,6 +223,39 @@ static void test_each_pair_has_its_moments(void **state)
     several_deinit(v);
 }
 
+/* Thirty-two models would have smaller slabs than two, and F64 sums of several. */
+static void test_pairs_have_the_slabs_of_two(void **state)
+{
+    (void)state;
+    enum { MANY = 32 };
+    const struct rb_align_options o = every_component();
+    const struct rb_model *models[MANY];
+    struct rb_pair pairs[MANY / 2];
+    struct several several, *v = &several;
+    struct rb_program *p;
+    several_init(v, &decoder_shapes[9], false);
+    rb_sequences_deinit(&v->align);
+    v->align = decoder_sequences(v->shape, 270, 3, v->shape->positions, 65);
+    assert_in_range(rb_sequences_tokens(&v->align), 4500, 8000);
+    for (uint32_t m = 0; m < MANY; m++) {
+        models[m] = v->models[m % MODELS];
+        pairs[m / 2] = (struct rb_pair){m - m % 2, m - m % 2 + 1};
+    }
+    OK(rb_collect_pairs_new(models, MANY, pairs, MANY / 2, &v->align, rb_taps_needed(&o), &o, &p,
+                            &v->err));
+    run(v, p);
+    struct rb_moments *many = rb_collect_take_pair(p, 0);
+    rb_program_free(p);
+    OK(rb_collect_new(models[0], models[1], &v->align, rb_taps_needed(&o), &o, &p, &v->err));
+    run(v, p);
+    struct rb_moments *two = rb_collect_take(p);
+    rb_program_free(p);
+    assert_same_moments(many, two);
+    rb_moments_free(many);
+    rb_moments_free(two);
+    several_deinit(v);
+}
+
 /* ---- one model in other orders ---- */
 
 /* Unit i of the anchor is unit moves[i] of what all were made from. */
@@ -361,6 +394,36 @@ static void test_functions_are_kept(void **state)
         }
         several_deinit(&v);
     }
+}
+
+/* To an anchor each model is aligned by itself: another order of the others changes no number. */
+static void test_order_changes_names_alone(void **state)
+{
+    (void)state;
+    static const size_t other[MODELS] = {0, 3, 1, 2};
+    struct several several, *v = &several;
+    struct rb_align_options o = every_component();
+    struct rb_alignment *first[MODELS];
+    several_init(v, &decoder_shapes[0], false);
+    o.head_map = RB_HEAD_MAP_ORTHOGONAL;
+    align(v, &o, RB_REFERENCE_ANCHOR);
+    memcpy(first, v->alignments, sizeof first);
+    memset(v->alignments, 0, sizeof v->alignments);
+    for (size_t m = 0; m < MODELS; m++)
+        v->models[m] = &v->own[other[m]];
+    align(v, &o, RB_REFERENCE_ANCHOR);
+    for (size_t m = 1; m < MODELS; m++) {
+        const struct rb_alignment *x = first[other[m]], *y = v->alignments[m];
+        assert_int_equal(x->group_count, y->group_count);
+        for (size_t g = 0; g < x->group_count; g++) {
+            const struct rb_group *a = &x->groups[g], *b = &y->groups[g];
+            assert_memory_equal(a->index, b->index, a->size * sizeof *a->index);
+            assert_memory_equal(&a->score, &b->score, sizeof a->score);
+        }
+    }
+    for (size_t m = 1; m < MODELS; m++)
+        rb_alignment_free(first[m]);
+    several_deinit(v);
 }
 
 /* ---- a plain ascent ---- */
@@ -505,8 +568,10 @@ int main(void)
     openblas_set_num_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_pair_has_its_moments),
+        cmocka_unit_test(test_pairs_have_the_slabs_of_two),
         cmocka_unit_test(test_orders_are_recovered),
         cmocka_unit_test(test_functions_are_kept),
+        cmocka_unit_test(test_order_changes_names_alone),
         cmocka_unit_test(test_as_a_plain_ascent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
