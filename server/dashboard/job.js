@@ -426,13 +426,15 @@ export function mount(element, route) {
     }
   }
 
+  const soon = throttle(load, 300);
   const mine = f => event => {
     if (event.job === id && job !== null) f(event.data);
   };
   stops.push(
     events.listen('resync', load),
     events.listen('status', mine(load)),
-    events.listen('point', mine(data => chart?.add(data))),
+    // What stands for lambda of several models is not where its point stands among those known.
+    events.listen('point', mine(data => (isSeveral(job.spec.models) ? soon() : chart?.add(data)))),
     events.listen('note', mine(note)),
     events.listen('progress', mine(({phase, ...progress}) => {
       if (job.status !== 'running') return;

@@ -85,14 +85,26 @@ export function mount(element, route) {
     if (a && form.effective('/evaluate/task') === undefined) form.suggest('/evaluate/task', taskOf(a.architecture ?? ''));
   }
 
-  /* What is sent: a job, or a sweep of them. */
+  /* Several B: a job for each, or all models together. */
+  const together = h('select', {hidden: true, 'aria-label': 'With several models B', onchange: () => check()},
+    [['', 'a job for each B'], ['one', 'one job of A and all B'], ['pairs', 'a matrix of all pairs']]
+      .map(([value, text]) => h('option', {value}, text)));
+
+  /* What is sent: a job, a sweep of them, or a matrix. */
   function wish() {
-    const {name, labels, ...spec} = form.value(), grid = form.grid();
+    const {name, labels, ...spec} = form.value(), grid = form.grid(), others = grid['models.b'];
+    const how = others?.length > 1 && Object.keys(grid).length === 1 ? together.value : '';
+    const {models, outputs, ...rest} = spec; // what is merged is said of a pair
+    if (how === 'one')
+      return {path: 'v1/jobs', body: {name, labels, ...rest, models: {anchor: models?.a, others}}};
+    if (how === 'pairs')
+      return {path: 'v1/jobs/matrix', body: {name, labels, models: [models?.a, ...others].filter(Boolean), spec: rest}};
     return Object.keys(grid).length === 0 ? {path: 'v1/jobs', body: form.value()}
       : {path: 'v1/sweeps', body: {name, labels, spec, grid}};
   }
 
-  const jobsOf = ({grid = {}}) => Object.values(grid).reduce((n, list) => n * list.length, 1);
+  const jobsOf = ({grid = {}, models}) => Array.isArray(models) ? models.length * (models.length - 1) / 2
+    : Object.values(grid).reduce((n, list) => n * list.length, 1);
 
   function showFigures(e) {
     put(figures, [['Time', duration(e?.seconds)], ['Peak memory', bytes(e?.peak_bytes)],
@@ -132,6 +144,7 @@ export function mount(element, route) {
     follow();
     asked = form.effective('/evaluate/task');
     const {path, body} = wish(), n = jobsOf(body);
+    together.hidden = !(form.grid()['models.b']?.length > 1);
     const missing = form.missing();
     setText(button, n > 1 ? `Submit ${n} jobs` : 'Submit job');
     setText(preview, JSON.stringify(body, null, 2));
@@ -213,6 +226,7 @@ export function mount(element, route) {
       const missing = ready.length < 2 || datasets.rows.length === 0;
       put(column, missing && h('p.note', 'A job needs two models and, to align and to ',
         'measure, datasets: ', h('a', {href: '#/data'}, 'upload them'), ' first.'), presets, form.element);
+      form.element.querySelector('[data-pointer="/models/b"]')?.append(together);
       await check();
     } catch (error) {
       put(column, fault(error));

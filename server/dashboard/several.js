@@ -51,18 +51,16 @@ export class SeveralChart {
   load(barrier) {
     this.weights = barrier.weights;
     this.barriers = barrier.aligned.barriers;
-    for (const [name, at] of Object.entries(this.points))
+    for (const [name, at] of Object.entries(this.points)) {
+      at.clear();
       barrier[name]?.loss.forEach((loss, i) => {
         if (loss !== null) at.set(i, {loss, standard_error: barrier[name].standard_error[i]});
       });
+    }
     this.#show();
   }
 
-  /* A point's event has its number; its weights come with the barrier at the end. */
-  add(data) {
-    this.points[data.curve].set(data.lambda, data);
-    this.#show();
-  }
+  destroy() {}
 
   #rows() {
     const cell = (c, i) => {

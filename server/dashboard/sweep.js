@@ -6,13 +6,14 @@ import * as events from './events.js';
 import {method, verdictOf, VERDICTS, verdictWords} from './fields.js';
 import {duration, NONE, number, percent, plural, shortId} from './format.js';
 import * as cells from './jobcells.js';
+import {heat} from './matrix.js';
 import {go, link, title} from './router.js';
 import {attempt, fault} from './shell.js';
 import {compare, Table} from './table.js';
 
 /* A row as a job, so that cells know it. */
 const jobOf = row => ({...row, id: row.job, summary: row});
-const text = value => typeof value === 'object' ? JSON.stringify(value) : String(value);
+const text = value => value?.b ? `${value.a}, ${value.b}` : typeof value === 'object' ? JSON.stringify(value) : String(value);
 
 /* The sweep's own name is left out: "heads=permute". */
 const columnsOf = ({members, name, spec}) => [
@@ -37,7 +38,8 @@ export function mount(element, route) {
   const reading = new AbortController();
   const heading = h('h1', {tabindex: '-1'}, 'Sweep');
   const head = h('div'), under = h('p.under.method'), bar = h('div.progress'), rows = h('div');
-  put(element, head, under, bar, h('section.panel', rows));
+  const map = h('section.panel', {hidden: true});
+  put(element, head, under, bar, map, h('section.panel', rows));
   title('Sweep');
 
   const live = () => /queued|running/.test(sweep.status);
@@ -75,7 +77,16 @@ export function mount(element, route) {
     inner.style.width = `${100 * fraction}%`;
     put(bar, live() && h('div.bar', {role: 'progressbar', 'aria-label': 'Progress', 'aria-valuemin': 0,
       'aria-valuemax': 100, 'aria-valuenow': Math.round(100 * fraction)}, inner), h('span.aside', parts.join(' \u00b7 ')));
+    if (sweep.matrix) showMap();
     showTable();
+  }
+
+  /* A reader with the cursor in a cell stays there. */
+  function showMap() {
+    const at = document.activeElement?.getAttribute('href');
+    map.hidden = false;
+    put(map, h('h2', 'Barriers over the chord'), heat(sweep));
+    if (at) [...map.querySelectorAll('a')].find(a => a.getAttribute('href') === at)?.focus();
   }
 
   function showTable() {
