@@ -61,6 +61,15 @@ static void format_lambda(double lambda, char number[RB_NUMBER_SIZE])
         (void)snprintf(number, RB_NUMBER_SIZE, "%.2f", lambda);
 }
 
+void rb_artifact_of_model(const char *file, size_t model, char ret[RB_FILE_NAME_SIZE])
+{
+    const char *dot = strrchr(file, '.');
+    if (model == 1)
+        (void)snprintf(ret, RB_FILE_NAME_SIZE, "%s", file);
+    else
+        (void)snprintf(ret, RB_FILE_NAME_SIZE, "%.*s-%zu%s", (int)(dot - file), file, model, dot);
+}
+
 void rb_artifact_merged_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE])
 {
     char number[RB_NUMBER_SIZE];
@@ -84,9 +93,27 @@ void rb_artifact_tar_digest_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZ
                    lambda >= RB_MERGED_WEIGHTS ? "" : "lambda-", number);
 }
 
+/* "weights-1" */
+static bool parse_weights(const char *text, size_t length, double *ret)
+{
+    static const char word[] = "weights-";
+    size_t i = sizeof word - 1;
+    unsigned list = 0;
+    if (length <= i || length > i + 3 || memcmp(text, word, i) != 0)
+        return false;
+    for (; i < length && text[i] >= '0' && text[i] <= '9'; i++)
+        list = 10 * list + (unsigned)(text[i] - '0');
+    if (i < length)
+        return false;
+    *ret = RB_MERGED_WEIGHTS + (double)list;
+    return true;
+}
+
 bool rb_artifact_lambda_parse(const char *text, size_t length, double *ret)
 {
     char number[RB_NUMBER_SIZE], *end;
+    if (parse_weights(text, length, ret))
+        return true;
     if (length == 0 || length >= sizeof number || text[0] < '0' || text[0] > '9')
         return false;
     memcpy(number, text, length);

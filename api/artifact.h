@@ -27,6 +27,9 @@ void rb_artifacts_encode(struct rb_json *w, const struct rb_artifact *items, siz
 const char *rb_artifact_media_type(const char *name);
 /* May a path segment name an artifact: 1 to 63 of a-z A-Z 0-9 . _ -, not starting with a dot. */
 bool rb_artifact_name_valid(const char *name);
+/* What a file of a moved model is called, 1 the second model: "alignment.safetensors", from 2 on
+ * with the number in it, "alignment-2.safetensors". */
+void rb_artifact_of_model(const char *file, size_t model, char ret[RB_FILE_NAME_SIZE]);
 /* What stands for a lambda where a checkpoint is merged of three models or more: the i-th list of
  * weights is RB_MERGED_WEIGHTS + i, and called "weights-<i>" where a lambda has its number. */
 enum { RB_MERGED_WEIGHTS = 2 };
@@ -39,8 +42,9 @@ void rb_artifact_folder_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE]);
 /* The folder's artifact "merged/lambda-0.50.tar.sha256": the digest of the folder as a tar
  * (server/base/tar.h), in a line as sha256sum writes it. */
 void rb_artifact_tar_digest_name(double lambda, char buffer[RB_ARTIFACT_NAME_SIZE]);
-/* A lambda as people write it where they name such a folder: "0.5", "0.50", "1e-07"; (length)
- * characters of text. false for anything else, or outside [0, 1]. */
+/* A lambda as people write it where they name such a folder: "0.5", "0.50", "1e-07", or "weights-1"
+ * for what stands for one; (length) characters of text. false for anything else, or outside [0, 1].
+ */
 bool rb_artifact_lambda_parse(const char *text, size_t length, double *ret);
 /* What stands behind an artifact's last slash: the file's own name; borrowed from name. */
 const char *rb_artifact_file_name(const char *name);

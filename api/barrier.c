@@ -207,6 +207,22 @@ static enum rb_status read_several(const struct rb_barrier_view *v, enum rb_curv
     return status;
 }
 
+/* Of the best point's loss over each model's, from the aligned curve's blocks. */
+static enum rb_status parent_errors(const struct rb_barrier_view *v, rb_blocks_reader *read,
+                                    void *data, const struct several_blocks *c,
+                                    struct rb_barrier_errors *e, struct rb_error *err)
+{
+    struct rb_block *best = NULL;
+    size_t count = 0, at = rb_merge_best_of(v->aligned.points, v->aligned.count, v->models);
+    enum rb_status status = read(data, RB_CURVE_ALIGNED, at, &best, &count, err);
+    for (size_t m = 0; m < v->models && status == RB_OK && count == c->count; m++) {
+        struct rb_excess excess = rb_excess_pair(best, c->ends[m], c->ends[m], 1, 0);
+        e->parent[m] = rb_excess_error(&excess, count);
+    }
+    free(best);
+    return status;
+}
+
 static enum rb_status several_errors(const struct rb_barrier_view *v, rb_blocks_reader *read,
                                      void *data, struct rb_barrier_errors *ret,
                                      struct rb_error *err)
@@ -219,8 +235,12 @@ static enum rb_status several_errors(const struct rb_barrier_view *v, rb_blocks_
         if (status == RB_OK && curves[c].known)
             e.chord[c] = rb_excess_error(&curves[c].excess, curves[c].count);
     }
+    for (size_t m = 0; m < RB_MODELS_MAX; m++)
+        e.parent[m] = (double)NAN;
     if (curves[0].known)
         e.blocks = curves[0].count;
+    if (status == RB_OK && curves[0].known)
+        status = parent_errors(v, read, data, &curves[0], &e, err);
     if (status == RB_OK && curves[0].known && curves[1].known && curves[0].count == curves[1].count)
         e.reduction_chord =
             rb_excess_reduction_error(&curves[0].excess, &curves[1].excess, curves[0].count);

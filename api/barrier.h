@@ -20,8 +20,9 @@ struct rb_curve_points {
 struct rb_barrier_errors {
     double chord[2], mean[2]; /* by enum rb_curve_name */
     double reduction_chord, reduction_mean;
-    /* Of the loss at the best point between the ends less that at the first and at the last. */
-    double parent[2];
+    /* Of the loss at the best point between the ends less that at the first and at the last; of
+     * three models or more less that of each. */
+    double parent[RB_MODELS_MAX];
     size_t blocks; /* that the points were evaluated on; rows, for classification; 0: not known */
 };
 struct rb_barrier_view {

@@ -195,7 +195,12 @@ static void write_name(const struct rb_sweep *s, const char *base, const size_t 
                 ? NULL
                 : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
         const char *last = strrchr(key, '.');
-        if (json_array_size(values) > 1 && used < size) {
+        const char *a = json_string_value(json_object_get(value, "a"));
+        const char *b = json_string_value(json_object_get(value, "b"));
+        if (a != NULL && b != NULL && used < size) { /* two models */
+            used += (size_t)snprintf(name + used, size - used, "%s%s and %s", mark, a, b);
+            mark = ", ";
+        } else if (json_array_size(values) > 1 && used < size) {
             used += (size_t)snprintf(name + used, size - used, "%s%s=%s", mark,
                                      last != NULL ? last + 1 : key,
                                      text != NULL ? text : json_string_value(value));

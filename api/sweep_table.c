@@ -1,5 +1,6 @@
 #include "api/sweep_table.h"
 #include "api/links.h"
+#include "api/matrix.h"
 #include "api/sweep.h"
 
 #include <math.h>
@@ -106,6 +107,8 @@ static void encode_row(struct rb_json *w, const struct rb_sweep_view *v,
     rb_json_string(w, "name", j->name);
     rb_json_string(w, "status", rb_job_status_names[j->status]);
     rb_sweep_settings(w, "settings", v->grid, row->position);
+    if (rb_matrix_is(v->kind))
+        rb_matrix_pair_encode(w, "models", v->grid, row->position);
     if (row->rank > 0)
         rb_json_uint(w, "rank", row->rank);
     else
@@ -115,6 +118,18 @@ static void encode_row(struct rb_json *w, const struct rb_sweep_view *v,
     rb_json_number(w, "seconds", seconds_of(j));
     rb_job_error_encode(w, "error", &j->error);
     rb_json_end(w);
+}
+
+/* Of a matrix: barriers over the chord by both models. */
+static void encode_matrix(struct rb_json *w, const struct rb_sweep_view *v)
+{
+    double barriers[RB_MATRIX_MODELS_MAX * RB_MATRIX_MODELS_MAX / 2];
+    for (size_t i = 0; i < v->jobs; i++)
+        barriers[i] = (double)NAN;
+    for (size_t i = 0; i < v->count; i++)
+        if (v->rows[i].job->status == RB_JOB_SUCCEEDED)
+            barriers[v->rows[i].position] = v->rows[i].job->summary.barrier_chord;
+    rb_matrix_encode(w, "matrix", v->grid, barriers);
 }
 
 static void encode_members(struct rb_json *w, const json_t *grid)
@@ -165,6 +180,8 @@ void rb_sweep_encode(struct rb_json *w, const char *key, const struct rb_sweep_v
     encode_best(w, v);
     rb_json_text_or_null(w, "submitted_by", v->submitted_by);
     rb_json_time(w, "created_at", v->created_ms);
+    if (with_table && rb_matrix_is(v->kind))
+        encode_matrix(w, v);
     if (with_table) {
         rb_json_array(w, "table");
         for (size_t i = 0; i < v->count; i++)
@@ -199,6 +216,12 @@ static void print_number(FILE *out, double value)
     if (isfinite(value))
         (void)rb_number_format(value, text);
     (void)fprintf(out, ",%s", text);
+}
+
+static void print_pair(FILE *out, const struct rb_sweep_view *v, const struct rb_sweep_row *row)
+{
+    print_text(out, rb_matrix_model(v->grid, row->position, 0));
+    print_text(out, rb_matrix_model(v->grid, row->position, 1));
 }
 
 static void print_settings(FILE *out, const struct rb_sweep_view *v, const struct rb_sweep_row *row)
@@ -253,7 +276,10 @@ static void print_row(FILE *out, const struct rb_sweep_view *v, const struct rb_
     (void)fputs(j->id, out);
     print_text(out, j->name);
     print_text(out, rb_job_status_names[j->status]);
-    print_settings(out, v, row);
+    if (rb_matrix_is(v->kind))
+        print_pair(out, v, row);
+    else
+        print_settings(out, v, row);
     print_number(out, row->rank > 0 ? row->rank : (double)NAN);
     for (size_t i = 0; i < FIGURES; i++)
         print_number(out, *(const double *)((const char *)&j->summary + figures[i].offset));
@@ -270,10 +296,11 @@ static void print_header(FILE *out, const struct rb_sweep_view *v)
 {
     const char *key;
     json_t *values;
-    (void)fputs("job,name,status", out);
+    bool matrix = rb_matrix_is(v->kind);
+    (void)fputs(matrix ? "job,name,status,model_a,model_b" : "job,name,status", out);
     json_object_foreach((json_t *)(uintptr_t)v->grid, key, values)
     {
-        if (json_array_size(values) > 1)
+        if (!matrix && json_array_size(values) > 1)
             print_text(out, key);
     }
     (void)fputs(",rank", out);

@@ -35,26 +35,33 @@ struct rb_merge_verdict rb_merge_verdict_none(void)
 
 /* ---- the answer ---- */
 
-/* By how much the best point's loss is above a parent's, as far as that is more than the choice of
- * blocks would bring about, or the rounding of F32: else 0. */
-static double above(const struct rb_merge_verdict *v, int parent, const double errors[2])
+/* By how much a loss is above a parent's, as far as that is more than the choice of blocks would
+ * bring about, or the rounding of F32: else 0. error: NaN where not known. */
+static double above(double loss, double parent, double error)
 {
     static const double ROUNDING = 1e-5;
-    double margin = ROUNDING * fabs(v->parent_loss[parent]);
-    if (errors != NULL && 2 * errors[parent] > margin)
-        margin = 2 * errors[parent];
-    double difference = v->loss - v->parent_loss[parent];
+    double margin = ROUNDING * fabs(parent);
+    if (2 * error > margin)
+        margin = 2 * error;
+    double difference = loss - parent;
     return fabs(difference) > margin ? difference : 0;
 }
 
-static enum rb_merge_verdict_kind judge(const struct rb_merge_verdict *v, const double errors[2])
+/* parents: (count), as are errors, which may be NULL. */
+static enum rb_merge_verdict_kind judge(double loss, double chance, const struct rb_point *parents,
+                                        const double *errors, size_t count)
 {
-    double a = above(v, 0, errors), b = above(v, 1, errors);
-    if (!isnan(v->chance.loss) && v->loss >= v->chance.loss)
+    size_t better = 0, worse = 0;
+    if (!isnan(chance) && loss >= chance)
         return RB_MERGE_CHANCE;
-    if (a < 0 && b < 0)
+    for (size_t i = 0; i < count; i++) {
+        double d = above(loss, parents[i].loss, errors != NULL ? errors[i] : (double)NAN);
+        better += d < 0;
+        worse += d > 0;
+    }
+    if (better == count)
         return RB_MERGE_BETTER;
-    return a > 0 && b > 0 ? RB_MERGE_WORSE : RB_MERGE_BETWEEN;
+    return worse == count ? RB_MERGE_WORSE : RB_MERGE_BETWEEN;
 }
 
 /* The metric asked for goes with tasks that have labels; the others have one each. */
@@ -82,28 +89,73 @@ static double loss_halfway(const struct rb_point *points, size_t count)
     return (double)NAN;
 }
 
-void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_task task,
-                           enum rb_metric metric, const struct rb_chance *chance,
-                           const double parent_errors[2], enum rb_sameness same,
-                           struct rb_merge_verdict *ret)
+static void take_best(const struct rb_point *best, struct rb_merge_verdict *v)
+{
+    v->lambda = best->lambda;
+    v->loss = best->loss;
+    v->metric = best->metrics[v->metric_name];
+}
+
+static void take_parent(const struct rb_point *parent, size_t place, struct rb_merge_verdict *v)
+{
+    v->parent_loss[place] = parent->loss;
+    v->parent_metric[place] = parent->metrics[v->metric_name];
+}
+
+static struct rb_merge_verdict begin(enum rb_task task, enum rb_metric metric,
+                                     const struct rb_chance *chance, enum rb_sameness same)
 {
     struct rb_merge_verdict v = rb_merge_verdict_none();
     v.near = same == RB_SAME_NEAR;
     v.metric_name = metric_of(task, metric);
     if (chance != NULL)
         v.chance = *chance;
+    return v;
+}
+
+void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_task task,
+                           enum rb_metric metric, const struct rb_chance *chance,
+                           const double parent_errors[2], enum rb_sameness same,
+                           struct rb_merge_verdict *ret)
+{
+    struct rb_merge_verdict v = begin(task, metric, chance, same);
     if (count >= 3) {
-        const struct rb_point *best = &points[rb_merge_best(points, count)];
-        v.lambda = best->lambda;
-        v.loss = best->loss;
-        v.metric = best->metrics[v.metric_name];
+        const struct rb_point ends[2] = {points[0], points[count - 1]};
+        take_best(&points[rb_merge_best(points, count)], &v);
         v.midpoint_loss = loss_halfway(points, count);
-        for (int i = 0; i < 2; i++) {
-            const struct rb_point *end = &points[i == 0 ? 0 : count - 1];
-            v.parent_loss[i] = end->loss;
-            v.parent_metric[i] = end->metrics[v.metric_name];
-        }
-        v.kind = judge(&v, parent_errors);
+        take_parent(&ends[0], 0, &v);
+        take_parent(&ends[1], 1, &v);
+        v.kind = judge(v.loss, v.chance.loss, ends, parent_errors, 2);
+    }
+    if (same == RB_SAME_DIFFERENT)
+        v.kind = RB_MERGE_DIFFERENT;
+    *ret = v;
+}
+
+size_t rb_merge_best_of(const struct rb_point *points, size_t count, size_t models)
+{
+    size_t best = models < count ? models : 0;
+    for (size_t i = models + 1; i < count; i++)
+        best = points[i].loss < points[best].loss ? i : best;
+    return best;
+}
+
+void rb_merge_verdict_several(const struct rb_point *points, size_t count, size_t models,
+                              enum rb_task task, enum rb_metric metric,
+                              const struct rb_chance *chance, const double *parent_errors,
+                              enum rb_sameness same, struct rb_merge_verdict *ret)
+{
+    struct rb_merge_verdict v = begin(task, metric, chance, same);
+    size_t best = 0, worst = 0;
+    for (size_t m = 1; m < models && count > models; m++) {
+        best = points[m].loss < points[best].loss ? m : best;
+        worst = points[m].loss > points[worst].loss ? m : worst;
+    }
+    if (count > models) {
+        take_best(&points[rb_merge_best_of(points, count, models)], &v);
+        take_parent(&points[best], 0, &v);
+        take_parent(&points[worst], 1, &v);
+        v.kind = judge(v.loss, v.chance.loss, points, parent_errors, models);
     }
     if (same == RB_SAME_DIFFERENT)
         v.kind = RB_MERGE_DIFFERENT;
@@ -112,11 +164,16 @@ void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_
 
 /* ---- in words ---- */
 
+static bool is_of_several(const struct rb_merge_verdict *v)
+{
+    return v->lambda > 1;
+}
+
 /* Which end the best point lies beside: 'A', 'B', or 0 for neither. */
 static char beside(const struct rb_merge_verdict *v)
 {
     bool good = v->kind == RB_MERGE_BETTER || v->kind == RB_MERGE_BETWEEN;
-    if (!good || (v->lambda >= 0.25 && v->lambda <= 0.75))
+    if (!good || is_of_several(v) || (v->lambda >= 0.25 && v->lambda <= 0.75))
         return 0;
     return v->lambda < 0.25 ? 'A' : 'B';
 }
@@ -153,12 +210,15 @@ static void say_where(struct sentence *s, const struct rb_merge_verdict *v)
     char end = beside(v);
     if (end != 0)
         say(s, " only beside %c,", end);
-    say(s, " at lambda %.3g: ", v->lambda);
+    say(s, " at %s %.3g: ", is_of_several(v) ? "weights no." : "lambda", v->lambda);
 }
 
 static void say_figures(struct sentence *s, const struct rb_merge_verdict *v)
 {
-    say(s, "loss %.3f, the parents %.3f and %.3f", v->loss, v->parent_loss[0], v->parent_loss[1]);
+    say(s,
+        is_of_several(v) ? "loss %.3f, the parents from %.3f to %.3f"
+                         : "loss %.3f, the parents %.3f and %.3f",
+        v->loss, v->parent_loss[0], v->parent_loss[1]);
     if (!isnan(v->midpoint_loss) && fabs(v->lambda - 0.5) > 1e-9)
         say(s, ", halfway %.3f", v->midpoint_loss);
     if (!isnan(v->chance.loss))
@@ -170,13 +230,14 @@ static void say_figures(struct sentence *s, const struct rb_merge_verdict *v)
 char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_MERGE_SENTENCE_SIZE])
 {
     struct sentence s = {ret, 0};
+    const char *both = is_of_several(v) ? "all" : "both";
     ret[0] = '\0';
     switch (v->kind) {
     case RB_MERGE_NONE:
     case RB_MERGE_COUNT:
         return ret;
     case RB_MERGE_BETTER:
-        say(&s, "Better than both parents");
+        say(&s, "Better than %s parents", both);
         say_where(&s, v);
         break;
     case RB_MERGE_BETWEEN:
@@ -184,10 +245,12 @@ char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_ME
         say_where(&s, v);
         break;
     case RB_MERGE_WORSE:
-        say(&s, "Worse than both parents, at best at lambda %.3g: ", v->lambda);
+        say(&s, "Worse than %s parents, at best", both);
+        say_where(&s, v);
         break;
     case RB_MERGE_CHANCE:
-        say(&s, "No better than chance, at best at lambda %.3g: ", v->lambda);
+        say(&s, "No better than chance, at best");
+        say_where(&s, v);
         break;
     case RB_MERGE_DIFFERENT:
         say(&s, "Not the same function: what was moved no longer computes what B computes, so the "

@@ -44,10 +44,12 @@ extern const char *const rb_written_names[];
 struct rb_merge_verdict {
     enum rb_merge_verdict_kind kind;
     enum rb_written written;
-    bool near;                   /* B was moved nearly, not exactly */
-    double lambda, loss, metric; /* of the best point between the ends: that of least loss */
-    double midpoint_loss;        /* at lambda 1/2, whether or not that is the best point */
-    double parent_loss[2];       /* of A, and of B as evaluated: moved, where near as it was */
+    bool near; /* B was moved nearly, not exactly */
+    /* Of the best point between the ends: that of least loss. Of three models or more lambda is the
+     * point's number, above 1, and the parents are the best and the worst of all. */
+    double lambda, loss, metric;
+    double midpoint_loss;  /* at lambda 1/2, whether or not that is the best point */
+    double parent_loss[2]; /* of A, and of B as evaluated: moved, where near as it was */
     double parent_metric[2];
     enum rb_metric metric_name; /* what metric and parent_metric are */
     struct rb_chance chance;
@@ -56,6 +58,8 @@ struct rb_merge_verdict rb_merge_verdict_none(void);
 
 /* The index of the point between the ends that has the least loss; 0 if there is none. */
 size_t rb_merge_best(const struct rb_point *points, size_t count);
+/* The same of three models or more, whose first points are the models. */
+size_t rb_merge_best_of(const struct rb_point *points, size_t count, size_t models);
 
 /* METHOD 13. points: (count) of the aligned curve, whole, ascending in lambda; without a point
  * between the ends there is no answer but RB_MERGE_DIFFERENT, which needs no curve. chance: NULL
@@ -66,6 +70,13 @@ void rb_merge_verdict_make(const struct rb_point *points, size_t count, enum rb_
                            enum rb_metric metric, const struct rb_chance *chance,
                            const double parent_errors[2], enum rb_sameness same,
                            struct rb_merge_verdict *ret);
+
+/* The same of three models or more: points' numbers are their lambdas, the first `models` are the
+ * parents; parent_errors (models). The names speak of "both" where all are meant. */
+void rb_merge_verdict_several(const struct rb_point *points, size_t count, size_t models,
+                              enum rb_task task, enum rb_metric metric,
+                              const struct rb_chance *chance, const double *parent_errors,
+                              enum rb_sameness same, struct rb_merge_verdict *ret);
 
 /* Is it a merge whose numbers may be held against others'? Not if B's function was lost. */
 static inline bool rb_merge_verdict_ranks(const struct rb_merge_verdict *v)

@@ -23,7 +23,7 @@ const char rb_cmd_export_help[] =
     "folder with weights, config, tokenizer, model card and provenance. DIR is made; one that is\n"
     "there must be empty. What is copied is held against the digest made when it was written.\n"
     "\n"
-    "  --lambda L  one of the job's outputs.merged, as in 0.5\n"
+    "  --lambda L  one of the job's outputs.merged, as in 0.5, or weights-0\n"
     "  --to DIR    where the files go\n"
     "\n"
     "Exit status: 0 copied, 1 it could not be, 2 the command line is wrong.\n"

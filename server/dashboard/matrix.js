@@ -11,9 +11,8 @@ export function heat({matrix: {models, order, barriers}, table}) {
   const cell = (i, k) => {
     const b = barriers[i][k], row = jobs.get([models[i], models[k]].sort().join());
     if (i === k || !row) return h('td');
-    const words = `${row.models.a} and ${row.models.b}: ${b === null ? row.status : number(b)}`;
-    const td = h('td', h('a', {href: link('job', row.job), 'aria-label': words, title: words},
-      b === null ? '\u2026' : number(b, 2)));
+    const text = b === null ? row.status : number(b, 2), words = `${row.models.a} and ${row.models.b}: ${text}`;
+    const td = h('td', h('a', {href: link('job', row.job), 'aria-label': words, title: words}, text));
     if (b !== null) td.style.setProperty('--heat', `${high > low ? 60 * (b - low) / (high - low) : 0}%`);
     return td;
   };

@@ -1,5 +1,5 @@
-/* Maps, permutations and correlations: read from the job's alignment.safetensors, on a pool thread,
- * since that file grows with the model. */
+/* Maps, permutations and correlations: read from the job's alignment.safetensors, or that of another
+ * moved model (?model=), on a pool thread, since that file grows with the model. */
 #include "core/align/alignment_file.h"
 #include "server/http/common.h"
 #include "server/http/handlers.h"
@@ -7,6 +7,7 @@
 #include "server/server.h"
 
 #include "api/alignment.h"
+#include "api/artifact.h"
 #include "api/correlations.h"
 #include "api/permutations.h"
 #include "server/base/layout.h"
@@ -126,14 +127,14 @@ static void on_gone(struct rb_request *r)
     g->r = NULL;
 }
 
-static void start(struct rb_request *r, enum view view, const struct rb_job *job)
+static void start(struct rb_request *r, enum view view, const struct rb_job *job, const char *file)
 {
     struct reading *g = calloc(1, sizeof *g);
     const char *size = rb_request_query(r, "size");
     char below[RB_PATH_SIZE];
     if (g != NULL)
-        g->path = rb_layout_absolute(rb_request_server(r)->data_dir,
-                                     rb_layout_job(job->id, RB_FILE_ALIGNMENT, below));
+        g->path =
+            rb_layout_absolute(rb_request_server(r)->data_dir, rb_layout_job(job->id, file, below));
     if (g == NULL || g->path == NULL) {
         free(g);
         rb_reply_fail(r, RB_ENOMEM, "no memory to read an alignment");
@@ -166,6 +167,32 @@ static void set_etag(struct rb_request *r, enum view view, const struct rb_artif
                   rb_request_query(r, "size") != NULL ? rb_request_query(r, "size") : "");
 }
 
+/* Which model is asked about: by its number in the job, 1 where none is named. */
+static enum rb_status model_of(const struct rb_request *r, const struct rb_job *job, size_t *ret,
+                               struct rb_error *err)
+{
+    const char *name = rb_request_query(r, "model");
+    size_t count = 0;
+    *ret = 1;
+    for (size_t m = 0; name != NULL && m < RB_MODELS_MAX; m++) {
+        char role[24];
+        rb_job_model_role(m, role);
+        for (size_t i = 0; i < job->input_count; i++) {
+            if (strcmp(job->inputs[i].role, role) != 0)
+                continue;
+            count = m + 1;
+            if (m > 0 && strcmp(job->inputs[i].name, name) == 0) {
+                *ret = m;
+                return RB_OK;
+            }
+        }
+    }
+    if (name == NULL)
+        return RB_OK;
+    return rb_error_set(err, RB_ENOTFOUND, "none of the %zu models that job %s moved is '%s'",
+                        count > 0 ? count - 1 : 0, job->id, name);
+}
+
 static void handle(struct rb_request *r, enum view view)
 {
     struct rb_error err;
@@ -174,8 +201,15 @@ static void handle(struct rb_request *r, enum view view)
     if (!rb_job_row_read(r, &row))
         return;
     bool finished = rb_job_status_terminal(row.job.status);
-    enum rb_status s =
-        rb_artifact_get(rb_request_server(r)->store, row.seq, RB_FILE_ALIGNMENT, &artifact, &err);
+    char file[RB_FILE_NAME_SIZE] = RB_FILE_ALIGNMENT;
+    size_t model = 1;
+    if (model_of(r, &row.job, &model, &err) != RB_OK) {
+        rb_reply_error(r, &err, NULL);
+        rb_job_row_deinit(&row);
+        return;
+    }
+    rb_artifact_of_model(RB_FILE_ALIGNMENT, model, file);
+    enum rb_status s = rb_artifact_get(rb_request_server(r)->store, row.seq, file, &artifact, &err);
     if (s == RB_ENOTFOUND && !finished) {
         rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
         rb_reply_fail(r, RB_ENOTFOUND, "job %s has not been aligned yet", row.job.id);
@@ -186,7 +220,7 @@ static void handle(struct rb_request *r, enum view view)
     } else {
         set_etag(r, view, &artifact, !isnan(row.job.summary.loss_before));
         if (!rb_reply_not_modified(r))
-            start(r, view, &row.job);
+            start(r, view, &row.job, file);
     }
     rb_job_row_deinit(&row);
 }

@@ -145,7 +145,7 @@ static void free_tar(void *data)
     free(t);
 }
 
-/* "0.5.tar", "0.50.tar": the lambda. */
+/* "0.5.tar", "0.50.tar": the lambda; "weights-1.tar": what stands for one. */
 static bool read_lambda(const char *segment, double *ret)
 {
     static const char ending[] = ".tar";
@@ -163,7 +163,7 @@ static enum rb_status read_digest(struct rb_request *r, const struct rb_job_row 
     rb_artifact_tar_digest_name(lambda, name);
     enum rb_status s = rb_artifact_get(server->store, row->seq, name, &artifact, err);
     if (s == RB_ENOTFOUND)
-        return rb_error_set(err, RB_ENOTFOUND, "the job has no merged folder at lambda %g", lambda);
+        return rb_error_set(err, RB_ENOTFOUND, "the job has no merged folder of that name");
     if (s == RB_OK)
         s = rb_folder_digest_read(server->data_fd, row->job.id, lambda, ret, err);
     return s == RB_ENOTFOUND ? rb_error_set(err, RB_EIO, "%s is gone from the disk", name) : s;
@@ -191,7 +191,8 @@ void rb_handle_merged_tar(struct rb_request *r)
     char folder[RB_ARTIFACT_NAME_SIZE];
     double lambda;
     if (!read_lambda(r->params[1], &lambda)) {
-        rb_reply_fail(r, RB_ENOTFOUND, "expected a lambda and .tar, as in 0.5.tar, found '%.60s'",
+        rb_reply_fail(r, RB_ENOTFOUND,
+                      "expected a lambda and .tar, as in 0.5.tar, or weights-0.tar, found '%.60s'",
                       r->params[1]);
         return;
     }

@@ -48,6 +48,7 @@ void rb_handle_job_delete(struct rb_request *r);
 
 /* sweeps.c */
 void rb_handle_sweep_submit(struct rb_request *r);
+void rb_handle_matrix_submit(struct rb_request *r);
 void rb_handle_sweeps(struct rb_request *r);
 void rb_handle_sweep(struct rb_request *r);
 void rb_handle_sweep_delete(struct rb_request *r);

@@ -64,12 +64,21 @@ static const struct rb_query_rule barriers_rules[] = {
     {.name = NULL},
 };
 
+#define MODEL_RULE                                                                                 \
+    {                                                                                              \
+        .name = "model", .type = RB_QUERY_NAME                                                     \
+    }
+
+static const struct rb_query_rule alignment_rules[] = {MODEL_RULE, {.name = NULL}};
+
 static const struct rb_query_rule permutation_rules[] = {
+    MODEL_RULE,
     {.name = "rotations", .type = RB_QUERY_FLAG},
     {.name = NULL},
 };
 
 static const struct rb_query_rule correlation_rules[] = {
+    MODEL_RULE,
     {.name = "matrix", .type = RB_QUERY_FLAG},
     {.name = "size", .max = 8},
     {.name = NULL},
@@ -134,6 +143,7 @@ const struct rb_route rb_routes[] = {
 
     /* many jobs asked for as one */
     JSON("createSweep", POST, "/v1/sweeps", SUBMIT, submit_rules, rb_handle_sweep_submit),
+    JSON("createMatrix", POST, "/v1/jobs/matrix", SUBMIT, submit_rules, rb_handle_matrix_submit),
     POLL("listSweeps", "/v1/sweeps", page_rules, rb_handle_sweeps),
     POLL("getSweep", "/v1/sweeps/{id}", NULL, rb_handle_sweep),
     ACT("deleteSweep", DELETE, "/v1/sweeps/{id}", SUBMIT, rb_handle_sweep_delete),
@@ -146,12 +156,12 @@ const struct rb_route rb_routes[] = {
     POLL("getBarrier", "/v1/jobs/{id}/barrier", NULL, rb_handle_barrier),
     POLL("getBarriers", "/v1/barriers", barriers_rules, rb_handle_barriers),
     POLL("getLearning", "/v1/jobs/{id}/learning", NULL, rb_handle_learning),
-    POLL("getAlignment", "/v1/jobs/{id}/alignment", NULL, rb_handle_alignment),
+    POLL("getAlignment", "/v1/jobs/{id}/alignment", alignment_rules, rb_handle_alignment),
     POLL("getMap", "/v1/jobs/{id}/alignment/{group}", permutation_rules, rb_handle_map),
-    POLL("getPermutations", "/v1/jobs/{id}/permutations", NULL, rb_handle_permutations),
+    POLL("getPermutations", "/v1/jobs/{id}/permutations", alignment_rules, rb_handle_permutations),
     POLL("getPermutation", "/v1/jobs/{id}/permutations/{group}", permutation_rules,
         rb_handle_permutation),
-    POLL("getCorrelations", "/v1/jobs/{id}/correlations", NULL, rb_handle_correlations),
+    POLL("getCorrelations", "/v1/jobs/{id}/correlations", alignment_rules, rb_handle_correlations),
     POLL("getCorrelation", "/v1/jobs/{id}/correlations/{group}", correlation_rules,
         rb_handle_correlation),
     POLL("listArtifacts", "/v1/jobs/{id}/artifacts", NULL, rb_handle_artifacts),

@@ -1,6 +1,7 @@
-/* /v1/sweeps: many jobs asked for as one. A sweep is a group of the store (store/groups.h); what it
- * shows is read anew from its jobs each time. */
+/* /v1/sweeps and /v1/jobs/matrix: many jobs asked for as one. A sweep, or a matrix, is a group of
+ * the store (store/groups.h); what it shows is read anew from its jobs each time. */
 #include "api/job_spec_encode.h"
+#include "api/matrix.h"
 #include "api/sweep.h"
 #include "api/sweep_table.h"
 #include "server/http/common.h"
@@ -17,6 +18,7 @@
 #include "server/store/jobs_read.h"
 #include "server/work/jobdir.h"
 #include "server/work/queue.h"
+#include "server/work/share.h"
 #include "server/work/work.h"
 
 #include <inttypes.h>
@@ -198,6 +200,7 @@ static const struct rb_wait_kind wait_kind = {.noun = "sweep",
 
 struct asked {
     struct rb_sweep sweep;
+    const char *kind;
     char id[RB_JOB_ID_SIZE];
 };
 
@@ -225,14 +228,14 @@ static enum rb_status begin(struct rb_submitting *f, int64_t now_ms, struct rb_e
 {
     struct asked *a = f->own;
     enum { FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(17) };
-    struct rb_group_row row = {.kind = "sweep",
-                               .name = a->sweep.name,
+    struct rb_group_row row = {.name = a->sweep.name,
                                .labels = labels_text(&a->sweep.labels),
                                .spec = json_dumps(a->sweep.spec, FLAGS),
                                .grid = json_dumps(a->sweep.grid, FLAGS),
                                .jobs = rb_submission_count(f->submission),
                                .created_ms = now_ms};
     rb_group_id_make(now_ms, a->id);
+    (void)snprintf(row.kind, sizeof row.kind, "%s", a->kind);
     memcpy(row.id, a->id, sizeof row.id);
     memcpy(row.submitted_by, f->r->who.name, sizeof row.submitted_by);
     bool whole = row.labels != NULL && row.spec != NULL && row.grid != NULL;
@@ -265,6 +268,27 @@ static void encode_estimate(struct rb_json *w, const char *key, const struct rb_
     rb_json_end(w);
 }
 
+/* What pairs have in common is collected by one of them for the others (share.h). */
+static void estimate_shared(const struct rb_submitting *f, struct rb_json *w,
+                            struct rb_estimate *all)
+{
+    const struct asked *a = f->own;
+    const struct rb_plan *p = rb_submission_item(f->submission, 0)->plan;
+    uint64_t cache = rb_request_work(f->r)->options.moments_cache_bytes;
+    size_t count = rb_submission_count(f->submission), models = rb_matrix_models(a->sweep.grid);
+    size_t at_once = rb_share_pairs(p, cache);
+    at_once = at_once < count ? at_once : count;
+    uint64_t together =
+        rb_plan_share_bytes(p, models < 2 * at_once ? models : 2 * at_once, at_once);
+    all->peak_bytes = together > all->peak_bytes ? together : all->peak_bytes;
+    all->disk_bytes -= (count - at_once) * p->moments_bytes; /* what is kept is bounded */
+    rb_json_object(w, "shared");
+    rb_json_uint(w, "pairs_at_once", at_once);
+    rb_json_uint(w, "collections", (count + at_once - 1) / at_once);
+    rb_json_uint(w, "moments_bytes", at_once * p->moments_bytes);
+    rb_json_end(w);
+}
+
 static void estimate(const struct rb_submitting *f, struct rb_json *w)
 {
     const struct asked *a = f->own;
@@ -286,6 +310,8 @@ static void estimate(const struct rb_submitting *f, struct rb_json *w)
         rb_json_end(w);
     }
     rb_json_end(w);
+    if (rb_matrix_is(a->kind))
+        estimate_shared(f, w, &all);
     encode_estimate(w, "estimate", &all);
     rb_json_end(w);
 }
@@ -303,13 +329,16 @@ static void place(const struct rb_submitting *f, struct rb_error *err)
     if (strncmp(err->pointer, "/jobs", 5) != 0)
         return;
     if (err->pointer[5] == '\0') {
-        (void)snprintf(err->pointer, sizeof err->pointer, "/grid");
+        bool matrix = rb_matrix_is(a->kind);
+        (void)snprintf(err->pointer, sizeof err->pointer, "%s", matrix ? "/models" : "/grid");
         return;
     }
     size_t index = strtoul(err->pointer + 6, &end, 10);
     char rest[sizeof err->pointer];
     (void)snprintf(rest, sizeof rest, "%s", end);
     rb_sweep_place(&a->sweep, index, rest, sizeof rest);
+    if (rb_matrix_is(a->kind))
+        rb_matrix_place(a->sweep.grid, rest, sizeof rest);
     memcpy(err->pointer, rest, sizeof rest);
 }
 
@@ -325,12 +354,15 @@ static const struct rb_submit_kind sweep_kind = {
     .own_deinit = asked_deinit,
 };
 
-/* The sweep and a spec for each of its jobs; or a reply. */
-static bool read_sweep(struct rb_request *r, struct rb_sweep *ret, struct rb_job_spec **ret_specs)
+/* The sweep, or matrix, and a spec for each of its jobs; or a reply. */
+static bool read_sweep(struct rb_request *r, const char *kind, struct rb_sweep *ret,
+                       struct rb_job_spec **ret_specs)
 {
     struct rb_problems problems = {0};
     struct rb_error err;
-    if (rb_sweep_decode(r->json, ret, &problems, &err) == RB_OK) {
+    enum rb_status status = rb_matrix_is(kind) ? rb_matrix_decode(r->json, ret, &problems, &err)
+                                               : rb_sweep_decode(r->json, ret, &problems, &err);
+    if (status == RB_OK) {
         if (rb_sweep_specs(ret, ret_specs, &problems, &err) == RB_OK)
             return true;
         rb_sweep_deinit(ret);
@@ -339,20 +371,31 @@ static bool read_sweep(struct rb_request *r, struct rb_sweep *ret, struct rb_job
     return false;
 }
 
-void rb_handle_sweep_submit(struct rb_request *r)
+static void submit(struct rb_request *r, const char *kind)
 {
     struct rb_sweep sweep;
     struct rb_job_spec *specs;
-    if (!read_sweep(r, &sweep, &specs))
+    if (!read_sweep(r, kind, &sweep, &specs))
         return;
     struct rb_submitting *f = rb_submitting_new(r, &sweep_kind);
     if (f != NULL) {
         ((struct asked *)f->own)->sweep = sweep;
+        ((struct asked *)f->own)->kind = kind;
         rb_submitting_check(f, specs, rb_sweep_count(&sweep), true);
     } else {
         rb_job_specs_free(specs, rb_sweep_count(&sweep));
         rb_sweep_deinit(&sweep);
     }
+}
+
+void rb_handle_sweep_submit(struct rb_request *r)
+{
+    submit(r, "sweep");
+}
+
+void rb_handle_matrix_submit(struct rb_request *r)
+{
+    submit(r, RB_MATRIX_KIND);
 }
 
 /* ---- the list, and one ---- */

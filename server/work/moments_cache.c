@@ -24,15 +24,20 @@ static void add_text(struct rb_sha256 *h, const char *text)
 
 void rb_moments_key(const struct rb_run *run, char ret[RB_SHA256_HEX])
 {
+    rb_moments_key_for(run, &run->row.job, ret);
+}
+
+void rb_moments_key_for(const struct rb_run *run, const struct rb_job *job, char ret[RB_SHA256_HEX])
+{
     const struct rb_align_spec *a = &run->spec.align;
     struct rb_sha256 h;
     unsigned char digest[RB_SHA256_BYTES];
     char numbers[160];
     rb_sha256_init(&h);
     add_text(&h, "rebasind moments 1");
-    add_text(&h, digest_of(&run->row.job, "model_a"));
-    add_text(&h, digest_of(&run->row.job, "model_b"));
-    add_text(&h, digest_of(&run->row.job, "align_dataset"));
+    add_text(&h, digest_of(job, "model_a"));
+    add_text(&h, digest_of(job, "model_b"));
+    add_text(&h, digest_of(job, "align_dataset"));
     add_text(&h, rb_format_name(run->places.align.format));
     add_text(&h, run->places.align.text);
     add_text(&h, run->places.align.text_pair);
@@ -51,7 +56,7 @@ char *rb_moments_path(const struct rb_work *w, const char *key)
     return rb_layout_absolute(w->options.data_dir, rb_layout_moments(key, below));
 }
 
-bool rb_moments_known(struct rb_work *w, const char *key)
+bool rb_moments_there(struct rb_work *w, const char *key)
 {
     struct rb_moments_row row;
     bool found = false;
@@ -59,6 +64,12 @@ bool rb_moments_known(struct rb_work *w, const char *key)
         found = false;
     else if (found)
         rb_moments_row_deinit(&row);
+    return found;
+}
+
+bool rb_moments_known(struct rb_work *w, const char *key)
+{
+    bool found = rb_moments_there(w, key);
     rb_metrics_add(w->metrics, RB_METER_MOMENTS_HITS, 1, found ? "hit" : "miss", NULL);
     return found;
 }

@@ -12,11 +12,17 @@
 
 /* The key of a run's moments. */
 void rb_moments_key(const struct rb_run *run, char ret[RB_SHA256_HEX]);
+/* Of another job of the same group, which aligns the same way: its models, all else is the run's.
+ */
+void rb_moments_key_for(const struct rb_run *run, const struct rb_job *job,
+                        char ret[RB_SHA256_HEX]);
 /* The absolute path of the key's file: new, free(); NULL when out of memory. */
 char *rb_moments_path(const struct rb_work *w, const char *key);
 
 /* Loop thread. Is the key known? Counts a hit or a miss. */
 bool rb_moments_known(struct rb_work *w, const char *key);
+/* The same, not counted. */
+bool rb_moments_there(struct rb_work *w, const char *key);
 /* Its file is whole and synced: notes it. A store that fails forgets it. */
 void rb_moments_keep(struct rb_work *w, const char *key, uint64_t bytes);
 /* Forgets the key and removes its file. */

@@ -223,6 +223,8 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         p.cost[RB_PHASE_SOLVING] = rb_joint_cost(&joint, &align->options);
         working =
             at_least(sums + buffers, sums + rb_solve_bytes(c, &align->options, machine->workers));
+        p.moments_bytes = sums;
+        p.model_bytes = (models + buffers) / s->models;
         in_groups = split_collection(s, spec, sizes->align_tokens, machine, models + working, &p);
         working = in_groups > 0 ? 0 : working;
         longest = align->max_length;
@@ -272,6 +274,11 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     }
     p.peak_bytes = PROCESS_BYTES + at_least(models + working, in_groups);
     *ret = p;
+}
+
+uint64_t rb_plan_share_bytes(const struct rb_plan *p, size_t models, size_t pairs)
+{
+    return PROCESS_BYTES + models * p->model_bytes + pairs * p->moments_bytes;
 }
 
 double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates, unsigned workers)

@@ -15,7 +15,13 @@ struct rb_plan {
     uint32_t width;  /* hidden_size */
     uint64_t peak_bytes, disk_bytes;
     struct rb_collect_split split; /* of the aligning phase, of two models */
+    /* Of what jobs of a matrix collect together (share.h): a pair's moments, and what one more
+     * model takes meanwhile. */
+    uint64_t moments_bytes, model_bytes;
 };
+
+/* What pairs and models in one collection take, the process too. */
+uint64_t rb_plan_share_bytes(const struct rb_plan *p, size_t models, size_t pairs);
 
 struct rb_plan_sizes {
     uint64_t align_tokens, evaluate_tokens, predicted, merge_tokens;

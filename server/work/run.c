@@ -426,17 +426,33 @@ static enum rb_sameness sameness(const struct rb_run *run)
     return RB_SAME_DIFFERENT;
 }
 
+/* Of all moved models: one that is another function is enough. */
+static enum rb_sameness several_sameness(const struct rb_run *run)
+{
+    for (size_t m = 1; m < rb_run_models(run); m++) {
+        const struct rb_alignment *a = rb_run_moves(run) ? rb_run_alignment(run, m) : NULL;
+        if (a == NULL || !a->certificate.present)
+            return RB_SAME_UNKNOWN;
+        if (rb_certificate_kind(&a->certificate) != RB_KIND_EXACT)
+            return RB_SAME_DIFFERENT;
+    }
+    return RB_SAME_EXACT;
+}
+
 void rb_run_verdict(const struct rb_run *run, const struct rb_barrier_view *v,
                     struct rb_merge_verdict *ret)
 {
     const struct rb_evaluate_options *o = &run->spec.evaluate.options;
     struct rb_barrier ignored;
-    if (rb_run_several(run)) { /* there are no two parents to be between */
-        *ret = rb_merge_verdict_none();
-        return;
-    }
     bool whole = run->spec.has_evaluate && rb_curve_barrier(v, &v->aligned, &ignored);
     size_t count = whole ? v->aligned.count : 0;
+    if (rb_run_several(run)) {
+        rb_merge_verdict_several(v->aligned.points, count, rb_run_models(run), o->task, o->metric,
+                                 run->spec.has_evaluate ? &run->subject.chance : NULL,
+                                 v->errors != NULL ? v->errors->parent : NULL,
+                                 several_sameness(run), ret);
+        return;
+    }
     struct rb_point points[RB_POINTS_MAX];
     for (size_t i = 0; i < count; i++)
         points[i] = v->aligned.points[i];

@@ -1,10 +1,12 @@
-/* The aligning stage: moments of both models over the alignment text, from the cache or anew. */
+/* The aligning stage: moments of both models over the alignment text, from the cache or anew; of a
+ * matrix for other jobs too (share.h), or by one of those. */
 #include "core/align/collect.h"
 #include "core/align/moments.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
 #include "server/work/moments_cache.h"
 #include "server/work/run_state.h"
+#include "server/work/share.h"
 #include "server/work/stage_joint.h"
 
 #include <stdio.h>
@@ -17,6 +19,7 @@ struct align {
     struct rb_async async;
     struct rb_pool_task task;
     struct rb_program *program;
+    struct rb_share *share;
     char key[RB_SHA256_HEX];
     char *path;
     struct rb_moments *moments;
@@ -32,6 +35,7 @@ static void align_leave(struct rb_run *run, void *data)
         return;
     }
     struct align *s = data;
+    rb_share_free(s->share);
     rb_program_free(s->program);
     rb_moments_free(s->moments);
     free(s->path);
@@ -65,12 +69,20 @@ static void save(struct rb_async *a)
         s->bytes = (uint64_t)st.st_size;
 }
 
+static void record(struct align *s)
+{
+    struct rb_error err;
+    char product[128];
+    (void)snprintf(product, sizeof product, "{\"key\":\"%s\",\"tokens\":%llu}", s->key,
+                   (unsigned long long)s->moments->tokens);
+    enum rb_status status = rb_run_record(s->run, RB_PHASE_ALIGNING, product, &err);
+    done(s, status, &err);
+}
+
 static void saved(struct rb_async *a)
 {
     struct align *s = a->data;
     struct rb_run *run = s->run;
-    struct rb_error err;
-    char product[128];
     if (s->status != RB_OK) {
         /* The job has what it needs in memory; only a restart would have to begin here again. */
         rb_log_warn("moments are not kept", RB_S("job", run->row.job.id),
@@ -79,10 +91,7 @@ static void saved(struct rb_async *a)
         return;
     }
     rb_moments_keep(run->work, s->key, s->bytes);
-    (void)snprintf(product, sizeof product, "{\"key\":\"%s\",\"tokens\":%llu}", s->key,
-                   (unsigned long long)s->moments->tokens);
-    enum rb_status status = rb_run_record(run, RB_PHASE_ALIGNING, product, &err);
-    done(s, status, &err);
+    record(s);
 }
 
 static void collected(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
@@ -143,6 +152,32 @@ static void collect(struct align *s)
     rb_run_phase_program(run, RB_PHASE_ALIGNING, &s->task, s->program, collected, s);
 }
 
+/* ---- with other jobs of a matrix ---- */
+
+static void shared(void *data, enum rb_status status, const struct rb_error *err,
+                   struct rb_moments *own)
+{
+    struct align *s = data;
+    s->moments = own;
+    if (status != RB_OK)
+        done(s, status, err);
+    else
+        record(s);
+}
+
+/* Together, if there is somebody; else alone. */
+static void collect_some(struct align *s)
+{
+    struct rb_error err;
+    enum rb_status status = RB_OK;
+    if (!s->run->work->options.one_shot)
+        status = rb_share_begin(s->run, s->key, shared, s, &s->share, &err);
+    if (status != RB_OK)
+        done(s, status, &err);
+    else if (s->share == NULL)
+        collect(s);
+}
+
 /* ---- from the cache ---- */
 
 static void load(struct rb_async *a)
@@ -166,6 +201,34 @@ static void loaded(struct rb_async *a)
     collect(s);
 }
 
+static void look(struct align *s);
+
+static void looked(uv_timer_t *timer)
+{
+    struct rb_run *run = timer->data;
+    look(run->stage_data);
+}
+
+/* While another job collects for this one, or for a matrix, there is nothing to do. The run's timer
+ * is the stage's as long as that is entered. */
+static void look(struct align *s)
+{
+    enum { LOOK_MS = 100 };
+    struct rb_run *run = s->run;
+    bool alone = run->work->options.one_shot;
+    struct rb_error err;
+    if (run->why != RB_RUN_GOES_ON) {
+        (void)rb_error_set(&err, RB_ECANCELED, "canceled");
+        done(s, RB_ECANCELED, &err);
+    } else if (!alone && rb_share_waits(run, s->key)) {
+        uv_timer_start(&run->timer, looked, LOOK_MS, 0);
+    } else if (!alone && rb_moments_known(run->work, s->key)) {
+        rb_async_start(run->work->pool, &s->async);
+    } else {
+        collect_some(s);
+    }
+}
+
 static void align_enter(struct rb_run *run)
 {
     struct rb_error err;
@@ -185,10 +248,7 @@ static void align_enter(struct rb_run *run)
         return;
     }
     s->async = (struct rb_async){.work = load, .done = loaded, .data = s, .lane = RB_LANE_READ};
-    if (!run->work->options.one_shot && rb_moments_known(run->work, s->key))
-        rb_async_start(run->work->pool, &s->async);
-    else
-        collect(s);
+    look(s);
 }
 
 static bool align_needed(const struct rb_run *run)

@@ -1,4 +1,5 @@
 #include "server/work/stage_joint.h"
+#include "api/artifact.h"
 #include "api/permutations.h"
 #include "api/reference.h"
 #include "core/align/alignment_file.h"
@@ -67,15 +68,6 @@ static void start(struct joint *j, enum rb_phase phase,
 
 /* ---- files ---- */
 
-void rb_joint_file(const char *file, size_t model, char ret[RB_FILE_NAME_SIZE])
-{
-    const char *dot = strrchr(file, '.');
-    if (model == 1)
-        (void)snprintf(ret, RB_FILE_NAME_SIZE, "%s", file);
-    else
-        (void)snprintf(ret, RB_FILE_NAME_SIZE, "%.*s-%zu%s", (int)(dot - file), file, model, dot);
-}
-
 enum rb_status rb_joint_reference_read(const struct rb_run *run, char **ret, struct rb_error *err)
 {
     char below[RB_PATH_SIZE];
@@ -88,7 +80,7 @@ enum rb_status rb_joint_reference_read(const struct rb_run *run, char **ret, str
 static enum rb_status save_alignment(const struct rb_run *run, size_t model, struct rb_error *err)
 {
     char below[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
-    rb_joint_file(RB_FILE_ALIGNMENT, model, name);
+    rb_artifact_of_model(RB_FILE_ALIGNMENT, model, name);
     rb_layout_job(run->row.job.id, name, below);
     char *path = rb_layout_absolute(run->work->options.data_dir, below);
     if (path == NULL)
@@ -359,9 +351,9 @@ static void save_certified(struct rb_async *a)
     char name[RB_FILE_NAME_SIZE];
     j->status = save_alignments(run, &j->error);
     for (size_t m = 1; m < rb_run_models(run) && j->status == RB_OK; m++) {
-        rb_joint_file(RB_FILE_ALIGNMENT, m, name);
+        rb_artifact_of_model(RB_FILE_ALIGNMENT, m, name);
         j->status = describe(j, name, &j->error);
-        rb_joint_file(RB_FILE_PERMUTATIONS, m, name);
+        rb_artifact_of_model(RB_FILE_PERMUTATIONS, m, name);
         if (j->status == RB_OK)
             j->status = put(run, name, j->permutations[m], j->permutations_bytes[m], &j->error);
         if (j->status == RB_OK)

@@ -1,13 +1,9 @@
 /* server/work/stage_joint.h: aligning, solving and certifying three models or more: what the stages
- * of those names do then. The alignment of the second model is called as that of a pair is, those
- * behind it have their number in the name: alignment-2.safetensors. */
+ * of those names do then. Files are called by rb_artifact_of_model. */
 #ifndef RB_SERVER_WORK_STAGE_JOINT_H
 #define RB_SERVER_WORK_STAGE_JOINT_H
 
 #include "server/work/run_state.h"
-
-/* file with the model's number (1 …) in it. */
-void rb_joint_file(const char *file, size_t model, char ret[RB_FILE_NAME_SIZE]);
 
 /* reference.json of the job's folder; *ret new, free(). Pool threads; blocks. */
 enum rb_status rb_joint_reference_read(const struct rb_run *run, char **ret,

@@ -5,6 +5,7 @@
  * what is not known, each input by itself and in pieces, and beside that open, read and plan (pool,
  * in the lane of what reads files whole), take over (loop). What is opened from a file that turns
  * out to be another is thrown away. */
+#include "api/artifact.h"
 #include "core/align/alignment_file.h"
 #include "server/work/digests.h"
 #include "server/work/stage_joint.h"
@@ -145,7 +146,7 @@ static enum rb_status find_alignments(struct load *l, struct rb_error *err)
     char below[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
     enum rb_status status = RB_OK;
     for (size_t m = 1; m < rb_run_models(run) && status == RB_OK && l->look_for_alignment; m++) {
-        rb_joint_file(RB_FILE_ALIGNMENT, m, name);
+        rb_artifact_of_model(RB_FILE_ALIGNMENT, m, name);
         char *path = rb_layout_absolute(run->work->options.data_dir,
                                         rb_layout_job(run->row.job.id, name, below));
         if (path == NULL)

@@ -209,6 +209,7 @@ static void checked(struct rb_async *a)
     }
     for (size_t i = 0; i < s->count && s->status == RB_OK; i++) {
         struct item *it = &s->items[i];
+        it->public.plan = &it->plan;
         it->public.estimate = (struct rb_estimate){
             .peak_bytes = it->plan.peak_bytes,
             .disk_bytes = it->plan.disk_bytes,

@@ -22,6 +22,7 @@
 #include "api/job.h"
 #include "api/job_spec.h"
 #include "api/service.h"
+#include "server/work/plan.h"
 #include "server/work/work_state.h"
 
 struct rb_submission;
@@ -31,7 +32,8 @@ struct rb_submission_item {
     struct rb_job_input inputs[RB_JOB_INPUTS_MAX];
     size_t input_count;
     struct rb_estimate estimate;
-    char id[RB_JOB_ID_SIZE]; /* "" before rb_submission_add */
+    const struct rb_plan *plan; /* NULL before the check; with the submission */
+    char id[RB_JOB_ID_SIZE];    /* "" before rb_submission_add */
 };
 
 /* Called once, never from inside rb_submit_check. err's pointer is that of the member at fault,

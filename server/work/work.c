@@ -132,12 +132,34 @@ static void warn_of_other_models(const struct rb_work *w, struct rb_job *job)
     rb_job_row_deinit(&row);
 }
 
+/* Of three models or more the same one may be there twice; what follows from that is not news. */
+static void warn_of_same_models(struct rb_job *job)
+{
+    const struct rb_job_input *models[RB_MODELS_MAX];
+    size_t count = 0;
+    for (char role[24]; count < RB_MODELS_MAX; count++) {
+        rb_job_model_role(count, role);
+        models[count] = input_of(job, role);
+        if (models[count] == NULL)
+            break;
+    }
+    for (size_t i = 0; count > 2 && i < count; i++)
+        for (size_t k = 0; k < i && job->warning[0] == '\0'; k++)
+            if (strcmp(models[i]->sha256, models[k]->sha256) == 0)
+                (void)snprintf(job->warning, sizeof job->warning,
+                               "models: '%s' and '%s' (%zu and %zu) are the same checkpoint: "
+                               "between them there is no barrier, and a mean counts it twice",
+                               models[k]->name, models[i]->name, k, i);
+}
+
 void rb_work_overlay(const struct rb_work *w, struct rb_job *job)
 {
     const struct rb_run *run = rb_run_find(w, job->id);
     if (run != NULL)
         rb_run_overlay(run, job);
     warn_of_other_models(w, job);
+    if (job->warning[0] == '\0')
+        warn_of_same_models(job);
 }
 
 /* Plain jobs (inspections, checks, the sweep) do not tell when they end, so this looks. */

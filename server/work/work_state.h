@@ -16,6 +16,7 @@ struct rb_bundle;
 struct rb_inspection;
 struct rb_executor;
 struct rb_run;
+struct rb_share;
 struct rb_slurm;
 struct sweep;
 
@@ -63,9 +64,10 @@ struct rb_work {
     /* queue.c */
     struct rb_run *runs; /* under way */
     unsigned run_count;
-    bool alone;       /* the one under way has been interrupted before: nothing joins it */
-    uv_idle_t look;   /* claims outside the caller's call */
-    uv_timer_t later; /* after the store refused */
+    struct rb_share *share; /* under way; share.c */
+    bool alone;             /* the one under way has been interrupted before: nothing joins it */
+    uv_idle_t look;         /* claims outside the caller's call */
+    uv_timer_t later;       /* after the store refused */
     bool started, looking, draining;
     void (*drained)(void *data);
     void *drained_data;

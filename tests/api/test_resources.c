@@ -192,6 +192,16 @@ static void test_artifact_names(void **state)
     }
     for (size_t i = 0; i < sizeof no_numbers / sizeof no_numbers[0]; i++)
         assert_false(rb_artifact_lambda_parse(no_numbers[i], strlen(no_numbers[i]), &lambda));
+    static const char *const lists[] = {"weights-0", "weights-12"};
+    static const char *const no_lists[] = {"weights-", "weights-x", "weights-1234", "weights--1"};
+    for (size_t i = 0; i < 2; i++) {
+        char folder[RB_ARTIFACT_NAME_SIZE];
+        assert_true(rb_artifact_lambda_parse(lists[i], strlen(lists[i]), &lambda));
+        rb_artifact_folder_name(lambda, folder);
+        assert_string_equal(rb_artifact_file_name(folder), lists[i]);
+    }
+    for (size_t i = 0; i < 4; i++)
+        assert_false(rb_artifact_lambda_parse(no_lists[i], strlen(no_lists[i]), &lambda));
     static const char *const wrong[] = {"", ".", "..", ".x", "a/b", "a b", "ä"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(rb_artifact_name_valid(wrong[i]));

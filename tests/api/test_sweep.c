@@ -162,8 +162,13 @@ static void test_ranks_and_table(void **state)
     static const uint32_t ranks[] = {2, 0, 1, 0};
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(rows[i].rank, ranks[i]);
-    struct rb_sweep_view v = {
-        .id = "g", .grid = grid, .jobs = 4, .rows = rows, .count = 4, .eta_seconds = (double)NAN};
+    struct rb_sweep_view v = {.id = "g",
+                              .kind = "sweep",
+                              .grid = grid,
+                              .jobs = 4,
+                              .rows = rows,
+                              .count = 4,
+                              .eta_seconds = (double)NAN};
     assert_string_equal(rb_sweep_status(&v), "running");
     assert_true(rb_sweep_fraction(&v) == 0.75);
     jobs[3].status = RB_JOB_FAILED;

@@ -211,6 +211,21 @@ async function sweeps(d) {
   await d.call('DELETE', other, '412 precondition_failed', { headers: { 'if-match': '"0"' } });
   await d.call('DELETE', other, 204);
   await d.call('GET', '/v1/sweeps?limit=1', 200);
+  await matrix(d);
+}
+
+async function matrix(d) {
+  const post = (expected, body, headers, query = '') => d.call('POST', '/v1/jobs/matrix' + query, expected, { body, headers });
+  const { models, ...rest } = shortSpec;
+  const body = { models: [models.a, models.b], spec: rest, name: 'all pairs' };
+  await post(200, body, {}, '?dry_run=true');
+  await post('422 invalid_request', { ...body, models: [models.a, models.a] });
+  await post('422 invalid_request', { ...body, models: [models.a, 'none'] });
+  const { json } = await post(200, body, { prefer: 'wait=60', 'idempotency-key': 'matrix' });
+  await post('422 idempotency_mismatch', { ...body, name: 'other' }, { 'idempotency-key': 'matrix' });
+  if (json.status !== 'succeeded') faults.push(`the matrix ended ${json.status}`);
+  await d.call('GET', `/v1/sweeps/${json.id}`, 200);
+  await d.call('DELETE', `/v1/sweeps/${json.id}`, 204);
 }
 
 async function classification(d) {

@@ -134,6 +134,22 @@ def check_answers(d, job, reference):
         rounds = facts["objective"]
         true(len(rounds) == facts["rounds"] + 1 and rounds == sorted(rounds), facts)
         true(0 <= facts["cycle_consistency"]["residual"] <= 1, facts)
+    first, second = (d.get(f"/v1/jobs/{job}/permutations?model={m}").json for m in ("gpt2-b", "gpt2-a2"))
+    equal(d.get(f"/v1/jobs/{job}/permutations").json, first)
+    equal(second, d.get(f"/v1/jobs/{job}/artifacts/permutations-2.json").json)
+    true(first["groups"] != second["groups"])
+    group = d.get(f"/v1/jobs/{job}/correlations/layer.0.ff?model=gpt2-a2").json
+    true(group["after"]["mean"] > 0.999, group)  # its units in another order
+    problem(d.get(f"/v1/jobs/{job}/correlations?model=gpt2-a"), 404, "not_found")  # the anchor stays
+    tar = d.get(f"/v1/jobs/{job}/merged/weights-1.tar")
+    equal((tar.status, tar["Content-Type"]), (200, "application/x-tar"))
+    true(b"weights-1/model.safetensors" in tar.body[:100000], tar.body[:600])
+    equal(d.get(f"/v1/jobs/{job}/merged/weights-2.tar").status, 404)
+    verdict = d.get(f"/v1/jobs/{job}").json["summary"]["verdict"]
+    best = min(loss[3:])
+    equal((verdict["loss"], verdict["best_lambda"]), (best, loss.index(best, 3)))
+    equal([p["loss"] for p in verdict["parents"]], [min(loss[:3]), max(loss[:3])])
+    true(verdict["text"] in ("better than both", "between", "worse than both"), verdict)
     told = d.get(f"/v1/jobs/{job}/artifacts/merged/weights-1/rebasind.json").json
     equal(told["weights"], [0.2, 0.3, 0.5])
     equal([i["name"] for i in told["inputs"]][:3], barrier["models"])
@@ -146,6 +162,7 @@ def test_the_same_twice():
         body = {**spec("anchor"), "models": {"anchor": "gpt2-a", "others": ["gpt2-b", "gpt2-a"]}}
         done = d.wait_finished(submit(d, body))
         equal(done["status"], "succeeded", done)
+        true("'gpt2-a' and 'gpt2-a' (0 and 2)" in done["warnings"][0], done["warnings"])
         true("two models of the job are the same" in d.log())
 
 

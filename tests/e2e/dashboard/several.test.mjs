@@ -109,7 +109,7 @@ test('the form sends a matrix; its cells fill, stand in order, and open their jo
   const cell = page.locator('.matrix td a').first(), row = m.table.find(r => [r.models.a, r.models.b].includes(heads[0]) &&
     [r.models.a, r.models.b].includes(heads[1]));
   assert.match(await cell.getAttribute('aria-label'), new RegExp(`${row.models.a} and ${row.models.b}: .?${
-    Math.abs(row.barrier_chord).toFixed(3)}`));
+    Math.abs(row.barrier_chord).toFixed(2)}`));
   await cell.focus();
   await page.keyboard.press('Enter');
   await page.waitForURL(new RegExp(row.job));
