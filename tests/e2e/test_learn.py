@@ -85,6 +85,46 @@ def test_invertible_heads():
         true(0.1 < length < 10 and abs(length - 1) > 1e-4, length)
 
 
+def test_units_of_a_gated_mlp():
+    """Factors of gated units and which unit goes with which: the same function, also from the disk."""
+    with Daemon() as d:
+        d.register_fixtures()
+        for pair in ("llama", "neox"):
+            for side in "ab":
+                equal(d.post("/v1/models", {"name": f"{pair}-{side}", "path":
+                             f"{FIXTURES}/models/{pair}-{side}"}).status, 201)
+        spec = {"models": {"a": "llama-a", "b": "llama-b"}, "interpolate": {"points": 3},
+                "evaluate": {"task": "clm", "dataset": "eval", "block_size": 48, "max_blocks": 8}}
+        align = {"components": ["ff"], "signed": True, "dataset": "align", "max_sequences": 60,
+                 "learn": {"steps": 50, "batch_tokens": 384, "patience": 0, "learning_rate": 0.006,
+                           "groups": ["ff", "scales"]}}
+        job = d.post("/v1/jobs", {**spec, "align": align}).json["id"]
+        done = d.wait_finished(job)
+        equal((done["status"], done["summary"]["kind"]), ("succeeded", "exact"), done)
+        held = [p["held_loss"] for p in d.get(f"/v1/jobs/{job}/learning").json["points"]]
+        true(min(held[1:]) < held[0], held)
+        plain = {**align, "learn": None}
+        del plain["learn"]
+        matched = d.post("/v1/jobs", {**spec, "align": plain}).json["id"]
+        d.wait_finished(matched)
+        moved = 0
+        for layer in range(2):
+            path = f"permutations/layer.{layer}.ff"
+            ff, before = d.get(f"/v1/jobs/{job}/{path}").json, d.get(f"/v1/jobs/{matched}/{path}").json
+            equal(sorted(ff["index"]), list(range(ff["size"])))
+            moved += sum(a != b for a, b in zip(ff["index"], before["index"]))
+            true(all(0.1 < s < 10 for s in ff["scales"]), ff["scales"][:9])
+            true(max(ff["scales"]) > 1.001 and min(ff["scales"]) < 0.999, ff["scales"][:9])
+            true("scales" not in before and set(ff["signs"]) == {-1, 1})
+        true(moved > 0, "no unit was matched anew")
+        reused = d.wait_finished(d.post("/v1/jobs", {**spec, "align": {"from_job": job}}).json["id"])
+        equal(reused["summary"]["barrier_chord"], done["summary"]["barrier_chord"], reused)
+        r = d.post("/v1/jobs", {**spec, "models": {"a": "neox-a", "b": "neox-b"},
+                                "align": {**align, "signed": False}})
+        true(r.status == 422 and r.json["errors"][0]["pointer"] == "/align/learn/groups"
+             and "gated" in r.json["errors"][0]["detail"], r)
+
+
 def test_refusals():
     with Daemon() as d:
         d.register_fixtures()
