@@ -409,6 +409,45 @@ static void test_rounds(void **state)
     }
 }
 
+/* A turn goes in rounds of one step, whose costs are told, and the program can be dropped between
+ * any two. */
+static void test_a_turn_in_steps(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct rb_align_options o = turned(shape_of("gpt2"));
+    o.match = RB_MATCH_BOTH;
+    o.rounds = 2;
+    pair_init(&p, "gpt2", &o);
+    size_t all = 0, steps = 2 * rb_polar_steps(p.sizes.hidden_size);
+    for (size_t stop = SIZE_MAX; stop > 0; stop = stop > all ? all : stop - 1) {
+        struct rb_program *program;
+        const struct rb_blend_term ends[2] = {{&p.model[0], folded(&p, 0), 1},
+                                              {&p.model[1], folded(&p, 1), 1}};
+        size_t items, rounds = 0;
+        double cost = 0;
+        MUST(rb_solve_new(&p.model[0].config, p.model[0].head, p.moments, &o, &program, &p.err),
+             &p.err);
+        rb_solve_models(program, &ends[0], &ends[1]);
+        for (; rounds < stop; rounds++) {
+            MUST(program->ops->next_round(program, &items, &p.err), &p.err);
+            if (items == 0)
+                break;
+            for (size_t i = 0; i < items; i++) {
+                cost += program->ops->item_cost(program, i);
+                MUST(rb_program_run_item(program, i, &p.worker, &p.err), &p.err);
+            }
+        }
+        rb_program_free(program);
+        if (stop <= all)
+            continue;
+        all = rounds;
+        assert_in_range(all, steps + 6, steps + 200);
+        assert_true(cost > 0);
+    }
+    pair_deinit(&p);
+}
+
 int main(void)
 {
     openblas_set_num_threads(1);
@@ -416,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_maps_come_back),
         cmocka_unit_test(test_weights_find_units),
         cmocka_unit_test(test_rounds),
+        cmocka_unit_test(test_a_turn_in_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
