@@ -28,7 +28,7 @@ static const struct {
 
 static const double SECONDS_OF_WEIGHT = 2; /* thread time after which a measurement counts half */
 static const double LEAST_WEIGHT = 0.125;  /* of a measurement beside those before it */
-static const double MACHINE_UNKNOWN = 2e10, ANOTHER_MACHINE = 2;
+static const double MACHINE_UNKNOWN = 2e10;
 
 double rb_rates_time_machine(void)
 {
@@ -54,9 +54,8 @@ void rb_rates_settle(struct rb_rates *r, double timed)
     bool learnt = false;
     for (int p = 0; p < RB_PHASE_COUNT; p++)
         learnt = learnt || r->factor[p] > 0;
-    bool same = timed < r->machine * ANOTHER_MACHINE && timed > r->machine / ANOTHER_MACHINE;
-    if (!learnt || !same)
-        *r = (struct rb_rates){.machine = timed};
+    if (!learnt)
+        r->machine = timed;
 }
 
 /* Between the two widths by their logarithm. */

@@ -20,8 +20,8 @@ struct rb_rates {
 
 /* Times a product on the calling thread: some 50 ms. */
 double rb_rates_time_machine(void);
-/* What was timed at start. Where something was learnt against the rate known before, that one
- * stays; if the two are far apart (twice) this is another machine: then all is forgotten. */
+/* What was timed at start: taken unless something was learnt against the rate known before. Others
+ * on the machine disturb it, and a factor that is learnt makes up for either. */
 void rb_rates_settle(struct rb_rates *r, double timed);
 /* Cost per second of one busy core in that phase, for a model of that hidden_size. > 0. */
 double rb_rates_of(const struct rb_rates *r, enum rb_phase phase, uint32_t width);

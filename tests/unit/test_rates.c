@@ -108,12 +108,9 @@ static void test_settle(void **state)
     rb_rates_settle(&r, 1.1e11); /* nothing was learnt: the newer one */
     assert_near("newer", r.machine, 1.1e11, 1);
     r.factor[RB_PHASE_ALIGNING] = 0.8;
-    rb_rates_settle(&r, 0.9e11);
+    rb_rates_settle(&r, 0.4e11);
     assert_near("kept", r.machine, 1.1e11, 1);
     assert_near("factor", r.factor[RB_PHASE_ALIGNING], 0.8, 1e-9);
-    rb_rates_settle(&r, 0.4e11);
-    assert_near("another", r.machine, 0.4e11, 1);
-    assert_true(!(r.factor[RB_PHASE_ALIGNING] > 0));
 }
 
 static void test_machine(void **state)
