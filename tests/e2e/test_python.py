@@ -283,6 +283,10 @@ def test_mistakes():
             pass
         raises(rb.Conflict, "in_use", job.delete, "cancel it first")
         job.cancel()
+        told = {"code": "no_space", "title": "Full", "detail": "writing: no room", "retryable": True, "remedy": "Make room."}
+        failed = rb.Job(None, {**job.data, "status": "failed", "error": told})
+        failed.refresh = lambda: failed
+        raises(rb.JobFailed, "no_space", failed.wait, "writing: no room Make room.")
         e = raises(rb.JobFailed, "canceled", job.wait)
         equal(e.job.id, job.id)
         true("canceled" in job._repr_html_())

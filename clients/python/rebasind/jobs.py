@@ -202,7 +202,8 @@ class Job:
         watch(self, progress, timeout, 1.0 if progress else LONG_POLL_SECONDS)
         if self.status != "succeeded":
             told = self.data.get("error") or {}
-            error = errors.JobFailed(f"{self.id} {self.status}: {told.get('detail') or told.get('title') or 'no reason given'}",
+            remedy = f" {told['remedy']}" if told.get("remedy") else ""
+            error = errors.JobFailed(f"{self.id} {self.status}: {told.get('detail') or told.get('title') or 'no reason given'}{remedy}",
                                      str(told.get("code") or self.status))
             error.job = self
             raise error

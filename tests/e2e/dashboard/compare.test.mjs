@@ -107,9 +107,16 @@ test('dots over a setting, and parallel coordinates over all that differ', async
   await page.getByLabel('Chart', {exact: true}).selectOption('curves');
 });
 
-test('names in the table are there, cut only where there is no room', async () => {
-  for (const name of await page.getByRole('region', {name: 'Jobs compared'}).locator('.name').all())
-    assert.ok(await name.evaluate(a => a.scrollWidth <= a.clientWidth + 1 && a.clientWidth > 40), await name.textContent());
+test('a name too long for the table is cut beside its swatch, not away', async () => {
+  const name = page.getByRole('region', {name: 'Jobs compared'}).locator('.name').first();
+  const [width, over] = await name.evaluate(a => {
+    const text = a.textContent;
+    a.textContent = 'a name that is much too long for its place in this table';
+    const box = a.getBoundingClientRect(), cell = a.closest('td').getBoundingClientRect();
+    a.textContent = text;
+    return [box.width, box.right - cell.right];
+  });
+  assert.ok(width > 80 && over <= 0, `${width} px wide, ${over} px over its cell`);
 });
 
 test('a pinned job is the baseline of the others', async () => {
