@@ -364,7 +364,8 @@ static enum rb_status fill_card(struct write *s, struct rb_error *err)
     card->job = run->row.job.id;
     card->version = RB_VERSION;
     card->spec = run->row.job.spec_json;
-    card->environment = run->work->options.environment;
+    const char *made = run->executor->elsewhere ? run->row.job.environment_json : NULL;
+    card->environment = made != NULL ? made : run->work->options.environment;
     card->build = run->work->options.build;
     card->dtype = rb_output_dtype_names[run->spec.dtype];
     card->inputs = run->row.job.inputs;

@@ -128,6 +128,8 @@ def test_two_nodes_give_the_bits_of_one_machine():
         one, other = (d.get(f"/v1/jobs/{j}/artifacts/merged-0.50.safetensors").body for j in (job, here))
         equal(one[-100000:] == other[-100000:], True, "merged weights")
         true(any("submitted as job" in n for n in d.notes(job)), d.notes(job))
+        card = d.get(f"/v1/jobs/{job}/artifacts/merged/lambda-0.50/rebasind.json").json
+        equal(card["environment"], e, "the card's environment is the nodes'")
         d.nothing_left()
         text = d.get("/metrics").body.decode()
         true("rebasind_unit_queue_wait_seconds_count" in text and "rebasind_units{" in text, "metrics")
