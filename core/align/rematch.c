@@ -135,13 +135,13 @@ static enum rb_status make_products(const struct rb_rematch *r, const struct rb_
     bool queries = follows(r) || l->qk != NULL || turns;
     const struct {
         float **at;
-        enum rb_axis axis;
         size_t n;
+        enum rb_axis axis;
         bool asked;
-    } parts[] = {{&ret->value, RB_AXIS_V, narrow, true},
-                 {&ret->output, RB_AXIS_O, wide, true},
-                 {&ret->query, RB_AXIS_Q, wide, queries},
-                 {&ret->key, RB_AXIS_K, narrow, queries}};
+    } parts[] = {{&ret->value, narrow, RB_AXIS_V, true},
+                 {&ret->output, wide, RB_AXIS_O, true},
+                 {&ret->query, wide, RB_AXIS_Q, queries},
+                 {&ret->key, narrow, RB_AXIS_K, queries}};
     *ret = (struct products){0};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (!parts[i].asked)

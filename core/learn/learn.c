@@ -574,7 +574,7 @@ double rb_learn_cost(const struct rb_model *m, const struct rb_learn_options *o,
         step += rb_head_logits_cost(m) * c->hidden_size;
     if (o->orders)
         step += layers * order_flops(c);
-    double looks = o->steps / RB_LEARN_LOOK_EVERY + 1.0;
+    double looks = (double)(o->steps / RB_LEARN_LOOK_EVERY + 1);
     double held = (double)HELD_BLOCKS * (double)block_size / (double)tokens;
     return o->steps * step + looks * held * (layers * look + logits);
 }

@@ -953,7 +953,7 @@ enum rb_status rb_least_squares_restore(struct rb_program *p, const unsigned cha
         return refuse(err, "it is cut short");
     memcpy(&head, bytes, sizeof head);
     if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0 || head.text != mine.text ||
-        memcmp(head.weights, mine.weights, sizeof mine.weights) != 0 ||
+        memcmp((const void *)head.weights, (const void *)mine.weights, sizeof mine.weights) != 0 ||
         head.solved > c->config->num_hidden_layers + 1)
         return refuse(err, "it belongs to another merge or another text");
     memcpy(&sum, bytes + count - sizeof sum, sizeof sum);

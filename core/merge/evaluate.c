@@ -264,7 +264,8 @@ static double item_cost(const struct rb_program *p, size_t item)
     double one = rb_head_hidden_cost(e->model);
     if (!predicts_tokens(e)) /* the few outputs are made with the row */
         one += rb_head_logits_cost(e->model);
-    return rows * one / (double)((e->row_count + ROWS - 1) / ROWS);
+    size_t chunks = (e->row_count + ROWS - 1) / ROWS;
+    return rows * one / (double)chunks;
 }
 
 static void evaluate_free(struct rb_program *p)

@@ -99,8 +99,8 @@ static char *replace_invalid(const char *text, size_t bytes, size_t *ret_bytes)
         used += valid;
         i += valid;
         if (i < bytes) {
-            memcpy(out + used, replacement, 3);
-            used += 3;
+            memcpy(out + used, replacement, sizeof replacement - 1);
+            used += sizeof replacement - 1;
             i++;
         }
     }

@@ -165,7 +165,7 @@ enum rb_status rb_vocabulary_from_json(struct rb_vocabulary *v, const char *labe
     enum rb_status status = count_ids(object, label, member, &count, err);
     if (status != RB_OK)
         return status;
-    const char **tokens = calloc(count, sizeof *tokens);
+    const char **tokens = calloc(count + 1, sizeof *tokens);
     if (tokens == NULL)
         return no_memory(err, &p);
     status = order_by_id(object, label, member, tokens, err);

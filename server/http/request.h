@@ -80,10 +80,9 @@ struct rb_request {
     size_t header_count;
     const char *etag; /* value of the ETag header, once it is set */
     struct MHD_Response *response;
-    int status;
     uint64_t reply_bytes;
+    int status;
     enum rb_status failure; /* what the reply reports; RB_OK if none */
-    bool waits;             /* a long poll or stream: its time says nothing about the service */
     ssize_t (*stream_read)(struct rb_request *r, char *buffer, size_t max);
 
     /* what the handler keeps while the request waits */
@@ -91,19 +90,20 @@ struct rb_request {
     void (*gone)(struct rb_request *r); /* cleared before it is called */
     uint64_t deadline_ns;               /* 0: none; then `due` is called once, within 250 ms */
     void (*due)(struct rb_request *r);
+    bool waits;        /* a long poll or stream: its time says nothing about the service */
     bool watch_client; /* a client that hangs up while the request waits is noticed */
 
     /* private to exchange.c, admit.c and reply.c */
+    bool refuse_at_once; /* the reply must not wait for the body */
+    bool answered;       /* past libmicrohttpd, while the body still came */
+    bool held;           /* suspended */
+    bool closing;        /* ends without a reply */
     enum rb_exchange_state state;
     char *line;            /* the target as sent, for the log */
     struct rb_error error; /* of the request line, or of the refusal */
-    bool refuse_at_once;   /* the reply must not wait for the body */
     uint64_t swallowed_bytes;
-    bool answered;       /* past libmicrohttpd, while the body still came */
     size_t memory_bytes; /* counted in http->memory_bytes */
     uint64_t queued_ns;
-    bool held;                          /* suspended */
-    bool closing;                       /* ends without a reply */
     struct rb_request *next, *previous; /* all requests of http */
 };
 
