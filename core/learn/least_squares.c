@@ -8,6 +8,7 @@
 #include "core/model/walker.h"
 #include "core/model/weights.h"
 
+#include <assert.h>
 #include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
@@ -254,6 +255,7 @@ struct gram_tile {
 static struct gram_tile gram_tile_of(const struct least_squares *c, size_t item)
 {
     size_t each = gram_items_of(c), i = 0;
+    assert(each > 0);
     const struct parent *p = &c->parents[item / each];
     for (item %= each; item >= gram_tiles(&c->inputs[i]); i++)
         item -= gram_tiles(&c->inputs[i]);

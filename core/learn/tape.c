@@ -5,6 +5,7 @@
 #include "core/model/kernels.h"
 #include "core/model/norm.h"
 
+#include <assert.h>
 #include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
@@ -338,11 +339,13 @@ static void add_skip(const struct rb_tape_call *call, const struct sublayer *s, 
     size_t n = tokens_of(call), d = c->hidden_size, floats = n * d;
     const float *weight = call->weights[s->norm], *shift = call->weights[s->norm + 1];
     if (c->norm_place == RB_NORM_AFTER_SUBLAYER) {
+        assert(s->sum != NULL);
         memcpy(s->sum, f, floats * sizeof(float));
         rb_norm(c, f, s->sum, NULL, NULL, weight, shift, n, d);
     }
     rb_kernels()->blend(out, f, 1, skip, 1, floats);
     if (c->norm_place == RB_NORM_AFTER_ADDITION) {
+        assert(s->sum != NULL);
         memcpy(s->sum, out, floats * sizeof(float));
         rb_norm(c, out, s->sum, NULL, NULL, weight, shift, n, d);
     }
@@ -356,6 +359,7 @@ static void add_skip_back(const struct rb_tape_call *call, const struct sublayer
     size_t n = tokens_of(call), d = c->hidden_size, floats = n * d;
     const float *weight = call->weights[s->norm];
     double *shift = s->dnorm != NULL ? s->dnorm + d : NULL;
+    assert(s->dout != NULL);
     if (c->norm_place == RB_NORM_AFTER_ADDITION)
         rb_norm_back(c, weight, s->sum, dout, n, d, s->dnorm, shift, dout);
     if (c->norm_place == RB_NORM_AFTER_SUBLAYER)

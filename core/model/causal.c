@@ -178,6 +178,7 @@ void rb_causal_attend(const struct rb_causal *c, const float *q, const float *k,
 {
     assert(c->heads % c->kv_heads == 0);
     struct tile t = carve(c, length, scratch);
+    assert(t.keys != NULL);
     size_t dh = c->head_dim, step = tile_queries(c), stride = panels(length) * PANEL;
     for (size_t kv = 0; kv < c->kv_heads; kv++) {
         load_keys(c, k + kv * dh, length, &t);

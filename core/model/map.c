@@ -249,7 +249,7 @@ static bool alloc_map(struct rb_map *m, uint32_t n, bool index, bool signs, uint
 {
     *m = (struct rb_map){.size = n, .blocks = blocks};
     size_t floats = blocks > 0 ? (size_t)n * (n / blocks) : 0;
-    m->index = index ? malloc(n * sizeof *m->index) : NULL;
+    m->index = index ? calloc((size_t)n + 1, sizeof *m->index) : NULL;
     m->signs = signs ? malloc(n * sizeof *m->signs) : NULL;
     m->forward = blocks > 0 ? rb_calloc_aligned(floats, sizeof(float)) : NULL;
     m->inverse = own_inverse && blocks > 0 ? rb_calloc_aligned(floats, sizeof(float)) : m->forward;

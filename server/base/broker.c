@@ -228,7 +228,7 @@ enum rb_status rb_broker_command_make(const struct rb_broker_options *o, uint32_
                                       size_t bytes, const char *script,
                                       struct rb_broker_command *ret, struct rb_error *err)
 {
-    char *fields[RB_BROKER_FIELDS] = {NULL};
+    char none[] = "", *fields[RB_BROKER_FIELDS] = {none, none, none, none};
     struct maker m = {.c = ret};
     memset(ret, 0, sizeof *ret);
     enum rb_status status = split(kind, body, bytes, fields, err);

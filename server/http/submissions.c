@@ -20,6 +20,7 @@
 #include "server/work/submit.h"
 #include "server/work/work.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -298,6 +299,7 @@ static void checked(void *data, struct rb_submission *submission, enum rb_status
         kind->wait(r, id, wait_seconds);
         return;
     }
+    assert(body != NULL);
     rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     rb_reply_text(r, MHD_HTTP_ACCEPTED, "application/json", body, strlen(body));
 }
