@@ -15,7 +15,7 @@ static const struct {
 } rows[] = {
 #define BEGINS(text, sentence)                                                                     \
     {                                                                                              \
-        0, text, sizeof text - 1, sentence                                                         \
+        0, (text), sizeof(text) - 1, (sentence)                                                    \
     }
     BEGINS("version https://git-lfs", rb_download_pointer),
     BEGINS("GGUF", "a GGUF file (llama.cpp), whose weights are quantised: fetch the original "
