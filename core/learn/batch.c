@@ -41,12 +41,13 @@ size_t rb_learn_train_blocks(const struct rb_learn_text *text)
     return text->blocks->count - held;
 }
 
-/* Block `from` of the text becomes block `to` of the batch; mask_seed and number: of its masks. */
-static void take(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t from, size_t to,
-                 uint64_t mask_seed, uint64_t number)
+/* The tokens from `source` on become block `to` of the batch; mask_seed and number: of its masks.
+ */
+static void take(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t source,
+                 size_t to, uint64_t mask_seed, uint64_t number)
 {
     const struct rb_sequences *t = text->blocks;
-    size_t n = b->block_size, source = t->starts[from], at = to * n;
+    size_t n = b->block_size, at = to * n;
     memcpy(b->s.ids + at, t->ids + source, n * sizeof *b->s.ids);
     memcpy(b->s.special + at, t->special + source, n);
     for (size_t i = 0; i < n; i++) {
@@ -64,12 +65,12 @@ void rb_learn_batch_draw(struct rb_learn_batch *b, const struct rb_learn_text *t
                          uint64_t seed, uint32_t step)
 {
     uint64_t step_seed = rb_mix(rb_mix(seed) ^ step);
-    double train = (double)rb_learn_train_blocks(text);
+    size_t last = (rb_learn_train_blocks(text) - 1) * b->block_size; /* where one may begin */
     b->s.count = blocks;
     b->s.target_count = 0;
     for (size_t i = 0; i < blocks; i++) {
         double u = rb_mask_uniform(step_seed, DRAW_BLOCK, i, 0);
-        take(b, text, (size_t)(u * train), i, step_seed, i);
+        take(b, text, (size_t)(u * ((double)last + 1)), i, step_seed, i);
     }
 }
 
@@ -80,7 +81,7 @@ void rb_learn_batch_held(struct rb_learn_batch *b, const struct rb_learn_text *t
     b->s.count = count;
     b->s.target_count = 0;
     for (size_t i = 0; i < count; i++)
-        take(b, text, train + first + i, i, seed, first + i);
+        take(b, text, (train + first + i) * b->block_size, i, seed, first + i);
 }
 
 double rb_learn_draw_lambda(const struct rb_learn_options *o, uint32_t step)

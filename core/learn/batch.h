@@ -29,8 +29,8 @@ void rb_learn_batch_deinit(struct rb_learn_batch *b);
  * held out; none of a text of one block. */
 size_t rb_learn_train_blocks(const struct rb_learn_text *text);
 
-/* Blocks drawn for step `step` from those to learn from, masked anew (METHOD 7, with the step in
- * the seed). */
+/* Blocks drawn for step `step`, each from any token on inside those to learn from, masked anew
+ * (METHOD 7, with the step in the seed). */
 void rb_learn_batch_draw(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t blocks,
                          uint64_t seed, uint32_t step);
 /* Held-out blocks [first, first + count), masked the same way at every look. */

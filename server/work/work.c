@@ -152,6 +152,25 @@ static void warn_of_same_models(struct rb_job *job)
                                models[k]->name, models[i]->name, k, i);
 }
 
+/* A retry reuses what its job has left only if that was of the same inputs. */
+static void warn_of_changed_inputs(const struct rb_work *w, struct rb_job *job)
+{
+    struct rb_job_row row;
+    if (job->retry_of[0] == '\0' || job->warning[0] != '\0' ||
+        rb_job_get(w->store, job->retry_of, &row, NULL) != RB_OK)
+        return;
+    for (size_t i = 0; i < job->input_count && job->warning[0] == '\0'; i++) {
+        const struct rb_job_input *here = &job->inputs[i];
+        const struct rb_job_input *there = input_of(&row.job, here->role);
+        if (there != NULL && strcmp(here->sha256, there->sha256) != 0)
+            (void)snprintf(job->warning, sizeof job->warning,
+                           "retry_of: %s (%s) is not what it was for %s: everything is computed "
+                           "anew, what is learned too",
+                           here->role, here->name, job->retry_of);
+    }
+    rb_job_row_deinit(&row);
+}
+
 void rb_work_overlay(const struct rb_work *w, struct rb_job *job)
 {
     const struct rb_run *run = rb_run_find(w, job->id);
@@ -160,6 +179,7 @@ void rb_work_overlay(const struct rb_work *w, struct rb_job *job)
     warn_of_other_models(w, job);
     if (job->warning[0] == '\0')
         warn_of_same_models(job);
+    warn_of_changed_inputs(w, job);
 }
 
 /* Plain jobs (inspections, checks, the sweep) do not tell when they end, so this looks. */

@@ -12,7 +12,7 @@ struct bench {
     bool temporary;
     unsigned threads[8];
     size_t thread_count;
-    size_t lines, longest, blocks, block_size, points, size;
+    size_t lines, longest, blocks, block_size, points, size, tokens, steps;
     double mean;
     unsigned repeat;
     bool profile;
@@ -54,6 +54,7 @@ void row_machine(struct bench *b, unsigned threads);
 void row_collect(struct bench *b, unsigned threads);
 void row_evaluate(struct bench *b, unsigned threads);
 void row_align(struct bench *b, unsigned threads);
+void row_learn(struct bench *b, unsigned threads);
 void row_job(struct bench *b, unsigned threads);
 void row_assign(struct bench *b, unsigned threads);
 

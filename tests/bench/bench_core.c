@@ -3,8 +3,8 @@
  *
  *    bench_core [options] ROW...
  *
- * Rows: kernel machine collect evaluate align job assign. Each prints lines "row key=value ...".
- * Options:
+ * Rows: kernel machine collect evaluate align job assign learn. Each prints lines "row key=value
+ * ...". Options:
  *    --models FOLDER   work in FOLDER (models a and b are made there if missing); else a new
  *                      folder under $TMPDIR, removed at the end
  *    --shape NAME      of models to be made: base (default), large, or
@@ -13,6 +13,7 @@
  *    --lines N --mean M --longest N     sequences of the alignment set (256, 40, 128)
  *    --blocks N --block-size N          MLM blocks (256, 128)
  *    --points N        lambdas of a job's curves (3)
+ *    --tokens N --steps N               of row learn, beyond two steps (1024, 6)
  *    --size N --matrix FILE             of row assign (3072; FILE: raw F32, instead of made ones)
  *    --repeat N        rounds over all rows; machine is measured anew in each (1)
  *    --profile         where the CPU time went
@@ -109,7 +110,7 @@ struct row {
 static const struct row rows[] = {
     {"kernel", row_kernel},     {"machine", row_machine}, {"collect", row_collect},
     {"evaluate", row_evaluate}, {"align", row_align},     {"job", row_job},
-    {"assign", row_assign},
+    {"assign", row_assign},     {"learn", row_learn},
 };
 
 static const struct row *find_row(const char *name)
@@ -152,7 +153,8 @@ static int parse_option(struct bench *b, char **a)
         size_t *to;
     } sizes[] = {{"--lines", &b->lines},   {"--longest", &b->longest},
                  {"--blocks", &b->blocks}, {"--block-size", &b->block_size},
-                 {"--points", &b->points}, {"--size", &b->size}};
+                 {"--points", &b->points}, {"--size", &b->size},
+                 {"--tokens", &b->tokens}, {"--steps", &b->steps}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (strcmp(name, sizes[i].name) == 0) {
             *sizes[i].to = strtoul(value, NULL, 10);
@@ -210,6 +212,8 @@ int main(int argc, char **argv)
                              .block_size = 128,
                              .points = 3,
                              .size = 3072,
+                             .tokens = 1024,
+                             .steps = 6,
                              .repeat = 1};
     struct rb_error err = {0};
     int i = 1;

@@ -197,4 +197,5 @@ def main():
               f"ratio     {ours_rate / rate:8.2f} (a lambda's loss, interpolation of the weights included)")
 
 
-main()
+if __name__ == "__main__":
+    main()

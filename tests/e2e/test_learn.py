@@ -1,6 +1,8 @@
 """Learned maps: a job that learns, its training curve, what is refused, and kills at random moments that
 change no bit."""
 import random
+import shutil
+import tempfile
 import time
 
 from daemon import FIXTURES, Daemon, equal, problem, run, true
@@ -193,6 +195,46 @@ def test_the_stream_of_a_decoder():
         true(learned["barrier_chord"] < 0.3 * control, learned)
         print(f"      control {control:.2f}, turned {turned['barrier_chord']:.2f}, "
               f"learned {learned['barrier_chord']:.2f}")
+
+
+def test_changed_inputs():
+    """Other bytes under the same name: the job ends and says so; a retry after they are registered anew learns anew,
+    and says that, too. The same for a model."""
+    with tempfile.TemporaryDirectory() as root, Daemon(import_root=root) as d:
+        for name in ("align", "eval"):
+            shutil.copy(f"{FIXTURES}/data/{name}.txt", f"{root}/{name}.txt")
+        shutil.copy(f"{root}/align.txt", f"{root}/learn.txt")
+        for side in "ab":
+            shutil.copytree(f"{FIXTURES}/models/bert-{side}", f"{root}/bert-{side}")
+            equal(d.post("/v1/models", {"name": f"bert-{side}", "path": f"{root}/bert-{side}"}).status, 201)
+        for name in ("align", "eval", "learn"):
+            equal(d.post("/v1/datasets", {"name": name, "path": f"{root}/{name}.txt", "format": "text"}).status, 201)
+        spec = with_learn(steps=2000, dataset="learn")
+        for changed, kind in (("learn.txt", "dataset 'learn'"), ("bert-b/model.safetensors", "model 'bert-b'")):
+            job = d.post("/v1/jobs", spec).json["id"]
+            wait_for_points(d, job, 3)
+            d.kill()
+            with open(f"{root}/{changed}", "r+b") as f:
+                f.seek(-5, 2)
+                f.write(b"y" if changed.endswith("txt") else bytes([17]))
+            d.start()
+            done = d.wait_finished(job)
+            equal((done["status"], done["error"]["code"]), ("failed", "conflict"), done)
+            true(kind in done["error"]["detail"] and "has changed" in done["error"]["detail"], done["error"])
+            where = f"/v1/datasets/learn" if "learn" in changed else "/v1/models/bert-b"
+            true(d.request("DELETE", where).status in (200, 204))
+            if "learn" in changed:
+                equal(d.post("/v1/datasets", {"name": "learn", "path": f"{root}/learn.txt", "format": "text"}).status, 201)
+            else:
+                equal(d.post("/v1/models", {"name": "bert-b", "path": f"{root}/bert-b"}).status, 201)
+            again = d.post(f"/v1/jobs/{job}/retry").json
+            equal(len(again["warnings"]), 1, again)
+            true("anew" in again["warnings"][0], again)
+            wait_for_points(d, again["id"], 1)
+            curve = d.get(f"/v1/jobs/{again['id']}/learning").json
+            true(curve["points"][0]["step"] == 0 and curve["steps_done"] < 2000, curve)
+            d.post(f"/v1/jobs/{again['id']}/cancel")
+            d.wait_finished(again["id"])
 
 
 def wait_for_points(d, job, count):

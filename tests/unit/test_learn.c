@@ -92,7 +92,7 @@ static void check_gradient(struct pair *p, const char *name, const struct rb_lea
         way[i] = dx[i] / norm + 0.3 * way[i] / sqrt((double)n);
         slope += dx[i] * way[i];
     }
-    double h = 3e-2 / (norm > 1 ? norm : 1), found;
+    double h = 1.5e-2 / (norm > 1 ? norm : 1), found;
     found = (8 * (step_loss(p, &blocks, o, x, way, h, NULL) -
                   step_loss(p, &blocks, o, x, way, -h, NULL)) -
              (step_loss(p, &blocks, o, x, way, 2 * h, NULL) -
