@@ -389,13 +389,19 @@ static void blend(float *y, const float *x, float wa, const float *z, float wb, 
 
 /* ---- products of small matrices ----
  * Six rows of C by four registers: with the row of B 28 of 32 registers, each sum waiting for
- * itself alone. Every element is added up in the order of k, whatever tile it falls into. */
+ * itself alone; by two where there are 16 registers. Every element is added up in the order of k,
+ * whatever tile it falls into. */
 
 #define FOR_SIX(X, ...)                                                                            \
     X(0, __VA_ARGS__)                                                                              \
     X(1, __VA_ARGS__) X(2, __VA_ARGS__) X(3, __VA_ARGS__) X(4, __VA_ARGS__) X(5, __VA_ARGS__)
+#if RB_LANES == 16 || defined(__aarch64__)
+enum { TILE_VECTORS = 4 };
 #define WIDE_BEGIN(r, ...)                                                                         \
     vf s##r##0 = all(0), s##r##1 = all(0), s##r##2 = all(0), s##r##3 = all(0);
+#define WIDE_ROW(b)                                                                                \
+    vf b0 = load(b), b1 = load((b) + RB_LANES), b2 = load((b) + 2 * RB_LANES);                     \
+    vf b3 = load((b) + 3 * RB_LANES);
 #define WIDE_ADD(r, ...)                                                                           \
     {                                                                                              \
         vf x = all(a[(r)*lda + t]);                                                                \
@@ -409,6 +415,20 @@ static void blend(float *y, const float *x, float wa, const float *z, float wb, 
     store(c + (r)*ldc + RB_LANES, s##r##1);                                                        \
     store(c + (r)*ldc + 2 * RB_LANES, s##r##2);                                                    \
     store(c + (r)*ldc + 3 * RB_LANES, s##r##3);
+#else
+enum { TILE_VECTORS = 2 };
+#define WIDE_BEGIN(r, ...) vf s##r##0 = all(0), s##r##1 = all(0);
+#define WIDE_ROW(b) vf b0 = load(b), b1 = load((b) + RB_LANES);
+#define WIDE_ADD(r, ...)                                                                           \
+    {                                                                                              \
+        vf x = all(a[(r)*lda + t]);                                                                \
+        s##r##0 += x * b0;                                                                         \
+        s##r##1 += x * b1;                                                                         \
+    }
+#define WIDE_STORE(r, ...)                                                                         \
+    store(c + (r)*ldc, s##r##0);                                                                   \
+    store(c + (r)*ldc + RB_LANES, s##r##1);
+#endif
 #define NARROW_BEGIN(r, ...) vf s##r = all(0);
 #define NARROW_ADD(r, ...) s##r += all(a[(r)*lda + t]) * b0;
 #define NARROW_STORE(r, width)                                                                     \
@@ -424,8 +444,7 @@ static void blend(float *y, const float *x, float wa, const float *z, float wb, 
     {                                                                                              \
         FOR_ROWS(WIDE_BEGIN, )                                                                     \
         for (size_t t = 0; t < k; t++, b += ldb) {                                                 \
-            vf b0 = load(b), b1 = load(b + RB_LANES), b2 = load(b + 2 * RB_LANES);                 \
-            vf b3 = load(b + 3 * RB_LANES);                                                        \
+            WIDE_ROW(b)                                                                            \
             FOR_ROWS(WIDE_ADD, )                                                                   \
         }                                                                                          \
         FOR_ROWS(WIDE_STORE, )                                                                     \
@@ -456,7 +475,7 @@ static void multiply(const float *a, size_t lda, const float *b, size_t ldb, siz
     for (size_t i = 0, rows; i < m; i += rows, a += rows * lda, c += rows * ldc) {
         size_t j = 0;
         rows = m - i >= 6 ? 6 : 1;
-        for (; j + 4 * RB_LANES <= n; j += 4 * RB_LANES)
+        for (; j + TILE_VECTORS * RB_LANES <= n; j += TILE_VECTORS * RB_LANES)
             (rows == 6 ? wide_tile_6 : wide_tile_1)(a, lda, b + j, ldb, k, c + j, ldc);
         for (; j < n; j += RB_LANES) {
             size_t width = n - j < RB_LANES ? n - j : RB_LANES;
