@@ -84,6 +84,7 @@ def test_features_are_computed_once():
         equal(metric(d, 'rebasind_moments_cache_requests_total{result="miss"'), 1)
         equal(metric(d, 'rebasind_moments_cache_requests_total{result="hit"'), 5)
         read = tokens_read(d)
+        true(read > 0, "no token was counted")
         check_answer(d, m)
         alone = {**body()["spec"], "models": {"a": "gpt2-b2", "b": "gpt2-a"}}  # the other way: not kept
         d.wait_finished(d.post("/v1/jobs", alone).json["id"])

@@ -78,9 +78,9 @@ def submit(d, body):
 
 def tokens_read(d):
     for line in d.get("/metrics").body.decode().splitlines():
-        if line.startswith("rebasind_tokens_total{") and "aligning" in line:
+        if line.startswith("rebasind_tokens_processed_total{") and "aligning" in line:
             return float(line.split()[-1])
-    return 0
+    return 0  # none yet
 
 
 def test_three():
@@ -97,6 +97,7 @@ def test_three():
             pair = {**spec(), "models": {"a": "gpt2-a", "b": "gpt2-b"}, "interpolate": {"points": 2}}
             del pair["align"]["reference"]
             read = tokens_read(d) - before
+            true(read > 0, "no token was counted")
             before = tokens_read(d)
             if reference == "universe":
                 d.wait_finished(submit(d, pair))
