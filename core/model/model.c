@@ -206,16 +206,17 @@ static int compare_pointers(const void *x, const void *y)
 static enum rb_status check_extras(const struct rb_model *m, struct rb_error *err)
 {
     size_t slots = (size_t)RB_SLOT_COUNT * m->config.num_hidden_layers;
-    const struct rb_tensor **bound = malloc(slots * sizeof bound[0]);
+    const size_t each = sizeof(const struct rb_tensor *);
+    const struct rb_tensor **bound = malloc(slots * each);
     if (bound == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory for the tensor table",
                             m->checkpoint.path);
-    memcpy(bound, m->tensors, slots * sizeof bound[0]);
-    qsort(bound, slots, sizeof bound[0], compare_pointers);
+    memcpy(bound, m->tensors, slots * each);
+    qsort(bound, slots, each, compare_pointers);
     enum rb_status s = RB_OK;
     for (size_t i = 0; i < m->checkpoint.tensor_count && s == RB_OK; i++) {
         const struct rb_tensor *t = m->checkpoint.tensors[i];
-        if (bsearch(&t, bound, slots, sizeof bound[0], compare_pointers) == NULL)
+        if (bsearch(&t, bound, slots, each, compare_pointers) == NULL)
             s = check_extra(m, t, err);
     }
     free(bound);
@@ -240,7 +241,8 @@ static enum rb_status bind(struct rb_model *m, struct rb_error *err)
     enum rb_status s = rb_config_parse(label, m->checkpoint.config, &m->family, &m->config, err);
     if (s != RB_OK)
         return s;
-    m->tensors = calloc((size_t)RB_SLOT_COUNT * m->config.num_hidden_layers, sizeof m->tensors[0]);
+    m->tensors = calloc((size_t)RB_SLOT_COUNT * m->config.num_hidden_layers,
+                        sizeof(const struct rb_tensor *));
     if (m->tensors == NULL)
         return rb_error_set(err, RB_ENOMEM, "%s: no memory for the tensor table", label);
     m->bare = !is_stored(m, RB_WORD_EMBEDDINGS);

@@ -7,6 +7,7 @@
 #include "core/tensor/torch_zip.h"
 #include "core/tensor/zip.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,7 @@ static bool is_contiguous(const struct rb_tensor *t, const struct rb_torch_view 
 static void copy_view(const unsigned char *from, const struct rb_torch_view *v, size_t element,
                       unsigned char *to, size_t bytes)
 {
+    assert(from != NULL);
     uint64_t at[RB_ST_MAX_RANK] = {0};
     uint32_t last = v->rank - 1; /* a scalar is contiguous */
     for (size_t done = 0; done < bytes;) {

@@ -152,7 +152,7 @@ static enum rb_status take_keys(struct reader *r, const struct rb_pickle *p,
         v->kind == RB_PICKLE_LIST ? rb_pickle_items(p, v, &n) : NULL;
     if (n != k->objects->unique_count)
         return BAD(r, "%zu storages are listed, the tensors use %zu", n, k->objects->unique_count);
-    k->storages = calloc(n + 1, sizeof *k->storages);
+    k->storages = calloc(n + 1, sizeof(struct rb_torch_storage *));
     if (k->storages == NULL)
         return rb_error_set(r->err, RB_ENOMEM, "%s: no memory for its storages", r->file->label);
     for (size_t i = 0; i < n; i++) {

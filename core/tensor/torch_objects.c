@@ -330,7 +330,7 @@ static enum rb_status unify(struct rb_torch_objects *o)
     enum rb_status s = RB_OK;
     size_t n = o->storage_count;
     struct keyed *sorted = calloc(n + 1, sizeof *sorted);
-    o->unique = calloc(n + 1, sizeof *o->unique);
+    o->unique = calloc(n + 1, sizeof(struct rb_torch_storage *));
     o->unique_of = calloc(n + 1, sizeof *o->unique_of);
     if (sorted == NULL || o->unique == NULL || o->unique_of == NULL) {
         free(sorted);

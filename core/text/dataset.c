@@ -192,8 +192,8 @@ void rb_dataset_reader_free(struct rb_dataset_reader *r)
 enum rb_status rb_dataset_reader_next(struct rb_dataset_reader *r, struct rb_row *row,
                                       bool *ret_more, struct rb_error *err)
 {
-    const char *line;
-    size_t bytes;
+    const char *line = NULL;
+    size_t bytes = 0;
     enum rb_status status = rb_dataset_next_line(r, &line, &bytes, err);
     if (status != RB_OK)
         return status;

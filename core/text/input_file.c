@@ -102,8 +102,8 @@ static enum rb_status parse(const char *path, const char *text, size_t bytes, js
 
 enum rb_status rb_input_file_json(const char *path, json_t **ret, struct rb_error *err)
 {
-    char *text;
-    size_t bytes;
+    char *text = NULL;
+    size_t bytes = 0;
     enum rb_status status = rb_input_file_read(path, JSON_MAX_BYTES, &text, &bytes, err);
     if (status != RB_OK)
         return status;

@@ -29,10 +29,9 @@ static void tick(struct rb_request *r, uint64_t now_ns, bool check_client)
         void (*due)(struct rb_request *) = r->due;
         r->due = NULL;
         due(r);
-    } else if (check_client && r->watch_client && r->held && r->client != NULL &&
-               rb_client_hung_up(r->client)) {
-        rb_request_drop(r);
-    } else if (check_client && r->held && has_lost_token(r)) {
+    } else if (check_client && r->held &&
+               ((r->watch_client && r->client != NULL && rb_client_hung_up(r->client)) ||
+                has_lost_token(r))) {
         rb_request_drop(r);
     }
 }
