@@ -24,7 +24,7 @@ static const struct recipe {
 #define TURNED(family, match, rounds, head_map, signed_units)                                      \
     {                                                                                              \
         family, WHOLE, RB_RESIDUAL_LAST, RB_RESIDUAL_MAP_ORTHOGONAL, match, rounds, head_map,      \
-            RB_HEAD_MAP_ORTHOGONAL, signed_units                                                   \
+            RB_HEAD_MAP_INVERTIBLE, signed_units                                                   \
     }
 #define PERMUTED(family, components, signed_units)                                                 \
     {                                                                                              \

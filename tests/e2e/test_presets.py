@@ -45,7 +45,7 @@ def test_presets():
               {**TURNED, "head_map": "orthogonal", "match": None})
         holds(became(d, "llama", {"preset": "best"}), {**TURNED, "head_map": None, "signed": True})
         learned = became(d, "llama", {"preset": "learned", "learn": {"steps": 40}})
-        holds(learned, {**TURNED, "head_map": "orthogonal", "signed": True})
+        holds(learned, {**TURNED, "head_map": "invertible", "signed": True})
         equal((learned["learn"]["steps"], learned["learn"]["batch_tokens"]), (40, 1024), learned)
         equal(became(d, "bert", {"preset": "learned"}, "mlm")["learn"]["steps"], 300)
         # What stands beside it wins.
