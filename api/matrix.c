@@ -120,16 +120,7 @@ static const struct rb_object object = {
 enum rb_status rb_matrix_decode(const json_t *json, struct rb_sweep *ret,
                                 struct rb_problems *problems, struct rb_error *err)
 {
-    struct rb_problems own = {0};
-    struct rb_problems *list = problems != NULL ? problems : &own;
-    struct rb_sweep s = {0};
-    rb_object_decode(json, "", &object, 0, &s, list);
-    enum rb_status status = rb_problems_status(list, err);
-    if (status == RB_OK)
-        *ret = s;
-    else
-        rb_sweep_deinit(&s);
-    return status;
+    return rb_sweep_decode_as(&object, json, ret, problems, err);
 }
 
 /* ---- its models ---- */

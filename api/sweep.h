@@ -30,6 +30,10 @@ void rb_sweep_deinit(struct rb_sweep *s);
  * the jobs are rb_sweep_specs's to check. RB_EINPUT, RB_ENOMEM. The caller owns *ret. */
 enum rb_status rb_sweep_decode(const json_t *json, struct rb_sweep *ret,
                                struct rb_problems *problems, struct rb_error *err) RB_MUST_CHECK;
+/* The same of another body that becomes a sweep (matrix.h): body's fields fill a rb_sweep. */
+enum rb_status rb_sweep_decode_as(const struct rb_object *body, const json_t *json,
+                                  struct rb_sweep *ret, struct rb_problems *problems,
+                                  struct rb_error *err) RB_MUST_CHECK;
 size_t rb_sweep_count(const struct rb_sweep *s);
 
 /* The job of each combination: named by what is its own, with the sweep's labels beside the spec's.

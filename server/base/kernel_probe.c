@@ -112,7 +112,7 @@ static bool one_right(const struct rb_products *p, const struct shape *s, const 
     int ldc = s->n + ROOM;
     for (int i = 0; i < s->m; i++)
         for (int j = 0; j < ldc; j++)
-            put(x->c, wide, (size_t)(i * ldc + j),
+            put(x->c, wide, (size_t)i * (size_t)ldc + (size_t)j,
                 j >= s->n ? UNTOUCHED
                 : adds    ? scale * (double)x->before[i * s->n + j]
                           : NAN);
@@ -129,7 +129,7 @@ static bool one_right(const struct rb_products *p, const struct shape *s, const 
             double want = j >= s->n ? UNTOUCHED
                           : adds    ? scale * ((double)x->before[i * s->n + j] - sum)
                                     : scale * sum;
-            if (get(x->c, wide, (size_t)(i * ldc + j)) != want)
+            if (get(x->c, wide, (size_t)i * (size_t)ldc + (size_t)j) != want)
                 return false;
         }
     return true;

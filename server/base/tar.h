@@ -15,9 +15,9 @@
 enum { RB_TAR_NAME_MAX = 99 };
 
 struct rb_tar_entry {
-    char name[RB_TAR_NAME_MAX + 1]; /* "lambda-0.50/config.json" */
     uint64_t bytes;                 /* the file's size */
     int fd;                         /* open for reading; borrowed */
+    char name[RB_TAR_NAME_MAX + 1]; /* "lambda-0.50/config.json" */
 };
 
 /* Size of the whole tar. */

@@ -161,7 +161,8 @@ static enum rb_status look(struct report *r, struct rb_error *err)
         s = rb_model_examine(r->path, &r->model, &r->facts, err);
     if (s == RB_OK && r->read == NULL && !is_told(r, &unlisted))
         s = add_problem(r, &unlisted, err); /* what registering would say */
-    for (size_t i = 0; s == RB_OK && r->model.problem_count == 0 && r->read[i] != NULL; i++)
+    bool sound = s == RB_OK && r->read != NULL && r->model.problem_count == 0;
+    for (size_t i = 0; sound && s == RB_OK && r->read[i] != NULL; i++)
         s = check_file(r, r->read[i], err);
     real = realpath(r->path, NULL);
     rb_model_source(true, real != NULL ? real : r->path, r->model.source);
@@ -245,7 +246,7 @@ static void print_text(const struct report *r, FILE *out)
 static void encode_names(struct rb_json *w, const char *key, char *const *names, size_t count)
 {
     rb_json_array(w, key);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; names != NULL && i < count; i++)
         rb_json_string(w, NULL, names[i]);
     rb_json_end(w);
 }

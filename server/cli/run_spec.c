@@ -83,24 +83,26 @@ static enum rb_status find_path(const char *file, const char *path, const char *
                                 struct rb_error *err)
 {
     char *first = path[0] == '/' ? strdup(path) : beside(file, path);
-    char *second = strdup(path);
+    char *second = strdup(path), **found = NULL;
     enum rb_status status = RB_OK;
     if (first == NULL || second == NULL)
         status = rb_error_set(err, RB_ENOMEM, "no memory to find %s", path);
     else if (access(first, F_OK) == 0)
-        *ret = first;
+        found = &first;
     else if (access(second, F_OK) == 0)
-        *ret = second;
+        found = &second;
     else if (strcmp(first, second) == 0)
         status = rb_error_at(err, RB_ENOTFOUND, pointer, "%s: no such file or folder", first);
     else
         status = rb_error_at(err, RB_ENOTFOUND, pointer,
                              "%s: no such file or folder, neither %s nor in the working directory",
                              path, first);
-    if (status != RB_OK || *ret != first)
-        free(first);
-    if (status != RB_OK || *ret != second)
-        free(second);
+    if (status == RB_OK) {
+        *ret = *found;
+        *found = NULL;
+    }
+    free(first);
+    free(second);
     return status;
 }
 
@@ -200,17 +202,19 @@ static enum rb_status add_input(struct rb_run_spec *s, const struct place *place
     struct rb_run_input *in = &s->inputs[s->input_count];
     *in = (struct rb_run_input){.is_model = dataset == NULL, .pointer = pointer};
     bool hf = in->is_model && names_hf(path);
-    enum rb_status status = hf ? find_hf(place->roots, path, pointer, &in->path, err)
-                               : find_path(place->file, path, pointer, &in->path, err);
+    char *found = NULL;
+    enum rb_status status = hf ? find_hf(place->roots, path, pointer, &found, err)
+                               : find_path(place->file, path, pointer, &found, err);
     if (status != RB_OK)
         return status;
     if (dataset != NULL)
         in->dataset = *dataset;
-    name_from(hf ? path + sizeof HF - 1 : in->path,
+    name_from(hf ? path + sizeof HF - 1 : found,
               in->name); /* a snapshot's folder is called by its commit */
     size_t length = strlen(in->name);
     for (unsigned k = 2; taken(s, in); k++)
         (void)snprintf(in->name + length, sizeof in->name - length, "-%u", k);
+    in->path = found;
     s->input_count++;
     free(*ret_name);
     *ret_name = strdup(in->name);

@@ -47,10 +47,10 @@ enum rb_query_type {
 
 struct rb_query_rule {
     const char *name;
-    enum rb_query_type type;
     size_t max;               /* RB_QUERY_TEXT: bytes */
     const char *const *names; /* RB_QUERY_ENUM: NULL-terminated */
     size_t times;             /* how often it may stand; 0 means once */
+    enum rb_query_type type;
     bool required;
 };
 
@@ -65,17 +65,17 @@ struct rb_body_stream {
 };
 
 struct rb_route {
-    const char *operation; /* openapi.yaml's operationId */
-    enum rb_method method;
-    const char *path; /* "/v1/jobs/{id}"; the label of metrics */
-    enum rb_access access;
-    enum rb_body body;
+    const char *operation;             /* openapi.yaml's operationId */
+    const char *path;                  /* "/v1/jobs/{id}"; the label of metrics */
     const struct rb_query_rule *query; /* ends with a row without name; NULL: no parameters */
     const struct rb_body_stream *stream;
-    bool frees;  /* makes room, so served when there is none (server/base/room.h) */
-    bool cached; /* the answer depends on the store and the progress of jobs alone (cache.h) */
     /* Must reply, now or later (request.h). */
     void (*handle)(struct rb_request *r);
+    enum rb_method method;
+    enum rb_access access;
+    enum rb_body body;
+    bool frees;  /* makes room, so served when there is none (server/base/room.h) */
+    bool cached; /* the answer depends on the store and the progress of jobs alone (cache.h) */
 };
 
 extern const struct rb_route rb_routes[];

@@ -86,21 +86,21 @@ static const struct rb_query_rule correlation_rules[] = {
 
 /* clang-format off */
 #define GET(operation, path, access, query, handle)                                                \
-    {operation, RB_GET, path, RB_ACCESS_##access, RB_BODY_NONE, query, NULL, false, false, handle}
+    {operation, path, query, NULL, handle, RB_GET, RB_ACCESS_##access, RB_BODY_NONE, false, false}
 #define POLL(operation, path, query, handle)                                                       \
-    {operation, RB_GET, path, RB_ACCESS_READ, RB_BODY_NONE, query, NULL, false, true, handle}
+    {operation, path, query, NULL, handle, RB_GET, RB_ACCESS_READ, RB_BODY_NONE, false, true}
 #define ACT(operation, method, path, access, handle)                                               \
-    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_NONE, NULL, NULL,                   \
-     RB_##method == RB_DELETE, false, handle}
+    {operation, path, NULL, NULL, handle, RB_##method, RB_ACCESS_##access, RB_BODY_NONE,           \
+     RB_##method == RB_DELETE, false}
 #define PRESS(operation, path, handle)                                                             \
-    {operation, RB_POST, path, RB_ACCESS_SUBMIT, RB_BODY_EMPTY, NULL, NULL, false, false, handle}
+    {operation, path, NULL, NULL, handle, RB_POST, RB_ACCESS_SUBMIT, RB_BODY_EMPTY, false, false}
 #define CANCEL(operation, path, handle)                                                            \
-    {operation, RB_POST, path, RB_ACCESS_SUBMIT, RB_BODY_EMPTY, NULL, NULL, true, false, handle}
+    {operation, path, NULL, NULL, handle, RB_POST, RB_ACCESS_SUBMIT, RB_BODY_EMPTY, true, false}
 #define JSON(operation, method, path, access, query, handle)                                       \
-    {operation, RB_##method, path, RB_ACCESS_##access, RB_BODY_JSON, query, NULL, false, false, handle}
+    {operation, path, query, NULL, handle, RB_##method, RB_ACCESS_##access, RB_BODY_JSON, false, false}
 #define STREAM(operation, path, query, stream)                                                     \
-    {operation, RB_PUT, path, RB_ACCESS_SUBMIT, RB_BODY_STREAM, query, &stream, false, false,      \
-     rb_upload_end}
+    {operation, path, query, &(stream), rb_upload_end, RB_PUT, RB_ACCESS_SUBMIT, RB_BODY_STREAM,   \
+     false, false}
 
 const struct rb_route rb_routes[] = {
     /* service */

@@ -21,7 +21,7 @@ static const int64_t SETTLED_NS = 2000000000;
 /* ---- which files ---- */
 
 static enum rb_status append(struct rb_digests *d, const char *name, const char *path, bool member,
-                             struct rb_error *err)
+                             bool weights, struct rb_error *err)
 {
     struct stat st;
     if (stat(path, &st) != 0)
@@ -37,6 +37,7 @@ static enum rb_status append(struct rb_digests *d, const char *name, const char 
         .name = strdup(name),
         .path = strdup(path),
         .member = member,
+        .weights = weights,
     };
     f->id = rb_file_id_of(f->path, &st);
     d->count++;
@@ -54,9 +55,7 @@ static enum rb_status append_below(struct rb_digests *d, const char *folder, con
         return rb_error_set(err, RB_ENOMEM, "%s: no memory to list it", folder);
     enum rb_status status = rb_import_resolve(roots, path, &real, err);
     if (status == RB_OK)
-        status = append(d, name, path, member, err);
-    if (status == RB_OK)
-        d->files[d->count - 1].weights = member;
+        status = append(d, name, path, member, member, err);
     free(real);
     free(path);
     return status;
@@ -117,7 +116,7 @@ enum rb_status rb_digests_scan_folder(const char *folder, bool everything,
 enum rb_status rb_digests_scan_file(const char *path, struct rb_digests *ret, struct rb_error *err)
 {
     struct rb_digests d = {0};
-    enum rb_status status = append(&d, path, path, true, err);
+    enum rb_status status = append(&d, path, path, true, false, err);
     if (status == RB_OK)
         *ret = d;
     else

@@ -105,7 +105,7 @@ static enum rb_status resolve(const struct rb_strings *roots, const char *path, 
                              "%s: is below an import root, but does not "
                              "open",
                              path);
-    else if (status == RB_OK && fd < 0)
+    else if (roots != NULL && status == RB_OK && fd < 0)
         status = refuse(roots, path, err);
     if (status != RB_OK) {
         free(real);
@@ -131,7 +131,7 @@ enum rb_status rb_import_open(void *rules, const char *path, int flags, int *ret
 {
     const struct rb_import_rules *r = rules;
     const struct rb_strings *roots = rb_import_roots_for(r->roots, r->data_dir, path);
-    char *real;
+    char *real = NULL;
     enum rb_status status = resolve(roots, path, flags, &real, ret_fd, err);
     if (status == RB_OK)
         free(real);

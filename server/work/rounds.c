@@ -31,7 +31,7 @@ enum rb_status rb_rounds_new(const struct rb_run *run, struct rb_rounds **ret, s
     struct rb_rounds *r = calloc(1, sizeof *r);
     if (r != NULL) {
         *r = (struct rb_rounds){.lambdas = n, .total = run->subject.evaluate.count};
-        r->sums = calloc(2 * n, sizeof *r->sums);
+        r->sums = calloc(2 * n, sizeof(struct rb_block *));
         r->have = calloc(2 * n, sizeof *r->have);
     }
     enum rb_status status = r == NULL || r->sums == NULL || r->have == NULL

@@ -79,13 +79,12 @@ struct rb_run {
     /* run.c: where it is */
     const struct rb_executor *executor; /* NULL before the spec is decoded */
     size_t stage;                       /* index into its table */
-    bool in_stage;
     void *stage_data;
-    bool concluding; /* nothing can be stopped any more */
     uint64_t entered_ns;
     uv_timer_t timer; /* waits for the disk to come back; closed last */
     uv_timer_t tick;  /* progress */
     int closing;
+    bool in_stage, concluding;          /* concluding: nothing can be stopped any more */
     void (*resume)(struct rb_run *run); /* what the timer calls */
     double waited_seconds;
     enum rb_status final_status;
@@ -103,7 +102,6 @@ struct rb_run {
     struct rb_moments *moments;
     struct rb_alignment *alignment;
     struct rb_motion motion;
-    bool has_motion;
     /* Three models or more: moments by rb_pair_place, (spec.more_count) what moves the third and
      * those behind it (alignment and motion above are the second's), all or none; and what there is
      * to say of all together, as JSON. */
@@ -114,7 +112,7 @@ struct rb_run {
     /* Where norms are folded (rb_align_folds): both models', and motions that do nothing else. */
     struct rb_fold fold[RB_MODELS_MAX];
     struct rb_motion folded[RB_MODELS_MAX];
-    bool folds;
+    bool folds, has_motion; /* folds: they are; has_motion: the motions above are set */
 
     /* evaluating */
     struct rb_run_curve curves[2];           /* by enum rb_curve_name */

@@ -13,6 +13,7 @@
 #include "server/work/digests.h"
 #include "server/work/moments_cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -393,6 +394,7 @@ static enum rb_status collect(struct rb_share *s, struct rb_error *err)
     const struct rb_model *models[RB_MODELS_MAX];
     const struct rb_motion *folded[RB_MODELS_MAX];
     size_t count = 0;
+    assert(s->count > 0); /* the run's own pair */
     struct rb_pair *pairs = calloc(s->count, sizeof *pairs);
     if (pairs == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to align %zu pairs", s->count);

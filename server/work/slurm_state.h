@@ -62,9 +62,9 @@ struct rb_slurm_unit {
     char folder[RB_PATH_SIZE];   /* below shared_dir */
     char previous[RB_PATH_SIZE]; /* of the attempt before; "": none */
     struct rb_async async;
-    bool busy, leaving; /* a pool job is under way; the stage is to end with it */
-    bool in_line;       /* it is to look into its folder, or has and is to be gone through */
-    struct rb_slurm_unit *behind; /* in that line */
+    struct rb_slurm_unit *behind; /* in the line of in_line */
+    bool busy, leaving;           /* a pool job is under way; the stage is to end with it */
+    bool in_line; /* it is to look into its folder, or has and is to be gone through */
     bool submit_failed, told_waiting;
     bool listed;          /* by the last good answer */
     uint32_t since;       /* only answers to later questions say that it is not there */
@@ -83,17 +83,16 @@ struct rb_slurm_unit {
     struct rb_product_point points[RB_SLURM_POINTS_AT_ONCE];
     struct rb_seal seals[RB_SLURM_POINTS_AT_ONCE];
     size_t point_count;
-    bool glance;     /* all is only read if something has come since seen_ns */
     int64_t seen_ns; /* the folder's time of change when all was read; 0: never */
+    bool glance;     /* all is only read if something has come since seen_ns */
     bool unchanged;  /* nothing has come: nothing was read */
     bool full;       /* the shared folder has no room */
     bool more;       /* there are further points */
     bool found;      /* find: a bundle of an earlier process */
     bool done_well;  /* every task says so */
     bool all_ended;  /* every task says how */
-    bool job_failed;
+    bool job_failed, has_outcome;
     struct rb_outcome outcome; /* of the first task that did not end well */
-    bool has_outcome;
     struct rb_artifact artifacts[RB_MERGED_MAX + 4];
     size_t artifact_count;
     struct rb_alignment *alignment;

@@ -9,7 +9,6 @@
 #include "server/base/file.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
-#include "server/store/results.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,9 +60,15 @@ static void start(struct joint *j, enum rb_phase phase,
                   void (*ended)(struct rb_pool_task *task, enum rb_status status,
                                 const struct rb_error *err))
 {
-    j->run->phases[phase].total = j->program->total_cost;
-    j->run->phases[phase].done = 0;
-    rb_run_program(j->run, &j->task, j->program, ended, j);
+    rb_run_phase_program(j->run, phase, &j->task, j->program, ended, j);
+}
+
+/* On the pool; `then` in the loop. */
+static void start_saving(struct joint *j, void (*work)(struct rb_async *a),
+                         void (*then)(struct rb_async *a))
+{
+    j->async = (struct rb_async){.work = work, .done = then, .data = j};
+    rb_async_start(j->run->work->pool, &j->async);
 }
 
 /* ---- files ---- */
@@ -174,11 +179,7 @@ static void collected(struct rb_pool_task *task, enum rb_status status, const st
 {
     struct joint *j = task->data;
     struct rb_run *run = j->run;
-    rb_run_program_ended(run, task);
-    if (status == RB_OK)
-        status = rb_subject_verify(&run->subject, &run->places, &j->error);
-    else
-        j->error = *err;
+    status = rb_run_models_used(run, task, status, err, &j->error);
     if (status == RB_OK) {
         run->pairs = calloc(pair_count(run), sizeof(struct rb_moments *));
         if (run->pairs == NULL)
@@ -302,8 +303,7 @@ static void solved(struct rb_pool_task *task, enum rb_status status, const struc
         done(j, status, &j->error);
         return;
     }
-    j->async = (struct rb_async){.work = save, .done = saved, .data = j};
-    rb_async_start(run->work->pool, &j->async);
+    start_saving(j, save, saved);
 }
 
 void rb_joint_solve_enter(struct rb_run *run)
@@ -313,8 +313,7 @@ void rb_joint_solve_enter(struct rb_run *run)
     if (j == NULL)
         return;
     if (run->alignment != NULL) { /* solved before, but the disk would not take it */
-        j->async = (struct rb_async){.work = save, .done = saved, .data = j};
-        rb_async_start(run->work->pool, &j->async);
+        start_saving(j, save, saved);
         return;
     }
     const struct rb_model *models = run->subject.model;
@@ -366,7 +365,6 @@ static void save_certified(struct rb_async *a)
 static enum rb_status record_certified(struct joint *j, struct rb_error *err)
 {
     struct rb_run *run = j->run;
-    struct rb_store *store = run->work->store;
     double worst = 0;
     bool equivalent = true;
     char product[128];
@@ -377,14 +375,8 @@ static enum rb_status record_certified(struct joint *j, struct rb_error *err)
     }
     (void)snprintf(product, sizeof product, "{\"equivalent\":%s,\"max_abs_logit_difference\":%.9g}",
                    equivalent ? "true" : "false", worst);
-    enum rb_status status = rb_store_begin(store, err);
-    if (status != RB_OK)
-        return status;
-    for (size_t i = 0; i < j->artifact_count && status == RB_OK; i++)
-        status = rb_artifact_put(store, run->row.seq, &j->artifacts[i], err);
-    if (status == RB_OK)
-        status = rb_run_record(run, RB_PHASE_CERTIFYING, product, err);
-    return rb_store_end(store, status, err);
+    return rb_run_record_files(run, RB_PHASE_CERTIFYING, product, j->artifacts, j->artifact_count,
+                               err);
 }
 
 static void certified_saved(struct rb_async *a)
@@ -392,11 +384,8 @@ static void certified_saved(struct rb_async *a)
     struct joint *j = a->data;
     struct rb_error err = j->error;
     enum rb_status status = j->status;
-    bool before = j->run->recorded[RB_PHASE_CERTIFYING];
     if (status == RB_OK)
         status = record_certified(j, &err);
-    if (status != RB_OK)
-        j->run->recorded[RB_PHASE_CERTIFYING] = before; /* rolled back */
     done(j, status, &err);
 }
 
@@ -420,19 +409,14 @@ static void certified(struct rb_pool_task *task, enum rb_status status, const st
 {
     struct joint *j = task->data;
     struct rb_run *run = j->run;
-    rb_run_program_ended(run, task);
-    if (status == RB_OK)
-        status = rb_subject_verify(&run->subject, &run->places, &j->error);
-    else
-        j->error = *err;
+    status = rb_run_models_used(run, task, status, err, &j->error);
     for (size_t m = 1; m < rb_run_models(run) && status == RB_OK; m++)
         status = take_certificate(j, m, &j->error);
     if (status != RB_OK) {
         done(j, status, &j->error);
         return;
     }
-    j->async = (struct rb_async){.work = save_certified, .done = certified_saved, .data = j};
-    rb_async_start(run->work->pool, &j->async);
+    start_saving(j, save_certified, certified_saved);
 }
 
 void rb_joint_certify_enter(struct rb_run *run)
