@@ -13,6 +13,7 @@ import shutil
 import sys
 
 import http_requests
+import several
 from programs import (HERE, Absent, as_ids, call, core, least, make_pair, make_text, most, pick, python,
                       run_job, say, tool)
 
@@ -24,7 +25,7 @@ SIZES = {  # full, quick
     "phase_lines": (128, 24), "phase_blocks": (256, 32), "repeat": (3, 2),
     "pair_lines": (64, 8), "pair_blocks": (64, 16), "points": (3, 2),
     "assign": (3072, 1024), "memory_lines": (128, 32), "memory_blocks": (256, 32),
-    "large_lines": (96, 16), "large_blocks": (32, 8), "http": ((5, 4), (2, 2)),
+    "large_lines": (96, 16), "large_blocks": (32, 8), "several_lines": (200, 60), "http": ((5, 4), (2, 2)),
 }
 
 
@@ -483,7 +484,21 @@ def row_merged(b):
           f"{len(runs)} runs of {len({line.split()[0] for line in runs})} pairs, 3 lambdas each")
 
 
+def row_several(b):
+    """Eight models: features once for all, whether they are one job or all pairs."""
+    shape = dict(SMALL, layers=2)
+    found = several.compare(b, shape, b.size("several_lines"))
+    one = found["pairs"]["tokens"] / (2 * several.PAIRS)
+    for name in ("universe", "matrix"):
+        r = found[name]
+        b.add(f"{several.MODELS} models, {name} against {several.PAIRS} jobs of pairs", "below 1",
+              f"{r['seconds'] / found['pairs']['seconds']:.2f}", "",
+              f"{r['seconds']:.1f} s against {found['pairs']['seconds']:.1f} s; features of each model "
+              f"{r['tokens'] / one / several.MODELS:g} time(s), of pairs {found['pairs']['tokens'] / one / several.MODELS:g}; "
+              f"peak {r['peak'] / 1e6:.0f} MB, told {r['told'] / 1e6:.0f} MB")
+
+
 ROWS = {"machine": row_machine, "phases": row_phases, "features": row_features, "loss": row_loss, "workers": row_workers,
         "align": row_align, "eval": row_eval, "job": row_job, "assign": row_assign,
         "memory": row_memory, "open": row_open, "eta": row_eta, "large": row_large, "scale": row_scale,
-        "http": row_http, "profile": row_profile, "decoder": row_decoder, "merged": row_merged}
+        "http": row_http, "profile": row_profile, "decoder": row_decoder, "merged": row_merged, "several": row_several}

@@ -5,7 +5,7 @@
 #   tests/bench/run.sh             everything: about 25 minutes on 2 quiet cores, at most 90
 #   tests/bench/run.sh --quick     smaller inputs: about 6 minutes, at most 30
 #   tests/bench/run.sh --only ROW  one of: machine phases features loss workers align eval job assign
-#                                  memory open eta large scale http profile decoder merged
+#                                  memory open eta large scale http profile decoder merged several
 #                                  (may be given several times)
 #   tests/bench/run.sh ROW...      the same: tests/bench/run.sh decoder
 #   tests/bench/run.sh --markdown FILE    the markdown goes there as well
