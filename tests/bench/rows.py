@@ -489,9 +489,10 @@ def row_several(b):
     shape = dict(SMALL, layers=2)
     found = several.compare(b, shape, b.size("several_lines"))
     one = found["pairs"]["tokens"] / (2 * several.PAIRS)
-    for name in ("universe", "matrix"):
+    # universe: no target, since its ascent solves every map again in each sweep, which pairs never do
+    for name, target in (("universe", ""), ("matrix", "below 1")):
         r = found[name]
-        b.add(f"{several.MODELS} models, {name} against {several.PAIRS} jobs of pairs", "below 1",
+        b.add(f"{several.MODELS} models, {name} against {several.PAIRS} jobs of pairs", target,
               f"{r['seconds'] / found['pairs']['seconds']:.2f}", "",
               f"{r['seconds']:.1f} s against {found['pairs']['seconds']:.1f} s; features of each model "
               f"{r['tokens'] / one / several.MODELS:g} time(s), of pairs {found['pairs']['tokens'] / one / several.MODELS:g}; "
