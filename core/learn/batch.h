@@ -4,6 +4,7 @@
 #define RB_CORE_LEARN_BATCH_H
 
 #include "core/learn/options.h"
+#include "core/model/spans.h"
 #include "core/sequences.h"
 #include "core/status.h"
 
@@ -15,9 +16,14 @@ struct rb_learn_text {
     double mask_probability;
 };
 
+/* Held-out blocks of a look, at most. */
+enum { RB_LEARN_HELD_BLOCKS = 64 };
+
 struct rb_learn_batch {
     struct rb_sequences s; /* owned; what its arrays hold changes from step to step */
-    size_t block_size;
+    size_t block_size, capacity;
+    size_t *spans; /* (span_count + 1) first block of each span: 256 tokens, or one block */
+    size_t span_count;
 };
 
 /* Room for `blocks` blocks of the text's length. RB_ENOMEM. The caller owns *ret. */
@@ -36,6 +42,14 @@ void rb_learn_batch_draw(struct rb_learn_batch *b, const struct rb_learn_text *t
 /* Held-out blocks [first, first + count), masked the same way at every look. */
 void rb_learn_batch_held(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t first,
                          size_t count, uint64_t seed);
+/* The next ones of a look, as many as there is room for: from *first on, which moves behind them.
+ * False: all RB_LEARN_HELD_BLOCKS, or all there are, have been looked at. */
+bool rb_learn_batch_look(struct rb_learn_batch *b, const struct rb_learn_text *text, size_t *first,
+                         uint64_t seed);
+
+/* The sequences of span i, and its first token's row. */
+struct rb_span rb_learn_batch_span(const struct rb_learn_batch *b, size_t i);
+size_t rb_learn_batch_row(const struct rb_learn_batch *b, size_t i);
 
 /* The lambda of a step. */
 double rb_learn_draw_lambda(const struct rb_learn_options *o, uint32_t step);

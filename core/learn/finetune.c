@@ -1,5 +1,6 @@
 #include "core/learn/finetune.h"
 #include "core/learn/adam.h"
+#include "core/learn/checksum.h"
 #include "core/learn/learn_head.h"
 #include "core/learn/tape.h"
 #include "core/model/embed.h"
@@ -10,9 +11,7 @@
 #include <string.h>
 
 enum {
-    SPAN_TOKENS = 256,
-    WARMUP = 10,      /* steps */
-    HELD_BLOCKS = 64, /* at most, of a look */
+    WARMUP = 10, /* steps */
     UPDATE_FLOATS = 1 << 18,
     MEMBERS_MOST = RB_BLEND_MOST + 1,
 };
@@ -66,7 +65,7 @@ struct finetune {
     struct rb_rotary rotary, back;
     struct rb_tape tape;
     struct rb_learn_batch batch;
-    size_t step_blocks, *spans, span_count;
+    size_t step_blocks;
     float *dx;       /* (tokens, hidden_size) */
     double *dnorms;  /* (spans, 4, hidden_size) */
     double *crosses; /* (tokens) by predicted row */
@@ -85,16 +84,6 @@ struct finetune {
 static size_t tokens_of(const struct finetune *c)
 {
     return c->batch.s.count * c->batch.block_size;
-}
-
-static struct rb_span span_of(const struct finetune *c, size_t i)
-{
-    return (struct rb_span){c->batch.s.starts + c->spans[i], c->spans[i + 1] - c->spans[i]};
-}
-
-static size_t row_of(const struct finetune *c, size_t span)
-{
-    return c->batch.s.starts[c->spans[span]];
 }
 
 /* The input of the present layer, and where its output goes: a parent's own place. */
@@ -144,17 +133,6 @@ static size_t update_items(const struct finetune *c)
     return n;
 }
 
-static void norm_gradient(const struct finetune *c, int which, float *dst)
-{
-    size_t d = c->config->hidden_size;
-    for (size_t j = 0; j < d; j++) {
-        double sum = 0;
-        for (size_t s = 0; s < c->span_count; s++)
-            sum += c->dnorms[(s * 4 + (size_t)which) * d + j];
-        dst[j] = (float)sum;
-    }
-}
-
 /* One step of Adam on n weights. */
 static void move(const struct finetune *c, const float *g, float *w, float *m, float *v, size_t n)
 {
@@ -184,7 +162,7 @@ static enum rb_status update_item(const struct finetune *c, size_t item, struct 
         return rb_error_set(err, RB_ENOMEM, "no memory for a gradient of %zu weights",
                             rows * t->in);
     if (t->norm >= 0)
-        norm_gradient(c, t->norm, g);
+        rb_tape_norm_gradient(c->config, c->dnorms, c->batch.span_count, t->norm, g);
     else if (t->vector)
         rb_tape_bias_gradient(&c->tape, t->slot - 1, g);
     else
@@ -200,23 +178,23 @@ static enum rb_status update_item(const struct finetune *c, size_t item, struct 
 static enum rb_status embed_item(const struct finetune *c, size_t item, struct rb_scratch *scratch,
                                  struct rb_error *err)
 {
-    size_t member = item / c->span_count, span = item % c->span_count;
-    struct rb_span s = span_of(c, span);
-    float *x = rows_of(c, member, 0) + row_of(c, span) * c->config->hidden_size;
+    size_t member = item / c->batch.span_count, span = item % c->batch.span_count;
+    struct rb_span s = rb_learn_batch_span(&c->batch, span);
+    float *x = rows_of(c, member, 0) + rb_learn_batch_row(&c->batch, span) * c->config->hidden_size;
     return rb_embed(&c->members[member].blend, &c->batch.s, &s, x, NULL, scratch, err);
 }
 
 static enum rb_status layer_item(const struct finetune *c, size_t item, struct rb_scratch *scratch,
                                  struct rb_error *err)
 {
-    size_t member = item / c->span_count, span = item % c->span_count;
-    size_t at = row_of(c, span) * c->config->hidden_size;
+    size_t member = item / c->batch.span_count, span = item % c->batch.span_count;
+    size_t at = rb_learn_batch_row(&c->batch, span) * c->config->hidden_size;
     const struct rb_layer_call call = {
         .config = c->config,
         .weights = &c->members[member].layer,
         .rotary = &c->rotary,
         .layer = c->layer,
-        .span = span_of(c, span),
+        .span = rb_learn_batch_span(&c->batch, span),
     };
     float *x = rows_of(c, member, c->layer + 1) + at;
     if (member == 0)
@@ -228,7 +206,7 @@ static enum rb_status layer_item(const struct finetune *c, size_t item, struct r
 static enum rb_status back_item(const struct finetune *c, size_t span, struct rb_scratch *scratch,
                                 struct rb_error *err)
 {
-    struct rb_span s = span_of(c, span);
+    struct rb_span s = rb_learn_batch_span(&c->batch, span);
     size_t d = c->config->hidden_size;
     const struct rb_tape_call call = {
         .tape = &c->tape,
@@ -238,7 +216,7 @@ static enum rb_status back_item(const struct finetune *c, size_t span, struct rb
         .back = &c->back,
         .starts = s.starts,
         .count = s.count,
-        .row = row_of(c, span),
+        .row = rb_learn_batch_row(&c->batch, span),
         .dnorms = c->dnorms + span * 4 * d,
     };
     memset(call.dnorms, 0, 4 * d * sizeof *call.dnorms);
@@ -335,16 +313,6 @@ struct state_head {
 };
 static const char MAGIC[8] = "rbtune01";
 
-static uint64_t checksum(const void *bytes, size_t count, uint64_t sum)
-{
-    for (size_t i = 0; i < count; i += sizeof(uint64_t)) {
-        uint64_t word = 0;
-        memcpy(&word, (const char *)bytes + i, count - i < sizeof word ? count - i : sizeof word);
-        sum = rb_mix(sum ^ word);
-    }
-    return rb_mix(sum ^ count);
-}
-
 static uint64_t trained_floats(const struct finetune *c)
 {
     uint64_t n = 0;
@@ -358,8 +326,8 @@ static void fill_head(const struct finetune *c, struct state_head *h)
     const struct rb_sequences *s = c->text.blocks;
     memset(h, 0, sizeof *h);
     memcpy(h->magic, MAGIC, sizeof MAGIC);
-    h->text = checksum(s->ids, rb_sequences_tokens(s) * sizeof *s->ids,
-                       rb_mix((uint64_t)c->batch.block_size));
+    h->text = rb_learn_checksum(s->ids, rb_sequences_tokens(s) * sizeof *s->ids,
+                                rb_mix((uint64_t)c->batch.block_size));
     h->seed = c->options.seed;
     h->floats = trained_floats(c);
     h->learning_rate = c->options.learning_rate;
@@ -400,7 +368,7 @@ enum rb_status rb_finetune_save(const struct rb_program *p, unsigned char **ret,
                             body / 1000000);
     memcpy(out, &head, sizeof head);
     copy_trained(c, out + sizeof head, NULL);
-    uint64_t sum = checksum(out, sizeof head + body, 0);
+    uint64_t sum = rb_learn_checksum(out, sizeof head + body, 0);
     memcpy(out + sizeof head + body, &sum, sizeof sum);
     *ret = out;
     *ret_bytes = sizeof head + body + sizeof sum;
@@ -427,7 +395,7 @@ enum rb_status rb_finetune_restore(struct rb_program *p, const unsigned char *by
         count != sizeof head + (size_t)head.floats * sizeof(float) + sizeof sum)
         return refuse(err, "it is of another size");
     memcpy(&sum, bytes + count - sizeof sum, sizeof sum);
-    if (sum != checksum(bytes, count - sizeof sum, 0))
+    if (sum != rb_learn_checksum(bytes, count - sizeof sum, 0))
         return refuse(err, "it is damaged");
     if (head.text != mine.text || head.seed != mine.seed || head.steps != mine.steps ||
         head.tokens != mine.tokens || !(head.learning_rate >= mine.learning_rate) ||
@@ -480,33 +448,16 @@ static enum rb_status make_room(struct finetune *c, struct rb_error *err)
 
 /* ---- rounds ---- */
 
-static void cut_spans(struct finetune *c)
-{
-    size_t blocks = SPAN_TOKENS / c->batch.block_size;
-    blocks = blocks > 0 ? blocks : 1;
-    c->span_count = 0;
-    for (size_t b = 0; b < c->batch.s.count; b += blocks)
-        c->spans[c->span_count++] = b;
-    c->spans[c->span_count] = c->batch.s.count;
-}
-
 /* The blocks of a step, or the next ones of a look. false: nothing is left to look at. */
 static bool draw(struct finetune *c)
 {
     if (c->looking) {
-        size_t held = c->text.blocks->count - rb_learn_train_blocks(&c->text);
-        held = held < HELD_BLOCKS ? held : HELD_BLOCKS;
-        size_t left = held - c->held_first;
-        if (left == 0)
+        if (!rb_learn_batch_look(&c->batch, &c->text, &c->held_first, c->options.seed))
             return false;
-        rb_learn_batch_held(&c->batch, &c->text, c->held_first,
-                            left < c->step_blocks ? left : c->step_blocks, c->options.seed);
-        c->held_first += c->batch.s.count;
     } else {
         rb_learn_batch_draw(&c->batch, &c->text, c->step_blocks, c->options.seed, c->step);
     }
     c->tape.tokens = tokens_of(c);
-    cut_spans(c);
     for (size_t m = 0; m < c->member_count; m++)
         rb_learn_head_begin(&c->members[m].out, &c->batch.s);
     c->round = ROUND_EMBED;
@@ -675,7 +626,7 @@ static size_t items_of(const struct finetune *c)
         return n + (c->round == ROUND_FILL ? c->config->num_hidden_layers : 0);
     case ROUND_EMBED:
     case ROUND_LAYER:
-        return c->member_count * c->span_count;
+        return c->member_count * c->batch.span_count;
     case ROUND_HIDDEN:
         return c->member_count * rb_learn_head_hidden_items(out);
     case ROUND_LOGITS:
@@ -687,7 +638,7 @@ static size_t items_of(const struct finetune *c)
     case ROUND_HIDDEN_BACK:
         return rb_learn_head_hidden_items(out);
     case ROUND_BACK:
-        return c->span_count;
+        return c->batch.span_count;
     case ROUND_UPDATE:
         return update_items(c);
     case ROUND_START:
@@ -756,7 +707,8 @@ double rb_finetune_cost(const struct rb_model *m, const struct rb_finetune_optio
     double layers = layer_flops(&m->config, tokens, block_size) * m->config.num_hidden_layers;
     double rows = m->head == RB_HEAD_CAUSAL ? (double)tokens : 0.15 * (double)tokens;
     double logits = rows * rb_head_logits_cost(m), all = (double)parents + 1;
-    double look = (layers + logits) * all * HELD_BLOCKS * (double)block_size / (double)tokens;
+    double look =
+        (layers + logits) * all * RB_LEARN_HELD_BLOCKS * (double)block_size / (double)tokens;
     return o->steps * ((all + 3) * layers + (all + 1) * logits) + 2 * look;
 }
 
@@ -790,7 +742,6 @@ static void finetune_free(struct rb_program *p)
     rb_rotary_deinit(&c->back);
     rb_tape_deinit(&c->tape);
     rb_learn_batch_deinit(&c->batch);
-    free(c->spans);
     free(c->dx);
     free(c->dnorms);
     free(c->crosses);
@@ -819,29 +770,14 @@ static enum rb_status add_member(struct finetune *c, const struct rb_blend *blen
     return s;
 }
 
-static enum rb_status tables(struct finetune *c, struct rb_error *err)
-{
-    const struct rb_rope *rope = &c->config->attention.rope;
-    if (rope->dims == 0)
-        return RB_OK;
-    enum rb_status s = rb_rotary_init(rope, c->batch.block_size, &c->rotary, err);
-    if (s == RB_OK)
-        s = rb_rotary_init(rope, c->batch.block_size, &c->back, err);
-    for (size_t i = 0; s == RB_OK && i < c->batch.block_size * (rope->dims / 2); i++)
-        c->back.sine[i] = -c->back.sine[i];
-    return s;
-}
-
 static enum rb_status allocate(struct finetune *c, struct rb_error *err)
 {
     size_t d = c->config->hidden_size, tokens = c->step_blocks * c->batch.block_size;
-    c->spans = calloc(c->step_blocks + 1, sizeof *c->spans);
     c->dx = rb_malloc_aligned(tokens * d, sizeof(float));
     c->dnorms = rb_malloc_aligned(c->step_blocks * 4 * d, sizeof(double));
     c->crosses = calloc(tokens + 1, sizeof *c->crosses);
     c->fresh = calloc((size_t)RB_SLOT_COUNT * c->config->num_hidden_layers, sizeof *c->fresh);
-    if (c->spans == NULL || c->dx == NULL || c->dnorms == NULL || c->crosses == NULL ||
-        c->fresh == NULL)
+    if (c->dx == NULL || c->dnorms == NULL || c->crosses == NULL || c->fresh == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to train on %zu tokens a step", tokens);
     enum rb_status s = rb_overlay_init(&c->first, c->model, err);
     if (s == RB_OK)
@@ -878,7 +814,7 @@ enum rb_status rb_finetune_new(const struct rb_blend *student, struct rb_overlay
     if (s == RB_OK)
         s = allocate(c, err);
     if (s == RB_OK)
-        s = tables(c, err);
+        s = rb_tape_rotary(c->config, c->batch.block_size, &c->rotary, &c->back, err);
     if (s == RB_OK)
         s = add_member(c, &own, err);
     for (size_t i = 0; i < parent_count && s == RB_OK; i++)

@@ -12,22 +12,10 @@
 #include <string.h>
 
 enum {
-    SPAN_TOKENS = 256,
-    WARMUP = 10,      /* steps */
-    HELD_BLOCKS = 64, /* at most, of a look */
+    WARMUP = 10, /* steps */
 };
 
 /* ---- places ---- */
-
-static struct rb_span span_of(const struct rb_learn *c, size_t i)
-{
-    return (struct rb_span){c->batch.s.starts + c->spans[i], c->spans[i + 1] - c->spans[i]};
-}
-
-static size_t row_of(const struct rb_learn *c, size_t span)
-{
-    return c->batch.s.starts[c->spans[span]];
-}
 
 static float *boundary(const struct rb_learn *c, uint32_t layer)
 {
@@ -35,16 +23,6 @@ static float *boundary(const struct rb_learn *c, uint32_t layer)
 }
 
 /* ---- a pass over the model ---- */
-
-static void cut_spans(struct rb_learn *c)
-{
-    size_t blocks = SPAN_TOKENS / c->batch.block_size;
-    blocks = blocks > 0 ? blocks : 1;
-    c->span_count = 0;
-    for (size_t b = 0; b < c->batch.s.count; b += blocks)
-        c->spans[c->span_count++] = b;
-    c->spans[c->span_count] = c->batch.s.count;
-}
 
 static void set_lambda(struct rb_learn *c, double lambda)
 {
@@ -58,21 +36,14 @@ static void set_lambda(struct rb_learn *c, double lambda)
 static bool begin_pass(struct rb_learn *c)
 {
     if (c->looking) {
-        size_t held = c->text.blocks->count - rb_learn_train_blocks(&c->text);
-        held = held < HELD_BLOCKS ? held : HELD_BLOCKS;
-        size_t left = held - c->held_first;
-        if (left == 0)
+        if (!rb_learn_batch_look(&c->batch, &c->text, &c->held_first, c->options.seed))
             return false;
-        rb_learn_batch_held(&c->batch, &c->text, c->held_first,
-                            left < c->step_blocks ? left : c->step_blocks, c->options.seed);
-        c->held_first += c->batch.s.count;
         set_lambda(c, 0.5);
     } else {
         rb_learn_batch_draw(&c->batch, &c->text, c->step_blocks, c->options.seed, c->step);
         set_lambda(c, rb_learn_draw_lambda(&c->options, c->step));
     }
     c->tape.tokens = rb_learn_tokens(c);
-    cut_spans(c);
     rb_learn_head_begin(&c->head, &c->batch.s);
     return true;
 }
@@ -80,10 +51,10 @@ static bool begin_pass(struct rb_learn *c)
 static enum rb_status embed_item(const struct rb_learn *c, size_t item, struct rb_scratch *scratch,
                                  struct rb_error *err)
 {
-    size_t span = item % c->span_count, d = c->config->hidden_size;
-    bool alone = item >= c->span_count;
-    struct rb_span s = span_of(c, span);
-    float *x = (alone ? c->embedded : c->x) + row_of(c, span) * d;
+    size_t span = item % c->batch.span_count, d = c->config->hidden_size;
+    bool alone = item >= c->batch.span_count;
+    struct rb_span s = rb_learn_batch_span(&c->batch, span);
+    float *x = (alone ? c->embedded : c->x) + rb_learn_batch_row(&c->batch, span) * d;
     if (c->near && alone)
         return rb_learn_near_embed(c, span, x, scratch, err);
     return rb_embed(alone ? &c->moved : &c->theta, &c->batch.s, &s, x, NULL, scratch, err);
@@ -92,13 +63,13 @@ static enum rb_status embed_item(const struct rb_learn *c, size_t item, struct r
 static enum rb_status layer_item(const struct rb_learn *c, size_t span, struct rb_scratch *scratch,
                                  struct rb_error *err)
 {
-    size_t at = row_of(c, span) * c->config->hidden_size;
+    size_t at = rb_learn_batch_row(&c->batch, span) * c->config->hidden_size;
     struct rb_layer_call call = {
         .config = c->config,
         .weights = &c->weights[c->layer % 2],
         .rotary = &c->rotary,
         .layer = c->layer,
-        .span = span_of(c, span),
+        .span = rb_learn_batch_span(&c->batch, span),
     };
     float *x = boundary(c, c->layer + 1) + at;
     memcpy(x, boundary(c, c->layer) + at,
@@ -109,7 +80,7 @@ static enum rb_status layer_item(const struct rb_learn *c, size_t span, struct r
 static enum rb_status back_item(const struct rb_learn *c, size_t span, struct rb_scratch *scratch,
                                 struct rb_error *err)
 {
-    struct rb_span s = span_of(c, span);
+    struct rb_span s = rb_learn_batch_span(&c->batch, span);
     const struct rb_tape_call call = {
         .tape = &c->tape,
         .weights = c->weights[c->layer % 2].w,
@@ -118,7 +89,7 @@ static enum rb_status back_item(const struct rb_learn *c, size_t span, struct rb
         .back = &c->back,
         .starts = s.starts,
         .count = s.count,
-        .row = row_of(c, span),
+        .row = rb_learn_batch_row(&c->batch, span),
         .dnorms = c->near ? c->dnorms + span * 4 * c->config->hidden_size : NULL,
     };
     if (c->near)
@@ -236,11 +207,11 @@ static size_t own_items(const struct rb_learn *c)
     case ROUND_PROJECT:
         return rb_learn_maps_items(&c->maps);
     case ROUND_EMBED:
-        return c->span_count * (c->maps.residual && !c->looking ? 2 : 1);
+        return c->batch.span_count * (c->maps.residual && !c->looking ? 2 : 1);
     case ROUND_LAYER:
     case ROUND_BACK:
     case ROUND_EMBED_BACK:
-        return c->span_count;
+        return c->batch.span_count;
     case ROUND_HIDDEN:
     case ROUND_HIDDEN_BACK:
         return rb_learn_head_hidden_items(&c->head);
@@ -574,8 +545,8 @@ double rb_learn_cost(const struct rb_model *m, const struct rb_learn_options *o,
         step += rb_head_logits_cost(m) * c->hidden_size;
     if (o->orders)
         step += layers * order_flops(c);
-    double looks = (double)(o->steps / RB_LEARN_LOOK_EVERY + 1);
-    double held = (double)HELD_BLOCKS * (double)block_size / (double)tokens;
+    uint32_t looks = o->steps / RB_LEARN_LOOK_EVERY + 1;
+    double held = (double)RB_LEARN_HELD_BLOCKS * (double)block_size / (double)tokens;
     return o->steps * step + looks * held * (layers * look + logits);
 }
 
@@ -617,7 +588,6 @@ static void learn_free(struct rb_program *p)
     rb_learn_maps_deinit(&c->maps);
     rb_rotary_deinit(&c->rotary);
     rb_rotary_deinit(&c->back);
-    free(c->spans);
     free(c->x);
     free(c->dx);
     free(c->embedded);
@@ -700,30 +670,16 @@ static enum rb_status check(const struct rb_learn_text *text, const struct rb_le
     return RB_OK;
 }
 
-static enum rb_status tables(struct rb_learn *c, struct rb_error *err)
-{
-    const struct rb_rope *rope = &c->config->attention.rope;
-    if (rope->dims == 0)
-        return RB_OK;
-    enum rb_status s = rb_rotary_init(rope, c->batch.block_size, &c->rotary, err);
-    if (s == RB_OK)
-        s = rb_rotary_init(rope, c->batch.block_size, &c->back, err);
-    for (size_t i = 0; s == RB_OK && i < c->batch.block_size * (rope->dims / 2); i++)
-        c->back.sine[i] = -c->back.sine[i];
-    return s;
-}
-
 static enum rb_status allocate(struct rb_learn *c, struct rb_error *err)
 {
     size_t d = c->config->hidden_size, layers = c->config->num_hidden_layers;
     size_t tokens = c->step_blocks * c->batch.block_size;
-    c->spans = calloc(c->step_blocks + 1, sizeof *c->spans);
     c->x = rb_malloc_aligned((layers + 1) * tokens * d, sizeof(float));
     c->dx = rb_malloc_aligned(tokens * d, sizeof(float));
     c->best = calloc(c->maps.parameters + 1, sizeof *c->best);
     if (c->maps.residual)
         c->embedded = rb_malloc_aligned(tokens * d, sizeof(float));
-    if (c->spans == NULL || c->x == NULL || c->dx == NULL || c->best == NULL ||
+    if (c->x == NULL || c->dx == NULL || c->best == NULL ||
         (c->maps.residual && c->embedded == NULL))
         return rb_error_set(err, RB_ENOMEM, "no memory for the activations of %zu tokens", tokens);
     return RB_OK;
@@ -760,7 +716,7 @@ enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *mo
     if (s == RB_OK)
         s = rb_learn_batch_init(&c->batch, text, c->step_blocks, err);
     if (s == RB_OK)
-        s = tables(c, err);
+        s = rb_tape_rotary(c->config, c->batch.block_size, &c->rotary, &c->back, err);
     if (s == RB_OK)
         s = allocate(c, err);
     if (s == RB_OK)

@@ -58,8 +58,6 @@ struct rb_learn {
 
     struct rb_learn_batch batch;
     size_t step_blocks;
-    size_t *spans; /* (span_count + 1) first block of each */
-    size_t span_count;
     double lambda;
     size_t held_first; /* blocks of the present look that are through */
     double held_sum;

@@ -74,15 +74,10 @@ uint64_t rb_learn_near_bytes(const struct rb_model *m, const struct rb_learn_opt
 
 /* ---- the embeddings ---- */
 
-static struct rb_span span_of(const struct rb_learn *c, size_t i)
-{
-    return (struct rb_span){c->batch.s.starts + c->spans[i], c->spans[i + 1] - c->spans[i]};
-}
-
 enum rb_status rb_learn_near_embed(const struct rb_learn *c, size_t span, float *x,
                                    struct rb_scratch *scratch, struct rb_error *err)
 {
-    struct rb_span s = span_of(c, span);
+    struct rb_span s = rb_learn_batch_span(&c->batch, span);
     size_t tokens = rb_span_tokens(&s);
     float *summed = c->summed + s.starts[0] * c->config->embedding_size;
     if (!projects(c)) {
@@ -96,7 +91,7 @@ enum rb_status rb_learn_near_embed(const struct rb_learn *c, size_t span, float 
 enum rb_status rb_learn_near_embed_back(const struct rb_learn *c, size_t span,
                                         struct rb_scratch *scratch, struct rb_error *err)
 {
-    struct rb_span s = span_of(c, span);
+    struct rb_span s = rb_learn_batch_span(&c->batch, span);
     size_t d = c->config->hidden_size, at = s.starts[0] * d;
     double *dnorm = c->dnorms + span * 4 * d;
     memset(dnorm, 0, 2 * d * sizeof *dnorm);
@@ -117,13 +112,7 @@ enum rb_status rb_learn_near_embed_back(const struct rb_learn *c, size_t span,
 
 void rb_learn_near_norm(const struct rb_learn *c, int which, float *h)
 {
-    size_t d = c->config->hidden_size;
-    for (size_t j = 0; j < d; j++) {
-        double sum = 0;
-        for (size_t s = 0; s < c->span_count; s++)
-            sum += c->dnorms[(s * 4 + (size_t)which) * d + j];
-        h[j] = (float)sum;
-    }
+    rb_tape_norm_gradient(c->config, c->dnorms, c->batch.span_count, which, h);
 }
 
 void rb_learn_near_fold_gain(const struct rb_learn *c, size_t first, size_t count, size_t tap,

@@ -1,4 +1,5 @@
 #include "core/learn/learn_state.h"
+#include "core/learn/checksum.h"
 #include "core/learn/learn_internal.h"
 
 #include <stdlib.h>
@@ -19,23 +20,12 @@ struct state_head {
 
 static const char MAGIC[8] = "rblearn2";
 
-/* Bytes to a number; not against somebody's will, only against accidents. */
-static uint64_t checksum(const unsigned char *bytes, size_t count, uint64_t sum)
-{
-    for (size_t i = 0; i < count; i += sizeof(uint64_t)) {
-        uint64_t word = 0;
-        memcpy(&word, bytes + i, count - i < sizeof word ? count - i : sizeof word);
-        sum = rb_mix(sum ^ word);
-    }
-    return rb_mix(sum ^ count);
-}
-
 static uint64_t text_number(const struct rb_learn *c)
 {
     const struct rb_sequences *t = c->text.blocks;
     uint64_t sum = rb_mix((uint64_t)c->batch.block_size ^ (uint64_t)(int64_t)c->text.mask_id);
-    sum = checksum((const unsigned char *)&c->text.mask_probability, sizeof(double), sum);
-    return checksum((const unsigned char *)t->ids, rb_sequences_tokens(t) * sizeof *t->ids, sum);
+    sum = rb_learn_checksum(&c->text.mask_probability, sizeof(double), sum);
+    return rb_learn_checksum(t->ids, rb_sequences_tokens(t) * sizeof *t->ids, sum);
 }
 
 /* Options without what padding holds. */
@@ -100,7 +90,7 @@ enum rb_status rb_learn_save(const struct rb_program *p, unsigned char **ret, si
     const double *vectors[VECTORS] = {c->maps.x, c->maps.m, c->maps.v, c->best};
     for (int v = 0; v < VECTORS; v++, at += n * sizeof(double))
         memcpy(at, vectors[v], n * sizeof(double));
-    uint64_t sum = checksum(out, bytes - sizeof sum, 0);
+    uint64_t sum = rb_learn_checksum(out, bytes - sizeof sum, 0);
     memcpy(at, &sum, sizeof sum);
     *ret = out;
     *ret_bytes = bytes;
@@ -126,7 +116,7 @@ enum rb_status rb_learn_restore(struct rb_program *p, const unsigned char *bytes
         return refuse(err, "it is of another size");
     uint64_t sum;
     memcpy(&sum, bytes + count - sizeof sum, sizeof sum);
-    if (sum != checksum(bytes, count - sizeof sum, 0))
+    if (sum != rb_learn_checksum(bytes, count - sizeof sum, 0))
         return refuse(err, "it is damaged");
     struct rb_learn_options mine;
     copy_options(&c->options, &mine);

@@ -1,4 +1,5 @@
 #include "core/learn/least_squares.h"
+#include "core/learn/checksum.h"
 #include "core/learn/tape.h"
 #include "core/model/embed.h"
 #include "core/model/head.h"
@@ -850,22 +851,12 @@ struct state_head {
 };
 static const char MAGIC[8] = "rbleast1";
 
-static uint64_t checksum(const void *bytes, size_t count, uint64_t sum)
-{
-    for (size_t i = 0; i < count; i += sizeof(uint64_t)) {
-        uint64_t word = 0;
-        memcpy(&word, (const char *)bytes + i, count - i < sizeof word ? count - i : sizeof word);
-        sum = rb_mix(sum ^ word);
-    }
-    return rb_mix(sum ^ count);
-}
-
 static void fill_head(const struct least_squares *c, struct state_head *h)
 {
     memset(h, 0, sizeof *h);
     memcpy(h->magic, MAGIC, sizeof MAGIC);
-    h->text = checksum(c->s->ids, rb_sequences_tokens(c->s) * sizeof *c->s->ids, 0);
-    h->text = checksum(c->s->starts, (c->s->count + 1) * sizeof *c->s->starts, h->text);
+    h->text = rb_learn_checksum(c->s->ids, rb_sequences_tokens(c->s) * sizeof *c->s->ids, 0);
+    h->text = rb_learn_checksum(c->s->starts, (c->s->count + 1) * sizeof *c->s->starts, h->text);
     for (size_t i = 0; i < c->blend.count; i++)
         h->weights[i] = c->blend.terms[i].weight;
 }
@@ -916,7 +907,7 @@ enum rb_status rb_least_squares_save(const struct rb_program *p, unsigned char *
     (void)for_tensors(c, c->solved, floats, NULL);
     memcpy(out + sizeof head, floats, body);
     free(floats);
-    uint64_t sum = checksum(out, sizeof head + body, 0);
+    uint64_t sum = rb_learn_checksum(out, sizeof head + body, 0);
     memcpy(out + sizeof head + body, &sum, sizeof sum);
     *ret = out;
     *ret_bytes = sizeof head + body + sizeof sum;
@@ -960,7 +951,7 @@ enum rb_status rb_least_squares_restore(struct rb_program *p, const unsigned cha
         return refuse(err, "it belongs to another merge or another text");
     memcpy(&sum, bytes + count - sizeof sum, sizeof sum);
     size_t body = count - sizeof head - sizeof sum;
-    if (sum != checksum(bytes, count - sizeof sum, 0))
+    if (sum != rb_learn_checksum(bytes, count - sizeof sum, 0))
         return refuse(err, "it is damaged");
     enum rb_status s = hold(c, head.solved, err);
     if (s != RB_OK)

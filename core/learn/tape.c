@@ -490,3 +490,29 @@ void rb_tape_bias_gradient(const struct rb_tape *t, enum rb_slot weight, float *
     for (size_t i = 0; i < t->tokens; i++)
         add(dst, m.dy + i * m.out, m.out);
 }
+
+enum rb_status rb_tape_rotary(const struct rb_config *c, size_t tokens, struct rb_rotary *ret,
+                              struct rb_rotary *ret_back, struct rb_error *err)
+{
+    const struct rb_rope *rope = &c->attention.rope;
+    if (rope->dims == 0)
+        return RB_OK;
+    enum rb_status s = rb_rotary_init(rope, tokens, ret, err);
+    if (s == RB_OK)
+        s = rb_rotary_init(rope, tokens, ret_back, err);
+    for (size_t i = 0; s == RB_OK && i < tokens * (rope->dims / 2); i++)
+        ret_back->sine[i] = -ret_back->sine[i];
+    return s;
+}
+
+void rb_tape_norm_gradient(const struct rb_config *c, const double *dnorms, size_t spans, int which,
+                           float *ret)
+{
+    size_t d = c->hidden_size;
+    for (size_t j = 0; j < d; j++) {
+        double sum = 0;
+        for (size_t s = 0; s < spans; s++)
+            sum += dnorms[(s * 4 + (size_t)which) * d + j];
+        ret[j] = (float)sum;
+    }
+}

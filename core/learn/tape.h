@@ -72,4 +72,14 @@ void rb_tape_bias_gradient(const struct rb_tape *t, enum rb_slot weight, float *
 /* Is that slot the weight of a linear map of a layer of this description? Then its sizes. */
 bool rb_tape_linear(const struct rb_tape *t, enum rb_slot weight, size_t *ret_out, size_t *ret_in);
 
+/* The rotary tables of a call of blocks of up to `tokens` tokens, there and back; left as they are
+ * for positions that do not rotate. RB_ENOMEM; the caller owns both, also after a failure. */
+enum rb_status rb_tape_rotary(const struct rb_config *c, size_t tokens, struct rb_rotary *ret,
+                              struct rb_rotary *ret_back, struct rb_error *err) RB_MUST_CHECK;
+
+/* What the calls of a batch left in dnorms (spans, 4, hidden_size), summed in the spans' order:
+ * ret (hidden_size), the gradient of vector `which` of the four. */
+void rb_tape_norm_gradient(const struct rb_config *c, const double *dnorms, size_t spans, int which,
+                           float *ret);
+
 #endif
