@@ -12,9 +12,7 @@ static void encode_fault(struct rb_json *w, const char *pointer, const char *det
     rb_json_end(w);
 }
 
-/* err's own words without the pointer, or the end of it, that they may begin with: in `detail`,
- * which stands alone, it is wanted; beside `pointer` it is said twice. */
-static const char *words_of(const struct rb_error *err)
+const char *rb_problem_words(const struct rb_error *err)
 {
     const char *colon = strstr(err->detail, ": ");
     size_t n = colon != NULL ? (size_t)(colon - err->detail) : 0, all = strlen(err->pointer);
@@ -33,7 +31,7 @@ static void encode_faults(struct rb_json *w, const struct rb_error *err,
     for (size_t i = 0; i < count; i++)
         encode_fault(w, problems->items[i].pointer, problems->items[i].detail);
     if (count == 0)
-        encode_fault(w, err->pointer, words_of(err));
+        encode_fault(w, err->pointer, rb_problem_words(err));
     rb_json_end(w);
 }
 

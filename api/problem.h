@@ -13,4 +13,8 @@
 void rb_problem_encode(struct rb_json *w, const struct rb_error *err,
                        const struct rb_problems *problems, const char *request_id);
 
+/* err's own words without the pointer, or the end of it, that they may begin with: in `detail`,
+ * which stands alone, it is wanted; beside `pointer` it is said twice. Lives as long as err. */
+const char *rb_problem_words(const struct rb_error *err);
+
 #endif

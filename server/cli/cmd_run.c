@@ -353,7 +353,7 @@ static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
 static void complain(const struct rb_error *err)
 {
     const char *at = err->pointer;
-    fprintf(stderr, "rebasind: %s%s%s\n", at, at[0] != '\0' ? ": " : "", err->detail);
+    fprintf(stderr, "rebasind: %s%s%s\n", at, at[0] != '\0' ? ": " : "", rb_problem_words(err));
 }
 
 /* Whoever reads standard output finds an object there whatever happened: RFC 9457, as from a

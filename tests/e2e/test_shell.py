@@ -52,6 +52,7 @@ def test_json_for_whatever_is_wrong():
         said = json.loads(done.stdout)
         equal((said["code"], said["errors"][0]["pointer"] if pointer else None), (code, pointer), said)
         true(done.stderr.startswith("rebasind: "), done.stderr)
+        true(done.stderr.count(pointer or "rebasind: ") == 1, done.stderr)
 
 
 def test_interrupted():
