@@ -61,7 +61,7 @@ test('a new job appears by itself, on top', async () => {
 test('filter, order and columns are in the URL, so that a link is a view', async () => {
   await page.getByRole('searchbox').fill('wait 1');
   await page.getByRole('button', {name: 'queued'}).click();
-  await page.getByRole('button', {name: 'Name'}).click();
+  await page.getByRole('button', {name: 'Name', exact: true}).click();
   await page.locator('.menu summary').click();
   await page.getByLabel('Memory').check();
   await page.getByLabel('Models').uncheck();
