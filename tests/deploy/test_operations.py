@@ -49,7 +49,7 @@ def test_commands_of_the_manual():
         def estimate(command):
             answer = json.loads(shell(command, c, c.folder, TOKEN=TOKEN, URL=url))
             equal(set(answer), {"peak_bytes", "seconds", "least_seconds", "saved_seconds",
-                                "disk_bytes"})
+                                "disk_bytes", "layer_groups", "feature_passes"})
             true(answer["peak_bytes"] > 0, answer)
 
         def create(command):
