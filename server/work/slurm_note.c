@@ -23,8 +23,8 @@ static enum rb_status write_news(struct rb_run *run, const struct rb_slurm_news 
     return rb_store_end(store, status, err);
 }
 
-static void tell(struct rb_run *run, const struct rb_slurm_news *news, const char *format,
-                 va_list arguments)
+__attribute__((format(printf, 3, 0))) static void
+tell(struct rb_run *run, const struct rb_slurm_news *news, const char *format, va_list arguments)
 {
     char text[512];
     struct rb_event_row rows[2] = {0};
