@@ -32,7 +32,8 @@ def ours(args, folder):
     rows = {}
     for line in out.splitlines():
         words = line.split()
-        rows[words[0]] = {k: float(v) for k, v in (w.split("=") for w in words[1:] if "=" in w)}
+        rows[words[0]] = {k: float(v) for k, v in (w.split("=") for w in words[1:] if "=" in w)
+                          if v.replace(".", "", 1).isdigit()}
     return rows
 
 
