@@ -8,17 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-static json_t *body_of(const char *text)
-{
-    char json[2048];
-    (void)snprintf(json, sizeof json, "%s", text);
-    for (char *c = json; *c != '\0'; c++)
-        *c = *c == '\'' ? '"' : *c;
-    json_t *value = json_loads(json, 0, NULL);
-    assert_non_null(value);
-    return value;
-}
-
 #define SPEC "'spec':{'align':{'dataset':'d'},'evaluate':{'task':'mlm','dataset':'e'}}"
 
 static void test_pairs(void **state)
@@ -27,7 +16,7 @@ static void test_pairs(void **state)
     struct rb_error err;
     struct rb_sweep s;
     struct rb_job_spec *specs;
-    json_t *body = body_of("{'models':['x','y','z'],'name':'n'," SPEC "}");
+    json_t *body = json_of("{'models':['x','y','z'],'name':'n'," SPEC "}");
     assert_int_equal(rb_matrix_decode(body, &s, NULL, &err), RB_OK);
     assert_int_equal(rb_sweep_count(&s), 3);
     assert_int_equal(rb_matrix_models(s.grid), 3);
@@ -75,14 +64,14 @@ static void test_what_is_refused(void **state)
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         struct rb_error err;
         struct rb_sweep s;
-        json_t *body = body_of(bodies[i][0]);
+        json_t *body = json_of(bodies[i][0]);
         if (rb_matrix_decode(body, &s, NULL, &err) != RB_EINPUT)
             fail_msg("taken: %s", bodies[i][0]);
         assert_string_equal(err.pointer, bodies[i][1]);
         json_decref(body);
     }
     /* one more than there may be */
-    json_t *body = body_of("{" SPEC "}"), *models = json_array();
+    json_t *body = json_of("{" SPEC "}"), *models = json_array();
     for (int i = 0; i <= RB_MATRIX_MODELS_MAX; i++)
         json_array_append_new(models, json_sprintf("m%d", i));
     json_object_set(body, "models", models);
@@ -128,7 +117,7 @@ static void test_close_models_stand_together(void **state)
 static void test_what_it_shows(void **state)
 {
     (void)state;
-    json_t *grid = body_of("{'models':[{'a':'x','b':'y'},{'a':'x','b':'z'},{'a':'y','b':'z'}]}");
+    json_t *grid = json_of("{'models':[{'a':'x','b':'y'},{'a':'x','b':'z'},{'a':'y','b':'z'}]}");
     struct rb_job jobs[2];
     struct rb_sweep_row rows[2];
     for (size_t i = 0; i < 2; i++) {

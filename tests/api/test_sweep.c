@@ -12,22 +12,11 @@
     "'spec':{'models':{'a':'a','b':'b'},'labels':{'x':'1'},'align':{'dataset':'d'},"               \
     "'evaluate':{'task':'mlm','dataset':'e'}}"
 
-static json_t *body_of(const char *text)
-{
-    char json[2048];
-    (void)snprintf(json, sizeof json, "%s", text);
-    for (char *c = json; *c != '\0'; c++)
-        *c = *c == '\'' ? '"' : *c;
-    json_t *value = json_loads(json, 0, NULL);
-    assert_non_null(value);
-    return value;
-}
-
 static struct rb_sweep sweep_of(const char *text)
 {
     struct rb_error err;
     struct rb_sweep s;
-    json_t *body = body_of(text);
+    json_t *body = json_of(text);
     assert_int_equal(rb_sweep_decode(body, &s, NULL, &err), RB_OK);
     json_decref(body);
     return s;
@@ -127,7 +116,7 @@ static void test_grids_that_are_refused(void **state)
         struct rb_error err;
         struct rb_sweep s;
         (void)snprintf(text, sizeof text, "{" SPEC ",'grid':%s}", grids[i]);
-        json_t *body = body_of(text);
+        json_t *body = json_of(text);
         if (rb_sweep_decode(body, &s, NULL, &err) != RB_EINPUT)
             fail_msg("taken: %s", grids[i]);
         assert_int_equal(strncmp(err.pointer, "/grid", 5), 0);
@@ -155,7 +144,7 @@ static void test_ranks_and_table(void **state)
     jobs[3].status = RB_JOB_RUNNING;
     jobs[0].name = (char *)(uintptr_t) "a \"b\", c";
     struct rb_sweep_row rows[4];
-    json_t *grid = body_of("{'align.heads':['w','x','y',{'z':1}]}");
+    json_t *grid = json_of("{'align.heads':['w','x','y',{'z':1}]}");
     for (size_t i = 0; i < 4; i++)
         rows[i] = (struct rb_sweep_row){.position = i, .job = &jobs[i]};
     rb_sweep_rank(rows, 4, grid);
@@ -182,7 +171,7 @@ static void test_ranks_and_table(void **state)
     assert_non_null(strstr(text, "\njob_4,,failed,\"{\"\"z\"\":1}\",,"));
     free(text);
     json_decref(grid);
-    grid = body_of("{'evaluate.seed':[1,2,3,4]}");
+    grid = json_of("{'evaluate.seed':[1,2,3,4]}");
     rb_sweep_rank(rows, 4, grid);
     assert_int_equal(rows[0].rank + rows[2].rank, 0);
     json_decref(grid);
