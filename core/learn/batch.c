@@ -122,6 +122,17 @@ size_t rb_learn_batch_row(const struct rb_learn_batch *b, size_t i)
     return b->s.starts[b->spans[i]];
 }
 
+size_t rb_learn_step_blocks(size_t tokens, size_t block_size)
+{
+    size_t blocks = tokens / block_size;
+    return blocks > 0 ? blocks : 1;
+}
+
+double rb_learn_predicted(const struct rb_model *m, size_t tokens)
+{
+    return m->head == RB_HEAD_CAUSAL ? (double)tokens : RB_LEARN_MASKED * (double)tokens;
+}
+
 double rb_learn_draw_lambda(const struct rb_learn_options *o, uint32_t step)
 {
     double u = rb_mask_uniform(rb_mix(rb_mix(o->seed) ^ step), DRAW_LAMBDA, 0, 0);

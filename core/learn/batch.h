@@ -4,6 +4,7 @@
 #define RB_CORE_LEARN_BATCH_H
 
 #include "core/learn/options.h"
+#include "core/model/model.h"
 #include "core/model/spans.h"
 #include "core/sequences.h"
 #include "core/status.h"
@@ -15,6 +16,9 @@ struct rb_learn_text {
     uint32_t mask_vocabulary; /* random replacements are drawn below this */
     double mask_probability;
 };
+
+/* Of the tokens that may be masked, those that are (METHOD 7). */
+#define RB_LEARN_MASKED 0.15
 
 /* Held-out blocks of a look, at most. */
 enum { RB_LEARN_HELD_BLOCKS = 64 };
@@ -50,6 +54,11 @@ bool rb_learn_batch_look(struct rb_learn_batch *b, const struct rb_learn_text *t
 /* The sequences of span i, and its first token's row. */
 struct rb_span rb_learn_batch_span(const struct rb_learn_batch *b, size_t i);
 size_t rb_learn_batch_row(const struct rb_learn_batch *b, size_t i);
+
+/* Blocks of a step of `tokens` tokens, at least one; and of that many tokens those that are
+ * predicted, for costs: all, or the masked ones of a masked language model. */
+size_t rb_learn_step_blocks(size_t tokens, size_t block_size);
+double rb_learn_predicted(const struct rb_model *m, size_t tokens);
 
 /* The lambda of a step. */
 double rb_learn_draw_lambda(const struct rb_learn_options *o, uint32_t step);

@@ -666,8 +666,8 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
 
 static double layer_flops(const struct rb_config *c, size_t tokens, size_t block)
 {
-    double pairs = c->attention.causal ? ((double)block + 1) / 2 : (double)block;
-    return rb_layer_cost(c, (double)tokens, (double)tokens, (double)tokens * pairs);
+    double n = (double)tokens;
+    return rb_layer_cost(c, n, n, n * rb_layer_keys(c, (double)block));
 }
 
 static double item_cost(const struct rb_program *p, size_t item)
@@ -694,18 +694,12 @@ static double item_cost(const struct rb_program *p, size_t item)
     }
 }
 
-static size_t blocks_of_step(const struct rb_finetune_options *o, size_t block_size)
-{
-    size_t blocks = o->tokens / block_size;
-    return blocks > 0 ? blocks : 1;
-}
-
 double rb_finetune_cost(const struct rb_model *m, const struct rb_finetune_options *o,
                         size_t parents, size_t block_size)
 {
-    size_t tokens = blocks_of_step(o, block_size) * block_size;
+    size_t tokens = rb_learn_step_blocks(o->tokens, block_size) * block_size;
     double layers = layer_flops(&m->config, tokens, block_size) * m->config.num_hidden_layers;
-    double rows = m->head == RB_HEAD_CAUSAL ? (double)tokens : 0.15 * (double)tokens;
+    double rows = rb_learn_predicted(m, tokens);
     double logits = rows * rb_head_logits_cost(m), all = (double)parents + 1;
     double look =
         (layers + logits) * all * RB_LEARN_HELD_BLOCKS * (double)block_size / (double)tokens;
@@ -716,7 +710,7 @@ uint64_t rb_finetune_bytes(const struct rb_model *m, const struct rb_finetune_op
                            size_t parents, size_t block_size)
 {
     const struct rb_config *c = &m->config;
-    uint64_t tokens = blocks_of_step(o, block_size) * block_size, d = c->hidden_size;
+    uint64_t tokens = rb_learn_step_blocks(o->tokens, block_size) * block_size, d = c->hidden_size;
     uint64_t layer = rb_weights_layer_floats(c), layers = c->num_hidden_layers;
     uint64_t head = (uint64_t)rb_head_outputs(m) * rb_head_width(m);
     uint64_t floats = 3 * layer * layers + (layers + 2 + parents) * tokens * d + parents * layer +
@@ -807,7 +801,7 @@ enum rb_status rb_finetune_new(const struct rb_blend *student, struct rb_overlay
     c->config = &c->model->config;
     c->overlay = overlay;
     c->figures = (struct rb_finetune_figures){NAN, NAN, NAN, NAN};
-    c->step_blocks = blocks_of_step(o, block);
+    c->step_blocks = rb_learn_step_blocks(o->tokens, block);
     struct rb_blend own = *student;
     own.overlay = overlay;
     enum rb_status s = rb_learn_batch_init(&c->batch, text, c->step_blocks, err);

@@ -477,8 +477,7 @@ static double layer_token_flops(const struct rb_config *c)
 
 static double attention_flops(const struct rb_config *c, size_t tokens, size_t block_size)
 {
-    double pairs = c->attention.causal ? ((double)block_size + 1) / 2 : (double)block_size;
-    return rb_layer_cost(c, 0, 0, (double)tokens * pairs);
+    return rb_layer_cost(c, 0, 0, (double)tokens * rb_layer_keys(c, (double)block_size));
 }
 
 /* One F times every moved weight of a layer, once. */
@@ -525,19 +524,13 @@ static double item_cost(const struct rb_program *p, size_t item)
     }
 }
 
-static size_t blocks_of_step(const struct rb_learn_options *o, size_t block_size)
-{
-    size_t blocks = o->batch_tokens / block_size;
-    return blocks > 0 ? blocks : 1;
-}
-
 double rb_learn_cost(const struct rb_model *m, const struct rb_learn_options *o, size_t block_size)
 {
     const struct rb_config *c = &m->config;
-    size_t tokens = blocks_of_step(o, block_size) * block_size;
+    size_t tokens = rb_learn_step_blocks(o->batch_tokens, block_size) * block_size;
     double layer = (double)tokens * layer_token_flops(c);
     double scores = attention_flops(c, tokens, block_size), layers = c->num_hidden_layers;
-    double predicted = m->head == RB_HEAD_CAUSAL ? (double)tokens : 0.15 * (double)tokens;
+    double predicted = rb_learn_predicted(m, tokens);
     double logits = predicted * rb_head_logits_cost(m), look = layer + scores;
     double step = layers * (4 * layer + 4.5 * scores + 4 * moving_flops(c, o->residual)) +
                   (o->residual ? 3 : 2) * logits;
@@ -554,7 +547,8 @@ uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options 
                         size_t block_size)
 {
     const struct rb_config *c = &m->config;
-    uint64_t tokens = blocks_of_step(o, block_size) * block_size, d = c->hidden_size;
+    uint64_t tokens = rb_learn_step_blocks(o->batch_tokens, block_size) * block_size,
+             d = c->hidden_size;
     uint64_t layer = rb_weights_layer_floats(c), dh = c->attention.head_dim;
     uint64_t output = (uint64_t)rb_head_outputs(m) * rb_head_width(m);
     uint64_t stream = o->residual ? d * d : 0;
@@ -707,7 +701,7 @@ enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *mo
     c->theta.terms[0].motion = motion_a;
     c->moved = rb_blend_single(b, motion_b);
     size_t block_size = text->blocks->starts[1] - text->blocks->starts[0];
-    c->step_blocks = blocks_of_step(o, block_size);
+    c->step_blocks = rb_learn_step_blocks(o->batch_tokens, block_size);
     const struct rb_learn_what what = {
         o->residual, {o->query_keys, o->values}, o->stretches, o->scales, o->orders};
     c->near = o->residual && c->config->norm_place == RB_NORM_AFTER_ADDITION;

@@ -302,7 +302,7 @@ void rb_evaluate_estimate(const struct rb_model *m, const struct rb_evaluate_opt
     uint64_t slab_rows = tokens > 0 ? predicted * slab / tokens + 1 : 1;
     uint64_t tiles = (c->vocab_size + tile_size(c) - 1) / tile_size(c);
     double length = rb_task_has_labels(o->task) ? o->max_length : o->block_size;
-    double seen = c->attention.causal ? (length + 1) / 2 : length;
+    double seen = rb_layer_keys(c, length);
     double layer = rb_layer_cost(c, n, n, n * seen);
     double last = rb_layer_cost(c, n, rows, rows * (o->task == RB_TASK_CLM ? seen : length));
     *ret_cost = layer * (c->num_hidden_layers - 1) + last +

@@ -129,12 +129,17 @@ uint64_t rb_layer_scratch_bytes(const struct rb_config *c, uint64_t tokens, uint
     return (tokens * row + attention) * sizeof(float);
 }
 
+double rb_layer_keys(const struct rb_config *c, double length)
+{
+    return c->attention.causal ? (length + 1) / 2 : length;
+}
+
 double rb_layer_pairs(const struct rb_config *c, const size_t *starts, size_t count)
 {
     double pairs = 0;
     for (size_t s = 0; s < count; s++) {
         double n = (double)(starts[s + 1] - starts[s]);
-        pairs += c->attention.causal ? n * (n + 1) / 2 : n * n;
+        pairs += n * rb_layer_keys(c, n);
     }
     return pairs;
 }

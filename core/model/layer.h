@@ -25,6 +25,9 @@ double rb_layer_cost(const struct rb_config *c, double tokens, double rows, doub
 /* Scratch of one call over a span of `tokens` tokens, the longest sequence of them `longest`, at
  * most. */
 uint64_t rb_layer_scratch_bytes(const struct rb_config *c, uint64_t tokens, uint64_t longest);
+/* Tokens that a row of a sequence of `length` tokens sees, on average: half of them where later
+ * ones are masked. */
+double rb_layer_keys(const struct rb_config *c, double length);
 /* Pairs that attention sees: of all rows of sequences of the given lengths. */
 double rb_layer_pairs(const struct rb_config *c, const size_t *starts, size_t count);
 /* All rows of sequences of the given lengths. */

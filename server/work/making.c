@@ -194,22 +194,12 @@ static void write_state(struct rb_async *a)
                             m->state, m->state_bytes, &m->error);
 }
 
-/* A process that is killed from now on has not been killed for nothing. */
-static void note_progress(struct rb_making *m)
-{
-    struct rb_store *store = m->run->work->store;
-    m->status = rb_store_begin(store, &m->error);
-    if (m->status == RB_OK)
-        m->status =
-            rb_store_end(store, rb_job_progressed(store, m->run->row.seq, &m->error), &m->error);
-}
-
 static void state_written(struct rb_async *a)
 {
     struct rb_making *m = a->data;
     m->writing = false;
     if (m->status == RB_OK)
-        note_progress(m);
+        m->status = rb_run_progressed(m->run, &m->error);
     if (m->status != RB_OK) /* the next minute tries again; the job itself goes on */
         rb_log_warn("a merge's state cannot be saved", RB_S("job", m->run->row.job.id),
                     RB_ERROR_FIELDS(&m->error));
@@ -332,14 +322,7 @@ static enum rb_status make_tuning(struct rb_making *m, struct rb_error *err)
         return rb_error_set(err, RB_ENOMEM, "no memory to train a merge");
     for (size_t i = 0; i < s->models; i++)
         parents[i] = rb_blend_single(&s->model[i], NULL);
-    const struct rb_learn_text text = {
-        .blocks = &s->tune,
-        .mask_id = s->model[0].head == RB_HEAD_MLM
-                       ? rb_tokenizer_special(s->tokenizer, RB_SPECIAL_MASK)
-                       : -1,
-        .mask_vocabulary = (uint32_t)rb_tokenizer_vocab_size(s->tokenizer),
-        .mask_probability = 0.15,
-    };
+    const struct rb_learn_text text = rb_subject_learn_text(s, &s->tune);
     enum rb_status status = rb_finetune_new(&m->blend, &m->overlay, parents, s->models, &text,
                                             &run->spec.merge.finetune, &m->steps[STEP_TUNE], err);
     free(parents);

@@ -249,6 +249,15 @@ enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
 
 /* ---- what is written as it happens ---- */
 
+enum rb_status rb_run_progressed(struct rb_run *run, struct rb_error *err)
+{
+    struct rb_store *store = run->work->store;
+    enum rb_status status = rb_store_begin(store, err);
+    if (status != RB_OK)
+        return status;
+    return rb_store_end(store, rb_job_progressed(store, run->row.seq, err), err);
+}
+
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
                              struct rb_error *err)
 {

@@ -182,6 +182,10 @@ enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
                                   enum rb_status status, const struct rb_error *err,
                                   struct rb_error *ret_err) RB_MUST_CHECK;
 
+/* Something of the run is on the disk that a stage's or a point's row does not say: a process that
+ * is killed from now on has not been killed for nothing. */
+enum rb_status rb_run_progressed(struct rb_run *run, struct rb_error *err) RB_MUST_CHECK;
+
 /* Writes the stage's row, once. product: figures as JSON. */
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
                              struct rb_error *err) RB_MUST_CHECK;

@@ -141,23 +141,12 @@ static enum rb_status encode_curve(struct learn *l, bool complete, struct rb_err
 
 static void finish(struct learn *l);
 
-/* A process that is killed from now on has not been killed for nothing. */
-static void note_progress(struct learn *l)
-{
-    struct rb_store *store = l->run->work->store;
-    enum rb_status status = rb_store_begin(store, &l->copy_error);
-    if (status == RB_OK)
-        status = rb_store_end(store, rb_job_progressed(store, l->run->row.seq, &l->copy_error),
-                              &l->copy_error);
-    l->copy_status = status;
-}
-
 static void copied(struct rb_async *a)
 {
     struct learn *l = a->data;
     l->copying = false;
     if (l->copy_status == RB_OK && l->state != NULL)
-        note_progress(l);
+        l->copy_status = rb_run_progressed(l->run, &l->copy_error);
     if (l->copy_status != RB_OK) /* the next minute tries again; the job itself goes on */
         rb_log_warn("learning's state cannot be saved", RB_S("job", l->run->row.job.id),
                     RB_ERROR_FIELDS(&l->copy_error));
@@ -266,16 +255,7 @@ static void state_read(struct rb_async *a)
     struct rb_run *run = l->run;
     struct rb_error err = l->error;
     enum rb_status status = l->status;
-    const struct rb_sequences *blocks = &run->subject.learn;
-    const struct rb_tokenizer *t = run->subject.tokenizer;
-    const struct rb_learn_text text = {
-        .blocks = blocks,
-        .mask_id = run->subject.model[0].head == RB_HEAD_MLM
-                       ? rb_tokenizer_special(t, RB_SPECIAL_MASK)
-                       : -1,
-        .mask_vocabulary = (uint32_t)rb_tokenizer_vocab_size(t),
-        .mask_probability = 0.15,
-    };
+    const struct rb_learn_text text = rb_subject_learn_text(&run->subject, &run->subject.learn);
     if (status == RB_OK)
         status = options_of(run, &l->options, &err);
     if (status == RB_OK)

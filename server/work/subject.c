@@ -71,6 +71,18 @@ static enum rb_status check_vocabulary(const struct rb_subject *s, const struct 
     return blame_model(err, p, 0);
 }
 
+struct rb_learn_text rb_subject_learn_text(const struct rb_subject *s,
+                                           const struct rb_sequences *blocks)
+{
+    bool masked = s->model[0].head == RB_HEAD_MLM;
+    return (struct rb_learn_text){
+        .blocks = blocks,
+        .mask_id = masked ? rb_tokenizer_special(s->tokenizer, RB_SPECIAL_MASK) : -1,
+        .mask_vocabulary = (uint32_t)rb_tokenizer_vocab_size(s->tokenizer),
+        .mask_probability = RB_LEARN_MASKED,
+    };
+}
+
 static enum rb_status compare_tokenizer(const struct rb_subject *s, const struct rb_places *p,
                                         size_t i, struct rb_error *err)
 {

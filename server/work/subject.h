@@ -10,6 +10,7 @@
 #define RB_SERVER_WORK_SUBJECT_H
 
 #include "api/job_spec.h"
+#include "core/learn/batch.h"
 #include "core/merge/chance.h"
 #include "core/model/model.h"
 #include "core/text/packing.h"
@@ -30,6 +31,11 @@ struct rb_subject {
     struct rb_chance chance;             /* of evaluate; with RB_SUBJECT_WHOLE alone */
 };
 void rb_subject_deinit(struct rb_subject *s);
+
+/* Blocks of the subject's, as a learning program reads them: masked where its models predict masked
+ * tokens. Borrows both. */
+struct rb_learn_text rb_subject_learn_text(const struct rb_subject *s,
+                                           const struct rb_sequences *blocks);
 
 /* Opens and compares models and tokenizers: RB_EMODELS, RB_EVOCAB (also when the vocabulary has
  * more tokens than the model has embeddings), or as rb_model_open and rb_tokenizer_open. On
