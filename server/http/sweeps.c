@@ -274,9 +274,8 @@ static void estimate_shared(const struct rb_submitting *f, struct rb_json *w,
 {
     const struct asked *a = f->own;
     const struct rb_plan *p = rb_submission_item(f->submission, 0)->plan;
-    uint64_t cache = rb_request_work(f->r)->options.moments_cache_bytes;
     size_t count = rb_submission_count(f->submission), models = rb_matrix_models(a->sweep.grid);
-    size_t at_once = rb_share_pairs(p, cache);
+    size_t at_once = rb_share_pairs(p, &rb_request_work(f->r)->options);
     at_once = at_once < count ? at_once : count;
     uint64_t together =
         rb_plan_share_bytes(p, models < 2 * at_once ? models : 2 * at_once, at_once);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *digest_of(const struct rb_job *job, const char *role)
 {
@@ -54,6 +55,26 @@ char *rb_moments_path(const struct rb_work *w, const char *key)
 {
     char below[RB_PATH_SIZE];
     return rb_layout_absolute(w->options.data_dir, rb_layout_moments(key, below));
+}
+
+enum rb_status rb_moments_write(const struct rb_work *w, const char *key,
+                                const struct rb_moments *moments, uint64_t *ret_bytes,
+                                struct rb_error *err)
+{
+    struct stat st;
+    char *path = rb_moments_path(w, key);
+    if (path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a path");
+    enum rb_status status = RB_OK;
+    if (moments->mapped == NULL) { /* else they lie there already */
+        status = rb_mkdirs_beneath(w->options.data_fd, RB_LAYOUT_MOMENTS, err);
+        if (status == RB_OK)
+            status = rb_moments_save(moments, path, err);
+    }
+    if (status == RB_OK && stat(path, &st) == 0)
+        *ret_bytes = (uint64_t)st.st_size;
+    free(path);
+    return status;
 }
 
 bool rb_moments_there(struct rb_work *w, const char *key)

@@ -19,6 +19,12 @@ void rb_moments_key_for(const struct rb_run *run, const struct rb_job *job,
 /* The absolute path of the key's file: new, free(); NULL when out of memory. */
 char *rb_moments_path(const struct rb_work *w, const char *key);
 
+/* Pool thread. The key's file, whole and synced, its size in *ret_bytes; nothing is written of
+ * moments that are mapped from it. RB_EIO, RB_EDISKFULL, RB_ENOMEM. */
+enum rb_status rb_moments_write(const struct rb_work *w, const char *key,
+                                const struct rb_moments *moments, uint64_t *ret_bytes,
+                                struct rb_error *err) RB_MUST_CHECK;
+
 /* Loop thread. Is the key known? Counts a hit or a miss. */
 bool rb_moments_known(struct rb_work *w, const char *key);
 /* The same, not counted. */

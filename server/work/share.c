@@ -16,7 +16,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct one { /* a model; the first two are the run's own */
     char name[RB_NAME_SIZE], sha256[RB_SHA256_HEX_SIZE];
@@ -90,17 +89,11 @@ static void end(struct rb_share *s, enum rb_status status, const struct rb_error
 
 /* ---- which pairs ---- */
 
-/* A quarter of what the machine, or the group of processes, has. */
-static uint64_t memory_to_take(void)
-{
-    uint64_t total = uv_get_total_memory(), limit = uv_get_constrained_memory();
-    return (limit > 0 && limit < total ? limit : total) / 4;
-}
-
-size_t rb_share_pairs(const struct rb_plan *plan, uint64_t cache_bytes)
+size_t rb_share_pairs(const struct rb_plan *plan, const struct rb_work_options *o)
 {
     uint64_t each = plan->moments_bytes + plan->moments_bytes / 16; /* a file has a header, too */
-    uint64_t memory = memory_to_take(), room = cache_bytes < memory ? cache_bytes : memory;
+    uint64_t memory = o->memory_limit / 4, cache = o->moments_cache_bytes;
+    uint64_t room = cache < memory ? cache : memory;
     uint64_t pairs = each > 0 ? room / each : 0;
     return pairs > 1 ? (size_t)pairs : 1;
 }
@@ -336,20 +329,9 @@ static void saved(struct rb_async *a)
 static void save_some(struct rb_async *a)
 {
     struct rb_share *s = a->data;
-    const struct rb_work *w = s->run->work;
     struct member *m = &s->members[s->at];
     struct rb_error err;
-    struct stat st;
-    char *path = rb_moments_path(w, m->key);
-    enum rb_status status = path != NULL
-                                ? rb_mkdirs_beneath(w->options.data_fd, RB_LAYOUT_MOMENTS, &err)
-                                : rb_error_set(&err, RB_ENOMEM, "no memory for a path");
-    if (status == RB_OK)
-        status = rb_moments_save(m->moments, path, &err);
-    if (status == RB_OK && stat(path, &st) == 0)
-        m->bytes = (uint64_t)st.st_size;
-    free(path);
-    if (status != RB_OK)
+    if (rb_moments_write(s->run->work, m->key, m->moments, &m->bytes, &err) != RB_OK)
         rb_log_warn("moments are not kept", RB_S("job", s->run->row.job.id), RB_ERROR_FIELDS(&err));
     if (s->at > 0) {
         rb_moments_free(m->moments);
@@ -458,7 +440,7 @@ static void scanned(struct rb_async *a)
 enum rb_status rb_share_begin(struct rb_run *run, const char *key, rb_share_ended *ended,
                               void *data, struct rb_share **ret, struct rb_error *err)
 {
-    size_t most = rb_share_pairs(&run->plan, run->work->options.moments_cache_bytes);
+    size_t most = rb_share_pairs(&run->plan, &run->work->options);
     int64_t group = most > 1 ? matrix_of(run) : 0;
     *ret = NULL;
     if (group == 0)

@@ -1,7 +1,8 @@
 /* server/work/share.h: jobs of a matrix (api/matrix.h) share what they collect: the first that
  * needs moments runs all their models over the text once and keeps the moments of every pair that
  * still waits for them (moments_cache.h), as many at once as --moments-cache-bytes and a quarter of
- * the memory take. The others find theirs there, the same bits as if they had collected them alone.
+ * --memory-limit take. The others find theirs there, the same bits as if they had collected them
+ * alone.
  *
  * Loop thread, but where said. */
 #ifndef RB_SERVER_WORK_SHARE_H
@@ -12,7 +13,7 @@
 struct rb_share;
 
 /* How many pairs of that plan are collected at once, 1 at least. Any thread. */
-size_t rb_share_pairs(const struct rb_plan *plan, uint64_t cache_bytes);
+size_t rb_share_pairs(const struct rb_plan *plan, const struct rb_work_options *o);
 
 /* Is there nothing for the run to do now: another one collects the moments of its key, or of some
  * matrix, while it would do that, too? */

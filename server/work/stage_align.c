@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct align {
     struct rb_run *run;
@@ -58,15 +57,7 @@ static void done(struct align *s, enum rb_status status, const struct rb_error *
 static void save(struct rb_async *a)
 {
     struct align *s = a->data;
-    struct stat st;
-    int data_fd = s->run->work->options.data_fd;
-    s->status = RB_OK;
-    if (s->moments->mapped == NULL) /* else they lie there already */
-        s->status = rb_mkdirs_beneath(data_fd, RB_LAYOUT_MOMENTS, &s->error);
-    if (s->status == RB_OK && s->moments->mapped == NULL)
-        s->status = rb_moments_save(s->moments, s->path, &s->error);
-    if (s->status == RB_OK && stat(s->path, &st) == 0)
-        s->bytes = (uint64_t)st.st_size;
+    s->status = rb_moments_write(s->run->work, s->key, s->moments, &s->bytes, &s->error);
 }
 
 static void record(struct align *s)
