@@ -266,8 +266,9 @@ char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_ME
         [RB_WRITTEN_BOTH] = "solved by least squares and trained after it"};
     if (how[v->written] != NULL)
         say(&s,
-            " This is the straight path's; the checkpoints written are solved by least squares: "
-            "no points of it, and no parent's function.");
+            " This is the straight path's; the checkpoints written are %s: no points of it, and no "
+            "parent's function.",
+            how[v->written]);
     return ret;
 }
 

@@ -91,6 +91,26 @@ static void test_wire(void **state)
     assert_tree(tree_of(&w), "null");
 }
 
+/* Checkpoints that are no points of the path are told as what they are (METHOD 12), each its own
+ * way. */
+static void test_what_is_written(void **state)
+{
+    (void)state;
+    static const char *const words[RB_WRITTEN_COUNT] = {
+        NULL, "written are solved by least squares: no", "written are trained after the merge: no",
+        "written are solved by least squares and trained after it: no"};
+    for (int i = 0; i < RB_WRITTEN_COUNT; i++) {
+        char sentence[RB_MERGE_SENTENCE_SIZE];
+        struct rb_merge_verdict v = judge(1.7, RB_SAME_EXACT);
+        v.written = (enum rb_written)i;
+        rb_merge_verdict_sentence(&v, sentence);
+        if (words[i] == NULL)
+            assert_null(strstr(sentence, "written"));
+        else if (strstr(sentence, words[i]) == NULL)
+            fail_msg("%s", sentence);
+    }
+}
+
 /* A point beside an end is told as such, with the loss halfway; a bad answer needs no place. */
 static void test_beside_an_end(void **state)
 {
@@ -157,8 +177,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),       cmocka_unit_test(test_what_is_missing),
-        cmocka_unit_test(test_beside_an_end), cmocka_unit_test(test_wire),
-        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_beside_an_end), cmocka_unit_test(test_what_is_written),
+        cmocka_unit_test(test_wire),          cmocka_unit_test(test_csv),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
