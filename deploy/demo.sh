@@ -148,12 +148,11 @@ result() {
 }
 
 say ""
-say "First two GPT-2 of different seeds: their residual streams and heads are turned into one another, and the turns are"
-say "learned in 300 steps. The moved model still computes the same function."
+say "First two GPT-2 of different seeds: preset \"learned\" turns one's residual stream and heads into the other's, and learns"
+say "these maps in 300 steps. The moved model still computes the same function."
 merge '{"name":"two GPT-2, learned","labels":{"from":"demo.sh"},
   "models":{"a":"gpt2-a","b":"gpt2-b"},
-  "align":{"components":["ff","mha","residual"],"residual_map":"orthogonal","head_map":"orthogonal",
-           "dataset":"align","max_sequences":500,"learn":{"steps":300}},
+  "align":{"preset":"learned","dataset":"align","max_sequences":500},
   "interpolate":{"points":11},
   "evaluate":{"task":"clm","dataset":"eval","block_size":128,"max_blocks":32,"control":true},
   "outputs":{"merged":[0.5]}}'
