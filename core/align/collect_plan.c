@@ -6,7 +6,7 @@
 enum {
     FEATURE_BYTES = 160 * 1000 * 1000, /* aim for all feature buffers together */
     SLAB_MIN = 2 * RB_CHUNK_TOKENS,
-    SLAB_MAX = 16 * RB_CHUNK_TOKENS,
+    SLAB_MAX = 12 * RB_CHUNK_TOKENS, /* more is memory without speed, for small models */
 };
 
 /* ---- taps ---- */
