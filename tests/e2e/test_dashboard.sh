@@ -22,4 +22,4 @@ if ! cmp -s "$lock" "$folder/node_modules/.lock-installed"; then
     cp "$lock" "$folder/node_modules/.lock-installed"
 fi
 if [ $# -eq 0 ]; then set -- "$folder"/*.test.mjs; fi
-exec node --test --test-concurrency=1 --test-reporter=spec "$@"
+exec node --test --test-concurrency=2 --test-reporter=spec "$@"

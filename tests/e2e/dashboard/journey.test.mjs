@@ -174,6 +174,7 @@ test('the job page shows what alignment found', async () => {
   const heads = groups.find(g => g.name === 'layer.0.mha').heads;
   for (const table of await page.getByText('Data table').all()) await table.click();
   const row = page.getByRole('region', {name: 'Head of B matched'}).getByRole('row', {name: 'layer.0.mha'});
+  await row.waitFor();
   assert.deepEqual((await row.locator('td').allTextContents()).map(Number), heads);
   // The canvases hold the matrices: how red the diagonal is against all of the matrix.
   const red = await page.locator('.heatmap canvas').evaluateAll(list => list.map(c => {
