@@ -22,7 +22,7 @@ struct rb_slot {
     struct rb_worker worker;
     enum rb_status status;
     struct rb_error error;
-    uint64_t busy_ns, item_ns;
+    uint64_t busy_ns;
     bool busy;
 };
 
@@ -61,10 +61,9 @@ static void slot_work(uv_work_t *request)
 {
     struct rb_slot *s = request->data;
     thread_prepare();
-    uint64_t begin = rb_clock_thread_ns(), begin_wall = uv_hrtime();
+    uint64_t begin = rb_clock_thread_ns();
     s->status = rb_program_run_item(s->task->program, s->item, &s->worker, &s->error);
     s->busy_ns = rb_clock_thread_ns() - begin;
-    s->item_ns = uv_hrtime() - begin_wall;
 }
 
 /* ---- the list of tasks ---- */
@@ -196,7 +195,6 @@ static void slot_done(uv_work_t *request, int status)
     s->busy = false;
     task->private_.running--;
     task->busy_seconds += seconds;
-    task->item_seconds += (double)s->item_ns * 1e-9;
     if (s->status == RB_OK) {
         const struct rb_program *p = task->program;
         task->cost_done += p->ops->item_cost(p, s->item);
@@ -261,7 +259,7 @@ void rb_pool_start(struct rb_pool *pool, struct rb_pool_task *task)
 {
     assert(task->program != NULL && task->done != NULL);
     memset(&task->private_, 0, sizeof task->private_);
-    task->cost_done = task->busy_seconds = task->item_seconds = 0;
+    task->cost_done = task->busy_seconds = 0;
     task->items_done = 0;
     task->private_.pool = pool;
     task->private_.started = pool->started++;

@@ -56,7 +56,6 @@ struct rb_pool_task {
     /* Read-only while under way. */
     double cost_done;    /* of program->total_cost */
     double busy_seconds; /* time on a core of finished items */
-    double item_seconds; /* the same items from begin to end, time off the core included */
     size_t items_done;
 
     struct rb_pool_task_private {

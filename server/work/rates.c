@@ -10,24 +10,26 @@
 enum { PRODUCT = 768, REPEATS = 4, NARROW = 128, WIDE = 768 };
 
 /* Share of a matrix product's speed that a phase reaches before anything was measured, for models
- * NARROW and WIDE: as measured on the demo pair and on BERT-base's shape. Solving walks cost
+ * NARROW and WIDE: as measured on the demo pair (where workers wait for the store as long as they
+ * compute) and on BERT-base's shape. Solving walks cost
  * matrices and never multiplies; writing waits for the disk. */
 static const struct {
     double narrow, wide;
 } shares[RB_PHASE_COUNT] = {
     [RB_PHASE_NONE] = {1, 1},
     [RB_PHASE_LOADING] = {1, 1},
-    [RB_PHASE_ALIGNING] = {0.67, 0.90},
+    [RB_PHASE_ALIGNING] = {0.50, 0.80},
     [RB_PHASE_SOLVING] = {0.08, 0.08},
     [RB_PHASE_LEARNING] = {0.40, 0.70},
     [RB_PHASE_CERTIFYING] = {0.65, 0.80},
-    [RB_PHASE_EVALUATING] = {0.75, 0.85},
+    [RB_PHASE_EVALUATING] = {0.45, 0.80},
     [RB_PHASE_MERGING] = {0.40, 0.70},
     [RB_PHASE_WRITING] = {0.02, 0.02},
 };
 
-static const double SECONDS_OF_WEIGHT = 2; /* thread time after which a measurement counts half */
-static const double LEAST_WEIGHT = 0.125;  /* of a measurement beside those before it */
+/* What is thought before anything was measured counts as a measurement of that long. */
+static const double SECONDS_OF_PRIOR = 1;
+static const double LEAST_WEIGHT = 0.125; /* of a measurement beside those before it */
 static const double MACHINE_UNKNOWN = 2e10;
 
 double rb_rates_time_machine(void)
@@ -77,9 +79,10 @@ void rb_rates_learn(struct rb_rates *r, enum rb_phase phase, uint32_t width, dou
 {
     if (cost <= 0 || seconds <= 0)
         return;
-    double share = seconds / (seconds + r->seconds[phase]);
-    double weight = seconds / (seconds + SECONDS_OF_WEIGHT) * fmax(share, LEAST_WEIGHT);
+    double share = seconds / (seconds + r->seconds[phase] + SECONDS_OF_PRIOR);
+    double weight = fmax(share, LEAST_WEIGHT * seconds / (seconds + SECONDS_OF_PRIOR));
     double known = r->factor[phase] > 0 ? r->factor[phase] : 1;
-    r->factor[phase] = (1 - weight) * known + weight * cost / seconds / expected(r, phase, width);
+    double taken = (1 - weight) / known + weight * expected(r, phase, width) * seconds / cost;
+    r->factor[phase] = 1 / taken;
     r->seconds[phase] += seconds;
 }

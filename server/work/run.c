@@ -231,9 +231,8 @@ void rb_run_program_ended(struct rb_run *run, struct rb_pool_task *task)
     *task_place(run, task) = NULL;
     p->done += task->cost_done;
     p->busy_seconds += task->busy_seconds;
-    p->item_seconds += task->item_seconds;
     p->fresh_cost += task->cost_done;
-    p->fresh_seconds += task->busy_seconds;
+    p->fresh_busy += task->busy_seconds;
 }
 
 enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
@@ -767,15 +766,22 @@ static void enter(struct rb_run *run)
         return;
     }
     run->in_stage = true;
+    run->alone = run->work->run_count == 1;
     run->entered_ns = rb_clock_monotonic_ns();
     present(run)->enter(run);
 }
 
-static void learn_rate(struct rb_run *run, enum rb_phase phase)
+/* A phase takes the workers' time on a core, and what they wait for one another and for the store:
+ * where the job is alone, its wall time. Of jobs side by side nobody knows whose wait it was: they
+ * teach the time on a core, until one was alone. */
+static void learn_rate(struct rb_run *run, enum rb_phase phase, double wall)
 {
+    struct rb_work *work = run->work;
     struct rb_run_phase *p = &run->phases[phase];
-    rb_rates_learn(&run->work->rates, phase, run->plan.width, p->fresh_cost, p->fresh_seconds);
-    p->fresh_cost = p->fresh_seconds = 0;
+    double seconds = run->alone ? wall * work->options.workers : p->fresh_busy;
+    if (p->fresh_busy > 0 && (run->alone || work->rates.factor[phase] <= 0))
+        rb_rates_learn(&work->rates, phase, run->plan.width, p->fresh_cost, seconds);
+    p->fresh_cost = p->fresh_busy = 0;
 }
 
 static void add_timing(struct rb_run *run)
@@ -785,7 +791,7 @@ static void add_timing(struct rb_run *run)
     double *timing = &run->row.job.timings[phase];
     *timing = isnan(*timing) ? seconds : *timing + seconds;
     run->phases[phase].wall_seconds += seconds;
-    learn_rate(run, phase);
+    learn_rate(run, phase, seconds);
     rb_log_debug("phase", RB_S("job", run->row.job.id), RB_S("phase", rb_phase_names[phase]),
                  RB_D("wall_seconds", seconds), RB_D("gflop", run->phases[phase].done * 1e-9),
                  RB_D("thread_seconds", run->phases[phase].busy_seconds));
@@ -879,6 +885,8 @@ enum rb_status rb_run_start(struct rb_work *w, struct rb_job_row *row,
     run->next = w->runs;
     w->runs = run;
     w->run_count++;
+    for (struct rb_run *other = run->next; other != NULL; other = other->next)
+        other->alone = false;
     atomic_init(&run->stop, false);
     uv_timer_init(w->loop, &run->timer);
     uv_timer_init(w->loop, &run->tick);

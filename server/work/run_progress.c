@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const double SECONDS_UNPACED = 1; /* as much pace counts half */
+
 static double seconds_here(const struct rb_run *run)
 {
     return run->in_stage ? (double)(rb_clock_monotonic_ns() - run->entered_ns) * 1e-9 : 0;
@@ -22,7 +24,6 @@ static struct rb_run_phase phase_now(const struct rb_run *run, enum rb_phase pha
         if (run->tasks[i] != NULL) {
             p.done += run->tasks[i]->cost_done;
             p.busy_seconds += run->tasks[i]->busy_seconds;
-            p.item_seconds += run->tasks[i]->item_seconds;
         }
     p.done = p.done < p.total ? p.done : p.total;
     p.wall_seconds += seconds_here(run);
@@ -36,23 +37,31 @@ static double expected(const struct rb_run *run, enum rb_phase phase, double cos
            run->work->options.workers;
 }
 
-/* The cost that is left is taken at the rates known, slowed down as this job's items were: by
- * whatever else the machine does, they took longer than their time on a core. The more of a phase
- * is done, the more its own pace so far counts instead; at a tenth of it they count the same. */
+/* What this job's phases have taken so far, against what was expected of them: whatever else the
+ * machine does now, and where the rates are wrong, holds for the phases to come as well. */
+static double pace(const struct rb_run *run, const struct rb_run_phase phases[RB_PHASE_COUNT])
+{
+    double taken = SECONDS_UNPACED, thought = SECONDS_UNPACED;
+    for (int i = RB_PHASE_ALIGNING; i < RB_PHASE_COUNT; i++) {
+        if (phases[i].done <= 0 || phases[i].wall_seconds <= 0)
+            continue;
+        taken += phases[i].wall_seconds;
+        thought += expected(run, (enum rb_phase)i, phases[i].done);
+    }
+    return taken / thought;
+}
+
+/* The cost that is left is taken at the rates known and at this job's pace. The more of a phase is
+ * done, the more its own pace so far counts instead; at a tenth of it they count the same. */
 static double eta(const struct rb_run *run, const struct rb_run_phase phases[RB_PHASE_COUNT])
 {
-    double items = 0, busy = 0, left = 0;
-    for (int i = RB_PHASE_ALIGNING; i < RB_PHASE_COUNT; i++) {
-        items += phases[i].item_seconds;
-        busy += phases[i].busy_seconds;
-    }
-    double slowed = busy > 0 && items > busy ? items / busy : 1;
+    double left = 0, all = pace(run, phases);
     for (int i = RB_PHASE_ALIGNING; i < RB_PHASE_COUNT; i++) {
         const struct rb_run_phase *p = &phases[i];
         double cost = p->total - p->done;
         if (cost <= p->total * 1e-9) /* what sums of parts leave of a phase that is done */
             continue;
-        double thought = expected(run, (enum rb_phase)i, cost) * slowed;
+        double thought = expected(run, (enum rb_phase)i, cost) * all;
         double measured = p->done > 0 ? cost * p->wall_seconds / p->done : 0;
         double weight = p->done / (p->done + p->total / 10);
         left += (1 - weight) * thought + weight * measured;

@@ -55,10 +55,9 @@ struct rb_run_curve {
 struct rb_run_phase {
     double weight; /* share of the job's progress: its cost as planned, never changed again */
     double total, done;
-    double busy_seconds;              /* on a core, for what is done */
-    double item_seconds;              /* the same from begin to end of each item */
-    double wall_seconds;              /* since it was first entered by this process */
-    double fresh_cost, fresh_seconds; /* done, and on a core, since rates last learnt from it */
+    double busy_seconds; /* on a core, for what is done */
+    double wall_seconds; /* since it was first entered by this process */
+    double fresh_cost, fresh_busy; /* done, and on a core, since rates last learnt from it */
 };
 
 /* How one model is moved. */
@@ -85,6 +84,7 @@ struct rb_run {
     uv_timer_t tick;  /* progress */
     int closing;
     bool in_stage, concluding;          /* concluding: nothing can be stopped any more */
+    bool alone;                         /* no other was under way since the stage was entered */
     void (*resume)(struct rb_run *run); /* what the timer calls */
     double waited_seconds;
     enum rb_status final_status;

@@ -26,16 +26,22 @@ static void test_wall_not_core_seconds(void **state)
     struct rb_work w;
     struct rb_run_phase phases[RB_PHASE_COUNT] = {0};
     set_up(&run, &w);
-    /* Half is done: 100 s on four cores took 25 s of wall time. What is left takes about as long.
-     */
-    phases[RB_PHASE_EVALUATING] = (struct rb_run_phase){
-        .total = 2e11, .done = 1e11, .busy_seconds = 100, .item_seconds = 100, .wall_seconds = 25};
+    /* Half is done, in as long as was thought: what is left takes that again. */
     double thought = expected(&run, RB_PHASE_EVALUATING, 1e11);
+    phases[RB_PHASE_EVALUATING] = (struct rb_run_phase){
+        .total = 2e11, .done = 1e11, .busy_seconds = 4 * thought, .wall_seconds = thought};
+    assert_true(fabs(eta(&run, phases) - thought) < 1e-9 * thought);
+    /* It took twice as long: nearly all of that holds for the half that is left, and for the phase
+     * that comes, of which nothing else is known. */
+    phases[RB_PHASE_EVALUATING].wall_seconds = 2 * thought;
     double weight = 1e11 / (1e11 + 2e10);
-    assert_true(fabs(eta(&run, phases) - ((1 - weight) * thought + weight * 25)) < 1e-9);
-    /* Items took twice their time on a core: what is not begun is taken to be slowed alike. */
-    phases[RB_PHASE_EVALUATING].item_seconds = 200;
-    assert_true(fabs(eta(&run, phases) - ((1 - weight) * 2 * thought + weight * 25)) < 1e-9);
+    double slow = (2 * thought + SECONDS_UNPACED) / (thought + SECONDS_UNPACED);
+    assert_true(slow > 1.9 && slow < 2);
+    double rest = (1 - weight) * slow * thought + weight * 2 * thought;
+    assert_true(fabs(eta(&run, phases) - rest) < 1e-9 * thought);
+    phases[RB_PHASE_WRITING].total = 1e9;
+    rest += slow * expected(&run, RB_PHASE_WRITING, 1e9);
+    assert_true(fabs(eta(&run, phases) - rest) < 1e-9 * thought);
 }
 
 static void test_nothing_left(void **state)
