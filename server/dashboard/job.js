@@ -194,18 +194,21 @@ export function mount(element, route) {
   const heading = h('h1', {tabindex: '-1'});
   const alignment = h('div', {hidden: true}, parts.alignment);
 
-  const learning = new LearningChart();
+  let learned = []; // the curve of each model that is moved
   const maps = h('section.panel', {hidden: true});
   const merges = h('section.panel', {hidden: true});
-  put(learning.words, 'The training curve grows here once the maps are matched.');
 
   function build() {
+    learned = (isSeveral(job.spec.models) ? job.spec.models.others : [null]).map(name =>
+      ({chart: new LearningChart(), query: name ? `?model=${encodeURIComponent(name)}` : '', name}));
+    for (const {chart} of learned) put(chart.words, 'The training curve grows here once the maps are matched.');
     put(element, parts.head, parts.verdict, parts.fault, parts.phases, parts.progress, parts.unit,
       h('div.columns',
         h('section.panel.main', h('h2', 'Loss along the path'), parts.chart),
         h('section.panel.side', h('h2', 'Barrier'), parts.results,
           h('h2.next', 'Certificate'), parts.certificate)),
-      job.spec.align?.learn && section('Learning', learning.element),
+      job.spec.align?.learn && section('Learning',
+        ...learned.flatMap(({chart, name}) => [name && h('h3', name), chart.element])),
       alignment, maps, merges,
       h('div.columns.three',
         section('Timings', parts.timings),
@@ -373,7 +376,7 @@ export function mount(element, route) {
   /* A point comes every 25 steps: progress is when to look. */
   const loadLearning = throttle(async () => {
     try {
-      learning.show(await read('/learning'));
+      for (const {chart, query} of learned) chart.show(await read(`/learning${query}`));
     } catch {
       // not begun, or gone: the next progress tries again
     }
@@ -452,7 +455,7 @@ export function mount(element, route) {
       reading.abort();
       stops.forEach(stop => stop());
       chart?.destroy();
-      learning.destroy();
+      learned.forEach(({chart}) => chart.destroy());
       heat.destroy();
       multiples.destroy();
     },

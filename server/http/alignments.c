@@ -167,32 +167,6 @@ static void set_etag(struct rb_request *r, enum view view, const struct rb_artif
                   rb_request_query(r, "size") != NULL ? rb_request_query(r, "size") : "");
 }
 
-/* Which model is asked about: by its number in the job, 1 where none is named. */
-static enum rb_status model_of(const struct rb_request *r, const struct rb_job *job, size_t *ret,
-                               struct rb_error *err)
-{
-    const char *name = rb_request_query(r, "model");
-    size_t count = 0;
-    *ret = 1;
-    for (size_t m = 0; name != NULL && m < RB_MODELS_MAX; m++) {
-        char role[24];
-        rb_job_model_role(m, role);
-        for (size_t i = 0; i < job->input_count; i++) {
-            if (strcmp(job->inputs[i].role, role) != 0)
-                continue;
-            count = m + 1;
-            if (m > 0 && strcmp(job->inputs[i].name, name) == 0) {
-                *ret = m;
-                return RB_OK;
-            }
-        }
-    }
-    if (name == NULL)
-        return RB_OK;
-    return rb_error_set(err, RB_ENOTFOUND, "none of the %zu models that job %s moved is '%s'",
-                        count > 0 ? count - 1 : 0, job->id, name);
-}
-
 static void handle(struct rb_request *r, enum view view)
 {
     struct rb_error err;
@@ -203,7 +177,7 @@ static void handle(struct rb_request *r, enum view view)
     bool finished = rb_job_status_terminal(row.job.status);
     char file[RB_FILE_NAME_SIZE] = RB_FILE_ALIGNMENT;
     size_t model = 1;
-    if (model_of(r, &row.job, &model, &err) != RB_OK) {
+    if (rb_request_model(r, &row.job, &model, &err) != RB_OK) {
         rb_reply_error(r, &err, NULL);
         rb_job_row_deinit(&row);
         return;

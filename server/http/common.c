@@ -178,3 +178,28 @@ const char *rb_request_mine(const struct rb_request *r)
 {
     return rb_query_flag(&r->target, "mine") ? r->who.name : NULL;
 }
+
+enum rb_status rb_request_model(const struct rb_request *r, const struct rb_job *job, size_t *ret,
+                                struct rb_error *err)
+{
+    const char *name = rb_request_query(r, "model");
+    size_t count = 0;
+    *ret = 1;
+    for (size_t m = 0; name != NULL && m < RB_MODELS_MAX; m++) {
+        char role[24];
+        rb_job_model_role(m, role);
+        for (size_t i = 0; i < job->input_count; i++) {
+            if (strcmp(job->inputs[i].role, role) != 0)
+                continue;
+            count = m + 1;
+            if (m > 0 && strcmp(job->inputs[i].name, name) == 0) {
+                *ret = m;
+                return RB_OK;
+            }
+        }
+    }
+    if (name == NULL)
+        return RB_OK;
+    return rb_error_set(err, RB_ENOTFOUND, "none of the %zu models that job %s moved is '%s'",
+                        count > 0 ? count - 1 : 0, job->id, name);
+}

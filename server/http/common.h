@@ -58,6 +58,11 @@ char *rb_job_tag(const struct rb_job *job, char tag[RB_JOB_TAG_SIZE]);
 /* Does If-Match's value name that version, whatever the progress was? */
 bool rb_job_tag_matches(const char *if_match, uint64_t version);
 
+/* Which moved model ?model= asks about: its number in the job, 1 where none is named. RB_ENOTFOUND
+ * for one that the job does not move. */
+enum rb_status rb_request_model(const struct rb_request *r, const struct rb_job *job, size_t *ret,
+                                struct rb_error *err) RB_MUST_CHECK;
+
 /* ---- whose ---- */
 
 /* May the request change what is `owner`'s ("": nobody's, then anybody may)? Its own submitter may,

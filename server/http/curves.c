@@ -4,6 +4,7 @@
 #include "server/http/reply.h"
 #include "server/server.h"
 
+#include "api/artifact.h"
 #include "api/barrier.h"
 #include "api/job_spec.h"
 #include "api/learning.h"
@@ -152,23 +153,25 @@ void rb_handle_learning(struct rb_request *r)
     struct rb_error err;
     struct rb_job_row row;
     struct rb_job_spec spec;
-    char path[RB_PATH_SIZE], *text = NULL;
-    size_t bytes;
+    char path[RB_PATH_SIZE], file[RB_FILE_NAME_SIZE], *text = NULL;
+    size_t bytes, model;
     if (!rb_job_row_read(r, &row))
         return;
-    enum rb_status s = rb_job_spec_restore(row.job.spec_json, &spec, &err);
+    enum rb_status s = rb_request_model(r, &row.job, &model, &err);
+    if (s == RB_OK)
+        s = rb_job_spec_restore(row.job.spec_json, &spec, &err);
     if (s != RB_OK) {
         rb_job_row_deinit(&row);
         rb_reply_error(r, &err, NULL);
         return;
     }
+    rb_artifact_of_model(RB_FILE_LEARNING, model, file);
     if (!spec.align.has_learn)
         s = rb_error_set(&err, RB_ENOTFOUND, "job %s learns no maps: its spec has no align.learn",
                          row.job.id);
     else
-        s = rb_file_get(rb_request_server(r)->data_fd,
-                        rb_layout_job(row.job.id, RB_FILE_LEARNING, path), CURVE_BYTES_MOST, &text,
-                        &bytes, &err);
+        s = rb_file_get(rb_request_server(r)->data_fd, rb_layout_job(row.job.id, file, path),
+                        CURVE_BYTES_MOST, &text, &bytes, &err);
     if (!rb_job_status_terminal(row.job.status))
         rb_reply_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     if (s == RB_OK)

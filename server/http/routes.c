@@ -155,7 +155,7 @@ const struct rb_route rb_routes[] = {
     POLL("listEvents", "/v1/events", page_rules, rb_handle_events),
     POLL("getBarrier", "/v1/jobs/{id}/barrier", NULL, rb_handle_barrier),
     POLL("getBarriers", "/v1/barriers", barriers_rules, rb_handle_barriers),
-    POLL("getLearning", "/v1/jobs/{id}/learning", NULL, rb_handle_learning),
+    POLL("getLearning", "/v1/jobs/{id}/learning", alignment_rules, rb_handle_learning),
     POLL("getAlignment", "/v1/jobs/{id}/alignment", alignment_rules, rb_handle_alignment),
     POLL("getMap", "/v1/jobs/{id}/alignment/{group}", permutation_rules, rb_handle_map),
     POLL("getPermutations", "/v1/jobs/{id}/permutations", alignment_rules, rb_handle_permutations),

@@ -232,7 +232,8 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
     struct rb_learn_options learn = align->learn.options;
     if (align->has_learn && s->learn.count > 0 &&
         rb_learn_admit(&s->model[1], &align->options, align->learn.groups, &learn, NULL) == RB_OK) {
-        p.cost[RB_PHASE_LEARNING] = rb_learn_cost(&s->model[1], &learn, s->learn.starts[1]);
+        p.cost[RB_PHASE_LEARNING] =
+            (double)(s->models - 1) * rb_learn_cost(&s->model[1], &learn, s->learn.starts[1]);
         working = at_least(working, rb_learn_bytes(&s->model[1], &learn, s->learn.starts[1]));
     }
     if (align->from_job != NULL || align->options.components != 0)

@@ -9,6 +9,7 @@
 #include "server/base/file.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
+#include "server/work/stage_solve.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,19 +83,6 @@ enum rb_status rb_joint_reference_read(const struct rb_run *run, char **ret, str
                        REFERENCE_BYTES_MOST, ret, &bytes, err);
 }
 
-static enum rb_status save_alignment(const struct rb_run *run, size_t model, struct rb_error *err)
-{
-    char below[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
-    rb_artifact_of_model(RB_FILE_ALIGNMENT, model, name);
-    rb_layout_job(run->row.job.id, name, below);
-    char *path = rb_layout_absolute(run->work->options.data_dir, below);
-    if (path == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory to save an alignment");
-    enum rb_status status = rb_alignment_save(rb_run_alignment(run, model), path, err);
-    free(path);
-    return status == RB_OK ? rb_sync_beneath(run->work->options.data_fd, below, err) : status;
-}
-
 static enum rb_status put(const struct rb_run *run, const char *file, const char *text,
                           size_t bytes, struct rb_error *err)
 {
@@ -105,11 +93,9 @@ static enum rb_status put(const struct rb_run *run, const char *file, const char
 
 static enum rb_status save_alignments(const struct rb_run *run, struct rb_error *err)
 {
-    char below[RB_PATH_SIZE];
-    enum rb_status status = rb_mkdirs_beneath(run->work->options.data_fd,
-                                              rb_layout_job(run->row.job.id, NULL, below), err);
+    enum rb_status status = RB_OK;
     for (size_t m = 1; m < rb_run_models(run) && status == RB_OK; m++)
-        status = save_alignment(run, m, err);
+        status = rb_run_save_alignment(run, m, err);
     return status;
 }
 
@@ -153,16 +139,37 @@ void rb_joint_drop(struct rb_run *run)
     }
 }
 
+struct rb_motion *rb_joint_motion(struct rb_run *run, size_t model)
+{
+    return model == 1 ? &run->motion : &moved_of(run, model)->motion;
+}
+
+/* Of one model, whose motion is none. */
+static enum rb_status make_motion(struct rb_run *run, size_t model, struct rb_error *err)
+{
+    struct rb_motion *motion = rb_joint_motion(run, model);
+    enum rb_status status =
+        rb_alignment_motion(rb_run_alignment(run, model), &run->subject.model[model], motion, err);
+    if (status == RB_OK && run->folds)
+        rb_motion_fold(motion, &run->fold[model]);
+    return status;
+}
+
 enum rb_status rb_joint_motions(struct rb_run *run, struct rb_error *err)
 {
     enum rb_status status = RB_OK;
-    for (size_t m = 1; m < rb_run_models(run) && status == RB_OK; m++) {
-        struct rb_motion *motion = m == 1 ? &run->motion : &moved_of(run, m)->motion;
-        status = rb_alignment_motion(rb_run_alignment(run, m), &run->subject.model[m], motion, err);
-        if (status == RB_OK && run->folds)
-            rb_motion_fold(motion, &run->fold[m]);
-    }
+    for (size_t m = 1; m < rb_run_models(run) && status == RB_OK; m++)
+        status = make_motion(run, m, err);
     run->has_motion = status == RB_OK;
+    if (status != RB_OK)
+        drop_motions(run);
+    return status;
+}
+
+enum rb_status rb_joint_motion_again(struct rb_run *run, size_t model, struct rb_error *err)
+{
+    rb_motion_deinit(rb_joint_motion(run, model));
+    enum rb_status status = make_motion(run, model, err);
     if (status != RB_OK)
         drop_motions(run);
     return status;

@@ -16,6 +16,12 @@ void rb_joint_drop(struct rb_run *run);
 /* The motions of the run's alignments, of a pair too; all or none. */
 enum rb_status rb_joint_motions(struct rb_run *run, struct rb_error *err) RB_MUST_CHECK;
 
+/* The motion of one model (1 …), and that of an alignment that has changed: where that fails the
+ * run has no motions. */
+struct rb_motion *rb_joint_motion(struct rb_run *run, size_t model);
+enum rb_status rb_joint_motion_again(struct rb_run *run, size_t model,
+                                     struct rb_error *err) RB_MUST_CHECK;
+
 /* As rb_stage's enter; they leave by rb_joint_leave. */
 void rb_joint_align_enter(struct rb_run *run);
 void rb_joint_solve_enter(struct rb_run *run);

@@ -1,11 +1,14 @@
-/* The learning stage: from the matched alignment to learned maps (core/learn).
+/* The learning stage: from the matched alignment to learned maps (core/learn); of three models or
+ * more each moved one's with the anchor, one model after the other.
  *
  * DESIGN. While it runs, the program's state is copied between two steps, once a minute or when it
  * has looked at the held text (but not more often than four times a second), and written beside the
  * job's artifacts with the training curve as far as it is known: a killed job goes on from there,
  * with the same bits. The end is in this order, each on disk before the next: training curve,
  * alignment with the learned maps (it says so itself), row of the stage. A process that finds
- * learned maps without the row has only the row left to write. */
+ * learned maps without the row has only the row left to write; a model whose maps are learned is
+ * passed by. Files are called by rb_artifact_of_model. */
+#include "api/artifact.h"
 #include "api/learning.h"
 #include "core/learn/learn.h"
 #include "core/learn/learn_apply.h"
@@ -16,6 +19,7 @@
 #include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/store/results.h"
+#include "server/work/stage_joint.h"
 #include "server/work/stage_solve.h"
 
 #include <math.h>
@@ -28,6 +32,7 @@ static const size_t STATE_BYTES_MOST = (size_t)8 << 30;
 
 struct learn {
     struct rb_run *run;
+    size_t model;          /* the one that is moved, 1 … */
     struct rb_async async; /* reading at the start, saving at the end */
     struct rb_async copy;  /* a state on its way to the disk */
     bool copying, ended;
@@ -50,14 +55,21 @@ struct learn {
     struct rb_error end_error;
 };
 
-static void leave(struct rb_run *run, void *data)
+/* What is of the present model alone. */
+static void forget(struct learn *l)
 {
-    struct learn *l = data;
-    (void)run;
     rb_program_free(l->program);
     free(l->found);
     free(l->state);
     free(l->curve);
+    *l = (struct learn){.run = l->run, .model = l->model};
+}
+
+static void leave(struct rb_run *run, void *data)
+{
+    struct learn *l = data;
+    (void)run;
+    forget(l);
     free(l);
 }
 
@@ -71,11 +83,19 @@ static enum rb_status options_of(const struct rb_run *run, struct rb_learn_optio
     return rb_learn_admit(&run->subject.model[1], &a->options, a->learn.groups, ret, err);
 }
 
+static bool is_learned(const struct rb_run *run, size_t model)
+{
+    return rb_run_alignment(run, model)->learned.steps > 0;
+}
+
 /* ---- pool: files ---- */
 
+/* file: of the present model, of that kind. */
 static const char *path_of(const struct learn *l, const char *file, char below[RB_PATH_SIZE])
 {
-    return rb_layout_job(l->run->row.job.id, file, below);
+    char name[RB_FILE_NAME_SIZE];
+    rb_artifact_of_model(file, l->model, name);
+    return rb_layout_job(l->run->row.job.id, name, below);
 }
 
 static enum rb_status put(const struct learn *l, const char *file, const void *bytes, size_t count,
@@ -90,7 +110,8 @@ static void read_state(struct rb_async *a)
     struct learn *l = a->data;
     char below[RB_PATH_SIZE];
     int data_fd = l->run->work->options.data_fd;
-    l->status = rb_mkdirs_beneath(data_fd, path_of(l, NULL, below), &l->error);
+    l->status =
+        rb_mkdirs_beneath(data_fd, rb_layout_job(l->run->row.job.id, NULL, below), &l->error);
     if (l->status != RB_OK)
         return;
     l->status = rb_file_get(data_fd, path_of(l, RB_FILE_LEARNING_STATE, below), STATE_BYTES_MOST,
@@ -110,14 +131,16 @@ static void write_copy(struct rb_async *a)
 static void save_all(struct rb_async *a)
 {
     struct learn *l = a->data;
+    char name[RB_FILE_NAME_SIZE];
     l->status = RB_OK;
     if (l->curve != NULL)
         l->status = put(l, RB_FILE_LEARNING, l->curve, l->curve_bytes, &l->error);
     if (l->status == RB_OK && l->program != NULL)
-        l->status = rb_run_save_alignment(l->run, &l->error);
+        l->status = rb_run_save_alignment(l->run, l->model, &l->error);
+    rb_artifact_of_model(RB_FILE_LEARNING, l->model, name);
     if (l->status == RB_OK)
-        l->status = rb_job_describe_artifact(l->run->work, l->run->row.job.id, RB_FILE_LEARNING,
-                                             &l->artifact, &l->error);
+        l->status = rb_job_describe_artifact(l->run->work, l->run->row.job.id, name, &l->artifact,
+                                             &l->error);
 }
 
 /* ---- loop ---- */
@@ -182,22 +205,37 @@ static void between(struct rb_pool_task *task)
     rb_async_start(l->run->work->pool, &l->copy);
 }
 
+static bool is_last(const struct learn *l)
+{
+    return l->model + 1 == rb_run_models(l->run);
+}
+
+/* Of all models but the last the file alone: the stage's row says that nothing is left to learn. */
 static enum rb_status record(struct learn *l, struct rb_error *err)
 {
     struct rb_run *run = l->run;
-    const struct rb_learned_facts *f = &run->alignment->learned;
+    const struct rb_learned_facts *f = &rb_run_alignment(run, l->model)->learned;
     char product[160];
     (void)snprintf(product, sizeof product, "{\"steps\":%u,\"best_step\":%u}", f->steps,
                    f->best_step);
-    return rb_run_record_files(run, RB_PHASE_LEARNING, product, &l->artifact, 1, err);
+    return rb_run_record_files(run, RB_PHASE_LEARNING, is_last(l) ? product : NULL, &l->artifact, 1,
+                               err);
 }
+
+static void begin(struct learn *l);
 
 static void saved(struct rb_async *a)
 {
     struct learn *l = a->data;
     if (l->status == RB_OK)
         l->status = record(l, &l->error);
-    rb_run_stage_done(l->run, l->status, &l->error);
+    if (l->status != RB_OK || is_last(l)) {
+        rb_run_stage_done(l->run, l->status, &l->error);
+        return;
+    }
+    forget(l);
+    l->model++;
+    begin(l);
 }
 
 static void start_saving(struct learn *l)
@@ -212,16 +250,8 @@ static enum rb_status take(struct learn *l, struct rb_error *err)
     struct rb_run *run = l->run;
     enum rb_status status = encode_curve(l, true, err);
     if (status == RB_OK)
-        status = rb_learn_apply(l->program, run->alignment, err);
-    if (status != RB_OK)
-        return status;
-    rb_motion_deinit(&run->motion);
-    run->has_motion = false;
-    status = rb_alignment_motion(run->alignment, &run->subject.model[1], &run->motion, err);
-    run->has_motion = status == RB_OK;
-    if (run->has_motion && run->folds)
-        rb_motion_fold(&run->motion, &run->fold[1]);
-    return status;
+        status = rb_learn_apply(l->program, rb_run_alignment(run, l->model), err);
+    return status == RB_OK ? rb_joint_motion_again(run, l->model, err) : status;
 }
 
 /* The program has ended and no copy is on its way. */
@@ -260,8 +290,8 @@ static void state_read(struct rb_async *a)
         status = options_of(run, &l->options, &err);
     if (status == RB_OK)
         status = rb_learn_new(&run->subject.model[0], run->folds ? &run->folded[0] : NULL,
-                              &run->subject.model[1], &run->motion, &text, &l->options, &l->program,
-                              &err);
+                              &run->subject.model[l->model], rb_joint_motion(run, l->model), &text,
+                              &l->options, &l->program, &err);
     if (status != RB_OK) {
         rb_run_stage_done(l->run, status, &err);
         return;
@@ -271,8 +301,21 @@ static void state_read(struct rb_async *a)
         rb_log_warn("learning starts anew", RB_S("job", run->row.job.id), RB_ERROR_FIELDS(&err));
     free(l->found);
     l->found = NULL;
-    rb_run_phase_program(run, RB_PHASE_LEARNING, &l->task, l->program, learned, l);
+    run->phases[RB_PHASE_LEARNING].total =
+        run->phases[RB_PHASE_LEARNING].done +
+        l->program->total_cost * (double)(rb_run_models(run) - l->model);
+    rb_run_program(run, &l->task, l->program, learned, l);
     l->task.between = between;
+}
+
+static void begin(struct learn *l)
+{
+    if (is_learned(l->run, l->model)) { /* before, but not recorded */
+        start_saving(l);
+        return;
+    }
+    l->async = (struct rb_async){.work = read_state, .done = state_read, .data = l};
+    rb_async_start(l->run->work->pool, &l->async);
 }
 
 static void enter(struct rb_run *run)
@@ -281,12 +324,9 @@ static void enter(struct rb_run *run)
     if (l == NULL)
         return;
     l->run = run;
-    if (run->alignment->learned.steps > 0) { /* learned before, but not recorded */
-        start_saving(l);
-        return;
-    }
-    l->async = (struct rb_async){.work = read_state, .done = state_read, .data = l};
-    rb_async_start(run->work->pool, &l->async);
+    l->model = 1;
+    run->phases[RB_PHASE_LEARNING].done = 0;
+    begin(l);
 }
 
 static bool needed(const struct rb_run *run)

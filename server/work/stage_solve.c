@@ -1,5 +1,6 @@
 /* The solving and the certifying stage. Both end with the alignment on disk: first as solved, so
  * that a restart need not solve again; then with its certificate, and as an artifact. */
+#include "api/artifact.h"
 #include "api/permutations.h"
 #include "core/align/alignment_file.h"
 #include "core/align/certify.h"
@@ -46,19 +47,20 @@ static void leave(struct rb_run *run, void *data)
 
 /* ---- pool: files ---- */
 
-enum rb_status rb_run_save_alignment(const struct rb_run *run, struct rb_error *err)
+enum rb_status rb_run_save_alignment(const struct rb_run *run, size_t model, struct rb_error *err)
 {
-    char below[RB_PATH_SIZE];
+    char below[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
     int data_fd = run->work->options.data_fd;
     enum rb_status status =
         rb_mkdirs_beneath(data_fd, rb_layout_job(run->row.job.id, NULL, below), err);
     if (status != RB_OK)
         return status;
-    rb_layout_job(run->row.job.id, RB_FILE_ALIGNMENT, below);
+    rb_artifact_of_model(RB_FILE_ALIGNMENT, model, name);
+    rb_layout_job(run->row.job.id, name, below);
     char *path = rb_layout_absolute(run->work->options.data_dir, below);
     if (path == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to save an alignment");
-    status = rb_alignment_save(run->alignment, path, err);
+    status = rb_alignment_save(rb_run_alignment(run, model), path, err);
     free(path);
     return status == RB_OK ? rb_sync_beneath(data_fd, below, err) : status;
 }
@@ -66,7 +68,7 @@ enum rb_status rb_run_save_alignment(const struct rb_run *run, struct rb_error *
 static void save(struct rb_async *a)
 {
     struct solve *s = a->data;
-    s->status = rb_run_save_alignment(s->run, &s->error);
+    s->status = rb_run_save_alignment(s->run, 1, &s->error);
 }
 
 static void save_certified(struct rb_async *a)
@@ -74,7 +76,7 @@ static void save_certified(struct rb_async *a)
     struct solve *s = a->data;
     const struct rb_run *run = s->run;
     char below[RB_PATH_SIZE];
-    s->status = rb_run_save_alignment(s->run, &s->error);
+    s->status = rb_run_save_alignment(s->run, 1, &s->error);
     if (s->status == RB_OK)
         s->status = rb_file_put(run->work->options.data_fd,
                                 rb_layout_job(run->row.job.id, RB_FILE_PERMUTATIONS, below),

@@ -184,6 +184,57 @@ def test_refusals():
                      for f in reply.json.get("errors", [])), reply)
 
 
+LEARNS = {"components": ["ff", "mha", "residual"], "residual": "all", "preset": "learned", "dataset": "align",
+          "max_sequences": 40, "max_length": 64, "learn": {"steps": 6, "batch_tokens": 128}}
+
+
+def test_learned():
+    """Each moved model is learned with the anchor; a curve of its own, and the same bits over kills."""
+    body = spec(interpolate={"weights": "centroid"}, align=LEARNS)
+    with Several() as d:
+        job = submit(d, body)
+        done = d.wait_finished(job)
+        equal(done["status"], "succeeded", done)
+        true(done["summary"]["equivalent"], done)
+        true(done["timings"]["learning"] > 0, done["timings"])
+        curves = [d.get(f"/v1/jobs/{job}/learning?model={m}").json for m in ("gpt2-b", "gpt2-a2")]
+        for curve in curves:
+            equal((curve["complete"], curve["steps_done"]), (True, 6), curve)
+        true(curves[0]["points"] != curves[1]["points"], curves)
+        equal(d.get(f"/v1/jobs/{job}/learning").json, curves[0])
+        problem(d.get(f"/v1/jobs/{job}/learning?model=gpt2-a"), 404, "not_found")
+        names = [a["name"] for a in d.get(f"/v1/jobs/{job}/artifacts").json["data"]]
+        for name in ("learning.json", "learning-2.json", "alignment.safetensors", "alignment-2.safetensors"):
+            true(name in names, names)
+        for model in ("gpt2-b", "gpt2-a2"):
+            learned = d.get(f"/v1/jobs/{job}/alignment?model={model}").json["learned"]
+            equal(learned["steps"], 6, learned)
+        # Maps learned for one model are not the matched ones, and help where there is something to gain.
+        matched = submit(d, spec("anchor", interpolate={"weights": "centroid"},
+                                 align={**{k: v for k, v in LEARNS.items() if k != "learn"}, "preset": "best"}))
+        equal(d.wait_finished(matched)["status"], "succeeded")
+        halves = [d.get(f"/v1/jobs/{j}/barrier").json["aligned"]["barrier"]["chord"] for j in (job, matched)]
+        true(halves[0] < halves[1], halves)
+        expected = results(d, job)
+    random.seed(5)
+    with Several() as d:
+        job, killed = submit(d, body), set()
+        for _ in range(40):
+            if len(killed) == 2 or status_of(d, job) not in LIVE:
+                break
+            state = d.get(f"/v1/jobs/{job}").json
+            files = os.listdir(f"{d.data_dir}/jobs/{job}") if os.path.isdir(f"{d.data_dir}/jobs/{job}") else []
+            at = "second" if "learning.json" in files and "learning.state" in files and state["phase"] == "learning" else state["phase"]
+            if state["phase"] == "learning" and at not in killed:
+                killed.add(at)
+                d.kill()
+                d.start()
+            time.sleep(0.05)
+        true(killed, "it was never killed while it learned")
+        equal(d.wait_finished(job)["status"], "succeeded")
+        equal(results(d, job), expected)
+
+
 def status_of(d, job):
     return d.get(f"/v1/jobs/{job}").json["status"]
 
@@ -220,4 +271,4 @@ def test_kills_change_no_bit():
 
 
 if __name__ == "__main__":
-    run([test_three, test_the_same_twice, test_refusals, test_kills_change_no_bit])
+    run([test_three, test_the_same_twice, test_refusals, test_learned, test_kills_change_no_bit])

@@ -249,9 +249,10 @@ class Job:
         found: Optional[Dict[str, Any]] = self._transport.get(self._path("/permutations")).get("certificate")
         return found
 
-    def learning(self) -> Dict[str, Any]:
-        """The training curve of learned maps."""
-        found: Dict[str, Any] = self._transport.get(self._path("/learning"))
+    def learning(self, model: Optional[str] = None) -> Dict[str, Any]:
+        """The training curve of learned maps; of three models or more that of the moved one that is named."""
+        query = f"?model={quote(model)}" if model else ""
+        found: Dict[str, Any] = self._transport.get(self._path("/learning" + query))
         return found
 
     def merged(self, weight: float = 0.5) -> Merged:
