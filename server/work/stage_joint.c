@@ -6,10 +6,10 @@
 #include "core/align/certify.h"
 #include "core/align/collect.h"
 #include "core/align/joint.h"
+#include "server/base/beneath.h"
 #include "server/base/file.h"
 #include "server/base/fsutil.h"
 #include "server/base/log.h"
-#include "server/work/stage_solve.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +83,24 @@ enum rb_status rb_joint_reference_read(const struct rb_run *run, char **ret, str
                        REFERENCE_BYTES_MOST, ret, &bytes, err);
 }
 
+enum rb_status rb_joint_save_alignment(const struct rb_run *run, size_t model, struct rb_error *err)
+{
+    char below[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
+    int data_fd = run->work->options.data_fd;
+    enum rb_status status =
+        rb_mkdirs_beneath(data_fd, rb_layout_job(run->row.job.id, NULL, below), err);
+    if (status != RB_OK)
+        return status;
+    rb_artifact_of_model(RB_FILE_ALIGNMENT, model, name);
+    rb_layout_job(run->row.job.id, name, below);
+    char *path = rb_layout_absolute(run->work->options.data_dir, below);
+    if (path == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to save an alignment");
+    status = rb_alignment_save(rb_run_alignment(run, model), path, err);
+    free(path);
+    return status == RB_OK ? rb_sync_beneath(data_fd, below, err) : status;
+}
+
 static enum rb_status put(const struct rb_run *run, const char *file, const char *text,
                           size_t bytes, struct rb_error *err)
 {
@@ -95,7 +113,7 @@ static enum rb_status save_alignments(const struct rb_run *run, struct rb_error 
 {
     enum rb_status status = RB_OK;
     for (size_t m = 1; m < rb_run_models(run) && status == RB_OK; m++)
-        status = rb_run_save_alignment(run, m, err);
+        status = rb_joint_save_alignment(run, m, err);
     return status;
 }
 

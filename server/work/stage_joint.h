@@ -22,6 +22,12 @@ struct rb_motion *rb_joint_motion(struct rb_run *run, size_t model);
 enum rb_status rb_joint_motion_again(struct rb_run *run, size_t model,
                                      struct rb_error *err) RB_MUST_CHECK;
 
+/* The alignment of a model (1 …, of a pair too) to the job's folder, made where it is not there,
+ * synced. The file is called by rb_artifact_of_model. Pool threads; blocks. As rb_alignment_save.
+ */
+enum rb_status rb_joint_save_alignment(const struct rb_run *run, size_t model,
+                                       struct rb_error *err) RB_MUST_CHECK;
+
 /* As rb_stage's enter; they leave by rb_joint_leave. */
 void rb_joint_align_enter(struct rb_run *run);
 void rb_joint_solve_enter(struct rb_run *run);

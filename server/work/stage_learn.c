@@ -20,7 +20,6 @@
 #include "server/base/log.h"
 #include "server/store/results.h"
 #include "server/work/stage_joint.h"
-#include "server/work/stage_solve.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -136,7 +135,7 @@ static void save_all(struct rb_async *a)
     if (l->curve != NULL)
         l->status = put(l, RB_FILE_LEARNING, l->curve, l->curve_bytes, &l->error);
     if (l->status == RB_OK && l->program != NULL)
-        l->status = rb_run_save_alignment(l->run, l->model, &l->error);
+        l->status = rb_joint_save_alignment(l->run, l->model, &l->error);
     rb_artifact_of_model(RB_FILE_LEARNING, l->model, name);
     if (l->status == RB_OK)
         l->status = rb_job_describe_artifact(l->run->work, l->run->row.job.id, name, &l->artifact,

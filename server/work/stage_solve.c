@@ -11,7 +11,6 @@
 #include "server/store/results.h"
 #include "server/work/moments_cache.h"
 #include "server/work/stage_joint.h"
-#include "server/work/stage_solve.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,28 +46,10 @@ static void leave(struct rb_run *run, void *data)
 
 /* ---- pool: files ---- */
 
-enum rb_status rb_run_save_alignment(const struct rb_run *run, size_t model, struct rb_error *err)
-{
-    char below[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
-    int data_fd = run->work->options.data_fd;
-    enum rb_status status =
-        rb_mkdirs_beneath(data_fd, rb_layout_job(run->row.job.id, NULL, below), err);
-    if (status != RB_OK)
-        return status;
-    rb_artifact_of_model(RB_FILE_ALIGNMENT, model, name);
-    rb_layout_job(run->row.job.id, name, below);
-    char *path = rb_layout_absolute(run->work->options.data_dir, below);
-    if (path == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory to save an alignment");
-    status = rb_alignment_save(rb_run_alignment(run, model), path, err);
-    free(path);
-    return status == RB_OK ? rb_sync_beneath(data_fd, below, err) : status;
-}
-
 static void save(struct rb_async *a)
 {
     struct solve *s = a->data;
-    s->status = rb_run_save_alignment(s->run, 1, &s->error);
+    s->status = rb_joint_save_alignment(s->run, 1, &s->error);
 }
 
 static void save_certified(struct rb_async *a)
@@ -76,7 +57,7 @@ static void save_certified(struct rb_async *a)
     struct solve *s = a->data;
     const struct rb_run *run = s->run;
     char below[RB_PATH_SIZE];
-    s->status = rb_run_save_alignment(s->run, 1, &s->error);
+    s->status = rb_joint_save_alignment(s->run, 1, &s->error);
     if (s->status == RB_OK)
         s->status = rb_file_put(run->work->options.data_fd,
                                 rb_layout_job(run->row.job.id, RB_FILE_PERMUTATIONS, below),
