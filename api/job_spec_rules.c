@@ -400,7 +400,6 @@ static void check_several(struct rb_spec_draft *d)
         bool found;
     } pairs_only[] = {
         {"/align/from_job", "another job's alignment", s->align.from_job != NULL},
-        {"/evaluate/precision", "a wanted precision", s->evaluate.options.precision > 0},
         {"/align/equivalence", "\"near\"", s->align.options.equivalence == RB_EQUIVALENCE_NEAR},
         {"/executor", "\"slurm\"", s->executor == RB_SPEC_EXECUTOR_SLURM},
     };

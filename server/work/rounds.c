@@ -2,6 +2,7 @@
 
 #include "core/merge/barrier.h"
 #include "core/merge/refine.h"
+#include "core/merge/simplex.h"
 #include "server/work/run_state.h"
 #include "server/store/results.h"
 
@@ -88,12 +89,32 @@ static bool members_of(const struct rb_rounds *r, const struct rb_run *run, bool
     return whole;
 }
 
+/* Of three models or more: over the vertices, which are the first points. */
+static double error_of_several(const struct rb_rounds *r, const struct rb_run *run)
+{
+    struct rb_point points[RB_POINTS_MAX];
+    double barriers[RB_POINTS_MAX];
+    size_t models = rb_run_models(run);
+    const double *weights = run->spec.weights.values;
+    for (size_t i = 0; i < r->lambdas; i++)
+        points[i] = (struct rb_point){.lambda = (double)i, .loss = loss_of(r, i)};
+    size_t at = rb_simplex_barriers(points, r->lambdas, weights, models, barriers);
+    struct rb_excess e = {.at = r->sums[at], .end_count = models};
+    for (size_t m = 0; m < models; m++) {
+        e.ends[m] = r->sums[m];
+        e.weights[m] = weights[at * models + m];
+    }
+    return rb_excess_error(&e, r->blocks);
+}
+
 /* Of the aligned barrier over the chord, by the round's blocks; NaN below two. */
 static double error_of(const struct rb_rounds *r, const struct rb_run *run, const bool *members)
 {
     struct rb_point points[RB_POINTS_MAX];
     struct rb_barrier b;
     size_t places[RB_POINTS_MAX], n = 0;
+    if (rb_run_several(run))
+        return error_of_several(r, run);
     for (size_t i = 0; i < r->lambdas; i++)
         if (members[i]) {
             places[n] = i;

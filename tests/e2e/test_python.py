@@ -228,6 +228,23 @@ def test_sweep():
         raises(rb.NotFound, "not_found", s.refresh)
 
 
+def test_matrix():
+    with Daemon() as d:
+        c = client(d)
+        a, b, al, ev = inputs(c)
+        m = c.matrix([a, b], align=al, evaluate=ev, task="mlm", **SMALL).wait()
+        equal(m.status, "succeeded", m.data)
+        table = m.barriers()
+        rows = table if isinstance(table, list) else table.to_dict("records")
+        barrier = m.jobs()[0].barrier().chord
+        true(barrier > 0, barrier)
+        equal(sorted(r["model"] for r in rows), sorted([a.name, b.name]))
+        for row in rows:
+            other = b.name if row["model"] == a.name else a.name
+            equal(row[other], barrier, rows)
+        raises(rb.BadInput, "invalid_request", lambda: c.matrix([a], align=al, evaluate=ev, task="mlm"), "/models")
+
+
 def test_notebook():
     """docs/notebook.ipynb runs as it stands against a fresh daemon."""
     with Daemon() as d, Folder() as folder:

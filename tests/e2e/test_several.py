@@ -235,6 +235,27 @@ def test_learned():
         equal(results(d, job), expected)
 
 
+def test_precision():
+    """Blocks in rounds over all weights; the same losses as of so many blocks asked for."""
+    body = spec("anchor", interpolate={"weights": "centroid"})
+    body["evaluate"] = {**body["evaluate"], "max_blocks": 64, "precision": 0.12}
+    with Several() as d:
+        job = submit(d, body)
+        equal(d.wait_finished(job)["status"], "succeeded")
+        told = d.get(f"/v1/jobs/{job}/barrier").json
+        blocks = told["blocks"]
+        true(blocks in (16, 32), blocks)
+        true(told["aligned"]["barrier"]["chord_standard_error"] <= 0.12, told["aligned"]["barrier"])
+        plain = dict(body, evaluate={**body["evaluate"], "max_blocks": blocks})
+        del plain["evaluate"]["precision"]
+        other = submit(d, plain)
+        equal(d.wait_finished(other)["status"], "succeeded")
+        rest = d.get(f"/v1/jobs/{other}/barrier").json
+        for i, loss in enumerate(told["aligned"]["loss"]):
+            true(abs(loss - rest["aligned"]["loss"][i]) < 1e-9, (i, loss, rest["aligned"]["loss"][i]))
+        equal(told["aligned"]["barrier"]["chord_weights"], rest["aligned"]["barrier"]["chord_weights"])
+
+
 def status_of(d, job):
     return d.get(f"/v1/jobs/{job}").json["status"]
 
@@ -271,4 +292,4 @@ def test_kills_change_no_bit():
 
 
 if __name__ == "__main__":
-    run([test_three, test_the_same_twice, test_refusals, test_learned, test_kills_change_no_bit])
+    run([test_three, test_the_same_twice, test_refusals, test_learned, test_precision, test_kills_change_no_bit])

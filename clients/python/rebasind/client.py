@@ -147,6 +147,15 @@ class Client:
         answer = self.transport.send("POST", "/v1/sweeps", body=body, headers={"Idempotency-Key": str(uuid.uuid4())})
         return Sweep(self.transport, answer.json())
 
+    def matrix(self, models: Sequence[Named], align: Optional[Named] = None, evaluate: Optional[Named] = None,
+               task: Optional[str] = None, **spec: Any) -> Sweep:
+        """All pairs of some models as one; the answer's `barriers()` is their table: `c.matrix([a, b, d], align=al,
+        evaluate=ev, task="mlm").wait().barriers()`."""
+        body = {"models": [plain(m) for m in models],
+                "spec": {k: v for k, v in spec_of("", "", align, evaluate, task, spec).items() if k != "models"}}
+        answer = self.transport.send("POST", "/v1/jobs/matrix", body=body, headers={"Idempotency-Key": str(uuid.uuid4())})
+        return Sweep(self.transport, answer.json())
+
     def job(self, job_id: str) -> Job:
         return Job(self.transport, self.transport.get(f"/v1/jobs/{quote(job_id, safe='')}"))
 

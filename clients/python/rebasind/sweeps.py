@@ -86,6 +86,15 @@ class Sweep:
             found.append(flat)
         return frame(found)
 
+    def barriers(self) -> Any:
+        """Of a matrix: the barrier of each pair, by both models' names, close ones beside each other; None where it is not
+        known. A DataFrame where pandas is there, else a list of dicts."""
+        told = self.data.get("matrix")
+        if told is None:
+            raise errors.NotFound(f"{self.id} is not a matrix of pairs", "not_found")
+        names, values = told["models"], told["barriers"]
+        return frame([{"model": names[i], **{names[k]: values[i][k] for k in told["order"]}} for i in told["order"]])
+
     def jobs(self) -> List[Job]:
         """Its jobs, in the grid's order."""
         return [Job(self._transport, self._transport.get(f"/v1/jobs/{quote(r['job'], safe='')}")) for r in self.rows]
