@@ -1,4 +1,5 @@
 #include "api/alignment.h"
+#include "api/correlations.h"
 #include "api/permutations.h"
 #include "core/align/angles.h"
 
@@ -33,6 +34,7 @@ static void encode_summary(struct rb_json *w, const struct rb_alignment *a,
     rb_json_object(w, "correlation");
     rb_json_number(w, "before", g->correlations.identity.mean);
     rb_json_number(w, "after", g->mean_correlation);
+    rb_json_number(w, "moved", rb_correlation_moved(g));
     rb_json_end(w);
     rb_json_end(w);
 }
@@ -110,6 +112,7 @@ enum rb_status rb_alignment_group_encode(struct rb_json *w, const char *job,
     rb_json_string(w, "kind", rb_group_kind_name(g));
     rb_permutation_members_encode(w, g, matrices);
     rb_json_number(w, "correlation_before", g->correlations.identity.mean);
+    rb_json_number(w, "correlation_moved", rb_correlation_moved(g));
     rb_json_object(w, "angles");
     enum rb_status s = encode_turns(w, "stream", g->matrix, 1, g->size, err);
     if (s == RB_OK)

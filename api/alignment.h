@@ -10,7 +10,7 @@
 const char *rb_group_kind_name(const struct rb_group *g);
 
 /* {"job","residual_map","head_map","match","equivalence","folded","groups":[{"name","size","kind",
- * "objective":{"name","value"},"correlation":{"before","after"}}],"rounds"…,"learned":{…}|null,"certificate":{…}|null}.
+ * "objective":{"name","value"},"correlation":{"before","after","moved"}}],"rounds"…,"learned":{…}|null,"certificate":{…}|null}.
  */
 void rb_alignment_encode(struct rb_json *w, const char *job, const struct rb_alignment *a);
 

@@ -1,5 +1,6 @@
 #include "api/correlations.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,11 @@ static void encode_distribution(struct rb_json *w, const char *key, const struct
     rb_json_end(w);
 }
 
+double rb_correlation_moved(const struct rb_group *g)
+{
+    return g->correlations.moved_known ? g->correlations.moved.mean : (double)NAN;
+}
+
 /* The members of a group, into the open object. */
 static void encode_members(struct rb_json *w, const struct rb_group *g)
 {
@@ -26,6 +32,10 @@ static void encode_members(struct rb_json *w, const struct rb_group *g)
     rb_json_number(w, "weak_share", c->weak_share);
     encode_distribution(w, "before", &c->identity);
     encode_distribution(w, "after", &c->matched);
+    if (c->moved_known)
+        encode_distribution(w, "moved", &c->moved);
+    else
+        rb_json_null(w, "moved");
     encode_distribution(w, "best_unmatched", &c->best_unmatched);
 }
 

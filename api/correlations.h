@@ -5,9 +5,13 @@
 #include "api/encode.h"
 #include "core/align/alignment.h"
 
-/* {"job","tokens","groups":[{name,size,verdict,weak_share,before,after,best_unmatched}]}, each
- * distribution {mean,quantiles{p5,p25,p50,p75,p95}}. before: C[i,i]; after: the matched pairs. */
+/* {"job","tokens","groups":[{name,size,verdict,weak_share,before,after,moved,best_unmatched}]},
+ * each distribution {mean,quantiles{p5,p25,p50,p75,p95}}. before: C[i,i]; after: the matched pairs;
+ * moved: with all maps applied (core/align/report.h), null where that is not known. */
 void rb_correlations_encode(struct rb_json *w, const char *job, const struct rb_alignment *a);
+
+/* The mean of "moved"; NaN where it is not known. */
+double rb_correlation_moved(const struct rb_group *g);
 
 /* One group: the same with "histogram" {edges (41), before, after, best_unmatched (40 each)} and,
  * with matrix_size > 0, "matrix" {size, before, after}: (size, size) block means. */

@@ -143,14 +143,15 @@ static json_t *distribution_json(const struct rb_distribution *d)
 static json_t *group_json(const struct rb_group *g)
 {
     const struct rb_correlations *r = &g->correlations;
-    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:o, s:o, s:o}",
-                     "name", g->name, "kind", rb_map_kind_names[rb_group_kind(g)], "axis",
-                     (int)g->axis, "layer", (int)g->layer, "size", (int)g->size, "head_count",
-                     (int)g->head_count, "kv_count", (int)g->kv_count, "score", g->score,
-                     "mean_correlation", g->mean_correlation, "weak_share", r->weak_share,
-                     "verdict", (int)r->verdict, "heatmap_size", (int)r->heatmap_size, "matched",
-                     distribution_json(&r->matched), "identity", distribution_json(&r->identity),
-                     "best_unmatched", distribution_json(&r->best_unmatched));
+    return json_pack(
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:i, s:i, s:o, s:o, s:o, s:o}", "name",
+        g->name, "kind", rb_map_kind_names[rb_group_kind(g)], "axis", (int)g->axis, "layer",
+        (int)g->layer, "size", (int)g->size, "head_count", (int)g->head_count, "kv_count",
+        (int)g->kv_count, "score", g->score, "mean_correlation", g->mean_correlation, "weak_share",
+        r->weak_share, "verdict", (int)r->verdict, "heatmap_size", (int)r->heatmap_size, "matched",
+        distribution_json(&r->matched), "identity", distribution_json(&r->identity),
+        "best_unmatched", distribution_json(&r->best_unmatched), "moved",
+        r->moved_known ? distribution_json(&r->moved) : json_null());
 }
 
 /* Plain members of an alignment, one row each: read and written by the same table. */
@@ -451,6 +452,9 @@ static bool read_group(const json_t *json, int version, struct rb_group *g)
     memcpy(g->name, name, strlen(name) + 1);
     g->axis = (enum rb_axis)axis;
     r->verdict = (enum rb_verdict)verdict;
+    r->moved_known = json_is_object(json_object_get(json, "moved")); /* else not known */
+    if (r->moved_known && !read_distribution(json, "moved", &r->moved))
+        return false;
     return read_real(json, "score", &g->score) &&
            read_real(json, "mean_correlation", &g->mean_correlation) &&
            read_real(json, "weak_share", &r->weak_share) &&

@@ -247,7 +247,9 @@ static enum rb_status report(const struct joint *j, size_t model, size_t group, 
                                &w->scratch, err);
     if (s == RB_OK && g->matrix != NULL)
         return rb_report_turned(g, &source, c, &w->scratch, err);
-    return s == RB_OK ? rb_report_fill(g, c, &w->scratch, err) : s;
+    if (s == RB_OK)
+        s = rb_report_fill(g, c, &w->scratch, err);
+    return s == RB_OK ? rb_report_moved(g, &source, &w->scratch, err) : s;
 }
 
 /* ---- the program ---- */

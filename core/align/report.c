@@ -1,4 +1,5 @@
 #include "core/align/report.h"
+#include "core/align/ascent.h"
 #include "core/model/kernels.h"
 
 #include <assert.h>
@@ -94,6 +95,8 @@ enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
         weak += values[i] < WEAK;
     }
     distribution(values, d, &r->matched);
+    r->moved = r->matched;
+    r->moved_known = true;
     for (size_t i = 0; i < d; i++)
         values[i] = (double)correlation[i * d + i];
     distribution(values, d, &r->identity);
@@ -155,5 +158,122 @@ enum rb_status rb_report_turned(struct rb_group *group, const struct rb_similari
         a[i] = (double)covariance[i * d + i] / fmax(a[i] * b[i], 1e-7);
     if (s == RB_OK)
         distribution(a, d, &group->correlations.identity);
+    return s;
+}
+
+/* ---- with all maps applied ---- */
+
+/* What stands in the group's blocks: F of tap t, or none, which is a block of one unit each. */
+struct blocks {
+    const float *maps[2]; /* of queries and of keys; else both the same; NULL: none */
+    size_t n;             /* units of a block */
+    size_t shared;        /* blocks that have one F: the queries of a key-value head */
+};
+
+static struct blocks blocks_of(const struct rb_group *g)
+{
+    const float *first = g->matrix, *second = g->matrix;
+    if (g->axis == RB_AXIS_V)
+        first = second = g->value_rotation;
+    if (g->axis == RB_AXIS_Q) {
+        first = g->rotation;
+        second = g->rotation_inverse != NULL ? g->rotation_inverse : first;
+    }
+    if (first == NULL)
+        return (struct blocks){.n = 1, .shared = 1};
+    size_t heads = g->head_count > 0 ? g->head_count : 1;
+    return (struct blocks){
+        {first, second}, g->size / heads, g->kv_count > 0 ? heads / g->kv_count : 1};
+}
+
+/* First and second moments of A's unit i and of what B's became, over all taps. */
+struct pair {
+    double a, b, aa, bb, ab;
+};
+
+/* One tap's share. spread: the mean of the variances of B's units in the block. */
+static void add_moved(const struct rb_group *g, const struct blocks *k, const struct rb_tap *t,
+                      const float *map, bool pooled, size_t i, double spread, struct pair *p)
+{
+    size_t n = k->n, column = i % n, first = i - column;
+    double cov = 0, mean = 0, square = 0;
+    for (size_t r = 0; r < n; r++) {
+        double f = map != NULL        ? (double)map[i / n / k->shared * n * n + r * n + column]
+                   : g->signs != NULL ? (double)g->signs[i]
+                                      : 1;
+        size_t j = g->index[first + r];
+        cov += f * rb_tap_covariance(t, i, j);
+        mean += f * rb_tap_mean(t, 1, j);
+        square += f * f;
+    }
+    double of_a = pooled ? rb_tap_mean(t, 0, i) : 0, of_b = pooled ? mean : 0;
+    p->a += of_a;
+    p->b += of_b;
+    p->aa += rb_tap_variance(t, 0, i) + of_a * of_a;
+    p->bb += spread * square + of_b * of_b;
+    p->ab += cov + of_a * of_b;
+}
+
+static double correlation_of(const struct pair *p, double count)
+{
+    double a = p->a / count, b = p->b / count;
+    double aa = fmax(p->aa / count - a * a, 0), bb = fmax(p->bb / count - b * b, 0);
+    return (p->ab / count - a * b) / fmax(sqrt(aa * bb), 1e-7);
+}
+
+enum rb_status rb_report_moved(struct rb_group *g, const struct rb_similarity_source *source,
+                               struct rb_scratch *scratch, struct rb_error *err)
+{
+    const struct blocks k = blocks_of(g);
+    double *values = rb_scratch_alloc(scratch, g->size, sizeof *values);
+    double *spread = rb_scratch_alloc(scratch, source->count, sizeof *spread);
+    if (values == NULL || spread == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for the report of group '%s'", g->name);
+    for (size_t i = 0; i < g->size; i++) {
+        struct pair p = {0};
+        for (size_t t = 0; t < source->count; t++) {
+            if (i % k.n == 0)
+                spread[t] = 0;
+            for (size_t r = 0; i % k.n == 0 && r < k.n; r++)
+                spread[t] += rb_tap_variance(source->taps[t], 1, g->index[i + r]) / (double)k.n;
+            add_moved(g, &k, source->taps[t], k.maps[t > 0], source->pooled, i, spread[t], &p);
+        }
+        values[i] = correlation_of(&p, (double)source->count);
+    }
+    distribution(values, g->size, &g->correlations.moved);
+    g->correlations.moved_known = true;
+    return RB_OK;
+}
+
+static bool has_taps(const struct rb_similarity_source *s)
+{
+    bool ok = s->count > 0;
+    for (size_t t = 0; t < s->count && ok; t++)
+        ok = s->taps[t] != NULL && s->taps[t]->size == s->size;
+    return ok;
+}
+
+enum rb_status rb_report_moved_all(struct rb_alignment *a, const struct rb_align_shape *shape,
+                                   const struct rb_moments *m, struct rb_error *err)
+{
+    const struct rb_ascent which = {.options = &a->options, .shape = shape};
+    struct rb_worker worker;
+    const struct rb_tap **taps = calloc(rb_ascent_taps(shape), sizeof(const struct rb_tap *));
+    if (taps == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory to report correlations");
+    rb_worker_init(&worker, NULL);
+    enum rb_status s = RB_OK;
+    for (size_t i = 0; i < a->group_count && s == RB_OK; i++) {
+        const struct rb_similarity_source source = rb_ascent_source(&which, &a->groups[i], m, taps);
+        a->groups[i].correlations.moved_known = false;
+        if (!has_taps(&source))
+            continue;
+        rb_scratch_reset(&worker.scratch);
+        s = rb_report_moved(&a->groups[i], &source, &worker.scratch, err);
+        for (size_t t = 0; t < source.count; t++)
+            rb_moments_forget(m, taps[t]);
+    }
+    rb_worker_deinit(&worker);
+    free(taps);
     return s;
 }

@@ -3,6 +3,7 @@
 #define RB_CORE_ALIGN_REPORT_H
 
 #include "core/align/alignment.h"
+#include "core/align/shape.h"
 #include "core/align/similarity.h"
 
 /* correlation: (size, size) of the group, always the correlation whatever the similarity. Fills
@@ -16,5 +17,20 @@ enum rb_status rb_report_fill(struct rb_group *group, const float *correlation,
 enum rb_status rb_report_turned(struct rb_group *group, const struct rb_similarity_source *source,
                                 const float *covariance, struct rb_scratch *scratch,
                                 struct rb_error *err) RB_MUST_CHECK;
+
+/* Fills correlations.moved of the group as it is now, with everything that its maps do: turned or
+ * stretched inside heads, turned as a whole, learned. Unit i of A goes with column c of B's block F
+ * (a head, or the stream), b' = sum over r of b[index r] F[r, c]:
+ *     cov(a, b') / (sigma_a sigma_b'),  sigma_b'^2 = |F column c|^2 * (mean of the block's
+ * variances) since what B's units of a block have in common is not kept; exact where they have
+ * equal variances and nothing in common, and for groups without F. rb_report_fill has filled it
+ * where the group has no F. RB_ENOMEM. */
+enum rb_status rb_report_moved(struct rb_group *group, const struct rb_similarity_source *source,
+                               struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
+
+/* The same of every group, after maps have changed; not known where the moments do not have its
+ * taps. RB_ENOMEM. */
+enum rb_status rb_report_moved_all(struct rb_alignment *a, const struct rb_align_shape *shape,
+                                   const struct rb_moments *m, struct rb_error *err) RB_MUST_CHECK;
 
 #endif

@@ -447,7 +447,9 @@ static enum rb_status report(const struct solve *s, uint32_t group, struct rb_wo
                            0, d, c, &w->scratch, err);
     if (st == RB_OK && g->matrix != NULL)
         return rb_report_turned(g, &s->sources[group], c, &w->scratch, err);
-    return st == RB_OK ? rb_report_fill(g, c, &w->scratch, err) : st;
+    if (st == RB_OK)
+        st = rb_report_fill(g, c, &w->scratch, err);
+    return st == RB_OK ? rb_report_moved(g, &s->sources[group], &w->scratch, err) : st;
 }
 
 /* ---- the program ---- */

@@ -112,6 +112,7 @@ static void replace(float **at, float *with)
 static void apply(struct change *c)
 {
     struct rb_group *g = c->group;
+    g->correlations.moved_known = false; /* of what was there before */
     if (c->rotation != NULL) {
         free(g->rotation_inverse);
         g->rotation_inverse = c->rotation_inverse;
