@@ -83,7 +83,7 @@ static enum rb_status back_item(const struct rb_learn *c, size_t span, struct rb
     struct rb_span s = rb_learn_batch_span(&c->batch, span);
     const struct rb_tape_call call = {
         .tape = &c->tape,
-        .weights = c->weights[c->layer % 2].w,
+        .weights = c->weights[2].w,
         .layer = c->layer,
         .rotary = &c->rotary,
         .back = &c->back,
@@ -97,7 +97,10 @@ static enum rb_status back_item(const struct rb_learn *c, size_t span, struct rb
     enum rb_status st = rb_tape_forward(&call, scratch, err);
     if (st != RB_OK)
         return st;
-    return rb_tape_back(&call, c->dx + call.row * c->config->hidden_size, scratch, err);
+    st = rb_tape_back(&call, c->dx + call.row * c->config->hidden_size, scratch, err);
+    if (st == RB_OK)
+        rb_learn_stream_rows(c, &call);
+    return st;
 }
 
 /* ---- looks, and the end ---- */
@@ -154,48 +157,73 @@ static bool look_is_due(const struct rb_learn *c)
 
 static enum rb_status begin_weights(struct rb_learn *c, uint32_t layer, struct rb_error *err)
 {
-    c->weights[0].item_count = c->weights[1].item_count = 0;
     if (layer >= c->config->num_hidden_layers)
         return RB_OK;
     return rb_weights_begin_layer(&c->weights[layer % 2], &c->theta, layer, err);
+}
+
+/* Of the way back: moved B's and theta's, every row of B moved once. */
+static enum rb_status begin_both(struct rb_learn *c, uint32_t layer, struct rb_error *err)
+{
+    return rb_weights_begin_both_layer(&c->weights[2], &c->theta, &c->weights[layer % 2], layer,
+                                       err);
 }
 
 static enum rb_status begin_head_weights(struct rb_learn *c, struct rb_error *err)
 {
     enum rb_slot slots[8];
     size_t n = rb_learn_head_slots(c->model, slots);
-    enum rb_status s = rb_weights_begin(&c->head_weights, &c->theta, slots, n, 0, err);
-    if (s == RB_OK && c->maps.residual && !c->looking)
-        s = rb_weights_begin(&c->moved_head, &c->moved, slots, n, 0, err);
+    enum rb_status s =
+        c->maps.residual && !c->looking
+            ? rb_weights_begin_both(&c->head_weights, &c->theta, &c->moved_head, slots, n, 0, err)
+            : rb_weights_begin(&c->head_weights, &c->theta, slots, n, 0, err);
     for (size_t i = 0; s == RB_OK && i < n; i++)
         c->head_slots[slots[i]] = c->head_weights.w[slots[i]];
+    c->head.moved = c->moved_head.w[c->model->head_shape->output];
     return s;
+}
+
+/* Sets that a round may fill; those of moved B are filled by the sets begun with them. */
+enum { FILLED_SETS = 4 };
+
+static const struct rb_weights *filled_set(const struct rb_learn *c, size_t i)
+{
+    return i < 3 ? &c->weights[i] : &c->head_weights;
+}
+
+static bool is_filled_by_another(const struct rb_learn *c, const struct rb_weights *w)
+{
+    return c->weights[2].item_count > 0 && c->weights[2].last == w;
+}
+
+static size_t items_of_set(const struct rb_learn *c, size_t i)
+{
+    const struct rb_weights *w = filled_set(c, i);
+    return is_filled_by_another(c, w) ? 0 : w->item_count;
 }
 
 static size_t weight_items(const struct rb_learn *c)
 {
-    return c->weights[0].item_count + c->weights[1].item_count + c->moved_weights.item_count +
-           c->head_weights.item_count + c->moved_head.item_count;
+    size_t n = 0;
+    for (size_t i = 0; i < FILLED_SETS; i++)
+        n += items_of_set(c, i);
+    return n;
 }
 
 static void no_weight_items(struct rb_learn *c)
 {
-    struct rb_weights *sets[] = {&c->weights[0], &c->weights[1], &c->moved_weights,
-                                 &c->head_weights, &c->moved_head};
-    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
-        sets[i]->item_count = 0;
+    for (size_t i = 0; i < sizeof c->weights / sizeof c->weights[0]; i++)
+        c->weights[i].item_count = 0;
+    c->head_weights.item_count = c->moved_head.item_count = 0;
 }
 
 static enum rb_status weight_item(const struct rb_learn *c, size_t item, struct rb_scratch *scratch,
                                   struct rb_error *err)
 {
-    const struct rb_weights *sets[] = {&c->weights[0], &c->weights[1], &c->moved_weights,
-                                       &c->head_weights, &c->moved_head};
-    const struct rb_blend *blends[] = {&c->theta, &c->theta, &c->moved, &c->theta, &c->moved};
     size_t i = 0;
-    while (item >= sets[i]->item_count)
-        item -= sets[i++]->item_count;
-    return rb_weights_fill(sets[i], blends[i], item, scratch, err);
+    while (item >= items_of_set(c, i))
+        item -= items_of_set(c, i++);
+    return rb_weights_fill(filled_set(c, i), &c->theta, item, scratch, err);
 }
 
 /* Items of the present round beside those of weights. */
@@ -241,7 +269,7 @@ static enum rb_status after_losses(struct rb_learn *c, struct rb_error *err)
     if (!c->looking) {
         memset(c->dx, 0, rb_learn_tokens(c) * c->config->hidden_size * sizeof *c->dx);
         c->round = ROUND_HIDDEN_BACK;
-        return RB_OK;
+        return begin_both(c, c->layer, err);
     }
     c->held_sum += rb_learn_head_loss(&c->head) * (double)c->head.rows;
     c->held_rows += c->head.rows;
@@ -268,11 +296,11 @@ static void between_steps(struct rb_learn *c)
     }
 }
 
-static enum rb_status begin_back(struct rb_learn *c, struct rb_error *err)
+static enum rb_status begin_back(struct rb_learn *c)
 {
     c->round = ROUND_BACK;
     c->tape.x = boundary(c, c->layer);
-    return rb_weights_begin_layer(&c->moved_weights, &c->moved, c->layer, err);
+    return RB_OK;
 }
 
 /* The round after the present one. */
@@ -323,19 +351,19 @@ static enum rb_status advance(struct rb_learn *c, struct rb_error *err)
             c->round = ROUND_HEAD_FOLD;
             return RB_OK;
         }
-        return begin_back(c, err);
+        return begin_back(c);
     case ROUND_HEAD_FOLD:
-        return begin_back(c, err);
+        return begin_back(c);
     case ROUND_BACK:
         c->round = ROUND_GRADIENT;
         return RB_OK;
     case ROUND_GRADIENT:
         c->round = ROUND_FOLD;
-        return c->layer > 0 ? begin_weights(c, c->layer - 1, err) : RB_OK;
+        return c->layer > 0 ? begin_both(c, c->layer - 1, err) : RB_OK;
     case ROUND_FOLD:
         if (c->layer > 0) {
             c->layer--;
-            return begin_back(c, err);
+            return begin_back(c);
         }
         c->round = c->near ? ROUND_EMBED_BACK : c->maps.residual ? ROUND_EMBED_FOLD : ROUND_UPDATE;
         return RB_OK;
@@ -486,6 +514,40 @@ static double moving_flops(const struct rb_config *c, bool residual)
     return residual ? layer_token_flops(c) * c->hidden_size : 0;
 }
 
+/* What a layer's gradients cost, by what is learned. */
+struct gradient_flops {
+    double by_rows, by_weights; /* products over the batch: rows for the stream, dL/dtheta */
+    double fold;                /* from those to the stream's G */
+};
+
+static struct gradient_flops gradient_flops(const struct rb_config *c, bool residual, bool heads,
+                                            bool units, size_t tokens)
+{
+    double d = c->hidden_size, n = (double)tokens, rows = 4 * n * d * d;
+    double mlp = (c->mlp.gated ? 6.0 : 4.0) * c->mlp.inner_size * d;
+    double attention = layer_token_flops(c) - mlp;
+    struct gradient_flops f = {0};
+    *(heads ? &f.by_weights : &f.by_rows) += heads || residual ? n * attention : 0;
+    *(units ? &f.by_weights : &f.by_rows) += units || residual ? n * mlp : 0;
+    if (residual)
+        f.fold = (heads ? attention * d : rows) + (units ? mlp * d : rows);
+    return f;
+}
+
+static struct gradient_flops gradients_of(const struct rb_learn *c)
+{
+    const struct rb_learn_maps *m = &c->maps;
+    return gradient_flops(c->config, m->residual,
+                          m->kinds[RB_LEARN_QUERY_KEY] || m->kinds[RB_LEARN_VALUE],
+                          m->units.parameters > 0, rb_learn_tokens(c));
+}
+
+/* Moving the output weight once, where it is moved. */
+static double moving_output_flops(const struct rb_model *m, bool folds_output)
+{
+    return folds_output ? rb_head_logits_cost(m) * m->config.hidden_size : 0;
+}
+
 /* What all slots of a layer's FF would be with all units. */
 static double order_flops(const struct rb_config *c)
 {
@@ -501,24 +563,27 @@ static double item_cost(const struct rb_program *p, size_t item)
     double layer = (double)tokens * layer_token_flops(g);
     double scores = attention_flops(g, tokens, c->batch.block_size), n = own > 0 ? (double)own : 1;
     double logits = (double)c->head.chunk_count * rb_head_logits_cost(c->model);
+    struct gradient_flops f = gradients_of(c);
     if (item < others)
-        return moving_flops(g, c->maps.residual) / (double)others;
+        return (c->head_weights.item_count > 0 ? moving_output_flops(c->model, c->head.want_output)
+                                               : moving_flops(g, c->maps.residual)) /
+               (double)others;
     switch (c->round) {
     case ROUND_LAYER:
         return (layer + scores) / n;
     case ROUND_BACK:
-        return (2 * layer + 3.5 * scores) / n;
+        return (2 * layer + 3.5 * scores + f.by_rows) / n;
     case ROUND_GRADIENT:
-        return layer / n;
+        return f.by_weights / n;
     case ROUND_FOLD:
-        return (moving_flops(g, c->maps.residual) + (c->maps.units.orders ? order_flops(g) : 0)) /
-               n;
+        return (f.fold + (c->maps.units.orders ? order_flops(g) : 0)) / n;
     case ROUND_LOGITS:
         return logits / n;
     case ROUND_LOGITS_BACK:
-        return (c->maps.residual ? 2 : 1) * logits / n;
+        return (c->head.want_output ? 2 : 1) * logits / n;
     case ROUND_HEAD_FOLD:
-        return rb_head_logits_cost(c->model) * g->hidden_size / n;
+    case ROUND_EMBED_FOLD:
+        return 2 * (double)tokens * g->hidden_size * g->hidden_size / n;
     default:
         return 0;
     }
@@ -532,15 +597,31 @@ double rb_learn_cost(const struct rb_model *m, const struct rb_learn_options *o,
     double scores = attention_flops(c, tokens, block_size), layers = c->num_hidden_layers;
     double predicted = rb_learn_predicted(m, tokens);
     double logits = predicted * rb_head_logits_cost(m), look = layer + scores;
-    double step = layers * (4 * layer + 4.5 * scores + 4 * moving_flops(c, o->residual)) +
-                  (o->residual ? 3 : 2) * logits;
-    if (o->residual)
-        step += rb_head_logits_cost(m) * c->hidden_size;
+    bool output = rb_learn_folds_output(m, o);
+    struct gradient_flops f =
+        gradient_flops(c, o->residual, o->query_keys || o->values, o->scales || o->orders, tokens);
+    double step = layers * (3 * layer + 4.5 * scores + f.by_rows + f.by_weights + f.fold +
+                            2 * moving_flops(c, o->residual)) +
+                  (output ? 3 : 2) * logits + moving_output_flops(m, output);
+    if (o->residual) /* the unembedding's fold, and the embeddings' */
+        step += 4 * (double)tokens * c->hidden_size * c->hidden_size;
     if (o->orders)
         step += layers * order_flops(c);
     uint32_t looks = o->steps / RB_LEARN_LOOK_EVERY + 1;
     double held = (double)RB_LEARN_HELD_BLOCKS * (double)block_size / (double)tokens;
     return o->steps * step + looks * held * (layers * look + logits);
+}
+
+/* What is kept of a layer's weights: gradients, or rows of the batch where they tell. */
+static uint64_t gradient_floats(const struct rb_config *c, const struct rb_learn_options *o,
+                                uint64_t tokens)
+{
+    uint64_t d = c->hidden_size, floats = rb_weights_layer_floats(c), rows = 2 * tokens * d;
+    if (o->residual && !o->scales && !o->orders)
+        floats += rows - (c->mlp.gated ? 3 : 2) * (uint64_t)c->mlp.inner_size * d;
+    if (o->residual && !(o->query_keys && o->values))
+        floats += rows;
+    return floats;
 }
 
 uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options *o,
@@ -558,7 +639,8 @@ uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options 
     uint64_t n = c->mlp.inner_size, units = 0;
     units += o->scales ? c->num_hidden_layers * n : 0;
     units += o->orders ? c->num_hidden_layers * (n * n + n) : 0;
-    uint64_t floats = (c->num_hidden_layers + 2) * tokens * d + 4 * layer + 2 * output;
+    uint64_t floats = (c->num_hidden_layers + 2) * tokens * d + 3 * layer + 2 * output +
+                      gradient_floats(c, o, tokens);
     if (o->residual)
         floats += tokens * d + output;
     /* per parameter of a map: G and F in F32, Cayley's four matrices, Adam's three and the best */
@@ -572,10 +654,10 @@ uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options 
 static void learn_free(struct rb_program *p)
 {
     struct rb_learn *c = (struct rb_learn *)p;
-    struct rb_weights *sets[] = {&c->weights[0], &c->weights[1], &c->moved_weights,
-                                 &c->head_weights, &c->moved_head};
-    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
-        rb_weights_deinit(sets[i]);
+    for (size_t i = 0; i < sizeof c->weights / sizeof c->weights[0]; i++)
+        rb_weights_deinit(&c->weights[i]);
+    rb_weights_deinit(&c->head_weights);
+    rb_weights_deinit(&c->moved_head);
     rb_learn_head_deinit(&c->head);
     rb_tape_deinit(&c->tape);
     rb_learn_batch_deinit(&c->batch);

@@ -19,6 +19,11 @@ size_t rb_learn_head_items(const struct rb_learn *c)
     return n;
 }
 
+static const float *moved(const struct rb_learn *c, const struct rb_wanted *w)
+{
+    return c->weights[c->layer % 2].w[w->slot];
+}
+
 /* ---- the stream's G: rows of it are independent ---- */
 
 struct rows {
@@ -41,6 +46,17 @@ static void fold_reader(const struct rb_learn *c, struct rows r, const float *th
                 theta + r.first, d, h, d, 1.0f, g, d);
 }
 
+/* The same of rows over the batch (learn_fold.h), (tokens, d) both: G's rows += rows^T x. */
+static void fold_rows_of(const struct rb_learn *c, struct rows r, const struct rb_wanted *w)
+{
+    if (w->joins)
+        return;
+    fold_reader(c, r, w->rows,
+                w->reads ? rb_tape_input(&c->tape, w->slot)
+                         : rb_tape_output_gradient(&c->tape, w->slot),
+                c->tape.tokens);
+}
+
 /* G's rows += theta H^T, theta and H (d, n): what writes it. */
 static void fold_writer(const struct rb_learn *c, struct rows r, const float *theta, const float *h,
                         size_t n)
@@ -55,8 +71,12 @@ void rb_learn_fold_stream(const struct rb_learn *c, size_t item)
 {
     for (size_t i = 0; i < c->wanted_count; i++) {
         const struct rb_wanted *w = &c->wanted[i];
-        const float *theta = c->moved_weights.w[w->slot];
+        const float *theta = moved(c, w);
         struct rows r = fold_rows(c, item);
+        if (w->rows != NULL) {
+            fold_rows_of(c, r, w);
+            continue;
+        }
         if (w->gain)
             rb_learn_near_fold_gain(c, r.first, r.count, 2 * (size_t)c->layer + 1 + (w->norm > 0),
                                     w->h);
@@ -64,6 +84,16 @@ void rb_learn_fold_stream(const struct rb_learn *c, size_t item)
             fold_reader(c, r, theta, w->h, w->out);
         if (w->writes)
             fold_writer(c, r, theta, w->h, w->in);
+    }
+}
+
+void rb_learn_stream_rows(const struct rb_learn *c, const struct rb_tape_call *call)
+{
+    for (size_t i = 0; i < c->wanted_count; i++) {
+        const struct rb_wanted *w = &c->wanted[i];
+        if (w->rows != NULL)
+            rb_tape_rows(call, w->slot, moved(c, w), w->writes, w->joins,
+                         w->rows + call->row * c->config->hidden_size);
     }
 }
 
@@ -84,7 +114,7 @@ void rb_learn_fold_heads(const struct rb_learn *c, size_t item)
         size_t copies = blocks / m->kv_heads;
         for (size_t b = kv * copies; b < (kv + 1) * copies; b++) {
             size_t at = b * m->head_dim * (w->head_columns ? 1 : w->in);
-            const float *theta = c->moved_weights.w[w->slot] + at, *h = w->h + at;
+            const float *theta = moved(c, w) + at, *h = w->h + at;
             int in = (int)w->in;
             bool keys = w->slot == RB_KEY_WEIGHT || w->slot == RB_KEY_BIAS;
             if (m->stretches && w->head_columns)
@@ -122,8 +152,8 @@ enum rb_status rb_learn_fold_units(const struct rb_learn *c, size_t item,
     for (size_t i = 0; i < c->wanted_count; i++) {
         const struct rb_wanted *w = &c->wanted[i];
         if (w->units)
-            rb_learn_units_fold(u, c->layer, w->part, first, count, c->moved_weights.w[w->slot],
-                                w->h, w->part == RB_UNIT_DOWN ? w->out : w->in, room, dx);
+            rb_learn_units_fold(u, c->layer, w->part, first, count, moved(c, w), w->h,
+                                w->part == RB_UNIT_DOWN ? w->out : w->in, room, dx);
     }
     return RB_OK;
 }
@@ -177,9 +207,40 @@ static void want_norms(struct rb_learn *c)
                                                           .in = 1};
 }
 
+/* Only the stream's map asks about a weight: rows of the batch tell it. */
+static bool goes_by_rows(const struct rb_wanted *w)
+{
+    return !w->vector && (w->reads || w->writes) && w->kind < 0 && !w->units;
+}
+
+/* An earlier map that reads the same rows; NULL: none. */
+static const struct rb_wanted *joined(const struct rb_learn *c, const struct rb_wanted *w)
+{
+    const float *x = rb_tape_input(&c->tape, w->slot);
+    for (const struct rb_wanted *o = c->wanted; o < w; o++)
+        if (goes_by_rows(o) && o->reads && w->reads && rb_tape_input(&c->tape, o->slot) == x)
+            return o;
+    return NULL;
+}
+
+/* Where what is kept of each weight lies, from `base` on; ret how much that is. */
+static size_t place_wanted(struct rb_learn *c, float *base)
+{
+    size_t floats = 0, most = c->step_blocks * c->batch.block_size * c->config->hidden_size;
+    for (size_t i = 0; i < c->wanted_count; i++) {
+        struct rb_wanted *w = &c->wanted[i];
+        const struct rb_wanted *with = goes_by_rows(w) ? joined(c, w) : NULL;
+        float *here = base != NULL ? base + floats : NULL;
+        w->joins = with != NULL;
+        w->rows = w->joins ? with->rows : goes_by_rows(w) ? here : NULL;
+        w->h = goes_by_rows(w) ? NULL : here;
+        floats += w->joins ? 0 : goes_by_rows(w) ? most : w->out * w->in;
+    }
+    return floats;
+}
+
 enum rb_status rb_learn_list_wanted(struct rb_learn *c, struct rb_error *err)
 {
-    size_t floats = 0;
     if (c->near)
         want_norms(c);
     for (enum rb_slot s = RB_QUERY_WEIGHT; s < RB_FINAL_NORM_WEIGHT; s++) {
@@ -190,16 +251,10 @@ enum rb_status rb_learn_list_wanted(struct rb_learn *c, struct rb_error *err)
         if (rb_model_tensor(c->model, s + 1, 0) != NULL)
             want(c, s + 1, out, 1, true);
     }
-    for (size_t i = 0; i < c->wanted_count; i++)
-        floats += c->wanted[i].out * c->wanted[i].in;
-    c->gradients = rb_malloc_aligned(floats, sizeof(float));
+    c->gradients = rb_malloc_aligned(place_wanted(c, NULL), sizeof(float));
     if (c->gradients == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory for a layer's gradients");
-    floats = 0;
-    for (size_t i = 0; i < c->wanted_count; i++) {
-        c->wanted[i].h = c->gradients + floats;
-        floats += c->wanted[i].out * c->wanted[i].in;
-    }
+    (void)place_wanted(c, c->gradients);
     return RB_OK;
 }
 
@@ -210,24 +265,24 @@ static size_t gradient_rows(const struct rb_wanted *w)
     return w->vector || rows >= w->out ? w->out : rows > 0 ? rows : 1;
 }
 
+static size_t gradient_parts(const struct rb_wanted *w)
+{
+    return w->rows != NULL ? 0 : (w->out + gradient_rows(w) - 1) / gradient_rows(w);
+}
+
 size_t rb_learn_gradient_items(const struct rb_learn *c)
 {
     size_t n = 0;
     for (size_t i = 0; i < c->wanted_count; i++)
-        n += (c->wanted[i].out + gradient_rows(&c->wanted[i]) - 1) / gradient_rows(&c->wanted[i]);
+        n += gradient_parts(&c->wanted[i]);
     return n;
 }
 
 void rb_learn_gradient_item(const struct rb_learn *c, size_t item)
 {
-    size_t i = 0, parts;
-    for (;; i++) {
-        parts =
-            (c->wanted[i].out + gradient_rows(&c->wanted[i]) - 1) / gradient_rows(&c->wanted[i]);
-        if (item < parts)
-            break;
+    size_t i = 0;
+    for (size_t parts; item >= (parts = gradient_parts(&c->wanted[i])); i++)
         item -= parts;
-    }
     const struct rb_wanted *w = &c->wanted[i];
     size_t first = item * gradient_rows(w), rows = w->out - first;
     rows = rows < gradient_rows(w) ? rows : gradient_rows(w);
@@ -245,8 +300,7 @@ enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
     struct rows r = fold_rows(c, item);
     if (c->model->head_shape->dense != RB_SLOT_NONE)
         return rb_learn_near_fold_hidden(c, r.first, r.count, scratch, err);
-    enum rb_slot output = c->model->head_shape->output;
-    fold_reader(c, r, c->moved_head.w[output], c->head.doutput, c->head.outputs);
+    fold_reader(c, r, c->head.dmoved, c->head.z, c->head.rows);
     const float *shift = c->moved_head.w[RB_FINAL_NORM_BIAS];
     if (!c->config->final_norm || shift == NULL)
         return RB_OK;

@@ -12,8 +12,15 @@ enum rb_status rb_learn_list_wanted(struct rb_learn *c, struct rb_error *err) RB
 size_t rb_learn_gradient_items(const struct rb_learn *c);
 void rb_learn_gradient_item(const struct rb_learn *c, size_t item);
 
+/* What the present layer's moved weights, of which only the stream's map asks, make of the call's
+ * span: wanted[].rows. After rb_tape_back of that call.
+ *
+ * G = theta^T H of a reader and H = dY^T X are (dY theta)^T X, of a writer (X theta^T)^T dY: with
+ * rows over the batch H need not be there, nor be multiplied by theta. */
+void rb_learn_stream_rows(const struct rb_learn *c, const struct rb_tape_call *call);
+
 /* The stream's G in tiles of rows, and the matrices of the present layer's heads: from the
- * gradients and the moved weights of that layer. */
+ * gradients, or rows, and the moved weights of that layer. */
 size_t rb_learn_stream_items(const struct rb_learn *c);
 size_t rb_learn_head_items(const struct rb_learn *c);
 void rb_learn_fold_stream(const struct rb_learn *c, size_t item);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUP_ROWS = 64, CHUNK_ROWS = 256, TILE_OUTPUTS = 1024 };
+enum { GROUP_ROWS = 64, CHUNK_ROWS = 256, TILE_OUTPUTS = 1024, TILE_WIDTH = 192 };
 
 static size_t groups_of(size_t rows)
 {
@@ -50,7 +50,7 @@ static size_t lay_out(struct rb_learn_head *h, size_t rows, float *block)
         {&h->z, rows * w},
         {&h->dz, rows * w},
         {&h->logits, h->chunk_rows * h->outputs},
-        {&h->doutput, h->want_output ? h->outputs * w : 0},
+        {&h->dmoved, h->want_output ? rows * w : 0},
     };
     size_t per_line = RB_ALIGNMENT / sizeof(float), used = 0;
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
@@ -343,26 +343,26 @@ void rb_learn_head_distil(struct rb_learn_head *h, struct rb_learn_head *const *
         distil_row(h, teachers, count, crosses, row);
 }
 
+/* Columns of the gradient of all rows of a chunk: so the output weight is read once. */
+static size_t back_tiles(const struct rb_learn_head *h)
+{
+    return (h->width + TILE_WIDTH - 1) / TILE_WIDTH;
+}
+
 size_t rb_learn_head_back_items(const struct rb_learn_head *h)
 {
-    return groups_of(h->chunk_count) + (h->want_output ? tiles_of(h) : 0);
+    return back_tiles(h) * (h->want_output ? 2 : 1);
 }
 
 void rb_learn_head_back(struct rb_learn_head *h, size_t item)
 {
-    size_t w = h->width, groups = groups_of(h->chunk_count);
-    if (item < groups) {
-        struct group g = group_of(item, h->chunk_count);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)g.rows, (int)w, (int)h->outputs,
-                    1.0f, h->logits + g.first * h->outputs, (int)h->outputs, h->w[shape(h)->output],
-                    (int)w, 0.0f, h->dz + (h->chunk_first + g.first) * w, (int)w);
-        return;
-    }
-    struct tile t = tile_of(h, item - groups);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)t.outputs, (int)w,
-                (int)h->chunk_count, 1.0f, h->logits + t.first, (int)h->outputs,
-                h->z + h->chunk_first * w, (int)w, h->chunk_first == 0 ? 0.0f : 1.0f,
-                h->doutput + t.first * w, (int)w);
+    bool own = item < back_tiles(h);
+    size_t first = item % back_tiles(h) * TILE_WIDTH, left = h->width - first;
+    size_t columns = left < TILE_WIDTH ? left : TILE_WIDTH, at = h->chunk_first * h->width + first;
+    const float *w = own ? h->w[shape(h)->output] : h->moved;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)h->chunk_count, (int)columns,
+                (int)h->outputs, 1.0f, h->logits, (int)h->outputs, w + first, (int)h->width, 0.0f,
+                (own ? h->dz : h->dmoved) + at, (int)h->width);
 }
 
 double rb_learn_head_loss(const struct rb_learn_head *h)

@@ -2,8 +2,8 @@
  * head's hidden layer, the logits and the cross-entropy (METHOD 7 and 9).
  *
  * DESIGN. Only rows that predict something are there. Logits are made for a chunk of rows over the
- * whole vocabulary, turned into their own gradient in place, and used twice: for the gradient of
- * the rows, and for that of the output weight. Rounds, in this order:
+ * whole vocabulary, turned into their own gradient in place, and used twice: times the output
+ * weight and times moved B's, for the stream's map (learn_fold.h). Rounds, in this order:
  *
  *     hidden -> (logits -> softmax -> back) per chunk -> hidden back -> fold
  */
@@ -20,12 +20,14 @@ struct rb_learn_head {
     uint32_t *tokens; /* (rows) which token each row belongs to */
     int32_t *targets; /* (rows) */
     size_t width, outputs, chunk_rows, chunk_first, chunk_count;
-    bool want_output; /* the gradient of the output weight is asked for */
+    bool want_output;   /* dmoved is asked for … */
+    const float *moved; /* … (outputs, width), an output weight in the place of the head's;
+                         * borrowed, set by the owner each step */
     float *x, *normed, *before,
         *after;     /* (rows, d), (rows, d), (rows, width) around the activation */
     float *z, *dz;  /* (rows, width) what the output weight reads */
     float *logits;  /* (chunk_rows, outputs) */
-    float *doutput; /* (outputs, width), with want_output */
+    float *dmoved;  /* (rows, width), with want_output: dlogits times `moved` */
     double *losses; /* (rows), and behind them dshift */
     double *dshift; /* (groups, hidden_size) of the final norm's bias */
     float *block;

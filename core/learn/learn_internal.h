@@ -21,7 +21,10 @@ struct rb_wanted {
     bool units;             /* learned FF units are its rows (or columns) … */
     enum rb_unit_part part; /* … and this is how they move it */
     size_t out, in;         /* in 1 for a vector */
-    float *h;               /* (out, in) dL/dtheta */
+    float *h;               /* (out, in) dL/dtheta; NULL with rows */
+    float *rows; /* (tokens, hidden_size): only the stream's map asks, and it needs no dL/dtheta
+                  * (learn_fold.h); NULL */
+    bool joins;  /* its rows are added to those of an earlier map that reads the same */
 };
 enum { WANTED_MOST = 20 };
 
@@ -74,12 +77,14 @@ struct rb_learn {
     double *dnorms; /* (spans, 4, hidden_size) gradients of norms, by span */
     float *gains;   /* (2 L + 1, hidden_size) B's own, by tap of the stream */
     struct rb_tape tape;
-    struct rb_weights weights[2], moved_weights, head_weights, moved_head;
+    struct rb_weights weights[3]; /* theta's of two layers in turns, [layer % 2]; on the way back
+                                     moved B's in turns there, and theta's in [2] */
+    struct rb_weights head_weights, moved_head;
     const float *head_slots[RB_SLOT_COUNT];
     struct rb_learn_head head;
     struct rb_wanted wanted[WANTED_MOST];
     size_t wanted_count;
-    float *gradients; /* what wanted[].h point into */
+    float *gradients; /* what wanted[].h and .rows point into */
 
     enum rb_learn_round round;
     uint32_t layer;

@@ -475,6 +475,24 @@ const float *rb_tape_input(const struct rb_tape *t, enum rb_slot weight)
     return linear_of(t, weight).x;
 }
 
+const float *rb_tape_output_gradient(const struct rb_tape *t, enum rb_slot weight)
+{
+    return linear_of(t, weight).dy;
+}
+
+void rb_tape_rows(const struct rb_tape_call *call, enum rb_slot weight, const float *w, bool writes,
+                  bool more, float *dst)
+{
+    struct linear_map m = linear_of(call->tape, weight);
+    int n = (int)tokens_of(call), in = (int)m.in, out = (int)m.out;
+    if (writes)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, out, in, 1.0f,
+                    m.x + call->row * m.in, in, w, in, more ? 1.0f : 0.0f, dst, out);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, in, out, 1.0f,
+                    m.dy + call->row * m.out, out, w, in, more ? 1.0f : 0.0f, dst, in);
+}
+
 void rb_tape_gradient(const struct rb_tape *t, enum rb_slot weight, size_t first, size_t rows,
                       float *dst)
 {

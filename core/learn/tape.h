@@ -67,6 +67,13 @@ const float *rb_tape_input(const struct rb_tape *t, enum rb_slot weight);
 /* Rows [first, first + rows) of dL/dW of a linear map's weight of this layer; dst (rows, in). */
 void rb_tape_gradient(const struct rb_tape *t, enum rb_slot weight, size_t first, size_t rows,
                       float *dst);
+/* The gradient of what that map wrote, (tokens, out), once the layer went back. */
+const float *rb_tape_output_gradient(const struct rb_tape *t, enum rb_slot weight);
+/* The call's span through another weight w (out, in) in the place of that one, once it went back:
+ * dY w, (span tokens, in), or with `writes` X w^T, (span tokens, out). dst, the first of them, is
+ * added to with `more`. */
+void rb_tape_rows(const struct rb_tape_call *call, enum rb_slot weight, const float *w, bool writes,
+                  bool more, float *dst);
 /* The whole gradient of that weight's bias; dst (out). */
 void rb_tape_bias_gradient(const struct rb_tape *t, enum rb_slot weight, float *dst);
 /* Is that slot the weight of a linear map of a layer of this description? Then its sizes. */

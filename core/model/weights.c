@@ -1,4 +1,7 @@
 #include "core/model/weights.h"
+#include "core/model/kernels.h"
+
+#include <assert.h>
 
 #include <stdlib.h>
 
@@ -6,7 +9,8 @@ struct rb_weights_item {
     enum rb_slot slot;
     uint32_t layer;
     size_t first, rows;
-    float *dst;
+    float
+        *dst; /* NULL: of a pair that takes the tensor as it lies; only the last term's are made */
 };
 
 enum { ITEM_FLOATS = 1 << 20, LINE_FLOATS = RB_ALIGNMENT / sizeof(float) };
@@ -75,6 +79,7 @@ enum rb_status rb_weights_begin(struct rb_weights *w, const struct rb_blend *ble
                                 floats * sizeof(float) / 1000000);
     }
     w->item_count = 0;
+    w->last = NULL;
     for (size_t i = 0; i < count; i++) {
         if (offset[i] == SIZE_MAX)
             continue;
@@ -86,24 +91,104 @@ enum rb_status rb_weights_begin(struct rb_weights *w, const struct rb_blend *ble
     return RB_OK;
 }
 
-enum rb_status rb_weights_begin_layer(struct rb_weights *w, const struct rb_blend *blend,
-                                      uint32_t layer, struct rb_error *err)
+static size_t layer_slots(const struct rb_blend *blend, enum rb_slot ret[RB_SLOT_COUNT])
 {
     const struct rb_family *f = rb_blend_model(blend)->family;
-    enum rb_slot slots[RB_SLOT_COUNT];
     size_t n = 0;
     for (enum rb_slot slot = 0; slot < RB_SLOT_COUNT; slot++) {
         const struct rb_tensor_row *row = rb_family_row(f, slot);
         if (row != NULL && row->per_layer)
-            slots[n++] = slot;
+            ret[n++] = slot;
     }
-    return rb_weights_begin(w, blend, slots, n, layer, err);
+    return n;
+}
+
+enum rb_status rb_weights_begin_layer(struct rb_weights *w, const struct rb_blend *blend,
+                                      uint32_t layer, struct rb_error *err)
+{
+    enum rb_slot slots[RB_SLOT_COUNT];
+    return rb_weights_begin(w, blend, slots, layer_slots(blend, slots), layer, err);
+}
+
+/* ---- a pair, and its last term alone ---- */
+
+static struct rb_blend end_of(const struct rb_blend *pair, size_t term)
+{
+    return rb_blend_single(pair->terms[term].model, pair->terms[term].motion);
+}
+
+static bool has_items(const struct rb_weights *w, enum rb_slot slot)
+{
+    for (size_t i = 0; i < w->item_count; i++)
+        if (w->items[i].slot == slot)
+            return true;
+    return false;
+}
+
+enum rb_status rb_weights_begin_both(struct rb_weights *w, const struct rb_blend *pair,
+                                     struct rb_weights *last, const enum rb_slot *slots,
+                                     size_t count, uint32_t layer, struct rb_error *err)
+{
+    assert(pair->count == 2 && pair->overlay == NULL);
+    struct rb_blend moved = end_of(pair, 1);
+    enum rb_status s = rb_weights_begin(w, pair, slots, count, layer, err);
+    if (s == RB_OK)
+        s = rb_weights_begin(last, &moved, slots, count, layer, err);
+    if (s != RB_OK)
+        return s;
+    w->last = last;
+    for (size_t i = 0, own = w->item_count; i < last->item_count; i++) {
+        struct rb_weights_item item = last->items[i];
+        struct rb_weights pairs = {.items = w->items, .item_count = own};
+        if (has_items(&pairs, item.slot))
+            continue;
+        item.dst = NULL;
+        if (!add_item(w, item))
+            return rb_error_set(err, RB_ENOMEM, "no memory for a list of weights");
+    }
+    return RB_OK;
+}
+
+enum rb_status rb_weights_begin_both_layer(struct rb_weights *w, const struct rb_blend *pair,
+                                           struct rb_weights *last, uint32_t layer,
+                                           struct rb_error *err)
+{
+    enum rb_slot slots[RB_SLOT_COUNT];
+    return rb_weights_begin_both(w, pair, last, slots, layer_slots(pair, slots), layer, err);
+}
+
+static enum rb_status fill_both(const struct rb_weights *w, const struct rb_blend *pair,
+                                const struct rb_weights_item *i, struct rb_scratch *scratch,
+                                struct rb_error *err)
+{
+    size_t rows, columns;
+    rb_model_size(rb_blend_model(pair), i->slot, &rows, &columns);
+    struct rb_blend first = end_of(pair, 0), moved = end_of(pair, 1);
+    size_t at = i->first * columns;
+    if (has_items(w->last, i->slot)) { /* else its rows are used where they lie */
+        float *to = w->last->buffer + (w->last->w[i->slot] - w->last->buffer) + at;
+        enum rb_status s =
+            rb_blend_rows(&moved, i->slot, i->layer, i->first, i->rows, to, scratch, err);
+        if (s != RB_OK || i->dst == NULL)
+            return s;
+    }
+    const float *plain = rb_blend_direct(&first, i->slot, i->layer);
+    enum rb_status s = RB_OK;
+    if (plain == NULL)
+        s = rb_blend_rows(&first, i->slot, i->layer, i->first, i->rows, i->dst, scratch, err);
+    if (s == RB_OK)
+        rb_kernels()->blend(i->dst, plain != NULL ? plain + at : i->dst,
+                            (float)pair->terms[0].weight, w->last->w[i->slot] + at,
+                            (float)pair->terms[1].weight, i->rows * columns);
+    return s;
 }
 
 enum rb_status rb_weights_fill(const struct rb_weights *w, const struct rb_blend *blend,
                                size_t item, struct rb_scratch *scratch, struct rb_error *err)
 {
     const struct rb_weights_item *i = &w->items[item];
+    if (w->last != NULL)
+        return fill_both(w, blend, i, scratch, err);
     return rb_blend_rows(blend, i->slot, i->layer, i->first, i->rows, i->dst, scratch, err);
 }
 

@@ -12,6 +12,7 @@ struct rb_weights {
     size_t buffer_floats;
     struct rb_weights_item *items;
     size_t item_count, item_capacity;
+    const struct rb_weights *last; /* borrowed; NULL but after rb_weights_begin_both */
 };
 
 /* Sets up for those of the slots that the model has, in their order; the buffer is reused from call
@@ -22,6 +23,16 @@ enum rb_status rb_weights_begin(struct rb_weights *w, const struct rb_blend *ble
 /* All slots of a layer. */
 enum rb_status rb_weights_begin_layer(struct rb_weights *w, const struct rb_blend *blend,
                                       uint32_t layer, struct rb_error *err) RB_MUST_CHECK;
+/* Of a pair, where its last term alone is wanted too: each of that term's rows is moved once, for
+ * both. `last` is begun with the term alone, and filled by the items of w; it must outlive them.
+ * The bits are those of two sets begun apart. RB_ENOMEM. */
+enum rb_status rb_weights_begin_both(struct rb_weights *w, const struct rb_blend *pair,
+                                     struct rb_weights *last, const enum rb_slot *slots,
+                                     size_t count, uint32_t layer,
+                                     struct rb_error *err) RB_MUST_CHECK;
+enum rb_status rb_weights_begin_both_layer(struct rb_weights *w, const struct rb_blend *pair,
+                                           struct rb_weights *last, uint32_t layer,
+                                           struct rb_error *err) RB_MUST_CHECK;
 /* Fills part `item` of item_count; any thread. */
 enum rb_status rb_weights_fill(const struct rb_weights *w, const struct rb_blend *blend,
                                size_t item, struct rb_scratch *scratch,

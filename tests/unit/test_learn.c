@@ -201,6 +201,11 @@ static void test_gradients_of_decoders(void **state)
         random_decoder_open(&a, &p.dir, "a", &p.a);
         random_decoder_open(&b, &p.dir, "b", &p.b);
         check_gradient(&p, s->name, &o);
+        if (i % 4 == 1) { /* the stream's map alone: by rows of the batch everywhere */
+            struct rb_learn_options alone = o;
+            alone.query_keys = alone.values = false;
+            check_gradient(&p, s->name, &alone);
+        }
         o.stretches = true;
         check_gradient(&p, s->name, &o);
         o.scales = decoder_gated(s);
