@@ -16,7 +16,7 @@ from daemon import Daemon, FIXTURES, SMALL_JOB, equal, problem, run, true
 GIB = 1 << 30
 
 
-def large_model(root, name, gib=6):
+def large_model(root, name, gib=7):
     """A valid checkpoint with zeros for weights, most of it an embedding table, as a sparse file."""
     folder = os.path.join(root, name)
     shutil.copytree(f"{FIXTURES}/models/bert-a", folder)

@@ -35,7 +35,7 @@ def test_hang_ups_cost_nothing():
             config.flush()
             true(" DEBUG " not in d.log())
             d.process.send_signal(signal.SIGHUP)
-            until(lambda: "level=debug" in d.log() and " DEBUG " in d.log(), "it logs more")
+            until(lambda: "level=debug" in d.log() and " DEBUG " in d.log(), "it logs more", seconds=120)  # aligning ends
             config.seek(0)
             config.write("log-level = loud?\n")
             config.flush()
