@@ -36,8 +36,8 @@ TESTS="
 "
 # bench:   PyTorch and SciPy for the ratios; nginx, and wrk as the client, for the requests per second
 BENCH="python3-torch python3-scipy nginx-light wrk"
-# cross:   arm64: compiler, emulator, and debootstrap to fetch arm64's libraries into a folder
-CROSS="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap debian-archive-keyring"
+# cross:   arm64: compiler, emulator, debootstrap to fetch arm64's libraries into a folder, buildah for its image
+CROSS="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap debian-archive-keyring buildah"
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 

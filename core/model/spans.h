@@ -40,12 +40,12 @@ enum {
 };
 
 /* Tokens of a span, of `models` models over a slab of so many. Every product packs its weights
- * first, which at 512 rows is a tenth of it on fast processors: spans are twice as long where
- * enough of them are left, of one model 24 and of several 8 in all. */
+ * first, which at 512 rows is a tenth of it on fast processors: spans are twice as long where 8 of
+ * them are left, of all models together. */
 static inline size_t rb_chunk_tokens(size_t slab_tokens, size_t models)
 {
     size_t left = slab_tokens / RB_WIDE_CHUNK_TOKENS * models;
-    return left >= (models > 1 ? 8 : 24) ? RB_WIDE_CHUNK_TOKENS : RB_CHUNK_TOKENS;
+    return left >= 8 ? RB_WIDE_CHUNK_TOKENS : RB_CHUNK_TOKENS;
 }
 
 #endif

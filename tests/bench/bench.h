@@ -51,6 +51,7 @@ double bench_evaluate(struct bench *b, const struct rb_blend *blend, const struc
 /* Rows: each prints "row key=value ..." lines. */
 void row_kernel(struct bench *b, unsigned threads);
 void row_machine(struct bench *b, unsigned threads);
+void row_shapes(struct bench *b, unsigned threads); /* one product at a time */
 void row_collect(struct bench *b, unsigned threads);
 void row_evaluate(struct bench *b, unsigned threads);
 void row_align(struct bench *b, unsigned threads);

@@ -3,7 +3,8 @@
  *
  *    bench_core [options] ROW...
  *
- * Rows: kernel machine collect evaluate align job assign learn. Each prints lines "row key=value
+ * Rows: kernel machine shapes collect evaluate align job assign learn. Each prints lines "row
+ * key=value
  * ...". Options:
  *    --models FOLDER   work in FOLDER (models a and b are made there if missing); else a new
  *                      folder under $TMPDIR, removed at the end
@@ -108,9 +109,9 @@ struct row {
 };
 
 static const struct row rows[] = {
-    {"kernel", row_kernel},     {"machine", row_machine}, {"collect", row_collect},
-    {"evaluate", row_evaluate}, {"align", row_align},     {"job", row_job},
-    {"assign", row_assign},     {"learn", row_learn},
+    {"kernel", row_kernel},   {"machine", row_machine},   {"shapes", row_shapes},
+    {"collect", row_collect}, {"evaluate", row_evaluate}, {"align", row_align},
+    {"job", row_job},         {"assign", row_assign},     {"learn", row_learn},
 };
 
 static const struct row *find_row(const char *name)

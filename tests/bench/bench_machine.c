@@ -158,3 +158,55 @@ void row_machine(struct bench *b, unsigned threads)
                  word(kernel->instruction_set, set));
     (void)fflush(stdout);
 }
+
+/* ---- products of a layer's shapes ---- */
+
+struct shape { /* y (rows, out) = x (rows, in) W^T, or of moments x^T y over `in` tokens */
+    const char *name;
+    int rows, out, in;
+    bool moments;
+};
+
+/* Operations per second of CPU time of one product, after another of the same that warms up. */
+static double rate_of_shape(const struct shape *s, const float *x, const float *w, float *y)
+{
+    double cpu = 0;
+    for (int warm = 1; warm >= 0; warm--) {
+        cpu = runner_cpu_now();
+        if (s->moments)
+            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, s->rows, s->out, s->in, 1, x,
+                        SQUARE, w, SQUARE, 0, y, SQUARE);
+        else
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, s->rows, s->out, s->in, 1, x,
+                        s->in, w, s->in, 0, y, s->out);
+        cpu = runner_cpu_now() - cpu;
+    }
+    return 2.0 * s->rows * s->out * s->in / cpu;
+}
+
+/* Each shape in turn, in several rounds; each counts with its best. */
+void row_shapes(struct bench *b, unsigned threads)
+{
+    static const struct shape shapes[] = {
+        {"square", SQUARE, SQUARE, SQUARE, false}, {"d_d_512", 512, 768, 768, false},
+        {"d_d_1024", 1024, 768, 768, false},       {"up_512", 512, 3072, 768, false},
+        {"up_1024", 1024, 3072, 768, false},       {"down_512", 512, 768, 3072, false},
+        {"down_1024", 1024, 768, 3072, false},     {"logits_512", 512, 1024, 768, false},
+        {"moments_ff", 768, 3072, 3072, true},     {"moments_d", 768, 768, 3072, true},
+    };
+    enum { SHAPES = sizeof shapes / sizeof shapes[0], ROUNDS = 9 };
+    double best[SHAPES] = {0};
+    float *x = square(1), *w = square(2), *y = square(3);
+    (void)b;
+    for (int round = 0; round < ROUNDS; round++)
+        for (int i = 0; i < SHAPES; i++)
+            best[i] = fmax(best[i], rate_of_shape(&shapes[i], x, w, y));
+    for (int i = 0; i < SHAPES; i++)
+        (void)printf(
+            "shapes threads=%u shape=%s rows=%d out=%d in=%d cpu_gflops=%.1f square_ratio=%.3f\n",
+            threads, shapes[i].name, shapes[i].rows, shapes[i].out, shapes[i].in, best[i] / 1e9,
+            best[i] / best[0]);
+    free(x);
+    free(w);
+    free(y);
+}

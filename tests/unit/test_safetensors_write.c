@@ -73,7 +73,7 @@ int fsync(int fd)
 int rename(const char *from, const char *to)
 {
     strcat(faults.trace, "r");
-    return (int)syscall(SYS_rename, from, to);
+    return (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to); /* arm64 has no other */
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t bytes)
