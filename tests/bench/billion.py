@@ -4,6 +4,7 @@ aligned and evaluated by one `rebasind run` below a limit of memory: its peak, a
 flop count, beside a pair of the same family that is small.
 
     tests/bench/billion.py --build build/bench [--lines 40] [--blocks 4] [--limit 8GiB] [--folder DIR] [--no-small]
+    tests/bench/billion.py --build build/bench --no-billion --lines 4 --blocks 1      # does it work? half a minute
 
 Needs 18 GB of disk under $TMPDIR (or DIR, which is kept with its models): 6 for the models, the rest for moments.
 """
@@ -112,6 +113,12 @@ def run(args, models, folder):
     return job, log
 
 
+def aligning_flops(s):
+    """Per token of the default taps: both forward passes, and products of FF and head units."""
+    d, inner = s["hidden"], s["inner"]
+    return s["layers"] * (2 * (8 * d * d + 4 * d * inner) + 2 * (inner * inner + d * d))
+
+
 def tell(name, job, parameters):
     timings = ", ".join(f"{k} {v:.1f}" for k, v in job["timings"].items() if v and v >= 0.05)
     print(f"{name}: {parameters / 1e9:.2f} B parameters, {job['wall']:.0f} s ({timings}); peak "
@@ -127,15 +134,20 @@ def main():
     p.add_argument("--limit", default="8GiB")
     p.add_argument("--folder", help="where models are, or are made and stay")
     p.add_argument("--no-small", action="store_true")
+    p.add_argument("--no-billion", action="store_true")
     args = p.parse_args()
+    costs = []
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        for name, shape in [("billion", BILLION)] + [("small", SMALL)] * (not args.no_small):
+        for name, shape in [("billion", BILLION)] * (not args.no_billion) + [("small", SMALL)] * (not args.no_small):
             models = os.path.join(args.folder or folder, name)
             for seed, side in enumerate("ab", 1):
                 if not os.path.isdir(os.path.join(models, side)):
                     write_model(os.path.join(models, side), shape, seed)
             job, _ = run(args, models, folder)
             tell(name, job, sum(int(np.prod(s)) for _, s in tensors(shape)))
+            costs.append(job["timings"]["aligning"] / aligning_flops(shape))
+        if len(costs) == 2:
+            print(f"aligning, seconds per flop: {costs[0] / costs[1]:.2f} of the small pair's", flush=True)
 
 
 if __name__ == "__main__":

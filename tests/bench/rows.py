@@ -13,7 +13,9 @@ import shutil
 import sys
 
 import http_requests
+import precision
 import several
+import startup
 from programs import (HERE, Absent, as_ids, call, core, least, make_pair, make_text, most, pick, python,
                       run_job, say, tool)
 
@@ -499,7 +501,64 @@ def row_several(b):
               f"peak {r['peak'] / 1e6:.0f} MB, told {r['told'] / 1e6:.0f} MB")
 
 
+def script(b, name, *args):
+    """Lines of a script of this folder, which can be run by hand as well."""
+    return call([sys.executable, "-B", os.path.join(HERE, name), *map(str, args)]).splitlines()
+
+
+def row_forecast(b):
+    """The same job again and again on a data folder that knows nothing; each foretold by a dry run."""
+    lines = script(b, "forecast.py", "--binary", os.path.join(b.build, "rebasind"), "--jobs", 3 if b.quick else 10,
+                   "--blocks", 16 if b.quick else 48)
+    last = lines[-2].split()[1]
+    for line, target in ((lines[0], "30 %"), (lines[-2], "10 %" if last == "10" else ""), (lines[-1], "")):
+        what, rest = line.split("foretold", 1)
+        b.add(f"forecast of a job, off by: {what.strip()}", target, rest.rsplit("off by ", 1)[1], "",
+              "foretold" + rest.rsplit(":", 1)[0])
+
+
+def row_billion(b):
+    """1.4 B parameters below 8 GiB; quick: only the small pair beside it."""
+    small = ("--no-billion", "--lines", 4, "--blocks", 1)
+    lines = script(b, "billion.py", "--build", b.build, "--threads", b.threads, *(small if b.quick else ()))
+    for line in lines:
+        name, rest = line.split(": ", 1)
+        peak = re.search(r"peak (\S+ GB)", rest)
+        if peak:
+            b.add(f"{name} pair, GPT-NeoX in bf16, peak memory", "8 GB" if name == "billion" else "", peak[1], "", rest)
+        else:
+            b.add("the same, cost per flop of aligning against a pair of 768 x 12", "within 15 %", rest.split()[0], "", line)
+
+
+def row_precision(b):
+    plain, *others = precision.compare(b.build, b.threads, 0.02, 1 if b.quick else 3)
+    for name, v, target in (("21 λ", others[0], ""), ("points auto", others[1], "4×")):
+        differ = abs(v["barrier"]["mean"] - plain["barrier"]["mean"])
+        b.add(f"barrier of the default job (BERT fixture pair, 1,000 lines) at precision 0.02, {name}, against 256 blocks and "
+              "21 λ", target, times(plain["seconds"] / v["seconds"]), "",
+              f"{plain['seconds']:.1f} s -> {v['seconds']:.1f} s of evaluating; {v['points']} λ, {v['blocks']} blocks; "
+              f"{v['barrier']['mean']:.4f} ± {v['barrier']['mean_standard_error']:.4f}, {differ:.0e} apart")
+
+
+def row_startup(b):
+    best = startup.compare(b.build, 2 if b.quick else 10)
+    for kind in startup.KINDS[1:]:
+        b.add(f"start of the daemon, {kind}, against a kernel set by the user", "300 ms more",
+              f"{1000 * (best[kind] - best[startup.KINDS[0]]):+.0f} ms", "",
+              f"{1000 * best[kind]:.0f} ms against {1000 * best[startup.KINDS[0]]:.0f} ms until it listens")
+
+
+def row_shapes(b):
+    """Products of a layer's shapes against the large square that is called the sgemm rate."""
+    table = [(v["shape"], f"{v['rows']:.0f} x {v['out']:.0f} x {v['in']:.0f}", f"{v['cpu_gflops']:.1f}",
+              ratio(v["square_ratio"])) for _, v in core(b, b.path("none"), "--threads", 1, "shapes")]
+    b.tables.append(("sgemm by shape, one thread, by CPU time, best of 9", ("product", "rows x out x in", "GF/s",
+                                                                           "of the square"), table))
+
+
 ROWS = {"machine": row_machine, "phases": row_phases, "features": row_features, "loss": row_loss, "workers": row_workers,
         "align": row_align, "eval": row_eval, "job": row_job, "assign": row_assign,
         "memory": row_memory, "open": row_open, "eta": row_eta, "large": row_large, "scale": row_scale,
-        "http": row_http, "profile": row_profile, "decoder": row_decoder, "merged": row_merged, "several": row_several}
+        "http": row_http, "profile": row_profile, "decoder": row_decoder, "merged": row_merged, "several": row_several,
+        "forecast": row_forecast, "billion": row_billion, "precision": row_precision, "startup": row_startup,
+        "shapes": row_shapes}
