@@ -496,7 +496,7 @@ static void encode_folded(struct rb_json *w, const struct rb_barrier_view *v)
     if (!rb_folded_control_known(v->folded))
         return;
     rb_json_object(w, "folded_control");
-    rb_json_number(w, "lambda", 0.5);
+    rb_json_number(w, "lambda", RB_FOLDED_CONTROL_LAMBDA);
     rb_json_number(w, "loss", v->folded->loss);
     rb_json_number(w, "standard_error", v->folded->standard_error);
     rb_json_number(w, "barrier", rb_barrier_folded_chord(v));
@@ -573,6 +573,8 @@ static void print_header(FILE *out, const struct rb_barrier_view *v, unsigned me
                                      : "");
     if (has_verdict(v))
         (void)fprintf(out, ",verdict,chance_loss");
+    if (rb_folded_control_known(v->folded))
+        (void)fprintf(out, ",folded_control_loss,folded_control_standard_error");
     (void)fprintf(out, "\n");
 }
 
@@ -623,6 +625,11 @@ static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metri
         bool here = row->lambda == v->verdict->lambda;
         (void)fprintf(out, ",%s", here ? rb_merge_verdict_names[v->verdict->kind] : "");
         print_cell(out, here ? v->verdict->chance.loss : NAN);
+    }
+    if (rb_folded_control_known(v->folded)) {
+        bool here = row->lambda == RB_FOLDED_CONTROL_LAMBDA;
+        print_cell(out, here ? v->folded->loss : NAN);
+        print_cell(out, here ? v->folded->standard_error : NAN);
     }
     (void)fprintf(out, "\n");
 }

@@ -72,8 +72,9 @@ double rb_barrier_folded_chord(const struct rb_barrier_view *v);
 /* text/csv: lambda, aligned_loss, aligned_standard_error, aligned_<metric>…, then control_… the
  * same; where errors are known, aligned_chord_standard_error, control_… and reduction_… follow,
  * each in the row where that barrier is; where the verdict is known, verdict and chance_loss, in
- * the row of the best lambda. Empty cells where not known; lines end in LF. New, free() it.
- * RB_ENOMEM. */
+ * the row of the best lambda; where the folded control is known, its loss and standard error, in
+ * the row of lambda 0.5, if there is one. Empty cells where not known; lines end in LF. New, free()
+ * it. RB_ENOMEM. */
 enum rb_status rb_barrier_csv(const struct rb_barrier_view *v, char **ret, size_t *ret_bytes,
                               struct rb_error *err) RB_MUST_CHECK;
 

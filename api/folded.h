@@ -6,7 +6,9 @@
 
 #include "api/encode.h"
 
-/* At lambda 1/2: folded models compute what they did, so the ends are the control's. */
+#define RB_FOLDED_CONTROL_LAMBDA 0.5
+
+/* At that lambda: folded models compute what they did, so the ends are the control's. */
 struct rb_folded_control {
     double loss, standard_error; /* NaN: not known */
 };

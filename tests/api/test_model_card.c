@@ -79,9 +79,17 @@ static void test_card(void **state)
     assert_says(text, "![Loss over lambda](c.svg)");
     assert_says(text, "| loss of this model | 1.7500 ± 0.0000 | 3.5000 ± 0.0000 |\n");
     assert_says(text, "| barrier over the chord | 0.2500 at 0.50 | 2.0000 at 0.50 |\n");
+    assert_null(strstr(text, "folded"));
     assert_says(text, "Moved B computes the same function as B: on 8 sequences");
     assert_says(text, "| model_b | y | `bb` |");
     assert_says(text, "\n  \"name\": \"```\\n---\"\n}\n```\n"); /* a name does not end the fence */
+    free(text);
+    const struct rb_folded_control folded = {3, 0.125};
+    v.folded = &folded;
+    text = write_card(&c);
+    assert_says(text,
+                "norms folded, averaged and not aligned: loss 3.0000 ± 0.1250, 1.5000 over the "
+                "chord, at 0.50.");
     free(text);
     c.parents[1].license[0] = 'g';
     c.curve = NULL;

@@ -217,6 +217,13 @@ static void test_csv(void **state)
     v = view_of(aligned, 1, NULL, 0);
     assert_csv(&v, "lambda,aligned_loss,aligned_standard_error,aligned_pseudo_perplexity\n"
                    "0,1,0.25,2\n");
+    const struct rb_folded_control folded = {1.5, 0.125};
+    struct rb_point three[] = {point(0, 1), point(0.5, 1.25), point(1, 1)};
+    v = view_of(three, 3, NULL, 0);
+    v.folded = &folded;
+    assert_csv(&v, "lambda,aligned_loss,aligned_standard_error,aligned_pseudo_perplexity,"
+                   "folded_control_loss,folded_control_standard_error\n"
+                   "0,1,0.25,2,,\n0.5,1.25,0.25,2.25,1.5,0.125\n1,1,0.25,2,,\n");
 }
 
 /* ---- alignment ---- */

@@ -103,6 +103,9 @@ def test_rounds():
         true(folded["lambda"] == 0.5 and folded["standard_error"] > 0, barrier)
         true(barrier["aligned"]["barrier"]["chord"] < folded["barrier"], barrier)
         true(abs(folded["loss"] - ends[1]) > 1e-3, barrier)  # it is not the raw control
+        lines = d.get(f"/v1/jobs/{job['id']}/artifacts/barrier.csv").body.decode().splitlines()
+        cells = [dict(zip(lines[0].split(","), line.split(","))) for line in lines[1:]]
+        equal([c["folded_control_loss"] for c in cells], ["", str(folded["loss"]), ""], cells)
         told = d.get(f"/v1/jobs/{job['id']}/permutations").json["rounds"]
         equal(len(told), 3, told)
         true(told[0]["moved"] == 0 and told[1]["moved"] > 0, told)
