@@ -143,7 +143,7 @@ test('a group is hidden and shown by its entry in the legend', async () => {
 async function save(name) {
   const [file] = await Promise.all([page.waitForEvent('download'),
     page.getByRole('button', {name: `Save ${name}`}).click()]);
-  const path = join(tmpdir(), `rebasind-${process.pid}-${file.suggestedFilename()}`);
+  const path = join(tmpdir(), `rebasind-${process.pid}-${saved.length}-${file.suggestedFilename()}`);
   await file.saveAs(path);
   saved.push(path);
   return path;
@@ -163,6 +163,38 @@ test('PNG: a picture larger than the chart', async () => {
   const bytes = await readFile(await save('PNG'));
   assert.equal(bytes.subarray(1, 4).toString(), 'PNG');
   assert.ok(bytes.readUInt32BE(16) > 800 && bytes.readUInt32BE(20) > 440);
+});
+
+test('PNG: each group has its swatch, of its colour, dashed where its curve is', async () => {
+  await page.getByLabel('of', {exact: true}).selectOption('both');
+  await page.getByRole('img', {name: /in 4 groups/}).waitFor();
+  const png = (await readFile(await save('PNG'))).toString('base64');
+  const shown = await page.locator('.legend-item .swatch').evaluateAll(list => list.map(s =>
+    [getComputedStyle(s).color, s.style.borderTopStyle]));
+  const context = await browser.newContext(); // the page's own policy opens no pictures
+  const alone = await context.newPage();
+  const drawn = await alone.evaluate(async ([src, count]) => {
+    const image = new Image();
+    image.src = src;
+    await image.decode();
+    const canvas = document.createElement('canvas');
+    canvas.width = image.width;
+    canvas.height = image.height;
+    const ctx = canvas.getContext('2d'), colour = at => `rgb(${at[0]}, ${at[1]}, ${at[2]})`;
+    ctx.drawImage(image, 0, 0);
+    const paper = colour(ctx.getImageData(0, 0, 1, 1).data);
+    const margin = 16, row = 20;
+    return Array.from({length: count}, (_, i) => { // export.js: a line of 26 px at half its entry's height
+      const y = image.height - margin - (count - i - 0.5) * row;
+      const line = Array.from({length: 24}, (__, x) => colour(ctx.getImageData(margin + 1 + x, y, 1, 1).data));
+      return [line[0], line.includes(paper) ? 'dashed' : 'solid'];
+    });
+  }, [`data:image/png;base64,${png}`, shown.length]);
+  await context.close();
+  assert.equal(shown.length, 4);
+  assert.equal(new Set(shown.map(s => s[0])).size, 2, 'two groups, two colours');
+  assert.deepEqual(drawn, shown);
+  await page.getByLabel('of', {exact: true}).selectOption('aligned');
 });
 
 test('HTML: one file that draws itself with nothing else at hand', async () => {
