@@ -207,6 +207,34 @@ static enum rb_status read_several(const struct rb_barrier_view *v, enum rb_curv
     return status;
 }
 
+/* Of each point's barrier; the models' own is 0 by what it is. */
+static enum rb_status point_errors(const struct rb_barrier_view *v, enum rb_curve_name curve,
+                                   rb_blocks_reader *read, void *data,
+                                   const struct several_blocks *c, struct rb_barrier_errors *e,
+                                   struct rb_error *err)
+{
+    size_t known = curve == RB_CURVE_ALIGNED ? v->aligned.count : v->control.count;
+    enum rb_status status = RB_OK;
+    if (known > RB_BARRIER_ERRORS_MAX)
+        known = RB_BARRIER_ERRORS_MAX;
+    for (size_t i = 0; i < known && status == RB_OK; i++) {
+        struct rb_excess excess = c->excess;
+        struct rb_block *at = NULL;
+        size_t count = 0;
+        e->point[curve][i] = i < v->models ? 0 : (double)NAN;
+        if (i < v->models)
+            continue;
+        status = read(data, curve, i, &at, &count, err);
+        excess.at = at;
+        memcpy(excess.weights, v->weights + i * v->models, v->models * sizeof *v->weights);
+        if (status == RB_OK && count == c->count)
+            e->point[curve][i] = rb_excess_error(&excess, count);
+        free(at);
+    }
+    e->point_count[curve] = status == RB_OK ? known : 0;
+    return status;
+}
+
 /* Of the best point's loss over each model's, from the aligned curve's blocks. */
 static enum rb_status parent_errors(const struct rb_barrier_view *v, rb_blocks_reader *read,
                                     void *data, const struct several_blocks *c,
@@ -232,8 +260,10 @@ static enum rb_status several_errors(const struct rb_barrier_view *v, rb_blocks_
     enum rb_status status = RB_OK;
     for (int c = 0; c < (v->has_control ? 2 : 1) && status == RB_OK; c++) {
         status = read_several(v, (enum rb_curve_name)c, read, data, &curves[c], err);
-        if (status == RB_OK && curves[c].known)
-            e.chord[c] = rb_excess_error(&curves[c].excess, curves[c].count);
+        if (status != RB_OK || !curves[c].known)
+            continue;
+        e.chord[c] = rb_excess_error(&curves[c].excess, curves[c].count);
+        status = point_errors(v, (enum rb_curve_name)c, read, data, &curves[c], &e, err);
     }
     for (size_t m = 0; m < RB_MODELS_MAX; m++)
         e.parent[m] = (double)NAN;
@@ -389,11 +419,27 @@ static void encode_barriers(struct rb_json *w, const struct rb_barrier_view *v,
     rb_json_end(w);
 }
 
+static double point_error(const struct rb_barrier_errors *e, double point, bool control)
+{
+    int curve = control ? RB_CURVE_CONTROL : RB_CURVE_ALIGNED;
+    return point < (double)e->point_count[curve] ? e->point[curve][(size_t)point] : (double)NAN;
+}
+
+static void encode_barrier_errors(struct rb_json *w, const struct row *rows, size_t count,
+                                  const struct rb_barrier_errors *errors, bool control)
+{
+    rb_json_array(w, "barriers_standard_error");
+    for (size_t i = 0; i < count; i++)
+        rb_json_number(w, NULL, point_error(errors, rows[i].lambda, control));
+    rb_json_end(w);
+}
+
 static void encode_several(struct rb_json *w, const struct rb_barrier_view *v,
                            const struct row *rows, size_t count, bool control,
                            const struct rb_barrier *b, const struct rb_barrier_errors *errors)
 {
     encode_barriers(w, v, rows, count, control);
+    encode_barrier_errors(w, rows, count, errors, control);
     if (b == NULL) {
         rb_json_null(w, "barrier");
         return;
@@ -539,7 +585,7 @@ void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barri
     encode_reduction(w, aligned, control, errors);
     encode_folded(w, v);
     if (v->verdict != NULL)
-        rb_merge_verdict_encode(w, "verdict", v->verdict);
+        rb_merge_verdict_encode(w, "verdict", v->verdict, v->spec);
     else
         rb_json_null(w, "verdict");
     rb_json_end(w);
@@ -587,17 +633,22 @@ static void print_cell(FILE *out, double value)
     (void)fprintf(out, ",%s", text);
 }
 
-/* A barrier's error stands where the barrier is. */
+/* A barrier's error stands where the barrier is: of three models or more in every row. */
 static void print_errors(FILE *out, const struct rb_barrier_view *v, double lambda)
 {
     struct rb_barrier b;
     bool here = rb_curve_barrier(v, &v->aligned, &b) && b.chord_lambda == lambda;
-    print_cell(out, here ? v->errors->chord[RB_CURVE_ALIGNED] : NAN);
+    bool several = v->weights != NULL;
+    print_cell(out, several ? point_error(v->errors, lambda, false)
+                    : here  ? v->errors->chord[RB_CURVE_ALIGNED]
+                            : NAN);
     if (!v->has_control)
         return;
     double reduction = here ? v->errors->reduction_chord : NAN;
     here = rb_curve_barrier(v, &v->control, &b) && b.chord_lambda == lambda;
-    print_cell(out, here ? v->errors->chord[RB_CURVE_CONTROL] : NAN);
+    print_cell(out, several ? point_error(v->errors, lambda, true)
+                    : here  ? v->errors->chord[RB_CURVE_CONTROL]
+                            : NAN);
     print_cell(out, reduction);
 }
 

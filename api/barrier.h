@@ -16,6 +16,9 @@ struct rb_curve_points {
     size_t count;
 };
 
+/* Points whose own errors are known; a larger grid has the highest barrier's beyond them. */
+enum { RB_BARRIER_ERRORS_MAX = 256 };
+
 /* Standard errors by blocks (METHOD 13); NaN where not known. */
 struct rb_barrier_errors {
     double chord[2], mean[2]; /* by enum rb_curve_name */
@@ -23,6 +26,10 @@ struct rb_barrier_errors {
     /* Of the loss at the best point between the ends less that at the first and at the last; of
      * three models or more less that of each. */
     double parent[RB_MODELS_MAX];
+    /* Of three models or more: of each point's barrier, by enum rb_curve_name, of a whole curve's
+     * first point_count points; 0: not known. */
+    double point[2][RB_BARRIER_ERRORS_MAX];
+    size_t point_count[2];
     size_t blocks; /* that the points were evaluated on; rows, for classification; 0: not known */
 };
 struct rb_barrier_view {
@@ -58,11 +65,11 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
 /* The answer of GET /v1/jobs/{id}/barrier. "lambdas" are those at which some curve is known, a
  * loss that is not is null. A curve's barrier, shape, peaks and lowest_lambda are null until its
  * last point is there. Three models or more: "models" and "weights" instead of "lambdas"; each
- * point's barrier under "barriers"; chord is the highest, at chord_weights. complete says that both
- * curves are whole; reduction is 1 - aligned/control for both barriers (null without a control or
- * where the control has no barrier); verdict is null until it is known; "folded_control" is there
- * once it is known. Standard errors are null
- * where v has none. Metrics that have no value at any point are left out. */
+ * point's barrier under "barriers", its error under "barriers_standard_error"; chord is the
+ * highest, at chord_weights. complete says that both curves are whole; reduction is 1 -
+ * aligned/control for both barriers (null without a control or where the control has no barrier);
+ * verdict is null until it is known; "folded_control" is there once it is known. Standard errors
+ * are null where v has none. Metrics that have no value at any point are left out. */
 void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barrier_view *v);
 
 /* The folded control's loss above the chord of the control's ends; NaN where these are not known.
@@ -71,10 +78,10 @@ double rb_barrier_folded_chord(const struct rb_barrier_view *v);
 
 /* text/csv: lambda, aligned_loss, aligned_standard_error, aligned_<metric>…, then control_… the
  * same; where errors are known, aligned_chord_standard_error, control_… and reduction_… follow,
- * each in the row where that barrier is; where the verdict is known, verdict and chance_loss, in
- * the row of the best lambda; where the folded control is known, its loss and standard error, in
- * the row of lambda 0.5, if there is one. Empty cells where not known; lines end in LF. New, free()
- * it. RB_ENOMEM. */
+ * each in the row where that barrier is (of three models or more the curves' in each point's row,
+ * of its own barrier); where the verdict is known, verdict and chance_loss, in the row of the best
+ * lambda; where the folded control is known, its loss and standard error, in the row of lambda 0.5,
+ * if there is one. Empty cells where not known; lines end in LF. New, free() it. RB_ENOMEM. */
 enum rb_status rb_barrier_csv(const struct rb_barrier_view *v, char **ret, size_t *ret_bytes,
                               struct rb_error *err) RB_MUST_CHECK;
 

@@ -135,8 +135,22 @@ void rb_job_figures_encode(struct rb_json *w, const struct rb_job_summary *s)
         rb_json_bool(w, "equivalent", s->equivalent > 0);
 }
 
-static void encode_summary(struct rb_json *w, const struct rb_job_summary *s)
+/* The spec is needed for the weights of three models or more: without it they are told by number.
+ */
+static void encode_verdict(struct rb_json *w, const struct rb_job *j)
 {
+    struct rb_job_spec spec;
+    struct rb_error ignored;
+    bool several = j->summary.verdict.lambda > 1 && j->spec_json != NULL;
+    bool known = several && rb_job_spec_restore(j->spec_json, &spec, &ignored) == RB_OK;
+    rb_merge_verdict_encode(w, "verdict", &j->summary.verdict, known ? &spec : NULL);
+    if (known)
+        rb_job_spec_deinit(&spec);
+}
+
+static void encode_summary(struct rb_json *w, const struct rb_job *j)
+{
+    const struct rb_job_summary *s = &j->summary;
     rb_json_object(w, "summary");
     rb_job_figures_encode(w, s);
     rb_json_string(w, "kind", s->kind < 0 ? NULL : rb_certificate_kind_names[s->kind]);
@@ -146,7 +160,7 @@ static void encode_summary(struct rb_json *w, const struct rb_job_summary *s)
         rb_json_number(w, "loss_before", s->loss_before);
         rb_json_number(w, "loss_after", s->loss_after);
     }
-    rb_merge_verdict_encode(w, "verdict", &s->verdict);
+    encode_verdict(w, j);
     rb_json_end(w);
 }
 
@@ -231,7 +245,7 @@ void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job 
     if (j->warning[0] != '\0')
         rb_json_string(w, NULL, j->warning);
     rb_json_end(w);
-    encode_summary(w, &j->summary);
+    encode_summary(w, j);
     encode_timings(w, j);
     if (j->peak_bytes > 0)
         rb_json_uint(w, "peak_bytes", j->peak_bytes);

@@ -404,7 +404,7 @@ static void print_curve(FILE *out, const struct rb_model_card *c, const char *sv
     char sentence[RB_MERGE_SENTENCE_SIZE];
     fprintf(out, "## Loss from A to B\n\n![Loss over lambda](%s)\n\n", svg);
     if (v->verdict != NULL && v->verdict->kind != RB_MERGE_NONE)
-        fprintf(out, "**%s**\n\n", rb_merge_verdict_sentence(v->verdict, sentence));
+        fprintf(out, "**%s**\n\n", rb_merge_verdict_sentence(v->verdict, v->spec, sentence));
     fprintf(out, "| | aligned |%s\n|---|---:|%s\n", v->has_control ? " control |" : "",
             v->has_control ? "---:|" : "");
     print_loss(out, v, "of A", 0);

@@ -114,7 +114,7 @@ static void encode_row(struct rb_json *w, const struct rb_sweep_view *v,
     else
         rb_json_null(w, "rank");
     rb_job_figures_encode(w, s);
-    rb_merge_verdict_encode(w, "verdict", &s->verdict);
+    rb_merge_verdict_encode(w, "verdict", &s->verdict, NULL); /* of pairs */
     rb_json_number(w, "seconds", seconds_of(j));
     rb_job_error_encode(w, "error", &j->error);
     rb_json_end(w);

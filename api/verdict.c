@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 const char *const rb_merge_verdict_names[] = {
     "none",
@@ -205,12 +206,60 @@ __attribute__((format(printf, 2, 3))) static void say(struct sentence *s, const 
         s->used = RB_MERGE_SENTENCE_SIZE - 1;
 }
 
-static void say_where(struct sentence *s, const struct rb_merge_verdict *v)
+static bool is_average(const double *weights, size_t models)
+{
+    bool same = true;
+    for (size_t m = 1; m < models; m++)
+        same = same && fabs(weights[m] - weights[0]) < 1e-9;
+    return same;
+}
+
+/* "0.5 gpt2-a + 0.5 gpt2-b": models without a weight are left out, and those that a sentence has
+ * no room for are counted. */
+static void say_sum(struct sentence *s, const struct rb_job_spec *spec, const double *weights)
+{
+    static const size_t ROOM = 256;
+    size_t models = rb_job_spec_models(spec), begun = s->used, left = 0;
+    for (size_t m = 0; m < models; m++) {
+        const char *name = rb_job_spec_model(spec, m);
+        if (weights[m] == 0)
+            continue;
+        if (s->used > begun && s->used - begun + strlen(name) > ROOM)
+            left++;
+        else
+            say(s, "%s%.3g %s", s->used > begun ? " + " : "", weights[m], name);
+    }
+    if (left > 0)
+        say(s, " and %zu more", left);
+}
+
+static void say_weights(struct sentence *s, const struct rb_job_spec *spec, double point)
+{
+    static const char *const numbers[] = {"three", "four",  "five", "six",
+                                          "seven", "eight", "nine", "ten"};
+    size_t models = rb_job_spec_models(spec);
+    const double *weights = spec->weights.values + (size_t)point * models;
+    say(s, " at ");
+    if (!is_average(weights, models))
+        say_sum(s, spec, weights);
+    else if (models - 3 < sizeof numbers / sizeof numbers[0])
+        say(s, "the average of all %s", numbers[models - 3]);
+    else
+        say(s, "the average of all %zu", models);
+    say(s, ": ");
+}
+
+static void say_where(struct sentence *s, const struct rb_merge_verdict *v,
+                      const struct rb_job_spec *spec)
 {
     char end = beside(v);
     if (end != 0)
         say(s, " only beside %c,", end);
-    say(s, " at %s %.3g: ", is_of_several(v) ? "weights no." : "lambda", v->lambda);
+    if (is_of_several(v) && spec != NULL && rb_job_spec_several(spec) &&
+        v->lambda < (double)spec->lambdas.count)
+        say_weights(s, spec, v->lambda);
+    else
+        say(s, " at %s %.3g: ", is_of_several(v) ? "weights no." : "lambda", v->lambda);
 }
 
 static void say_figures(struct sentence *s, const struct rb_merge_verdict *v)
@@ -227,7 +276,8 @@ static void say_figures(struct sentence *s, const struct rb_merge_verdict *v)
         say(s, "; accuracy %.3f, always the commonest class %.3f", v->metric, v->chance.accuracy);
 }
 
-char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_MERGE_SENTENCE_SIZE])
+char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, const struct rb_job_spec *spec,
+                                char ret[RB_MERGE_SENTENCE_SIZE])
 {
     struct sentence s = {ret, 0};
     const char *both = is_of_several(v) ? "all" : "both";
@@ -238,19 +288,19 @@ char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_ME
         return ret;
     case RB_MERGE_BETTER:
         say(&s, "Better than %s parents", both);
-        say_where(&s, v);
+        say_where(&s, v, spec);
         break;
     case RB_MERGE_BETWEEN:
         say(&s, "Between its parents");
-        say_where(&s, v);
+        say_where(&s, v, spec);
         break;
     case RB_MERGE_WORSE:
         say(&s, "Worse than %s parents, at best", both);
-        say_where(&s, v);
+        say_where(&s, v, spec);
         break;
     case RB_MERGE_CHANCE:
         say(&s, "No better than chance, at best");
-        say_where(&s, v);
+        say_where(&s, v, spec);
         break;
     case RB_MERGE_DIFFERENT:
         say(&s, "Not the same function: what was moved no longer computes what B computes, so the "
@@ -274,7 +324,8 @@ char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_ME
 
 /* ---- JSON ---- */
 
-void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v)
+void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v,
+                             const struct rb_job_spec *spec)
 {
     char sentence[RB_MERGE_SENTENCE_SIZE], label[RB_MERGE_LABEL_SIZE];
     if (v->kind == RB_MERGE_NONE) {
@@ -284,7 +335,7 @@ void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb
     rb_json_object(w, key);
     rb_json_string(w, "text", rb_merge_verdict_names[v->kind]);
     rb_json_string(w, "label", rb_merge_verdict_label(v, label));
-    rb_json_string(w, "sentence", rb_merge_verdict_sentence(v, sentence));
+    rb_json_string(w, "sentence", rb_merge_verdict_sentence(v, spec, sentence));
     if (v->written != RB_WRITTEN_LINEAR)
         rb_json_string(w, "written", rb_written_names[v->written]);
     rb_json_number(w, "best_lambda", v->lambda);

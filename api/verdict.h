@@ -4,6 +4,7 @@
 #define RB_API_VERDICT_H
 
 #include "api/encode.h"
+#include "api/job_spec.h"
 #include "core/merge/chance.h"
 #include "core/merge/curve.h"
 
@@ -93,11 +94,15 @@ char *rb_merge_verdict_label(const struct rb_merge_verdict *v, char ret[RB_MERGE
 /* {"text","label","sentence","written" (where it is not
  * linear),"best_lambda","loss","midpoint_loss","metric":{"name","value"},
  * "parents":[{"loss","metric"},{"loss","metric"}],"chance","chance_accuracy"}; null for
- * RB_MERGE_NONE. */
-void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v);
+ * RB_MERGE_NONE. spec as for the sentence. */
+void rb_merge_verdict_encode(struct rb_json *w, const char *key, const struct rb_merge_verdict *v,
+                             const struct rb_job_spec *spec);
 
-/* The answer in words, with its numbers; "" for RB_MERGE_NONE. Returns ret. */
-enum { RB_MERGE_SENTENCE_SIZE = 480 };
-char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, char ret[RB_MERGE_SENTENCE_SIZE]);
+/* The answer in words, with its numbers; "" for RB_MERGE_NONE. spec: the job's, which names the
+ * weights of three models or more ("the average of all three", "0.5 gpt2-a + 0.5 gpt2-b"); not
+ * needed of two; NULL: they are told by their number. Returns ret. */
+enum { RB_MERGE_SENTENCE_SIZE = 800 };
+char *rb_merge_verdict_sentence(const struct rb_merge_verdict *v, const struct rb_job_spec *spec,
+                                char ret[RB_MERGE_SENTENCE_SIZE]);
 
 #endif

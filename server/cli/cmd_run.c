@@ -261,7 +261,8 @@ static void show(const struct runner *r, const struct rb_job *job, const struct 
     if (r->spec.as_given.has_evaluate)
         rb_report_barrier(r->out, v);
     rb_report_certificate(r->out, &job->summary);
-    rb_report_verdict(r->out, &job->summary.verdict);
+    rb_report_verdict(r->out, &job->summary.verdict,
+                      r->spec.as_given.has_evaluate ? v->spec : NULL);
     if (r->output != NULL)
         fprintf(r->out, "artifacts are in %s\n", r->output);
 }

@@ -193,11 +193,12 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
                 rb_barrier_folded_chord(v));
 }
 
-void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict)
+void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict,
+                       const struct rb_job_spec *spec)
 {
     char sentence[RB_MERGE_SENTENCE_SIZE];
     if (verdict->kind != RB_MERGE_NONE)
-        fprintf(out, "%s\n", rb_merge_verdict_sentence(verdict, sentence));
+        fprintf(out, "%s\n", rb_merge_verdict_sentence(verdict, spec, sentence));
 }
 
 static void report_near(FILE *out, const struct rb_job_summary *s)

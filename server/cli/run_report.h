@@ -18,6 +18,7 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v);
 /* Whether moved B is still B, as the certificate says. */
 void rb_report_certificate(FILE *out, const struct rb_job_summary *summary);
 /* The verdict as a sentence; nothing where there is none. */
-void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict);
+void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict,
+                       const struct rb_job_spec *spec);
 
 #endif

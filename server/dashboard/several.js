@@ -39,7 +39,7 @@ export class SeveralChart {
     this.figure = h('div');
     this.empty = h('p.note');
     this.table = dataTable('Loss at each list of weights',
-      [...this.models, 'Aligned', '\u00b1', 'Control', '\u00b1', 'Barrier'], () => this.#rows());
+      [...this.models, 'Aligned', '\u00b1', 'Control', '\u00b1', 'Barrier', '\u00b1'], () => this.#rows());
     this.element = h('figure', this.empty, this.figure, this.table);
     this.#show();
   }
@@ -51,6 +51,7 @@ export class SeveralChart {
   load(barrier) {
     this.weights = barrier.weights;
     this.barriers = barrier.aligned.barriers;
+    this.errors = barrier.aligned.barriers_standard_error;
     for (const [name, at] of Object.entries(this.points)) {
       at.clear();
       barrier[name]?.loss.forEach((loss, i) => {
@@ -68,7 +69,7 @@ export class SeveralChart {
       return [number(p?.loss, 4), number(p?.standard_error, 4)];
     };
     return this.weights.map((w, i) => [...w.map(x => number(x, 3)), ...cell('aligned', i),
-      ...cell('control', i), number(this.barriers?.[i], 4)]);
+      ...cell('control', i), number(this.barriers?.[i], 4), number(this.errors?.[i], 4)]);
   }
 
   #show() {

@@ -165,6 +165,46 @@ static void test_errors(void **state)
     assert_true(isnan(errors.chord[0]) && isnan(errors.reduction_mean) && errors.blocks == 0);
 }
 
+/* Of three models: every point's barrier has its error, in JSON and in its row. */
+static void test_errors_of_several(void **state)
+{
+    (void)state;
+    static const double numbers[] = {0, 1, 2, 3, 4};
+    static const double weights[] = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 0, 0.5, 0.25, 0.25};
+    char a[] = "a", b[] = "b", c[] = "c";
+    struct rb_point points[] = {point(0, 1), point(1, 2), point(2, 3), point(3, 2.5), point(4, 5)};
+    const struct rb_point *both[] = {points, points};
+    struct rb_job_spec spec = {.model_a = a, .model_b = b, .more = {c}, .more_count = 1};
+    struct rb_barrier_view v = {.task = RB_TASK_MLM,
+                                .lambdas = numbers,
+                                .lambda_count = 5,
+                                .aligned = {points, 5},
+                                .models = 3,
+                                .weights = weights,
+                                .spec = &spec};
+    struct rb_barrier_errors errors;
+    struct rb_error err;
+    assert_int_equal(rb_barrier_errors_make(&v, two_blocks, both, &errors, &err), RB_OK);
+    v.errors = &errors;
+    /* only the third model's blocks differ, by 0.5 each way: weight 0 of it leaves no error, 0.25
+     * a quarter of 0.5 */
+    json_t *json = encode(&v);
+    assert_member(json_object_get(json, "aligned"), "barriers_standard_error", "[0,0,0,0,0.125]");
+    assert_member(json_object_get(json, "aligned"), "barriers", "[0,0,0,1,3.25]");
+    json_decref(json);
+    char *text;
+    assert_int_equal(rb_barrier_csv(&v, &text, NULL, &err), RB_OK);
+    assert_non_null(strstr(text, "\n0.5,0.5,0,2.5,0"));
+    assert_non_null(strstr(text, ",0.125\n"));
+    free(text);
+    v.aligned.count = 4; /* not whole: nothing is known */
+    assert_int_equal(rb_barrier_errors_make(&v, two_blocks, both, &errors, &err), RB_OK);
+    json = encode(&v);
+    assert_member(json_object_get(json, "aligned"), "barriers_standard_error",
+                  "[null,null,null,null]");
+    json_decref(json);
+}
+
 static void test_partial_curves(void **state)
 {
     (void)state;
@@ -476,11 +516,17 @@ static void test_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_curves),   cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_partial_curves), cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_permutations),   cmocka_unit_test(test_grouped_queries),
-        cmocka_unit_test(test_rotations),      cmocka_unit_test(test_correlations),
-        cmocka_unit_test(test_matrix_sizes),   cmocka_unit_test(test_events),
+        cmocka_unit_test(test_whole_curves),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_errors_of_several),
+        cmocka_unit_test(test_partial_curves),
+        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_permutations),
+        cmocka_unit_test(test_grouped_queries),
+        cmocka_unit_test(test_rotations),
+        cmocka_unit_test(test_correlations),
+        cmocka_unit_test(test_matrix_sizes),
+        cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

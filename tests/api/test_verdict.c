@@ -77,7 +77,7 @@ static void test_wire(void **state)
     struct rb_json w;
     struct rb_merge_verdict v = judge(1.5, RB_SAME_NEAR);
     rb_json_init(&w);
-    rb_merge_verdict_encode(&w, NULL, &v);
+    rb_merge_verdict_encode(&w, NULL, &v, NULL);
     assert_tree(tree_of(&w),
                 "{'text':'better than both','label':'better than both','sentence':'Better than "
                 "both parents at lambda 0.5: "
@@ -87,7 +87,7 @@ static void test_wire(void **state)
                 "'parents':[{'loss':3,'metric':30},{'loss':2,'metric':20}],"
                 "'chance':5,'chance_accuracy':null}");
     v = rb_merge_verdict_none();
-    rb_merge_verdict_encode(&w, NULL, &v);
+    rb_merge_verdict_encode(&w, NULL, &v, NULL);
     assert_tree(tree_of(&w), "null");
 }
 
@@ -103,7 +103,7 @@ static void test_what_is_written(void **state)
         char sentence[RB_MERGE_SENTENCE_SIZE];
         struct rb_merge_verdict v = judge(1.7, RB_SAME_EXACT);
         v.written = (enum rb_written)i;
-        rb_merge_verdict_sentence(&v, sentence);
+        rb_merge_verdict_sentence(&v, NULL, sentence);
         if (words[i] == NULL)
             assert_null(strstr(sentence, "written"));
         else if (strstr(sentence, words[i]) == NULL)
@@ -141,7 +141,7 @@ static void test_beside_an_end(void **state)
                               &v);
         assert_true(v.lambda == l && v.midpoint_loss == 4);
         assert_string_equal(rb_merge_verdict_label(&v, label), cases[i].label);
-        rb_merge_verdict_sentence(&v, sentence);
+        rb_merge_verdict_sentence(&v, NULL, sentence);
         if (strncmp(sentence, cases[i].begins, strlen(cases[i].begins)) != 0)
             fail_msg("%s", sentence);
         assert_non_null(strstr(sentence, ", halfway 4.000, guessing"));
@@ -150,6 +150,94 @@ static void test_beside_an_end(void **state)
     struct rb_merge_verdict v;
     rb_merge_verdict_make(points, 3, RB_TASK_MLM, RB_ACCURACY, NULL, NULL, RB_SAME_EXACT, &v);
     assert_true(isnan(v.midpoint_loss)); /* nobody looked there */
+}
+
+/* Of three models: the parents are the best and the worst of all, "between" is whatever is not
+ * beyond all of them, and the weights are told in words. */
+static void test_several(void **state)
+{
+    (void)state;
+    char a[] = "a", b[] = "b", c[] = "c", sentence[RB_MERGE_SENTENCE_SIZE];
+    double lambdas[] = {0, 1, 2, 3, 4};
+    const double third = 1.0 / 3;
+    double weights[] = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 0, third, third, third};
+    struct rb_job_spec spec = {.model_a = a,
+                               .model_b = b,
+                               .more = {c},
+                               .more_count = 1,
+                               .lambdas = {lambdas, 5},
+                               .weights = {weights, 15}};
+    static const struct {
+        double middle, centroid;
+        enum rb_sameness same;
+        enum rb_merge_verdict_kind kind;
+        const char *begins;
+    } cases[] = {
+        {1.5, 1.8, RB_SAME_EXACT, RB_MERGE_BETTER,
+         "Better than all parents at 0.5 a + 0.5 b: loss 1.500, the parents from 2.000 to 4.000, "
+         "guessing by frequency 5.000."},
+        {2.9, 2.5, RB_SAME_EXACT, RB_MERGE_BETWEEN,
+         "Between its parents at the average of all three: loss 2.500, "},
+        {1.9, 2.5, RB_SAME_EXACT, RB_MERGE_BETWEEN, "Between its parents at 0.5 a + 0.5 b: "},
+        {4.5, 4.3, RB_SAME_EXACT, RB_MERGE_WORSE,
+         "Worse than all parents, at best at the average of all three: "},
+        {4.1, 4.3, RB_SAME_EXACT, RB_MERGE_BETWEEN, "Between its parents at 0.5 a + 0.5 b: "},
+        {5.5, 5.1, RB_SAME_EXACT, RB_MERGE_CHANCE,
+         "No better than chance, at best at the average "},
+        {1.5, 1.8, RB_SAME_DIFFERENT, RB_MERGE_DIFFERENT, "Not the same function: "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rb_point points[] = {point(0, 3), point(1, 2), point(2, 4),
+                                    point(3, cases[i].middle), point(4, cases[i].centroid)};
+        struct rb_chance chance = {.loss = 5, .accuracy = NAN};
+        const double errors[3] = {0.1, 0.1, 0.1};
+        struct rb_merge_verdict v;
+        rb_merge_verdict_several(points, 5, 3, RB_TASK_MLM, RB_ACCURACY, &chance, errors,
+                                 cases[i].same, &v);
+        assert_int_equal(v.kind, cases[i].kind);
+        assert_true(v.parent_loss[0] == 2 && v.parent_loss[1] == 4 && isnan(v.midpoint_loss));
+        rb_merge_verdict_sentence(&v, &spec, sentence);
+        if (strncmp(sentence, cases[i].begins, strlen(cases[i].begins)) != 0)
+            fail_msg("%s", sentence);
+        rb_merge_verdict_several(points, 3, 3, RB_TASK_MLM, RB_ACCURACY, &chance, errors,
+                                 RB_SAME_EXACT, &v);
+        assert_int_equal(v.kind, RB_MERGE_NONE); /* nothing but the models */
+    }
+}
+
+/* Names that a sentence has no room for are counted: its figures stay. */
+static void test_several_long_names(void **state)
+{
+    (void)state;
+    enum { MODELS = 32 };
+    char name[RB_NAME_SIZE], sentence[RB_MERGE_SENTENCE_SIZE];
+    double lambdas[MODELS + 1], weights[(MODELS + 1) * MODELS] = {0};
+    struct rb_point points[MODELS + 1];
+    memset(name, 'x', RB_NAME_MAX);
+    name[RB_NAME_MAX] = '\0';
+    for (size_t i = 0; i <= MODELS; i++) {
+        lambdas[i] = (double)i;
+        points[i] = point((double)i, i < MODELS ? 2 : 1);
+        weights[i < MODELS ? i * MODELS + i : i * MODELS] = i < MODELS ? 1 : 0.5;
+    }
+    for (size_t m = 1; m < MODELS; m++)
+        weights[MODELS * MODELS + m] = 0.5 / (MODELS - 1);
+    struct rb_job_spec spec = {.model_a = name,
+                               .model_b = name,
+                               .more_count = MODELS - 2,
+                               .lambdas = {lambdas, MODELS + 1},
+                               .weights = {weights, sizeof weights / sizeof weights[0]}};
+    for (size_t m = 0; m < MODELS - 2; m++)
+        spec.more[m] = name;
+    struct rb_merge_verdict v;
+    rb_merge_verdict_several(points, MODELS + 1, MODELS, RB_TASK_MLM, RB_ACCURACY, NULL, NULL,
+                             RB_SAME_EXACT, &v);
+    rb_merge_verdict_sentence(&v, &spec, sentence);
+    assert_non_null(strstr(sentence, " more: loss 1.000, the parents from 2.000 to 2.000."));
+    for (size_t m = 0; m < MODELS; m++)
+        weights[MODELS * MODELS + m] = 1.0 / MODELS;
+    rb_merge_verdict_sentence(&v, &spec, sentence);
+    assert_non_null(strstr(sentence, " at the average of all 32: loss 1.000"));
 }
 
 /* In CSV it stands in the row of the best lambda. */
@@ -178,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),       cmocka_unit_test(test_what_is_missing),
         cmocka_unit_test(test_beside_an_end), cmocka_unit_test(test_what_is_written),
+        cmocka_unit_test(test_several),       cmocka_unit_test(test_several_long_names),
         cmocka_unit_test(test_wire),          cmocka_unit_test(test_csv),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -150,6 +150,14 @@ def check_answers(d, job, reference):
     best = min(loss[3:])
     equal((verdict["loss"], verdict["best_lambda"]), (best, loss.index(best, 3)))
     equal([p["loss"] for p in verdict["parents"]], [min(loss[:3]), max(loss[:3])])
+    weights, sentence = barrier["weights"][loss.index(best, 3)], verdict["sentence"]
+    words = "the average of all three" if len(set(weights)) == 1 else f"{barrier['models'][0]}"
+    true(words in sentence and "weights no." not in sentence, sentence)
+    equal(barrier["verdict"]["sentence"], sentence)
+    errors = barrier["aligned"]["barriers_standard_error"]
+    true(errors[:3] == [0, 0, 0] and all(e >= 0 for e in errors[3:]), errors)
+    highest = barrier["aligned"]["barrier"]
+    equal(errors[barrier["weights"].index(highest["chord_weights"])], highest["chord_standard_error"])
     true(verdict["text"] in ("better than both", "between", "worse than both"), verdict)
     told = d.get(f"/v1/jobs/{job}/artifacts/merged/weights-1/rebasind.json").json
     equal(told["weights"], [0.2, 0.3, 0.5])
