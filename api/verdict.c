@@ -224,7 +224,9 @@ static void say_sum(struct sentence *s, const struct rb_job_spec *spec, const do
         const char *name = rb_job_spec_model(spec, m);
         if (weights[m] == 0)
             continue;
-        if (s->used > begun && s->used - begun + strlen(name) > ROOM)
+        if (strlen(name) > ROOM)
+            say(s, "%s%.3g of model %zu", s->used > begun ? " + " : "", weights[m], m);
+        else if (s->used > begun && s->used - begun + strlen(name) > ROOM)
             left++;
         else
             say(s, "%s%.3g %s", s->used > begun ? " + " : "", weights[m], name);
