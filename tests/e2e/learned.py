@@ -71,8 +71,8 @@ def columns(pair, args):
 def transfers(args):
     """Rows: what is learned from; columns: where the barrier is."""
     steps = MIDDLE if args.long else SHORT
-    for title, dataset, lines in (("500 lines of all authors", "align", 500),
-                                  (f"{TRANSFER_LINES} lines of all authors", "align", TRANSFER_LINES),
+    for title, dataset, lines in (("all 4,000 lines of all authors (500 for the start)", "align", 500),
+                                  (f"{TRANSFER_LINES} lines of all authors", f"first-{TRANSFER_LINES}", TRANSFER_LINES),
                                   (f"{TRANSFER_LINES} sentences of Austen", "austen", TRANSFER_LINES),
                                   (f"{TRANSFER_LINES} sentences of the King James Bible", "kjv", TRANSFER_LINES)):
         yield title, [learned("gpt2", steps, where, 21, dataset=dataset,
@@ -84,8 +84,10 @@ def lengths(args):
 
 
 def amounts(args):
+    """Learning reads the whole dataset, whatever max_sequences: so each amount is a dataset of its own."""
     steps = MIDDLE if args.long else SHORT
-    return [(n, turned("gpt2", max_sequences=n), learned("gpt2", steps, points=21, max_sequences=n)) for n in LINES]
+    return [(n, turned("gpt2", max_sequences=n), learned("gpt2", steps, points=21, dataset=f"first-{n}", max_sequences=n))
+            for n in LINES]
 
 
 def wanted(args):
@@ -199,6 +201,10 @@ def register(d):
             equal(d.post("/v1/models", {"name": f"{name}-{side}", "path": f"{FIXTURES}/models/{name}-{side}"}).status, 201)
     for name in ("align", "eval"):
         equal(d.post("/v1/datasets", {"name": name, "path": f"{FIXTURES}/data/{name}.txt", "format": "text"}).status, 201)
+    with open(f"{FIXTURES}/data/align.txt", "rb") as f:
+        lines = f.readlines()
+    for n in (*LINES, TRANSFER_LINES):
+        equal(d.request("PUT", f"/v1/datasets/first-{n}?format=text", b"".join(lines[:n])).status, 201)
     with open(f"{FIXTURES}/data/authors.jsonl", encoding="utf-8") as f:
         rows = [json.loads(line) for line in f]
     for name, label in AUTHORS.items():
