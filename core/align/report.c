@@ -1,5 +1,4 @@
 #include "core/align/report.h"
-#include "core/align/ascent.h"
 #include "core/model/kernels.h"
 
 #include <assert.h>
@@ -243,37 +242,4 @@ enum rb_status rb_report_moved(struct rb_group *g, const struct rb_similarity_so
     distribution(values, g->size, &g->correlations.moved);
     g->correlations.moved_known = true;
     return RB_OK;
-}
-
-static bool has_taps(const struct rb_similarity_source *s)
-{
-    bool ok = s->count > 0;
-    for (size_t t = 0; t < s->count && ok; t++)
-        ok = s->taps[t] != NULL && s->taps[t]->size == s->size;
-    return ok;
-}
-
-enum rb_status rb_report_moved_all(struct rb_alignment *a, const struct rb_align_shape *shape,
-                                   const struct rb_moments *m, struct rb_error *err)
-{
-    const struct rb_ascent which = {.options = &a->options, .shape = shape};
-    struct rb_worker worker;
-    const struct rb_tap **taps = calloc(rb_ascent_taps(shape), sizeof(const struct rb_tap *));
-    if (taps == NULL)
-        return rb_error_set(err, RB_ENOMEM, "no memory to report correlations");
-    rb_worker_init(&worker, NULL);
-    enum rb_status s = RB_OK;
-    for (size_t i = 0; i < a->group_count && s == RB_OK; i++) {
-        const struct rb_similarity_source source = rb_ascent_source(&which, &a->groups[i], m, taps);
-        a->groups[i].correlations.moved_known = false;
-        if (!has_taps(&source))
-            continue;
-        rb_scratch_reset(&worker.scratch);
-        s = rb_report_moved(&a->groups[i], &source, &worker.scratch, err);
-        for (size_t t = 0; t < source.count; t++)
-            rb_moments_forget(m, taps[t]);
-    }
-    rb_worker_deinit(&worker);
-    free(taps);
-    return s;
 }

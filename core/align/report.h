@@ -3,7 +3,6 @@
 #define RB_CORE_ALIGN_REPORT_H
 
 #include "core/align/alignment.h"
-#include "core/align/shape.h"
 #include "core/align/similarity.h"
 
 /* correlation: (size, size) of the group, always the correlation whatever the similarity. Fills
@@ -27,10 +26,5 @@ enum rb_status rb_report_turned(struct rb_group *group, const struct rb_similari
  * where the group has no F. RB_ENOMEM. */
 enum rb_status rb_report_moved(struct rb_group *group, const struct rb_similarity_source *source,
                                struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
-
-/* The same of every group, after maps have changed; not known where the moments do not have its
- * taps. RB_ENOMEM. */
-enum rb_status rb_report_moved_all(struct rb_alignment *a, const struct rb_align_shape *shape,
-                                   const struct rb_moments *m, struct rb_error *err) RB_MUST_CHECK;
 
 #endif

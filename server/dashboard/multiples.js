@@ -38,9 +38,6 @@ function histogram(group, [low, high]) {
   line('zero', 0), line('mean before', group.before.mean), line('mean after', group.after.mean));
 }
 
-/* Does it do more than order units, and is it known how far that goes? */
-const moves = g => g.moved && Math.abs(g.moved.mean - g.after.mean) > 1e-6;
-
 /** Cards of groups; those in view load their histograms. load(name) -> the group in full;
  * choose(name): one was picked. */
 export class Multiples {
@@ -64,7 +61,7 @@ export class Multiples {
       h('span.card-name', g.name),
       svg('svg', {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: 'histogram', 'aria-hidden': 'true'}),
       h('span.card-means', h('span.aside', number(g.before.mean, 2)),
-        ' \u2192 ', h('b', number(g.after.mean, 2)), moves(g) ? ` \u2192 ${number(g.moved.mean, 2)}` : null),
+        ' \u2192 ', h('b', number(g.after.mean, 2))),
       g.verdict ? h('span.verdict', {'data-verdict': g.verdict}, g.verdict) : null);
       this.cards.set(g.name, card);
       this.observer.observe(card);
@@ -77,7 +74,6 @@ export class Multiples {
     put(this.element,
       h('p.keys', h('span.key.control', 'identity: unit i with unit i'),
         h('span.key.aligned', 'matched'),
-        groups.some(moves) ? h('span.aside', 'last: moved, with turns inside heads and learned maps; ') : null,
         h('span.aside', `correlations from ${number(this.range[0], 1)} to ${number(this.range[1], 1)}, ` +
         'lines at the means')),
       rows,

@@ -10,7 +10,6 @@
  * passed by. Files are called by rb_artifact_of_model. */
 #include "api/artifact.h"
 #include "api/learning.h"
-#include "core/align/report.h"
 #include "core/learn/learn.h"
 #include "core/learn/learn_apply.h"
 #include "core/learn/learn_state.h"
@@ -20,7 +19,6 @@
 #include "server/base/layout.h"
 #include "server/base/log.h"
 #include "server/store/results.h"
-#include "server/work/moments_cache.h"
 #include "server/work/stage_joint.h"
 
 #include <math.h>
@@ -54,7 +52,6 @@ struct learn {
     struct rb_error copy_error;
     enum rb_status end_status; /* … and of the program */
     struct rb_error end_error;
-    char *moments; /* path of the sums that the maps were found from; NULL: no longer kept */
 };
 
 /* What is of the present model alone. */
@@ -64,7 +61,6 @@ static void forget(struct learn *l)
     free(l->found);
     free(l->state);
     free(l->curve);
-    free(l->moments);
     *l = (struct learn){.run = l->run, .model = l->model};
 }
 
@@ -131,27 +127,12 @@ static void write_copy(struct rb_async *a)
         l->copy_status = put(l, RB_FILE_LEARNING_STATE, l->state, l->state_bytes, &l->copy_error);
 }
 
-/* What the learned maps do to the correlations. Sums that are no longer there are no failure: the
- * answers say that it is not known. */
-static enum rb_status report(struct learn *l, struct rb_error *err)
-{
-    struct rb_moments *m;
-    struct rb_align_shape shape;
-    const struct rb_model *b = &l->run->subject.model[1];
-    if (l->moments == NULL || l->program == NULL || rb_moments_load(l->moments, &m, NULL) != RB_OK)
-        return RB_OK;
-    rb_align_shape_of(&b->config, b->head, &shape);
-    enum rb_status status = rb_report_moved_all(l->run->alignment, &shape, m, err);
-    rb_moments_free(m);
-    return status;
-}
-
 static void save_all(struct rb_async *a)
 {
     struct learn *l = a->data;
     char name[RB_FILE_NAME_SIZE];
-    l->status = report(l, &l->error);
-    if (l->status == RB_OK && l->curve != NULL)
+    l->status = RB_OK;
+    if (l->curve != NULL)
         l->status = put(l, RB_FILE_LEARNING, l->curve, l->curve_bytes, &l->error);
     if (l->status == RB_OK && l->program != NULL)
         l->status = rb_joint_save_alignment(l->run, l->model, &l->error);
@@ -247,8 +228,6 @@ static void saved(struct rb_async *a)
     struct learn *l = a->data;
     if (l->status == RB_OK)
         l->status = record(l, &l->error);
-    if (l->status == RB_OK)
-        rb_moments_trim(l->run->work);
     if (l->status != RB_OK || is_last(l)) {
         rb_run_stage_done(l->run, l->status, &l->error);
         return;
@@ -260,12 +239,6 @@ static void saved(struct rb_async *a)
 
 static void start_saving(struct learn *l)
 {
-    char key[RB_SHA256_HEX];
-    rb_moments_key(l->run, key);
-    free(l->moments);
-    l->moments = !rb_run_several(l->run) && rb_moments_there(l->run->work, key)
-                     ? rb_moments_path(l->run->work, key)
-                     : NULL;
     l->async = (struct rb_async){.work = save_all, .done = saved, .data = l};
     rb_async_start(l->run->work->pool, &l->async);
 }

@@ -80,8 +80,7 @@ static void solve_saved(struct rb_async *a)
     if (s->status == RB_OK) {
         rb_moments_free(run->moments);
         run->moments = NULL;
-        if (!run->spec.align.has_learn) /* which reports correlations from them, too */
-            rb_moments_trim(run->work);
+        rb_moments_trim(run->work);
     }
     rb_run_stage_done(run, s->status, &s->error);
 }

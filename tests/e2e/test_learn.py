@@ -182,7 +182,7 @@ def test_the_stream_of_a_decoder():
         stream = next(g for g in maps["groups"] if g["name"] == "residual")
         equal(stream["objective"]["name"], "trace", stream)
         true(stream["correlation"]["after"] > stream["correlation"]["before"] + 0.1, stream)
-        # What learning made of them, and what a turn inside heads is worth: beside what was solved.
+        # What a turn inside heads is worth stands beside what was solved; of what was learned since it is not known.
         at_first = d.get(f"/v1/jobs/{first}/alignment").json
         for g, before in zip(maps["groups"], at_first["groups"]):
             was, now = before["correlation"], g["correlation"]
@@ -190,12 +190,12 @@ def test_the_stream_of_a_decoder():
             if g["kind"] == "permutation":
                 true(max(abs(m - was["after"]) for m in (was["moved"], now["moved"])) < 1e-6, (was, now))
             else:
-                true(abs(now["moved"] - was["moved"]) > 1e-4 and now["moved"] > now["before"] + 0.1, (was, now))
+                equal(now["moved"], None, now)
             if g["name"].endswith(".mha"):
                 true(was["moved"] > was["after"] + 0.01, was)
         equal(at_first["groups"][-1]["correlation"]["moved"], at_first["groups"][-1]["correlation"]["after"])
         shown = d.get(f"/v1/jobs/{job}/correlations").json["groups"]
-        equal([g["moved"]["mean"] for g in shown], [g["correlation"]["moved"] for g in maps["groups"]])
+        equal([g["moved"] and g["moved"]["mean"] for g in shown], [g["correlation"]["moved"] for g in maps["groups"]])
         one = d.get(f"/v1/jobs/{job}/alignment/residual").json
         turns = one["angles"]["stream"]
         equal((turns["count"], sum(turns["histogram"])), (one["size"], one["size"]), turns)

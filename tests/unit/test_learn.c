@@ -347,20 +347,14 @@ static void same_parameters(struct rb_program *p, const double *expected)
     assert_memory_equal(c->maps.x, expected, c->maps.parameters * sizeof *expected);
 }
 
-static void test_threads(void **state)
+static void any_threads(struct pair *p, const struct rb_learn_options *o)
 {
-    (void)state;
-    struct pair p;
-    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
-    pair_open(&p);
-    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, 40, BLOCK);
-    struct rb_learn_options o;
-    some_options(&o);
+    struct rb_sequences blocks = random_blocks(p->b.config.vocab_size, 40, BLOCK);
     double *first = NULL;
     for (size_t threads = 1; threads <= 5; threads += 2) {
         struct rb_motion motion;
         struct rb_program *program;
-        start(&p, &blocks, &o, &motion, &program);
+        start(p, &blocks, o, &motion, &program);
         run_program(program, threads, SHUFFLED, threads * 17);
         if (first == NULL)
             first = parameters_of(program);
@@ -370,7 +364,51 @@ static void test_threads(void **state)
     }
     free(first);
     rb_sequences_deinit(&blocks);
+}
+
+static void test_threads(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct rb_learn_options o;
+    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
+    pair_open(&p);
+    some_options(&o);
+    any_threads(&p, &o);
     pair_deinit(&p);
+}
+
+/* A decoder's stream alone (its gradient goes by rows of the batch), and beside heads. */
+static void test_threads_of_decoders(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT(decoder_shapes); i++) {
+        const struct decoder_shape *s = &decoder_shapes[i / 2];
+        struct pair p = {0};
+        struct random_decoder a, b;
+        struct rb_learn_options o;
+        if (s->labels > 0 || s->dtype != RB_F32 || i % 5 != 0)
+            continue;
+        some_options(&o);
+        o.residual = true;
+        o.orders = false;
+        o.query_keys = o.query_keys && i % 2 == 1;
+        o.values = o.values && i % 2 == 1;
+        o.steps = 4;
+        tmpdir_init(&p.dir);
+        rb_worker_init(&p.worker, NULL);
+        random_decoder_init(&a, s, 5);
+        random_decoder_init(&b, s, 1005);
+        random_decoder_open(&a, &p.dir, "a", &p.a);
+        random_decoder_open(&b, &p.dir, "b", &p.b);
+        any_threads(&p, &o);
+        rb_model_deinit(&p.a);
+        rb_model_deinit(&p.b);
+        random_decoder_deinit(&a);
+        random_decoder_deinit(&b);
+        rb_worker_deinit(&p.worker);
+        tmpdir_deinit(&p.dir);
+    }
 }
 
 /* Runs until the program stands at its `stop`-th chance to be saved; false: it has finished. */
@@ -521,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_gradients_of_decoders),
         cmocka_unit_test(test_gradients_of_orders),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads_of_decoders),
         cmocka_unit_test(test_resumes),
         cmocka_unit_test(test_states_of_others),
         cmocka_unit_test(test_patience),
