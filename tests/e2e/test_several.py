@@ -227,9 +227,7 @@ def test_learned():
     random.seed(5)
     with Several() as d:
         job, killed = submit(d, body), set()
-        for _ in range(40):
-            if len(killed) == 2 or status_of(d, job) not in LIVE:
-                break
+        while len(killed) < 2 and status_of(d, job) in LIVE:
             state = d.get(f"/v1/jobs/{job}").json
             files = os.listdir(f"{d.data_dir}/jobs/{job}") if os.path.isdir(f"{d.data_dir}/jobs/{job}") else []
             at = "second" if "learning.json" in files and "learning.state" in files and state["phase"] == "learning" else state["phase"]

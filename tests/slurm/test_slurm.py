@@ -266,7 +266,8 @@ def test_accounting_tells_what_the_queue_forgot():
             os.chmod(f"{commands}/{name}", 0o755)
         with Head("--slurm-points-per-task", "200", path=commands) as d:
             d.register_fixtures()
-            jobs = {unit: d.submit(SLOW) for unit in ("align", "points")}
+            endless = {**SLOW, "align": {**SLOW["align"], "max_sequences": 4000}, "interpolate": {"points": 201}}
+            jobs = {"align": d.submit(endless), "points": d.submit({**endless, "align": SLOW["align"]})}
             for unit, job in jobs.items():
                 running(d, job, unit)
                 CLUSTER.run("scancel", "--batch", "--signal=KILL", one_task_is(job, unit))
