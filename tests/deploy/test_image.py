@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from container import (TOKEN, UID, WORK, Container, equal, image, run, true)
+from container import (TOKEN, UID, WORK, Container, equal, image, run, true, wait_for)
 
 MAX_BYTES = 80_000_000
 
@@ -147,6 +147,8 @@ def status_after_turn(mode):
             os.symlink("/elsewhere/token", os.path.join(links, "turned"))
             os.rename(os.path.join(links, "turned"), os.path.join(links, "token"))
             r = c.get("/v1/jobs", headers={"Authorization": f"Bearer {fresh}"})
+            if r.status == 401:  # lines of the log come after replies
+                wait_for("a line about the token", 5, lambda: "valid no longer" in c.log())
             return r.status, c.log()
 
 

@@ -105,7 +105,7 @@ def test_token_file():
             true(b"200 OK" in s.recv(65536))
             write("")
             problem(d.get("/v1/jobs", bearer), 401, "unauthorized")
-            true("valid no longer" in d.log())
+            until(lambda: "valid no longer" in d.log(), "it is told")
             end = time.monotonic() + 20
             while True:  # ends with the token
                 part = s.recv(65536)
