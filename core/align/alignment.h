@@ -25,7 +25,7 @@ struct rb_correlations {
     struct rb_distribution best_unmatched; /* max over j != p[i] of C[i, j] */
     double weak_share;                     /* units with matched correlation < 0.1 */
     struct rb_distribution moved;          /* of A's units with B's, all maps applied (report.h) */
-    bool moved_known;                      /* not in files of old, and where its sums are gone */
+    bool moved_known;                      /* not in files of old, nor of maps learned since */
     enum rb_verdict verdict;
     uint32_t heatmap_size; /* min(d, RB_HEATMAP_SIZE) */
     float *heatmap_before; /* (size, size) block means of C[i, j] */

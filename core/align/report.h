@@ -17,8 +17,8 @@ enum rb_status rb_report_turned(struct rb_group *group, const struct rb_similari
                                 const float *covariance, struct rb_scratch *scratch,
                                 struct rb_error *err) RB_MUST_CHECK;
 
-/* Fills correlations.moved of the group as it is now, with everything that its maps do: turned or
- * stretched inside heads, turned as a whole, learned. Unit i of A goes with column c of B's block F
+/* Fills correlations.moved of the group as solved, with everything that its maps do: turned or
+ * stretched inside heads, turned as a whole. Unit i of A goes with column c of B's block F
  * (a head, or the stream), b' = sum over r of b[index r] F[r, c]:
  *     cov(a, b') / (sigma_a sigma_b'),  sigma_b'^2 = |F column c|^2 * (mean of the block's
  * variances) since what B's units of a block have in common is not kept; exact where they have

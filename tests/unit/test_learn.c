@@ -180,6 +180,37 @@ static void fold_norms(struct random_decoder *m)
         decoder_at(m, 0, D_FINAL)->values[j] = 1;
 }
 
+/* Two decoders of a shape; between init and open they may be changed. */
+struct decoders {
+    struct pair p;
+    struct random_decoder a, b;
+};
+
+static void decoders_init(struct decoders *x, const struct decoder_shape *s)
+{
+    *x = (struct decoders){0};
+    tmpdir_init(&x->p.dir);
+    rb_worker_init(&x->p.worker, NULL);
+    random_decoder_init(&x->a, s, 5);
+    random_decoder_init(&x->b, s, 1005);
+}
+
+static void decoders_open(struct decoders *x)
+{
+    random_decoder_open(&x->a, &x->p.dir, "a", &x->p.a);
+    random_decoder_open(&x->b, &x->p.dir, "b", &x->p.b);
+}
+
+static void decoders_deinit(struct decoders *x)
+{
+    rb_model_deinit(&x->p.a);
+    rb_model_deinit(&x->p.b);
+    random_decoder_deinit(&x->a);
+    random_decoder_deinit(&x->b);
+    rb_worker_deinit(&x->p.worker);
+    tmpdir_deinit(&x->p.dir);
+}
+
 static void test_gradients_of_decoders(void **state)
 {
     (void)state;
@@ -187,36 +218,26 @@ static void test_gradients_of_decoders(void **state)
         const struct decoder_shape *s = &decoder_shapes[i];
         if (s->labels > 0)
             continue;
-        struct pair p = {0};
-        struct random_decoder a, b;
+        struct decoders x;
         struct rb_learn_options o;
         gradient_options(&o);
         o.query_keys = s->family != OLMO2; /* its gains over whole queries are in the way */
-        tmpdir_init(&p.dir);
-        rb_worker_init(&p.worker, NULL);
-        random_decoder_init(&a, s, 5);
-        random_decoder_init(&b, s, 1005);
-        fold_norms(&a);
-        fold_norms(&b);
-        random_decoder_open(&a, &p.dir, "a", &p.a);
-        random_decoder_open(&b, &p.dir, "b", &p.b);
-        check_gradient(&p, s->name, &o);
+        decoders_init(&x, s);
+        fold_norms(&x.a);
+        fold_norms(&x.b);
+        decoders_open(&x);
+        check_gradient(&x.p, s->name, &o);
         if (i % 4 == 1) { /* the stream's map alone: by rows of the batch everywhere */
             struct rb_learn_options alone = o;
             alone.query_keys = alone.values = false;
-            check_gradient(&p, s->name, &alone);
+            check_gradient(&x.p, s->name, &alone);
         }
         o.stretches = true;
-        check_gradient(&p, s->name, &o);
+        check_gradient(&x.p, s->name, &o);
         o.scales = decoder_gated(s);
         if (o.scales)
-            check_gradient(&p, s->name, &o);
-        rb_model_deinit(&p.a);
-        rb_model_deinit(&p.b);
-        random_decoder_deinit(&a);
-        random_decoder_deinit(&b);
-        rb_worker_deinit(&p.worker);
-        tmpdir_deinit(&p.dir);
+            check_gradient(&x.p, s->name, &o);
+        decoders_deinit(&x);
     }
 }
 
@@ -249,24 +270,19 @@ static void mix_units(struct random_decoder *m, const double *d, double h)
 /* The loss of a step with B mixed; dx: the gradient of the scores. */
 static double mixed_loss(const struct decoder_shape *s, const double *d, double h, double **dx)
 {
-    struct pair p = {0};
-    struct random_decoder a, b;
+    struct decoders x;
     struct rb_learn_options o;
     struct rb_motion motion;
     struct rb_program *program;
     gradient_options(&o);
     o.residual = o.query_keys = false;
     o.orders = dx != NULL;
-    tmpdir_init(&p.dir);
-    rb_worker_init(&p.worker, NULL);
-    random_decoder_init(&a, s, 5);
-    random_decoder_init(&b, s, 1005);
-    mix_units(&b, d, h);
-    random_decoder_open(&a, &p.dir, "a", &p.a);
-    random_decoder_open(&b, &p.dir, "b", &p.b);
-    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, BLOCKS, BLOCK);
-    start(&p, &blocks, &o, &motion, &program);
-    MUST(rb_program_run(program, &p.worker, &p.err), &p.err);
+    decoders_init(&x, s);
+    mix_units(&x.b, d, h);
+    decoders_open(&x);
+    struct rb_sequences blocks = random_blocks(x.p.b.config.vocab_size, BLOCKS, BLOCK);
+    start(&x.p, &blocks, &o, &motion, &program);
+    MUST(rb_program_run(program, &x.p.worker, &x.p.err), &x.p.err);
     double loss = rb_learn_last_loss(program);
     const struct rb_learn_maps *m = &((struct rb_learn *)program)->maps;
     if (dx != NULL) {
@@ -278,12 +294,7 @@ static double mixed_loss(const struct decoder_shape *s, const double *d, double 
     rb_program_free(program);
     rb_motion_deinit(&motion);
     rb_sequences_deinit(&blocks);
-    rb_model_deinit(&p.a);
-    rb_model_deinit(&p.b);
-    random_decoder_deinit(&a);
-    random_decoder_deinit(&b);
-    rb_worker_deinit(&p.worker);
-    tmpdir_deinit(&p.dir);
+    decoders_deinit(&x);
     return loss;
 }
 
@@ -384,8 +395,7 @@ static void test_threads_of_decoders(void **state)
     (void)state;
     for (size_t i = 0; i < 2 * COUNT(decoder_shapes); i++) {
         const struct decoder_shape *s = &decoder_shapes[i / 2];
-        struct pair p = {0};
-        struct random_decoder a, b;
+        struct decoders x;
         struct rb_learn_options o;
         if (s->labels > 0 || s->dtype != RB_F32 || i % 5 != 0)
             continue;
@@ -395,19 +405,10 @@ static void test_threads_of_decoders(void **state)
         o.query_keys = o.query_keys && i % 2 == 1;
         o.values = o.values && i % 2 == 1;
         o.steps = 4;
-        tmpdir_init(&p.dir);
-        rb_worker_init(&p.worker, NULL);
-        random_decoder_init(&a, s, 5);
-        random_decoder_init(&b, s, 1005);
-        random_decoder_open(&a, &p.dir, "a", &p.a);
-        random_decoder_open(&b, &p.dir, "b", &p.b);
-        any_threads(&p, &o);
-        rb_model_deinit(&p.a);
-        rb_model_deinit(&p.b);
-        random_decoder_deinit(&a);
-        random_decoder_deinit(&b);
-        rb_worker_deinit(&p.worker);
-        tmpdir_deinit(&p.dir);
+        decoders_init(&x, s);
+        decoders_open(&x);
+        any_threads(&x.p, &o);
+        decoders_deinit(&x);
     }
 }
 

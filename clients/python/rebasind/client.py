@@ -151,8 +151,7 @@ class Client:
                task: Optional[str] = None, **spec: Any) -> Sweep:
         """All pairs of some models as one; the answer's `barriers()` is their table: `c.matrix([a, b, d], align=al,
         evaluate=ev, task="mlm").wait().barriers()`."""
-        body = {"models": [plain(m) for m in models],
-                "spec": {k: v for k, v in spec_of("", "", align, evaluate, task, spec).items() if k != "models"}}
+        body = {"models": [plain(m) for m in models], "spec": completed({}, align, evaluate, task, spec)}
         answer = self.transport.send("POST", "/v1/jobs/matrix", body=body, headers={"Idempotency-Key": str(uuid.uuid4())})
         return Sweep(self.transport, answer.json())
 
@@ -257,8 +256,14 @@ def member_of(key: str) -> str:
 
 def spec_of(a: Named, b: Named, align: Optional[Named], evaluate: Optional[Named], task: Optional[str],
             more: Mapping[str, Any]) -> Dict[str, Any]:
-    """A job's spec of its parts; `more` as in Client.sweep: members with or without their section, or whole sections."""
-    spec: Dict[str, Any] = {"models": {"a": plain(a), "b": plain(b)}}
+    """A job's spec of its parts."""
+    return completed({"models": {"a": plain(a), "b": plain(b)}}, align, evaluate, task, more)
+
+
+def completed(spec: Dict[str, Any], align: Optional[Named], evaluate: Optional[Named], task: Optional[str],
+              more: Mapping[str, Any]) -> Dict[str, Any]:
+    """The spec with what is to be done; `more` as in Client.sweep: members with or without their section, or whole
+    sections."""
     if align is not None:
         spec["align"] = {"dataset": plain(align)}
     if evaluate is not None:
