@@ -428,19 +428,13 @@ static bool run_until(struct rb_program *p, struct rb_worker *w, size_t stop)
     }
 }
 
-static void test_resumes(void **state)
+static void resumes(struct pair *p, const struct rb_learn_options *o)
 {
-    (void)state;
-    struct pair p;
-    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
-    pair_open(&p);
-    struct rb_sequences blocks = random_blocks(p.b.config.vocab_size, 40, BLOCK);
-    struct rb_learn_options o;
-    some_options(&o);
+    struct rb_sequences blocks = random_blocks(p->b.config.vocab_size, 40, BLOCK);
     struct rb_motion motion;
     struct rb_program *program;
-    start(&p, &blocks, &o, &motion, &program);
-    assert_false(run_until(program, &p.worker, SIZE_MAX));
+    start(p, &blocks, o, &motion, &program);
+    assert_false(run_until(program, &p->worker, SIZE_MAX));
     double *whole = parameters_of(program);
     size_t looks, again;
     const struct rb_learn_look *curve = rb_learn_curve(program, &looks);
@@ -453,14 +447,14 @@ static void test_resumes(void **state)
     for (size_t i = 0; i < COUNT(stops); i++) {
         unsigned char *saved;
         size_t bytes;
-        start(&p, &blocks, &o, &motion, &program);
-        assert_true(run_until(program, &p.worker, stops[i]));
-        MUST(rb_learn_save(program, &saved, &bytes, &p.err), &p.err);
+        start(p, &blocks, o, &motion, &program);
+        assert_true(run_until(program, &p->worker, stops[i]));
+        MUST(rb_learn_save(program, &saved, &bytes, &p->err), &p->err);
         rb_program_free(program);
         rb_motion_deinit(&motion);
-        start(&p, &blocks, &o, &motion, &program);
-        MUST(rb_learn_restore(program, saved, bytes, &p.err), &p.err);
-        assert_false(run_until(program, &p.worker, SIZE_MAX));
+        start(p, &blocks, o, &motion, &program);
+        MUST(rb_learn_restore(program, saved, bytes, &p->err), &p->err);
+        assert_false(run_until(program, &p->worker, SIZE_MAX));
         same_parameters(program, whole);
         curve = rb_learn_curve(program, &again);
         assert_int_equal(again, looks);
@@ -475,7 +469,36 @@ static void test_resumes(void **state)
     }
     free(whole);
     rb_sequences_deinit(&blocks);
+}
+
+static void test_resumes(void **state)
+{
+    (void)state;
+    struct pair p;
+    struct rb_learn_options o;
+    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
+    pair_open(&p);
+    some_options(&o);
+    resumes(&p, &o);
     pair_deinit(&p);
+}
+
+/* A gated MLP's factors, the stream and stretched heads are in the state, too. */
+static void test_resumes_with_scales(void **state)
+{
+    (void)state;
+    const struct decoder_shape *s = decoder_shapes;
+    while (!decoder_gated(s) || s->family != LLAMA || s->labels > 0)
+        s++;
+    struct decoders x;
+    struct rb_learn_options o;
+    some_options(&o);
+    o.residual = o.scales = o.stretches = true;
+    o.orders = false;
+    decoders_init(&x, s);
+    decoders_open(&x);
+    resumes(&x.p, &o);
+    decoders_deinit(&x);
 }
 
 static void test_states_of_others(void **state)
@@ -562,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_threads_of_decoders),
         cmocka_unit_test(test_resumes),
+        cmocka_unit_test(test_resumes_with_scales),
         cmocka_unit_test(test_states_of_others),
         cmocka_unit_test(test_patience),
     };
