@@ -244,6 +244,8 @@ void rb_job_encode_open(struct rb_json *w, const char *key, const struct rb_job 
     rb_json_array(w, "warnings");
     if (j->warning[0] != '\0')
         rb_json_string(w, NULL, j->warning);
+    if (j->kept_warning[0] != '\0')
+        rb_json_string(w, NULL, j->kept_warning);
     rb_json_end(w);
     encode_summary(w, j);
     encode_timings(w, j);

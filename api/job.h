@@ -108,6 +108,7 @@ struct rb_job {
     char id[RB_JOB_ID_SIZE];
     char retry_of[RB_JOB_ID_SIZE];        /* "": null */
     char warning[RB_JOB_WARNING_SIZE];    /* what to know before using its results; "": none */
+    char kept_warning[RB_JOB_WARNING_SIZE]; /* the same, found while it ran: its row keeps it */
     char group[RB_JOB_ID_SIZE];           /* of jobs asked for together; "": null */
     uint32_t position;                    /* in it, from 0 */
     char submitted_by[RB_SUBMITTER_SIZE]; /* "": null */

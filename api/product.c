@@ -188,7 +188,7 @@ enum rb_status rb_product_point_decode(const char *text, size_t bytes, struct rb
 /* ---- how a task ended ---- */
 
 struct outcome_draft {
-    char *code, *detail;
+    char *code, *detail, *warning;
     struct rb_outcome outcome;
 };
 
@@ -198,6 +198,8 @@ void rb_outcome_encode(struct rb_json *w, const char *key, const struct rb_outco
     rb_json_bool(w, "job_failed", o->job_failed);
     rb_json_string(w, "code", rb_problem_code(o->status));
     rb_json_string(w, "detail", o->detail);
+    if (o->warning[0] != '\0')
+        rb_json_string(w, "warning", o->warning);
     rb_json_end(w);
 }
 
@@ -206,6 +208,11 @@ static const struct rb_field outcome_fields[] = {
     {.key = "job_failed", .type = RB_FIELD_BOOL, OUTCOME(outcome.job_failed)},
     {.key = "code", .type = RB_FIELD_STRING, OUTCOME(code), .low = 1, .high = 64},
     {.key = "detail", .type = RB_FIELD_STRING, OUTCOME(detail), .low = 0, .high = 600},
+    {.key = "warning",
+     .type = RB_FIELD_STRING,
+     .offset = offsetof(struct outcome_draft, warning),
+     .low = 0,
+     .high = 600},
 };
 OBJECT(outcome_object, outcome_fields);
 
@@ -218,6 +225,7 @@ enum rb_status rb_outcome_decode(const char *text, size_t bytes, struct rb_outco
     if (d.outcome.status == RB_OK && d.code != NULL && strcmp(d.code, rb_problem_code(RB_OK)) != 0)
         d.outcome.status = RB_EINTERNAL; /* a code of another version */
     take_word(&d.detail, d.outcome.detail, sizeof d.outcome.detail);
+    take_word(&d.warning, d.outcome.warning, sizeof d.outcome.warning);
     free(d.code);
     if (status == RB_OK)
         *ret = d.outcome;

@@ -45,6 +45,7 @@ struct rb_outcome {
                         same. Else the machine's */
     enum rb_status status;
     char detail[512];
+    char warning[RB_JOB_WARNING_SIZE]; /* what to know of the result, however it ended; "": none */
 };
 void rb_outcome_encode(struct rb_json *w, const char *key, const struct rb_outcome *o);
 enum rb_status rb_outcome_decode(const char *text, size_t bytes, struct rb_outcome *ret,

@@ -1,4 +1,5 @@
 #include "core/learn/finetune.h"
+#include "core/learn/arithmetic.h"
 #include "core/learn/adam.h"
 #include "core/learn/checksum.h"
 #include "core/learn/learn_head.h"
@@ -306,12 +307,13 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
 
 struct state_head {
     char magic[8];
+    char arithmetic[RB_LEARN_ARITHMETIC_SIZE];
     uint64_t text, seed, floats;
     double learning_rate;
     struct rb_finetune_figures figures;
     uint32_t steps, tokens, step, unused;
 };
-static const char MAGIC[8] = "rbtune01";
+static const char MAGIC[8] = "rbtune02";
 
 static uint64_t trained_floats(const struct finetune *c)
 {
@@ -326,6 +328,7 @@ static void fill_head(const struct finetune *c, struct state_head *h)
     const struct rb_sequences *s = c->text.blocks;
     memset(h, 0, sizeof *h);
     memcpy(h->magic, MAGIC, sizeof MAGIC);
+    rb_learn_arithmetic(h->arithmetic);
     h->text = rb_learn_checksum(s->ids, rb_sequences_tokens(s) * sizeof *s->ids,
                                 rb_mix((uint64_t)c->batch.block_size));
     h->seed = c->options.seed;
@@ -391,12 +394,17 @@ enum rb_status rb_finetune_restore(struct rb_program *p, const unsigned char *by
     if (count < sizeof head + sizeof sum)
         return refuse(err, "it is cut short");
     memcpy(&head, bytes, sizeof head);
-    if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0 || head.floats != mine.floats ||
+    if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0)
+        return refuse(err, "another build of rebasind wrote it");
+    if (head.floats != mine.floats ||
         count != sizeof head + (size_t)head.floats * sizeof(float) + sizeof sum)
         return refuse(err, "it is of another size");
     memcpy(&sum, bytes + count - sizeof sum, sizeof sum);
     if (sum != rb_learn_checksum(bytes, count - sizeof sum, 0))
         return refuse(err, "it is damaged");
+    enum rb_status s = rb_learn_arithmetic_check(head.arithmetic, "training of a merge", err);
+    if (s != RB_OK)
+        return s;
     if (head.text != mine.text || head.seed != mine.seed || head.steps != mine.steps ||
         head.tokens != mine.tokens || !(head.learning_rate >= mine.learning_rate) ||
         !(head.learning_rate <= mine.learning_rate) || head.step > head.steps)

@@ -1,4 +1,5 @@
 #include "core/learn/learn_state.h"
+#include "core/learn/arithmetic.h"
 #include "core/learn/checksum.h"
 #include "core/learn/learn_internal.h"
 
@@ -7,18 +8,19 @@
 
 /* ---- the state ----
  *
- * A header, the options and what the text was (a run goes on only where all of it is the same), the
- * counters, the training curve, the parameters with Adam's moments and the best; a checksum. */
+ * A header, what the bits depend on (arithmetic.h), the options and what the text was (a run goes on
+ * only where all of it is the same), the counters, the training curve, the parameters with Adam's moments and the best; a checksum. */
 
 struct state_head {
     char magic[8];
+    char arithmetic[RB_LEARN_ARITHMETIC_SIZE];
     struct rb_learn_options options;
     uint64_t text, parameters, look_count;
     uint32_t step, best_step, looks_since_best, steps_since_look, ended;
     double best_held, last_loss, sum_since_look;
 };
 
-static const char MAGIC[8] = "rblearn2";
+static const char MAGIC[8] = "rblearn3";
 
 static uint64_t text_number(const struct rb_learn *c)
 {
@@ -66,6 +68,7 @@ enum rb_status rb_learn_save(const struct rb_program *p, unsigned char **ret, si
     struct state_head head;
     memset(&head, 0, sizeof head);
     memcpy(head.magic, MAGIC, sizeof MAGIC);
+    rb_learn_arithmetic(head.arithmetic);
     copy_options(&c->options, &head.options);
     head.text = text_number(c);
     head.parameters = n;
@@ -111,13 +114,18 @@ enum rb_status rb_learn_restore(struct rb_program *p, const unsigned char *bytes
     if (count < sizeof head)
         return refuse(err, "it is cut short");
     memcpy(&head, bytes, sizeof head);
-    if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0 || head.parameters != n ||
-        head.look_count > most || count != state_bytes(n, (size_t)head.look_count))
+    if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0)
+        return refuse(err, "another build of rebasind wrote it");
+    if (head.parameters != n || head.look_count > most ||
+        count != state_bytes(n, (size_t)head.look_count))
         return refuse(err, "it is of another size");
     uint64_t sum;
     memcpy(&sum, bytes + count - sizeof sum, sizeof sum);
     if (sum != rb_learn_checksum(bytes, count - sizeof sum, 0))
         return refuse(err, "it is damaged");
+    enum rb_status s = rb_learn_arithmetic_check(head.arithmetic, "state of learning", err);
+    if (s != RB_OK)
+        return s;
     struct rb_learn_options mine;
     copy_options(&c->options, &mine);
     /* copy_options leaves no padding unset */

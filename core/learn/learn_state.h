@@ -7,8 +7,9 @@
 /* Between two steps only (rb_learn_at_step): the whole state, as bytes; *ret is malloc'ed. */
 enum rb_status rb_learn_save(const struct rb_program *p, unsigned char **ret, size_t *ret_bytes,
                              struct rb_error *err) RB_MUST_CHECK;
-/* Before the first round. RB_EINPUT when the bytes are damaged or of another run (other options,
- * sizes or text): nothing is changed then. */
+/* Before the first round. RB_EINPUT, in words for whoever waits, when the bytes are damaged, of
+ * another run (other options, sizes or text), or of a build, library or machine that computes other
+ * bits (arithmetic.h): nothing is changed then. */
 enum rb_status rb_learn_restore(struct rb_program *p, const unsigned char *bytes, size_t count,
                                 struct rb_error *err) RB_MUST_CHECK;
 

@@ -1,4 +1,5 @@
 #include "core/learn/least_squares.h"
+#include "core/learn/arithmetic.h"
 #include "core/learn/checksum.h"
 #include "core/learn/tape.h"
 #include "core/model/embed.h"
@@ -844,17 +845,19 @@ uint32_t rb_least_squares_layers(const struct rb_program *p)
 
 struct state_head {
     char magic[8];
+    char arithmetic[RB_LEARN_ARITHMETIC_SIZE];
     uint64_t text, floats;
     double weights[RB_BLEND_MOST];
     struct totals totals;
     uint32_t solved, unused;
 };
-static const char MAGIC[8] = "rbleast1";
+static const char MAGIC[8] = "rbleast2";
 
 static void fill_head(const struct least_squares *c, struct state_head *h)
 {
     memset(h, 0, sizeof *h);
     memcpy(h->magic, MAGIC, sizeof MAGIC);
+    rb_learn_arithmetic(h->arithmetic);
     h->text = rb_learn_checksum(c->s->ids, rb_sequences_tokens(c->s) * sizeof *c->s->ids, 0);
     h->text = rb_learn_checksum(c->s->starts, (c->s->count + 1) * sizeof *c->s->starts, h->text);
     for (size_t i = 0; i < c->blend.count; i++)
@@ -945,7 +948,9 @@ enum rb_status rb_least_squares_restore(struct rb_program *p, const unsigned cha
     if (count < sizeof head + sizeof sum)
         return refuse(err, "it is cut short");
     memcpy(&head, bytes, sizeof head);
-    if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0 || head.text != mine.text ||
+    if (memcmp(head.magic, MAGIC, sizeof MAGIC) != 0)
+        return refuse(err, "another build of rebasind wrote it");
+    if (head.text != mine.text ||
         memcmp((const void *)head.weights, (const void *)mine.weights, sizeof mine.weights) != 0 ||
         head.solved > c->config->num_hidden_layers + 1)
         return refuse(err, "it belongs to another merge or another text");
@@ -953,7 +958,9 @@ enum rb_status rb_least_squares_restore(struct rb_program *p, const unsigned cha
     size_t body = count - sizeof head - sizeof sum;
     if (sum != rb_learn_checksum(bytes, count - sizeof sum, 0))
         return refuse(err, "it is damaged");
-    enum rb_status s = hold(c, head.solved, err);
+    enum rb_status s = rb_learn_arithmetic_check(head.arithmetic, "state of a merge", err);
+    if (s == RB_OK)
+        s = hold(c, head.solved, err);
     if (s != RB_OK)
         return s;
     if (for_tensors(c, head.solved, NULL, NULL) * sizeof(float) != body)

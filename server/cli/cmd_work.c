@@ -67,6 +67,7 @@ struct node {
     uint32_t task;
     size_t importing;
     char *environment;
+    char warning[RB_JOB_WARNING_SIZE]; /* of the job's results */
     bool started, ended, stopped;
     enum rb_status status; /* of the machine's part */
     struct rb_error error;
@@ -404,6 +405,7 @@ static enum rb_status give_all(struct node *n, struct rb_error *err)
     if (status != RB_OK)
         return status;
     enum rb_job_status is = row.job.status;
+    memcpy(n->warning, row.job.kept_warning, sizeof n->warning);
     if (is == RB_JOB_FAILED)
         status = rb_error_set(err, row.job.error.status, "%s", row.job.error.detail);
     rb_job_row_deinit(&row);
@@ -442,6 +444,7 @@ static int conclude(struct node *n, enum rb_status status, const struct rb_error
         fprintf(stderr, "rebasind: %s\n", err->detail);
         (void)snprintf(outcome.detail, sizeof outcome.detail, "%.500s", err->detail);
     }
+    memcpy(outcome.warning, n->warning, sizeof outcome.warning);
     if (n->bundle_fd >= 0 && give_outcome(n, &outcome, &ignored) != RB_OK) {
         fprintf(stderr, "rebasind: the outcome cannot be written: %s\n", ignored.detail);
         return EXIT_MACHINE;

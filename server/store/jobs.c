@@ -323,6 +323,25 @@ enum rb_status rb_job_change(struct rb_store *s, int64_t seq, const struct rb_jo
     return rb_store_end_with_event(s, status, &event, ret_event, err);
 }
 
+enum rb_status rb_job_warn(struct rb_store *s, int64_t seq, const char *warning, int64_t at_ms,
+                           struct rb_event_row *ret_event, struct rb_error *err)
+{
+    struct rb_query q;
+    struct rb_event_row event = {0};
+    enum rb_status status = rb_store_begin(s, err);
+    if (status != RB_OK)
+        return status;
+    rb_query_start(s,
+                   "UPDATE jobs SET warning = ?1, updated_ms = ?2, version = version + 1 WHERE seq "
+                   "= ?3" RETURNING,
+                   &q);
+    rb_bind_text(&q, warning);
+    rb_bind_int(&q, at_ms);
+    rb_bind_int(&q, seq);
+    status = finish_change(&q, at_ms, NULL, &event, err);
+    return rb_store_end_with_event(s, status, &event, ret_event, err);
+}
+
 enum rb_status rb_job_progressed(struct rb_store *s, int64_t job, struct rb_error *err)
 {
     struct rb_query q;

@@ -1,8 +1,8 @@
 /* server/store/jobs.h: the jobs and their states; jobs_read.h has what reads them, jobs_list.h
  * every way to list them.
  *
- * A job's row changes only through rb_job_change and rb_job_edit; each is one transaction that
- * also counts `version` up and appends the event that tells of it, so no state is ever reached
+ * A job's row changes only through rb_job_change, rb_job_edit and rb_job_warn; each is one
+ * transaction that also counts `version` up and appends the event that tells of it, so no state is ever reached
  * unheard. Loop thread only.
  *
  * At start, before anything runs, the owner lists the jobs that are running or canceling: the last
@@ -68,6 +68,10 @@ enum rb_status rb_job_change(struct rb_store *s, int64_t seq, const struct rb_jo
 enum rb_status rb_job_edit(struct rb_store *s, int64_t seq, const struct rb_job_patch *patch,
                            uint64_t if_version, int64_t at_ms, struct rb_event_row *ret_event,
                            struct rb_error *err) RB_MUST_CHECK;
+
+/* Keeps what is to be known before the job's results are used; of several the last. RB_ENOTFOUND. */
+enum rb_status rb_job_warn(struct rb_store *s, int64_t seq, const char *warning, int64_t at_ms,
+                           struct rb_event_row *ret_event, struct rb_error *err) RB_MUST_CHECK;
 
 /* Removes the job and all rows that belong to it. RB_EINUSE while it is live; RB_ENOTFOUND. */
 enum rb_status rb_job_delete(struct rb_store *s, int64_t seq, struct rb_error *err) RB_MUST_CHECK;

@@ -21,7 +21,7 @@ void rb_job_row_deinit(struct rb_job_row *row)
     "verdict, moved_nearly, best_lambda, best_loss, best_metric, loss_a, loss_b, metric_a, "       \
     "metric_b, metric, chance_loss, chance_accuracy, position, submitted_by, "                     \
     "(SELECT id FROM groups WHERE groups.seq = jobs.group_seq), kind, kl, top1_agreement, "        \
-    "loss_before, loss_after, midpoint_loss, written"
+    "loss_before, loss_after, midpoint_loss, written, warning"
 
 static void read_error(struct rb_query *q, int column, struct rb_job_error *ret)
 {
@@ -98,6 +98,7 @@ static void read_columns(struct rb_query *q, struct rb_job_row *ret)
     if (rb_column_text(q, rest + 23) != NULL)
         j->summary.verdict.written =
             (enum rb_written)rb_column_enum(q, rest + 23, rb_written_names);
+    rb_column_string(q, rest + 24, j->kept_warning, sizeof j->kept_warning);
 }
 
 static enum rb_status read_inputs(struct rb_store *s, struct rb_job_row *row, struct rb_error *err)

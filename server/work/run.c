@@ -407,6 +407,35 @@ struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_p
     return v;
 }
 
+void rb_run_warn(struct rb_run *run, const char *unit, const char *format, ...)
+{
+    struct rb_store *store = run->work->store;
+    struct rb_event_row rows[2] = {0};
+    struct rb_error err;
+    char text[RB_JOB_WARNING_SIZE];
+    int64_t now = rb_clock_realtime_ms();
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    rb_log_warn("warning", RB_S("job", run->row.job.id), RB_S("unit", unit), RB_S("detail", text));
+    enum rb_status status = rb_store_begin(store, &err);
+    if (status == RB_OK) {
+        status = rb_event_note(store, run->row.seq, run->row.job.id, unit, text, now, &rows[0],
+                               &err);
+        if (status == RB_OK)
+            status = rb_job_warn(store, run->row.seq, text, now, &rows[1], &err);
+        status = rb_store_end(store, status, &err);
+    }
+    if (status != RB_OK)
+        rb_log_warn("not noted", RB_S("job", run->row.job.id), RB_ERROR_FIELDS(&err));
+    for (int i = 0; i < 2; i++)
+        if (status == RB_OK)
+            rb_hub_ring(&run->work->hub, &rows[i]);
+        else
+            rb_event_row_deinit(&rows[i]);
+}
+
 struct rb_certificate rb_run_certificate(const struct rb_run *run)
 {
     struct rb_certificate c = run->alignment->certificate;

@@ -182,6 +182,12 @@ enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
                                   enum rb_status status, const struct rb_error *err,
                                   struct rb_error *ret_err) RB_MUST_CHECK;
 
+/* Tells what is to be known before the job's results are used: in the log, as a note of that unit
+ * (api/bundle.h) among the job's events, and in its row, where it stays (`warnings`). What cannot be
+ * written is logged; the job goes on. */
+void rb_run_warn(struct rb_run *run, const char *unit, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Something of the run is on the disk that a stage's or a point's row does not say: a process that
  * is killed from now on has not been killed for nothing. */
 enum rb_status rb_run_progressed(struct rb_run *run, struct rb_error *err) RB_MUST_CHECK;

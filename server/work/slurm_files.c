@@ -296,6 +296,8 @@ static void scan_outcomes(struct rb_slurm_unit *u)
         }
         bool read = rb_outcome_decode(text, bytes, &outcome, &ignored) == RB_OK;
         free(text);
+        if (read && outcome.warning[0] != '\0')
+            memcpy(u->warning, outcome.warning, sizeof u->warning);
         if (read && outcome.status == RB_OK)
             continue;
         u->done_well = false;

@@ -93,6 +93,8 @@ struct rb_slurm_unit {
     bool all_ended;  /* every task says how */
     bool job_failed, has_outcome;
     struct rb_outcome outcome; /* of the first task that did not end well */
+    char warning[RB_JOB_WARNING_SIZE]; /* of a task, until it is told; "": none */
+    bool warned;
     struct rb_artifact artifacts[RB_MERGED_MAX + 4];
     size_t artifact_count;
     struct rb_alignment *alignment;

@@ -258,7 +258,8 @@ static void make(struct rb_slurm_unit *u)
     set_name(u);
     memcpy(u->previous, u->folder, sizeof u->previous);
     (void)rb_slurm_unit_folder(u->run->row.job.id, u->kind, u->bundle.attempt, u->folder);
-    u->progressed = false;
+    u->progressed = u->warned = false;
+    u->warning[0] = '\0';
     u->ended = NULL;
     u->listed = false;
     u->standing = (struct rb_slurm_standing){0};
@@ -526,6 +527,10 @@ void rb_slurm_unit_looked(struct rb_slurm_unit *u)
     if (!back(u))
         return;
     u->shown = u->fraction;
+    if (u->warning[0] != '\0' && !u->warned) {
+        rb_run_warn(u->run, rb_unit_names[u->kind], "%s", u->warning);
+        u->warned = true;
+    }
     enum rb_status status = u->status;
     if (status == RB_OK && u->kind == RB_UNIT_POINTS)
         status = take_points(u, &err);

@@ -297,7 +297,8 @@ static void state_read(struct rb_async *a)
     }
     if (l->found != NULL &&
         rb_learn_restore(l->program, (unsigned char *)l->found, l->found_bytes, &err) != RB_OK)
-        rb_log_warn("learning starts anew", RB_S("job", run->row.job.id), RB_ERROR_FIELDS(&err));
+        rb_run_warn(run, rb_unit_names[RB_UNIT_LEARN], "align.learn: learning starts anew: %s",
+                    err.detail);
     free(l->found);
     l->found = NULL;
     run->phases[RB_PHASE_LEARNING].total =

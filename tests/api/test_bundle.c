@@ -129,6 +129,18 @@ static void test_outcomes(void **state)
     assert_int_equal(rb_outcome_decode(odd, sizeof odd - 1, &q, &err), RB_OK);
     assert_int_equal(q.status, RB_EINTERNAL);
     assert_int_equal(rb_outcome_decode("{}", 2, &q, &err), RB_EINPUT);
+    assert_string_equal(o.warning, "");
+    struct rb_outcome warns = {.warning = "learning starts anew"};
+    struct rb_json w;
+    char *text;
+    size_t bytes;
+    rb_json_init(&w);
+    rb_outcome_encode(&w, NULL, &warns);
+    assert_int_equal(rb_json_finish(&w, &text, &bytes, &err), RB_OK);
+    rb_json_deinit(&w);
+    assert_int_equal(rb_outcome_decode(text, bytes, &q, &err), RB_OK);
+    assert_string_equal(q.warning, warns.warning);
+    free(text);
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 """Learned maps: a job that learns, its training curve, what is refused, and kills at random moments that
 change no bit."""
+import platform
 import random
 import shutil
 import tempfile
@@ -250,6 +251,48 @@ def test_changed_inputs():
             true(curve["points"][0]["step"] == 0 and curve["steps_done"] < 2000, curve)
             d.post(f"/v1/jobs/{again['id']}/cancel")
             d.wait_finished(again["id"])
+
+
+def test_another_arithmetic():
+    """Another build, library or machine computes other bits: a state of learning from there is not gone on from. The job
+    says so, in its warnings, its events and the log, whether it still runs or has ended, and ends with the bits of one that
+    learned here from the start."""
+    if platform.machine() != "x86_64":
+        return
+    first, other = ({"OPENBLAS_CORETYPE": name} for name in ("Nehalem", "Prescott"))
+    with Daemon(env=other) as d:
+        d.register_fixtures()
+        job = d.post("/v1/jobs", with_learn(steps=150)).json["id"]
+        equal(d.wait_finished(job)["warnings"], [])
+        expected = d.get(f"/v1/jobs/{job}/learning").json["points"]
+    with Daemon(env=first) as d:
+        d.register_fixtures()
+        job = d.post("/v1/jobs", with_learn(steps=150)).json["id"]
+        wait_for_points(d, job, 3)
+        d.kill()
+        d.start()  # the same machine: nothing to say
+        wait_for_points(d, job, 4)
+        equal(d.get(f"/v1/jobs/{job}").json["warnings"], [])
+        d.kill()
+        d.env = {**d.env, **other}
+        d.start()
+        wait_for_warning(d, job)
+        done = d.wait_finished(job)
+        equal((done["status"], len(done["warnings"])), ("succeeded", 1), done)
+        words = done["warnings"][0]
+        true(all(w in words for w in ("align.learn", "anew", "Nehalem", "Prescott")), words)
+        true(words in d.log(), d.log()[-2000:])
+        notes = [e["data"] for e in d.get(f"/v1/jobs/{job}/events?limit=1000").json["data"] if e["type"] == "note"]
+        equal(notes, [{"unit": "learn", "text": words}])
+        held = [p["held_loss"] for p in d.get(f"/v1/jobs/{job}/learning").json["points"]]
+        equal(len(held), len(expected))
+        true(max(abs(h - e["held_loss"]) for h, e in zip(held, expected)) < 1e-3, (held, expected))
+
+
+def wait_for_warning(d, job):
+    while not d.get(f"/v1/jobs/{job}").json["warnings"]:
+        true(d.get(f"/v1/jobs/{job}").json["status"] in ("queued", "running"))
+        time.sleep(0.05)
 
 
 def wait_for_points(d, job, count):

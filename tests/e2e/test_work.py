@@ -3,6 +3,7 @@ bundle that is damaged is refused in words."""
 import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -128,6 +129,37 @@ def test_learning_is_a_unit():
             equal(b.product(f"products/{name}") == artifacts[name], True, name)
 
 
+def test_learning_of_another_machine_is_begun_anew():
+    """A node that computes other bits than the one that was interrupted: it learns from the start, and its outcome says so."""
+    if platform.machine() != "x86_64":
+        return
+    with Daemon(env={"OPENBLAS_CORETYPE": "Nehalem"}) as d:
+        d.register_fixtures()
+        job = d.post("/v1/jobs", {**LEARNED, "align": {**LEARNED["align"], "learn": {"steps": 5000, "batch_tokens": 512}}}).json
+        path = f"{d.data_dir}/jobs/{job['id']}/learning.state"
+        while not os.path.exists(path):
+            true(d.get(f"/v1/jobs/{job['id']}").json["status"] in ("queued", "running"))
+            time.sleep(0.05)
+        d.kill()
+        state = open(path, "rb").read()
+        alignment = open(f"{d.data_dir}/jobs/{job['id']}/alignment.safetensors", "rb").read()
+    with Bundle(job, "learn", alignment=alignment) as b:
+        with open(f"{b.path}/learning.state", "wb") as f:
+            f.write(state)
+        seal(f"{b.path}/learning.state")
+        process = subprocess.Popen([BINARY, "work", b.path, "--unit", "learn"], stderr=subprocess.PIPE, text=True,
+                                   env={**ENVIRONMENT, "OPENBLAS_CORETYPE": "Prescott"})
+        lines = []
+        while "anew" not in "".join(lines):
+            lines.append(process.stderr.readline())
+            true(lines[-1] != "", lines)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        equal(process.returncode, 75)
+        words = b.outcome()["warning"]
+        true(all(w in words for w in ("align.learn", "anew", "Nehalem", "Prescott")), words)
+
+
 def test_damage_is_refused_in_words():
     with Daemon() as d:
         job, _, artifacts = local(d, JOB)
@@ -182,5 +214,6 @@ def test_a_signal_leaves_what_is_done():
 
 
 if __name__ == "__main__":
-    run([test_units_give_the_bits_of_the_local_executor, test_learning_is_a_unit, test_damage_is_refused_in_words,
+    run([test_units_give_the_bits_of_the_local_executor, test_learning_is_a_unit,
+         test_learning_of_another_machine_is_begun_anew, test_damage_is_refused_in_words,
          test_a_signal_leaves_what_is_done])

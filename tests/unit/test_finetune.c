@@ -2,6 +2,7 @@
 /* A merge that is trained after it: the loss against its formula, a distance that falls, the same
  * bits whoever runs it and however often it is interrupted. */
 #include "unit/decoder_shapes.h"
+#include "unit/other_arithmetic.h"
 #include "unit/threads.h"
 
 #include "core/learn/finetune.h"
@@ -256,6 +257,15 @@ static void test_states_of_others(void **state)
         assert_int_equal(rb_finetune_restore(t.program, saved, bytes, &err), RB_EINPUT);
         saved[at] ^= 4;
     }
+    state_set_arithmetic(saved, bytes, true);
+    assert_int_equal(rb_finetune_restore(t.program, saved, bytes, &err), RB_EINPUT);
+    assert_non_null(strstr(err.detail, "kernels of another machine"));
+    assert_non_null(strstr(err.detail, "arithmetic 1, "));
+    state_set_arithmetic(saved, bytes, false);
+    state_set_format(saved, bytes, true);
+    assert_int_equal(rb_finetune_restore(t.program, saved, bytes, &err), RB_EINPUT);
+    assert_non_null(strstr(err.detail, "another build"));
+    state_set_format(saved, bytes, false);
     end(&t);
     t.options.learning_rate = 1e-3;
     start(&t, 2);

@@ -3,6 +3,7 @@
  * number of threads and after any interruption, and a loss that falls on real models. */
 #include "unit/decoder_shapes.h"
 #include "unit/odd_shapes.h"
+#include "unit/other_arithmetic.h"
 #include "unit/pair.h"
 #include "unit/threads.h"
 
@@ -527,6 +528,15 @@ static void test_states_of_others(void **state)
         assert_int_equal(rb_learn_restore(program, saved, bytes, &p.err), RB_EINPUT);
         saved[at] ^= 4;
     }
+    state_set_arithmetic(saved, bytes, true);
+    assert_int_equal(rb_learn_restore(program, saved, bytes, &p.err), RB_EINPUT);
+    assert_non_null(strstr(p.err.detail, "kernels of another machine"));
+    assert_non_null(strstr(p.err.detail, "arithmetic 1, "));
+    state_set_arithmetic(saved, bytes, false);
+    state_set_format(saved, bytes, true);
+    assert_int_equal(rb_learn_restore(program, saved, bytes, &p.err), RB_EINPUT);
+    assert_non_null(strstr(p.err.detail, "another build"));
+    state_set_format(saved, bytes, false);
     rb_program_free(program);
     rb_motion_deinit(&motion);
     o.seed = 9; /* another run */
@@ -544,6 +554,70 @@ static void test_states_of_others(void **state)
     free(saved);
     rb_sequences_deinit(&blocks);
     pair_deinit(&p);
+}
+
+/* ---- an arithmetic that changed ---- */
+
+/* Some steps of a decoder's stream, stretched heads and factors; of orders; of near maps. */
+static uint64_t bits_of_steps(struct pair *p, const struct rb_learn_options *o)
+{
+    struct rb_sequences blocks = random_blocks(p->b.config.vocab_size, 40, BLOCK);
+    struct rb_motion motion;
+    struct rb_program *program;
+    start(p, &blocks, o, &motion, &program);
+    assert_false(run_until(program, &p->worker, SIZE_MAX));
+    const struct rb_learn_maps *m = &((struct rb_learn *)program)->maps;
+    uint64_t sum = rb_learn_checksum(m->x, m->parameters * sizeof *m->x, 0);
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    rb_sequences_deinit(&blocks);
+    return sum;
+}
+
+/* Bits of steps by what rb_learn_arithmetic says without its number and compiler, each as that
+ * number found them. One of them is another now: raise RB_LEARN_ARITHMETIC and put the new bits
+ * here. Where nothing is known of a machine nothing is compared. */
+static const struct {
+    const char *machine;
+    int arithmetic;
+    uint64_t bits[3];
+} known_bits[] = {
+    {"kernels avx2, OpenBLAS 0.3.21 Haswell, glibc 2.36", 1, {0, 0, 0}},
+};
+
+static void test_bits_of_this_arithmetic(void **state)
+{
+    (void)state;
+    struct rb_learn_options o;
+    struct decoders x;
+    struct pair p;
+    const struct decoder_shape *s = decoder_shapes;
+    uint64_t bits[3];
+    char here[RB_LEARN_ARITHMETIC_SIZE];
+    while (s->family != LLAMA || s->labels > 0)
+        s++;
+    some_options(&o);
+    o.steps = 12;
+    pair_init(&p, some_shape, PAIR_INDEPENDENT, 5);
+    pair_open(&p);
+    bits[0] = bits_of_steps(&p, &o);
+    o.residual = true;
+    o.orders = false;
+    bits[1] = bits_of_steps(&p, &o);
+    pair_deinit(&p);
+    o.scales = o.stretches = true;
+    decoders_init(&x, s);
+    decoders_open(&x);
+    bits[2] = bits_of_steps(&x.p, &o);
+    decoders_deinit(&x);
+    rb_learn_arithmetic(here);
+    print_message("%s: %llx %llx %llx\n", here, (unsigned long long)bits[0],
+                  (unsigned long long)bits[1], (unsigned long long)bits[2]);
+    for (size_t i = 0; i < COUNT(known_bits); i++)
+        if (strstr(here, known_bits[i].machine) != NULL) {
+            assert_int_equal(known_bits[i].arithmetic, RB_LEARN_ARITHMETIC);
+            assert_memory_equal(bits, known_bits[i].bits, sizeof bits);
+        }
 }
 
 /* Patience ends a run that does not get better, and what is kept is the best look. */
@@ -587,6 +661,7 @@ int main(void)
         cmocka_unit_test(test_resumes),
         cmocka_unit_test(test_resumes_with_scales),
         cmocka_unit_test(test_states_of_others),
+        cmocka_unit_test(test_bits_of_this_arithmetic),
         cmocka_unit_test(test_patience),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

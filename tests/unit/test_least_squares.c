@@ -4,6 +4,7 @@
  * often it is interrupted. */
 #include "unit/decoder_shapes.h"
 #include "unit/naive_decoder.h"
+#include "unit/other_arithmetic.h"
 #include "unit/threads.h"
 
 #include "core/learn/least_squares.h"
@@ -384,6 +385,15 @@ static void test_states_of_others(void **state)
         assert_int_equal(rb_least_squares_restore(m.program, saved, bytes, &err), RB_EINPUT);
         saved[at] ^= 4;
     }
+    state_set_arithmetic(saved, bytes, true);
+    assert_int_equal(rb_least_squares_restore(m.program, saved, bytes, &err), RB_EINPUT);
+    assert_non_null(strstr(err.detail, "kernels of another machine"));
+    assert_non_null(strstr(err.detail, "arithmetic 1, "));
+    state_set_arithmetic(saved, bytes, false);
+    state_set_format(saved, bytes, true);
+    assert_int_equal(rb_least_squares_restore(m.program, saved, bytes, &err), RB_EINPUT);
+    assert_non_null(strstr(err.detail, "another build"));
+    state_set_format(saved, bytes, false);
     assert_null(rb_overlay_at(&m.overlay, RB_UP_WEIGHT, 0));
     m.s.ids[5] ^= 1; /* another text */
     end(&m);

@@ -315,6 +315,33 @@ static void test_edit(void **state)
     assert_int_equal(rb_job_edit(store, 999, &less, 0, 51, NULL, &err), RB_ENOTFOUND);
 }
 
+/* What is found while a job runs stays in its row, is heard, and a later one takes its place. */
+static void test_warn(void **state)
+{
+    (void)state;
+    int64_t seq = add_job(1);
+    struct rb_job_row row;
+    struct rb_event_row event;
+    assert_ok(rb_job_get_seq(store, seq, &row, &err));
+    assert_string_equal(row.job.kept_warning, "");
+    rb_job_row_deinit(&row);
+    assert_ok(rb_job_warn(store, seq, "learning starts anew", 50, &event, &err));
+    assert_non_null(strstr(event.event.data_json, "\"version\":2"));
+    rb_event_row_deinit(&event);
+    reopen_store();
+    assert_ok(rb_job_get_seq(store, seq, &row, &err));
+    assert_string_equal(row.job.kept_warning, "learning starts anew");
+    assert_string_equal(row.job.warning, "");
+    assert_int_equal(row.job.version, 2);
+    assert_int_equal(row.job.updated_ms, 50);
+    rb_job_row_deinit(&row);
+    assert_ok(rb_job_warn(store, seq, "again", 51, NULL, &err));
+    assert_ok(rb_job_get_seq(store, seq, &row, &err));
+    assert_string_equal(row.job.kept_warning, "again");
+    rb_job_row_deinit(&row);
+    assert_int_equal(rb_job_warn(store, 999, "?", 51, NULL, &err), RB_ENOTFOUND);
+}
+
 static uint64_t count_rows(const char *table)
 {
     char sql[64];
@@ -573,6 +600,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_edit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_warn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_delete, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_event_without_change, set_up, tear_down),

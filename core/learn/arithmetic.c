@@ -1,0 +1,52 @@
+#include "core/learn/arithmetic.h"
+#include "core/model/kernels.h"
+
+#include <cblas.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#ifdef __GLIBC__
+#include <gnu/libc-version.h>
+#endif
+
+#ifdef __clang__
+#define COMPILER "clang " __clang_version__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+
+static char here[RB_LEARN_ARITHMETIC_SIZE];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* OpenBLAS puts its words together in one place for all threads: they are asked for once. */
+static void find_out(void)
+{
+    const char *config = openblas_get_config(), *libc = "unknown";
+    size_t version = strcspn(config, " ");
+    version += config[version] == ' ' ? 1 + strcspn(config + version + 1, " ") : 0;
+#ifdef __GLIBC__
+    libc = gnu_get_libc_version();
+#endif
+    (void)snprintf(here, sizeof here, "arithmetic %d, kernels %s, %.*s %s, glibc %s, " COMPILER,
+                   RB_LEARN_ARITHMETIC, rb_kernels()->name, (int)version, config,
+                   openblas_get_corename(), libc);
+}
+
+void rb_learn_arithmetic(char ret[RB_LEARN_ARITHMETIC_SIZE])
+{
+    (void)pthread_once(&once, find_out);
+    memcpy(ret, here, sizeof here);
+}
+
+enum rb_status rb_learn_arithmetic_check(const char found[RB_LEARN_ARITHMETIC_SIZE],
+                                         const char *what, struct rb_error *err)
+{
+    char mine[RB_LEARN_ARITHMETIC_SIZE];
+    rb_learn_arithmetic(mine);
+    if (memcmp(found, mine, sizeof mine) == 0)
+        return RB_OK;
+    return rb_error_set(err, RB_EINPUT,
+                        "the saved %s is of another arithmetic (%.*s), here it is %s: its bits "
+                        "cannot be gone on from",
+                        what, RB_LEARN_ARITHMETIC_SIZE - 1, found, mine);
+}
