@@ -2,7 +2,6 @@
 #include "core/model/kernels.h"
 
 #include <cblas.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #ifdef __GLIBC__
@@ -15,11 +14,7 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 
-static char here[RB_LEARN_ARITHMETIC_SIZE];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-/* OpenBLAS puts its words together in one place for all threads: they are asked for once. */
-static void find_out(void)
+void rb_learn_arithmetic(char ret[RB_LEARN_ARITHMETIC_SIZE])
 {
     const char *config = openblas_get_config(), *libc = "unknown";
     size_t version = strcspn(config, " ");
@@ -27,15 +22,11 @@ static void find_out(void)
 #ifdef __GLIBC__
     libc = gnu_get_libc_version();
 #endif
-    (void)snprintf(here, sizeof here, "arithmetic %d, kernels %s, %.*s %s, glibc %s, " COMPILER,
+    memset(ret, 0, RB_LEARN_ARITHMETIC_SIZE);
+    (void)snprintf(ret, RB_LEARN_ARITHMETIC_SIZE,
+                   "arithmetic %d, kernels %s, %.*s %s, glibc %s, " COMPILER ", flags " RB_FLAGS,
                    RB_LEARN_ARITHMETIC, rb_kernels()->name, (int)version, config,
                    openblas_get_corename(), libc);
-}
-
-void rb_learn_arithmetic(char ret[RB_LEARN_ARITHMETIC_SIZE])
-{
-    (void)pthread_once(&once, find_out);
-    memcpy(ret, here, sizeof here);
 }
 
 enum rb_status rb_learn_arithmetic_check(const char found[RB_LEARN_ARITHMETIC_SIZE],

@@ -12,9 +12,10 @@
 
 enum { RB_LEARN_ARITHMETIC_SIZE = 128 };
 
-/* "arithmetic 1, kernels avx2, OpenBLAS 0.3.21 Haswell, glibc 2.36, gcc 12.2.0", zeros behind it:
- * the number above, which of core/model/kernels.h run, the library's version and kernel, whose
- * logarithms, and what compiled (it decides where products and sums are fused). Any thread. */
+/* "arithmetic 1, kernels avx2, OpenBLAS 0.3.21 Haswell, glibc 2.36, gcc 12.2.0, flags 0c1d2e3f",
+ * zeros behind it: the number above, which of core/model/kernels.h run, the library's version and
+ * kernel, whose logarithms, and what compiled how (it decides where products and sums are fused).
+ * Never on two threads at once: OpenBLAS puts its words together in one place. */
 void rb_learn_arithmetic(char ret[RB_LEARN_ARITHMETIC_SIZE]);
 
 /* RB_OK if `found` is this process's. Else RB_EINPUT, saying what both are; `what` is the state's
