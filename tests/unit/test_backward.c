@@ -1,169 +1,19 @@
 // LINK: core_learn
 /* The backward pass of every block kind: the plain one in F64 against finite differences, the fast
  * one against the plain one. */
-#include "unit/numbers.h"
-
-#include "unit/naive_layer.h"
+#include "unit/layer_shapes.h"
 
 #include "core/learn/tape.h"
 #include "core/memory.h"
 
 enum { LAYER = 2 };
 
-/* Shapes at the edges: one key-value head, three queries a group, head_dim that is not
- * hidden / heads, half-rotary heads, nothing a multiple of 8. */
-static const struct shape {
-    const char *name;
-    struct rb_config c;
-    size_t n;
-} shapes[] = {
-    {"bert",
-     {.hidden_size = 12,
-      .norm_kind = RB_NORM_LAYER,
-      .norm_place = RB_NORM_AFTER_ADDITION,
-      .norm_eps = 1e-5F,
-      .attention = {.heads = 3, .kv_heads = 3, .head_dim = 4},
-      .mlp = {.inner_size = 17, .activation = RB_ACTIVATION_GELU},
-      .attention_bias = true,
-      .attention_output_bias = true,
-      .mlp_bias = true},
-     7},
-    {"gpt2",
-     {.hidden_size = 10,
-      .norm_kind = RB_NORM_LAYER,
-      .norm_place = RB_NORM_BEFORE,
-      .norm_eps = 1e-5F,
-      .attention =
-          {.heads = 2, .kv_heads = 2, .head_dim = 5, .causal = true, .scale_by_layer = true},
-      .mlp = {.inner_size = 13, .activation = RB_ACTIVATION_GELU_TANH},
-      .attention_bias = true,
-      .attention_output_bias = true,
-      .mlp_bias = true},
-     9},
-    {"neox",
-     {.hidden_size = 12,
-      .norm_kind = RB_NORM_LAYER,
-      .norm_place = RB_NORM_BEFORE,
-      .norm_eps = 1e-5F,
-      .parallel_residual = true,
-      .attention = {.heads = 3, .kv_heads = 3, .head_dim = 4, .causal = true, .rope = {.dims = 2}},
-      .mlp = {.inner_size = 11, .activation = RB_ACTIVATION_GELU},
-      .attention_bias = true,
-      .attention_output_bias = true,
-      .mlp_bias = true},
-     6},
-    {"llama",
-     {.hidden_size = 14,
-      .norm_kind = RB_NORM_RMS,
-      .norm_place = RB_NORM_BEFORE,
-      .norm_eps = 1e-5F,
-      .attention = {.heads = 6, .kv_heads = 2, .head_dim = 6, .causal = true, .rope = {.dims = 6}},
-      .mlp = {.inner_size = 19, .activation = RB_ACTIVATION_SILU, .gated = true}},
-     8},
-    {"qwen2",
-     {.hidden_size = 9,
-      .norm_kind = RB_NORM_RMS,
-      .norm_place = RB_NORM_BEFORE,
-      .norm_eps = 1e-6F,
-      .attention = {.heads = 3, .kv_heads = 1, .head_dim = 4, .causal = true, .rope = {.dims = 4}},
-      .mlp = {.inner_size = 7, .activation = RB_ACTIVATION_SILU, .gated = true},
-      .attention_bias = true,
-      .mlp_bias = true},
-     5},
-    {"olmo2",
-     {.hidden_size = 8,
-      .norm_kind = RB_NORM_RMS,
-      .norm_place = RB_NORM_AFTER_SUBLAYER,
-      .norm_eps = 1e-6F,
-      .attention = {.heads = 2,
-                    .kv_heads = 1,
-                    .head_dim = 6,
-                    .causal = true,
-                    .query_key_norm = true,
-                    .rope = {.dims = 6}},
-      .mlp = {.inner_size = 9, .activation = RB_ACTIVATION_SILU, .gated = true}},
-     6},
-    {"relu, one token",
-     {.hidden_size = 5,
-      .norm_kind = RB_NORM_LAYER,
-      .norm_place = RB_NORM_AFTER_ADDITION,
-      .norm_eps = 1e-12F,
-      .attention = {.heads = 1, .kv_heads = 1, .head_dim = 5},
-      .mlp = {.inner_size = 6, .activation = RB_ACTIVATION_RELU},
-      .attention_bias = true,
-      .attention_output_bias = true,
-      .mlp_bias = true},
-     1},
-};
-
-/* Elements of one layer's tensor of a slot; 0: the description has none. */
-static size_t slot_size(const struct rb_config *c, enum rb_slot s)
-{
-    size_t d = c->hidden_size, q = (size_t)c->attention.heads * c->attention.head_dim;
-    size_t k = (size_t)c->attention.kv_heads * c->attention.head_dim, i = c->mlp.inner_size;
-    bool norm_bias = c->norm_kind == RB_NORM_LAYER;
-    switch (s) {
-    case RB_QUERY_WEIGHT:
-        return q * d;
-    case RB_KEY_WEIGHT:
-    case RB_VALUE_WEIGHT:
-        return k * d;
-    case RB_QUERY_BIAS:
-        return c->attention_bias ? q : 0;
-    case RB_KEY_BIAS:
-    case RB_VALUE_BIAS:
-        return c->attention_bias ? k : 0;
-    case RB_QUERY_NORM:
-        return c->attention.query_key_norm ? q : 0;
-    case RB_KEY_NORM:
-        return c->attention.query_key_norm ? k : 0;
-    case RB_ATTENTION_OUTPUT_WEIGHT:
-        return d * q;
-    case RB_ATTENTION_OUTPUT_BIAS:
-        return c->attention_output_bias ? d : 0;
-    case RB_ATTENTION_NORM_WEIGHT:
-    case RB_MLP_NORM_WEIGHT:
-        return d;
-    case RB_ATTENTION_NORM_BIAS:
-    case RB_MLP_NORM_BIAS:
-        return norm_bias ? d : 0;
-    case RB_UP_WEIGHT:
-        return i * d;
-    case RB_UP_BIAS:
-        return c->mlp_bias ? i : 0;
-    case RB_GATE_BIAS:
-        return c->mlp_bias && c->mlp.gated ? i : 0;
-    case RB_GATE_WEIGHT:
-        return c->mlp.gated ? i * d : 0;
-    case RB_DOWN_WEIGHT:
-        return d * i;
-    case RB_DOWN_BIAS:
-        return c->mlp_bias ? d : 0;
-    default:
-        return 0;
-    }
-}
-
-static double *random_doubles(size_t n, double low, double high, uint64_t *seed)
-{
-    double *x = naive_new(n);
-    for (size_t i = 0; i < n; i++)
-        x[i] = random_uniform(seed, low, high);
-    return x;
-}
-
-static bool is_gain(enum rb_slot s)
-{
-    return s == RB_ATTENTION_NORM_WEIGHT || s == RB_MLP_NORM_WEIGHT || s == RB_QUERY_NORM ||
-           s == RB_KEY_NORM;
-}
-
 struct problem {
     struct naive_layer l;
     double *cosine, *sine, *x, *pull; /* the loss is <pull, layer(x)> */
 };
 
-static void problem_init(struct problem *p, const struct shape *s, uint64_t seed)
+static void problem_init(struct problem *p, const struct layer_shape *s, uint64_t seed)
 {
     size_t half = s->c.attention.rope.dims / 2, nd = s->n * s->c.hidden_size;
     *p = (struct problem){.l = {.c = &s->c, .layer = LAYER, .n = s->n}};
@@ -247,17 +97,17 @@ static void check_direction(const struct problem *p, const char *what, double *x
 static void test_plain_against_differences(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(shapes); i++) {
+    for (size_t i = 0; i < COUNT(layer_shapes); i++) {
         struct problem p;
         uint64_t seed = 1000 + i;
-        problem_init(&p, &shapes[i], 31 + i);
+        problem_init(&p, &layer_shapes[i], 31 + i);
         size_t nd = p.l.n * p.l.c->hidden_size;
         double *dx = naive_new(nd);
         naive_layer_back(&p.l, p.x, p.pull, dx);
-        check_direction(&p, shapes[i].name, p.x, dx, nd, &seed);
+        check_direction(&p, layer_shapes[i].name, p.x, dx, nd, &seed);
         for (enum rb_slot k = 0; k < RB_SLOT_COUNT; k++) {
             char what[80];
-            (void)snprintf(what, sizeof what, "%s, slot %d", shapes[i].name, (int)k);
+            (void)snprintf(what, sizeof what, "%s, slot %d", layer_shapes[i].name, (int)k);
             if (p.l.w[k] != NULL)
                 check_direction(&p, what, p.l.w[k], p.l.g[k], slot_size(p.l.c, k), &seed);
         }
@@ -288,7 +138,7 @@ static float *to_float(const double *x, size_t n)
 }
 
 /* The same sequence several times, the middle one a token shorter. */
-static void fast_init(struct fast *f, const struct shape *s, uint64_t seed, size_t sequences)
+static void fast_init(struct fast *f, const struct layer_shape *s, uint64_t seed, size_t sequences)
 {
     *f = (struct fast){.sequences = sequences};
     problem_init(&f->p, s, seed);
@@ -372,7 +222,7 @@ static void plain_back(struct fast *f, double *dx)
     f->p.l.n = n;
 }
 
-static void check_fast(const struct shape *s)
+static void check_fast(const struct layer_shape *s)
 {
     struct fast f;
     struct rb_scratch scratch;
@@ -420,10 +270,10 @@ static void check_fast(const struct shape *s)
 static void test_fast_against_plain(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < COUNT(shapes); i++)
-        check_fast(&shapes[i]);
-    for (size_t i = 0; i < COUNT(shapes); i++) { /* longer than a tile of queries */
-        struct shape s = shapes[i];
+    for (size_t i = 0; i < COUNT(layer_shapes); i++)
+        check_fast(&layer_shapes[i]);
+    for (size_t i = 0; i < COUNT(layer_shapes); i++) { /* longer than a tile of queries */
+        struct layer_shape s = layer_shapes[i];
         s.n = 150;
         check_fast(&s);
     }
