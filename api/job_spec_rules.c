@@ -63,6 +63,7 @@ static void check_learn(struct rb_spec_draft *d)
     } rules[] = {
         {RB_LEARN_RESIDUAL, RB_COMPONENT_RESIDUAL, "\"residual\""},
         {RB_LEARN_HEADS, RB_COMPONENT_MHA, "\"mha\""},
+        {RB_LEARN_HEAD_ORDER, RB_COMPONENT_MHA, "\"mha\""},
         {RB_LEARN_FF, RB_COMPONENT_FF, "\"ff\""},
         {RB_LEARN_SCALES, RB_COMPONENT_FF, "\"ff\""},
     };

@@ -255,7 +255,8 @@ static size_t own_items(const struct rb_learn *c)
     case ROUND_GRADIENT:
         return rb_learn_gradient_items(c);
     case ROUND_FOLD:
-        return rb_learn_stream_items(c) + rb_learn_head_items(c) + rb_learn_unit_items(c);
+        return rb_learn_stream_items(c) + rb_learn_head_items(c) + rb_learn_order_items(c) +
+               rb_learn_unit_items(c);
     case ROUND_START:
     case ROUND_DONE:
         return 0;
@@ -280,6 +281,11 @@ static enum rb_status after_losses(struct rb_learn *c, struct rb_error *err)
     c->looking = false;
     c->round = ROUND_START;
     return end_of_look(c, err);
+}
+
+static bool order_is_due(const struct rb_learn *c)
+{
+    return c->step > 0 && c->step % RB_LEARN_ORDER_EVERY == 0;
 }
 
 /* Between steps: look, learn on, or end with the best maps. */
@@ -310,7 +316,7 @@ static enum rb_status advance(struct rb_learn *c, struct rb_error *err)
     switch (c->round) {
     case ROUND_START:
         between_steps(c);
-        return RB_OK;
+        return rb_learn_maps_order(&c->maps, c->round == ROUND_MAPS && order_is_due(c), err);
     case ROUND_MAPS:
         if (!begin_pass(c)) { /* the text is too short to hold any of it out */
             c->looking = false;
@@ -405,8 +411,11 @@ static enum rb_status update_item(struct rb_learn *c, size_t item, struct rb_scr
     enum rb_status s = RB_OK;
     if (item < m->count)
         s = rb_learn_maps_gradient(m, item, c->lambda, scratch, err);
-    else
+    else if (item < rb_learn_maps_order_item(m))
         rb_learn_units_gradient(&m->units, m->x + first, c->lambda, m->dx + first);
+    else
+        for (size_t i = 0; i < n; i++)
+            m->dx[first + i] *= c->lambda;
     if (s == RB_OK)
         rb_adam_step(&rb_adam_default,
                      rb_adam_rate(c->options.learning_rate, c->step, c->options.steps, WARMUP),
@@ -418,12 +427,15 @@ static enum rb_status fold_item(const struct rb_learn *c, size_t item, struct rb
                                 struct rb_error *err)
 {
     size_t stream = rb_learn_stream_items(c), heads = rb_learn_head_items(c);
+    size_t orders = rb_learn_order_items(c);
     if (item < stream)
         rb_learn_fold_stream(c, item);
     else if (item < stream + heads)
         rb_learn_fold_heads(c, item - stream);
+    else if (item < stream + heads + orders)
+        rb_learn_fold_order(c, item - stream - heads);
     else
-        return rb_learn_fold_units(c, item - stream - heads, &w->scratch, err);
+        return rb_learn_fold_units(c, item - stream - heads - orders, &w->scratch, err);
     return RB_OK;
 }
 
@@ -436,9 +448,11 @@ static enum rb_status value_item(struct rb_learn *c, size_t item, struct rb_work
     if (item < m->count)
         return c->round == ROUND_PROJECT ? rb_learn_maps_project(m, item, err)
                                          : rb_learn_maps_value(m, item, err);
-    bool due = c->round == ROUND_MAPS && c->step > 0 && c->step % RB_LEARN_ORDER_EVERY == 0;
     if (c->round == ROUND_MAPS && !c->looking)
         memset(m->dx + first, 0, n * sizeof *m->dx);
+    if (item >= rb_learn_maps_order_item(m)) /* taken before the matrices were written */
+        return RB_OK;
+    bool due = c->round == ROUND_MAPS && order_is_due(c);
     return rb_learn_units_value(&m->units, (uint32_t)(item - m->count), m->x + first, due, w, err);
 }
 
@@ -639,6 +653,8 @@ uint64_t rb_learn_bytes(const struct rb_model *m, const struct rb_learn_options 
     uint64_t n = c->mlp.inner_size, units = 0;
     units += o->scales ? c->num_hidden_layers * n : 0;
     units += o->orders ? c->num_hidden_layers * (n * n + n) : 0;
+    n = c->attention.kv_heads;
+    units += o->head_orders ? c->num_hidden_layers * (n * n + n) : 0;
     uint64_t floats = (c->num_hidden_layers + 2) * tokens * d + 3 * layer + 2 * output +
                       gradient_floats(c, o, tokens);
     if (o->residual)
@@ -711,7 +727,7 @@ enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_op
                            "the residual stream's map can be learned only where it is orthogonal "
                            "(residual_map), and exact (a norm before each sublayer) or "
                            "\"near\" (equivalence)");
-    if ((groups & RB_LEARN_HEADS) != 0 && !heads)
+    if ((groups & (RB_LEARN_HEADS | RB_LEARN_HEAD_ORDER)) != 0 && !heads)
         return rb_error_at(err, RB_EMODELS, "groups",
                            "maps inside heads can be learned only where whole heads are matched "
                            "(component \"mha\", heads not \"ignore\")");
@@ -719,9 +735,14 @@ enum rb_status rb_learn_admit(const struct rb_model *m, const struct rb_align_op
     if (s != RB_OK)
         return s;
     o->residual = stream && (groups == 0 || (groups & RB_LEARN_RESIDUAL) != 0);
-    o->values = heads && (groups == 0 || (groups & RB_LEARN_HEADS) != 0);
+    o->values = heads && (groups == 0 || (groups & (RB_LEARN_HEADS | RB_LEARN_HEAD_ORDER)) != 0);
     o->query_keys = o->values && !m->config.attention.query_key_norm;
     o->stretches = o->values && rb_align_head_map(align) == RB_HEAD_MAP_INVERTIBLE;
+    o->head_orders = o->values && (groups & RB_LEARN_HEAD_ORDER) != 0;
+    if (o->head_orders && !o->query_keys)
+        return rb_error_at(err, RB_EMODELS, "groups",
+                           "\"head_order\" is not for models with norms over whole queries and "
+                           "keys");
     if (!o->residual && !o->values && !o->scales && !o->orders)
         return rb_error_set(err, RB_EMODELS,
                             "nothing can be learned: neither are whole heads matched (component "
@@ -784,8 +805,9 @@ enum rb_status rb_learn_new(const struct rb_model *a, const struct rb_motion *mo
     c->moved = rb_blend_single(b, motion_b);
     size_t block_size = text->blocks->starts[1] - text->blocks->starts[0];
     c->step_blocks = rb_learn_step_blocks(o->batch_tokens, block_size);
-    const struct rb_learn_what what = {
-        o->residual, {o->query_keys, o->values}, o->stretches, o->scales, o->orders};
+    const struct rb_learn_what what = {o->residual,  {o->query_keys, o->values},
+                                       o->stretches, o->scales,
+                                       o->orders,    o->head_orders};
     c->near = o->residual && c->config->norm_place == RB_NORM_AFTER_ADDITION;
     rb_motion_uncorrect(motion_b); /* of a stream that stays where it is no more */
     s = rb_learn_maps_init(&c->maps, c->config, motion_b, &what, err);

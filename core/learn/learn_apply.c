@@ -65,6 +65,25 @@ static bool list_units(const struct rb_learn_maps *m, struct rb_alignment *a, ui
            (!u->scales || ret->scales != NULL);
 }
 
+/* Heads into the order that was learned: whole ones, and the units inside. room: a group's size. */
+static void order_heads(const struct rb_learn_maps *m, struct rb_alignment *a, uint32_t *room)
+{
+    const struct rb_learn_head_order *o = &m->heads_order;
+    for (size_t i = 0; i < a->group_count && o->parameters > 0; i++) {
+        struct rb_group *g = &a->groups[i];
+        const struct {
+            uint32_t *v;
+            size_t count;
+        } all[] = {{g->index, g->size},
+                   {g->heads, g->head_count},
+                   {g->kv_heads, g->kv_count},
+                   {g->values, g->kv_count * o->head_dim}};
+        for (size_t k = 0; g->head_count > 0 && k < sizeof all / sizeof all[0]; k++)
+            if (all[k].v != NULL)
+                rb_learn_head_order_apply(o, g->layer, all[k].v, all[k].count, room);
+    }
+}
+
 /* The changes that the maps ask for; false when out of memory. */
 static bool list_changes(const struct rb_learn_maps *m, struct rb_alignment *a,
                          struct change *changes, size_t *ret_count)
@@ -144,7 +163,8 @@ enum rb_status rb_learn_apply(const struct rb_program *p, struct rb_alignment *a
     const struct rb_learn *c = (const struct rb_learn *)p;
     size_t count = 0;
     struct change *changes = calloc(3 * (size_t)c->maps.layers + 2, sizeof *changes);
-    bool ok = changes != NULL && list_changes(&c->maps, a, changes, &count);
+    uint32_t *room = malloc((size_t)c->maps.heads * c->maps.head_dim * sizeof *room);
+    bool ok = changes != NULL && room != NULL && list_changes(&c->maps, a, changes, &count);
     for (size_t i = 0; i < count; i++) {
         if (ok) {
             apply(&changes[i]);
@@ -160,6 +180,9 @@ enum rb_status rb_learn_apply(const struct rb_program *p, struct rb_alignment *a
         free(changes[i].scales);
     }
     free(changes);
+    if (ok)
+        order_heads(&c->maps, a, room);
+    free(room);
     if (!ok)
         return rb_error_set(err, RB_ENOMEM, "no memory for the learned maps");
     a->learned = (struct rb_learned_facts){

@@ -133,6 +133,24 @@ void rb_learn_fold_heads(const struct rb_learn *c, size_t item)
     }
 }
 
+size_t rb_learn_order_items(const struct rb_learn *c)
+{
+    return c->maps.heads_order.parameters > 0 ? c->maps.heads_order.n : 0;
+}
+
+void rb_learn_fold_order(const struct rb_learn *c, size_t item)
+{
+    const struct rb_learn_maps *m = &c->maps;
+    size_t n, at = rb_learn_maps_order_item(m) + c->layer;
+    double *dx = m->dx + rb_learn_maps_first(m, at, &n);
+    for (size_t i = 0; i < c->wanted_count; i++) {
+        const struct rb_wanted *w = &c->wanted[i];
+        if (w->kind >= 0)
+            rb_learn_head_order_fold(&m->heads_order, c->layer, item, moved(c, w), w->h, w->out,
+                                     w->in, w->head_columns, dx);
+    }
+}
+
 /* ---- FF's units ---- */
 
 size_t rb_learn_unit_items(const struct rb_learn *c)

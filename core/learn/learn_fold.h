@@ -29,6 +29,9 @@ void rb_learn_fold_heads(const struct rb_learn *c, size_t item);
 size_t rb_learn_unit_items(const struct rb_learn *c);
 enum rb_status rb_learn_fold_units(const struct rb_learn *c, size_t item,
                                    struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;
+/* The order of the present layer's heads, a slot an item. */
+size_t rb_learn_order_items(const struct rb_learn *c);
+void rb_learn_fold_order(const struct rb_learn *c, size_t item);
 /* Stream tiles: what the unembedding and the final norm's bias say, and the embeddings. */
 enum rb_status rb_learn_fold_output(const struct rb_learn *c, size_t item,
                                     struct rb_scratch *scratch, struct rb_error *err) RB_MUST_CHECK;

@@ -8,8 +8,9 @@
 
 /* ---- the state ----
  *
- * A header, what the bits depend on (arithmetic.h), the options and what the text was (a run goes on
- * only where all of it is the same), the counters, the training curve, the parameters with Adam's moments and the best; a checksum. */
+ * A header, what the bits depend on (arithmetic.h), the options and what the text was (a run goes
+ * on only where all of it is the same), the counters, the training curve, the parameters with
+ * Adam's moments and the best; a checksum. */
 
 struct state_head {
     char magic[8];
@@ -47,6 +48,7 @@ static void copy_options(const struct rb_learn_options *o, struct rb_learn_optio
     ret->stretches = o->stretches;
     ret->orders = o->orders;
     ret->scales = o->scales;
+    ret->head_orders = o->head_orders;
 }
 
 enum { VECTORS = 4 }; /* x, m, v, best */

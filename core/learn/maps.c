@@ -18,6 +18,9 @@ static size_t head_index(const struct rb_learn_maps *m, enum rb_learn_kind kind,
 struct rb_learn_matrix *rb_learn_maps_head(const struct rb_learn_maps *m, enum rb_learn_kind kind,
                                            uint32_t layer, uint32_t kv_head)
 {
+    const struct rb_learn_head_order *o = &m->heads_order;
+    if (o->parameters > 0)
+        kv_head = o->order[layer * o->n + kv_head];
     return &m->matrices[head_index(m, kind, layer, kv_head)];
 }
 
@@ -34,6 +37,8 @@ static struct targets targets_of(const struct rb_learn_maps *m, size_t i)
         return (struct targets){.at = {m->stream, NULL}, .copies = {1, 0}};
     i -= m->residual ? 1 : 0;
     size_t kv = i % m->kv_heads, layer = i / m->kv_heads % m->layers;
+    if (m->heads_order.parameters > 0)
+        kv = rb_learn_head_order_slot(&m->heads_order, (uint32_t)layer, (uint32_t)kv);
     size_t group = m->heads / m->kv_heads, block = (size_t)m->head_dim * m->head_dim;
     bool value = !m->kinds[RB_LEARN_QUERY_KEY] || i / m->kv_heads / m->layers > 0;
     float *wide = value ? m->output[layer] : m->query[layer];
@@ -188,7 +193,9 @@ enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_con
     free(base);
     if (s == RB_OK)
         s = rb_learn_units_init(&m.units, c, motion, what->scales, what->orders, err);
-    m.parameters += m.units.parameters * m.layers;
+    if (s == RB_OK && what->head_orders)
+        s = rb_learn_head_order_init(&m.heads_order, c, motion, err);
+    m.parameters += (m.units.parameters + m.heads_order.parameters) * m.layers;
     if (s == RB_OK) {
         m.x = rb_calloc_aligned(4 * m.parameters, sizeof(double));
         if (m.x == NULL)
@@ -202,10 +209,12 @@ enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_con
     m.m = m.dx + m.parameters;
     m.v = m.m + m.parameters;
     point_all(&m, c);
-    for (size_t i = m.count; i < rb_learn_maps_items(&m); i++) {
-        size_t n;
-        rb_learn_units_start(&m.units, (uint32_t)(i - m.count),
-                             m.x + rb_learn_maps_first(&m, i, &n));
+    for (size_t i = m.count, n; i < rb_learn_maps_items(&m); i++) {
+        double *x = m.x + rb_learn_maps_first(&m, i, &n);
+        if (i < rb_learn_maps_order_item(&m))
+            rb_learn_units_start(&m.units, (uint32_t)(i - m.count), x);
+        else
+            rb_learn_head_order_start(&m.heads_order, x);
     }
     *ret = m;
     return RB_OK;
@@ -221,6 +230,7 @@ void rb_learn_maps_deinit(struct rb_learn_maps *m)
     free(m->matrices);
     free(m->stream);
     rb_learn_units_deinit(&m->units);
+    rb_learn_head_order_deinit(&m->heads_order);
     float **tables[] = {m->query,         m->key,         m->value,         m->output,
                         m->query_inverse, m->key_inverse, m->value_inverse, m->output_inverse};
     for (size_t i = 0; i < (m->stretches ? 8 : 4); i++) {
@@ -236,13 +246,32 @@ void rb_learn_maps_deinit(struct rb_learn_maps *m)
 
 size_t rb_learn_maps_first(const struct rb_learn_maps *m, size_t item, size_t *ret_count)
 {
-    size_t n = m->units.parameters;
+    size_t n = m->units.parameters, order = m->heads_order.parameters;
     if (item < m->count) {
         *ret_count = m->matrices[item].f.parameters;
         return m->matrices[item].first;
     }
-    *ret_count = n;
-    return m->parameters - (m->layers - (item - m->count)) * n;
+    size_t first = rb_learn_maps_order_item(m), orders = m->layers * order;
+    *ret_count = item < first ? n : order;
+    return item < first ? m->parameters - orders - (m->layers - (item - m->count)) * n
+                        : m->parameters - orders + (item - first) * order;
+}
+
+enum rb_status rb_learn_maps_order(struct rb_learn_maps *m, bool solve, struct rb_error *err)
+{
+    struct rb_worker w;
+    enum rb_status s = RB_OK;
+    size_t n, first = rb_learn_maps_order_item(m);
+    if (m->heads_order.parameters == 0)
+        return RB_OK;
+    rb_worker_init(&w, NULL);
+    for (uint32_t l = 0; l < m->layers && s == RB_OK; l++) {
+        double *x = m->x + rb_learn_maps_first(m, first + l, &n);
+        s = rb_learn_head_order_value(&m->heads_order, l, x, solve, &w, err);
+        rb_scratch_reset(&w.scratch);
+    }
+    rb_worker_deinit(&w);
+    return s;
 }
 
 static void write_value(struct rb_learn_maps *m, size_t i)

@@ -14,6 +14,7 @@
 #ifndef RB_CORE_LEARN_MAPS_H
 #define RB_CORE_LEARN_MAPS_H
 
+#include "core/learn/head_order.h"
 #include "core/learn/learned.h"
 #include "core/learn/units.h"
 #include "core/model/blend.h"
@@ -43,6 +44,7 @@ struct rb_learn_maps {
     float **query, **key, **value, **output;
     float **query_inverse, **key_inverse, **value_inverse, **output_inverse;
     struct rb_learn_units units; /* FF's; a layer's parameters lie behind those of all matrices */
+    struct rb_learn_head_order heads_order; /* behind those, likewise; with both kinds alone */
     size_t parameters;
     double *x, *dx, *m, *v; /* (parameters) and Adam's moments; one block, x owns it */
 };
@@ -51,6 +53,7 @@ struct rb_learn_maps {
 struct rb_learn_what {
     bool residual, kinds[RB_LEARN_KINDS], stretches; /* a dense map of the stream; inside heads */
     bool scales, orders;                             /* of FF units */
+    bool head_orders;                                /* only with both kinds */
 };
 
 /* Starts at the motion's own F where it has them,
@@ -60,6 +63,11 @@ enum rb_status rb_learn_maps_init(struct rb_learn_maps *ret, const struct rb_con
                                   struct rb_motion *motion, const struct rb_learn_what *what,
                                   struct rb_error *err) RB_MUST_CHECK;
 void rb_learn_maps_deinit(struct rb_learn_maps *m);
+
+/* The heads' order of the present parameters, before their matrices are written; solve: the best
+ * one by the present scores. As rb_learn_head_order_value. */
+enum rb_status rb_learn_maps_order(struct rb_learn_maps *m, bool solve,
+                                   struct rb_error *err) RB_MUST_CHECK;
 
 /* Matrix i: F of the present parameters into the arrays that the motion reads. Any thread; one item
  * a matrix. RB_ENUMERIC. */
@@ -79,15 +87,21 @@ enum rb_status rb_learn_maps_gradient(struct rb_learn_maps *m, size_t i, double 
                                       struct rb_scratch *scratch,
                                       struct rb_error *err) RB_MUST_CHECK;
 
-/* Items of a round over everything learned: matrices, then FF's layers. */
-static inline size_t rb_learn_maps_items(const struct rb_learn_maps *m)
+/* Items of a round over everything learned: matrices, then FF's layers, then those of the heads'
+ * order. */
+static inline size_t
+rb_learn_maps_order_item(const struct rb_learn_maps *m) /* the first of these */
 {
     return m->count + (m->units.parameters > 0 ? m->layers : 0);
+}
+static inline size_t rb_learn_maps_items(const struct rb_learn_maps *m)
+{
+    return rb_learn_maps_order_item(m) + (m->heads_order.parameters > 0 ? m->layers : 0);
 }
 /* The first parameter of an item, and how many. */
 size_t rb_learn_maps_first(const struct rb_learn_maps *m, size_t item, size_t *ret_count);
 
-/* The matrix of one head; its kind must be learned. */
+/* The matrix of the head that stands in slot kv_head; its kind must be learned. */
 struct rb_learn_matrix *rb_learn_maps_head(const struct rb_learn_maps *m, enum rb_learn_kind kind,
                                            uint32_t layer, uint32_t kv_head);
 

@@ -2,7 +2,8 @@
 
 #include <stddef.h>
 
-const char *const rb_learn_group_names[] = {"residual", "heads", "ff", "scales", NULL};
+const char *const rb_learn_group_names[] = {"residual", "heads",      "ff",
+                                            "scales",   "head_order", NULL};
 
 void rb_learn_options_default(struct rb_learn_options *o)
 {

@@ -10,11 +10,14 @@
 enum rb_learn_group {
     RB_LEARN_RESIDUAL = 1,
     RB_LEARN_HEADS = 2,
-    RB_LEARN_FF = 4,    /* which unit goes with which, straight through; only where it is named */
-    RB_LEARN_SCALES = 8 /* factors of gated units; only where named, or with invertible maps */
+    RB_LEARN_FF = 4,     /* which unit goes with which, straight through; only where it is named */
+    RB_LEARN_SCALES = 8, /* factors of gated units; only where named, or with invertible maps */
+    /* which head goes with which, straight through, and all that RB_LEARN_HEADS is; only where it
+     * is named */
+    RB_LEARN_HEAD_ORDER = 16
 };
-extern const char *const rb_learn_group_names[]; /* "residual", "heads", "ff", "scales"; in bit
-                                                  * order, NULL at the end */
+/* "residual", "heads", "ff", "scales", "head_order"; in bit order, NULL at the end */
+extern const char *const rb_learn_group_names[];
 
 struct rb_learn_options {
     uint32_t steps;        /* 1 … RB_LEARN_STEPS_MOST */
@@ -27,6 +30,7 @@ struct rb_learn_options {
     bool query_keys, values; /* … and matrices inside heads, … */
     bool stretches;          /* … which need be invertible only */
     bool orders, scales;     /* of FF units: permutations; factors of gated ones */
+    bool head_orders;        /* which head goes with which; with values and query_keys alone */
 };
 enum {
     RB_LEARN_STEPS_MOST = 100000,

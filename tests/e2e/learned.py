@@ -90,9 +90,23 @@ def amounts(args):
             for n in LINES]
 
 
+def straight(pair, args):
+    """What permutations learned straight through add to the stream's map and those inside heads."""
+    steps = MIDDLE if args.long else SHORT
+    maps = ["residual", "heads"] + (["scales"] if pair == "llama" else [])  # what is learned where nothing is named
+    return [learned(pair, steps, points=21)] + [
+        spec(pair, {"preset": "learned", "learn": {"steps": steps, "patience": 0, "groups": [*maps, group]}}, points=21)
+        for group in ("ff", "head_order")]
+
+
+def straights(args):
+    return [pair for pair in args.pairs if not pair.startswith("bert")]
+
+
 def wanted(args):
     """Every spec of every table, the cheap ones first."""
     found = [s for pair in args.pairs for _, s in columns(pair, args) if s]
+    found += [s for pair in straights(args) for s in straight(pair, args)]
     if "gpt2" in args.pairs:
         found += [s for _, once, then in amounts(args) for s in (once, then)]
         found += [s for _, s in lengths(args)] + [s for _, row in transfers(args) for s in row]
@@ -195,6 +209,13 @@ def print_gpt2(results, args):
     print("\nControls there: " + ", ".join(results.cell(s, "control") for s in rows[0][1]) + ".")
 
 
+def print_straight(results, args):
+    steps = MIDDLE if args.long else SHORT
+    print(f"\n### Permutations straight through ({steps} steps)\n")
+    table(["pair", "maps alone", "and FF units", "and heads"],
+          [[TITLES[pair]] + [results.cell(s) for s in straight(pair, args)] for pair in straights(args)])
+
+
 def register(d):
     for name in ("gpt2", "neox", "llama", "bert"):
         for side in "ab":
@@ -233,6 +254,7 @@ def main():
     except KeyboardInterrupt:
         print("interrupted: the tables hold what is there", file=sys.stderr)
     print_pairs(results, args)
+    print_straight(results, args)
     if "gpt2" in args.pairs:
         print_gpt2(results, args)
     return 0

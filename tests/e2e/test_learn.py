@@ -128,6 +128,36 @@ def test_units_of_a_gated_mlp():
              and "gated" in r.json["errors"][0]["detail"], r)
 
 
+def test_the_order_of_heads():
+    """Heads that go elsewhere while they are learned: the same function, also from the disk, and told as heads."""
+    with Daemon() as d:
+        d.register_fixtures()
+        for pair in ("llama", "gpt2"):
+            for side in "ab":
+                equal(d.post("/v1/models", {"name": f"{pair}-{side}", "path": f"{FIXTURES}/models/{pair}-{side}"}).status, 201)
+            spec = {"models": {"a": f"{pair}-a", "b": f"{pair}-b"}, "interpolate": {"points": 3},
+                    "evaluate": {"task": "clm", "dataset": "eval", "block_size": 48, "max_blocks": 8}}
+            # Matched in B's own order: learning finds others.
+            align = {"components": ["mha"], "heads": "monotonic", "head_map": "orthogonal", "dataset": "align",
+                     "max_sequences": 60, "learn": {"steps": 60, "batch_tokens": 384, "patience": 0, "learning_rate": 0.02,
+                                                    "groups": ["head_order"]}}
+            job = d.post("/v1/jobs", {**spec, "align": align}).json["id"]
+            done = d.wait_finished(job)
+            equal((done["status"], done["summary"]["kind"]), ("succeeded", "exact"), done)
+            moved = 0
+            for layer in range(2):
+                mha = d.get(f"/v1/jobs/{job}/permutations/layer.{layer}.mha").json
+                equal(sorted(mha["index"]), list(range(mha["size"])))
+                equal(sorted(mha["heads"]), list(range(len(mha["heads"]))))
+                size = mha["size"] // len(mha["heads"])
+                equal([u // size for u in mha["index"][::size]], mha["heads"])
+                moved += mha["heads"] != sorted(mha["heads"])
+            print(f"      {pair}: heads moved in {moved} layers")
+            true(moved > 0, "no head was matched anew")
+            reused = d.wait_finished(d.post("/v1/jobs", {**spec, "align": {"from_job": job}}).json["id"])
+            equal(reused["summary"]["barrier_chord"], done["summary"]["barrier_chord"], reused)
+
+
 def test_refusals():
     with Daemon() as d:
         d.register_fixtures()

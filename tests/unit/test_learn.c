@@ -73,7 +73,9 @@ static void check_gradient(struct pair *p, const char *name, const struct rb_lea
     struct rb_motion motion;
     struct rb_program *program;
     start(p, &blocks, o, &motion, &program);
-    size_t n = ((struct rb_learn *)program)->maps.parameters;
+    const struct rb_learn_maps *m = &((struct rb_learn *)program)->maps;
+    size_t n = m->parameters, heads = m->kv_heads, orders = m->heads_order.parameters;
+    size_t free_ones = n - orders * m->layers; /* before the heads' orders: these stand still */
     rb_program_free(program);
     rb_motion_deinit(&motion);
     double *x = calloc(n, sizeof *x), *way = calloc(n, sizeof *way), *dx = calloc(n, sizeof *dx);
@@ -82,14 +84,21 @@ static void check_gradient(struct pair *p, const char *name, const struct rb_lea
     for (size_t i = 0; i < n; i++) {
         x[i] = random_uniform(&seed, -0.3, 0.3);
         way[i] = random_uniform(&seed, -1, 1);
+        size_t at = i >= free_ones ? (i - free_ones) % orders : 0;
+        if (i >= free_ones) /* slot k: head k + 1 */
+            x[i] = at < heads * heads ? 0 : (double)((at - heads * heads + 1) % heads);
     }
     (void)step_loss(p, &blocks, o, x, way, 0, dx);
     double slope = 0, norm = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < free_ones; i++)
         norm += dx[i] * dx[i];
     norm = sqrt(norm);
     assert_true(norm > 0);
     for (size_t i = 0; i < n; i++) { /* sizes that F32 can show */
+        if (i >= free_ones) {
+            way[i] = 0;
+            continue;
+        }
         way[i] = dx[i] / norm + 0.3 * way[i] / sqrt((double)n);
         slope += dx[i] * way[i];
     }
@@ -238,6 +247,9 @@ static void test_gradients_of_decoders(void **state)
         o.scales = decoder_gated(s);
         if (o.scales)
             check_gradient(&x.p, s->name, &o);
+        o.head_orders = o.query_keys; /* matrices that have gone elsewhere with their heads */
+        if (o.head_orders)
+            check_gradient(&x.p, s->name, &o);
         decoders_deinit(&x);
     }
 }
@@ -330,6 +342,161 @@ static void test_gradients_of_orders(void **state)
     }
 }
 
+/* ---- which head goes with which ---- */
+
+/* B with (1 + h D) in the place of the permutation of key-value heads, queries with theirs. D:
+ * (layers, n, n). */
+static void mix_heads(struct random_decoder *m, const double *d, double h)
+{
+    static const enum decoder_part parts[] = {D_QUERY, D_QUERY_BIAS, D_KEY,   D_KEY_BIAS,
+                                              D_VALUE, D_VALUE_BIAS, D_OUTPUT};
+    size_t n = m->shape.kv_heads;
+    for (size_t l = 0; l < m->shape.layers; l++)
+        for (size_t k = 0; k < COUNT(parts); k++) {
+            struct decoder_tensor *t = decoder_at(m, l, parts[k]);
+            if (!decoder_has(&m->shape, parts[k]))
+                continue;
+            size_t size = t->rows * t->columns;
+            bool output = parts[k] == D_OUTPUT;
+            size_t lines = output ? t->rows : 1, line = size / lines, part = line / n;
+            double *old = must_alloc(size, sizeof *old);
+            memcpy(old, t->values, size * sizeof *old);
+            for (size_t r = 0; r < lines; r++)
+                for (size_t i = 0; i < n; i++)
+                    for (size_t j = 0; j < n; j++)
+                        for (size_t o = 0; o < part; o++)
+                            t->values[r * line + i * part + o] +=
+                                h * d[(l * n + i) * n + j] * old[r * line + j * part + o];
+            free(old);
+        }
+}
+
+static double mixed_heads_loss(const struct decoder_shape *s, const double *d, double h, double *dx)
+{
+    struct decoders x;
+    struct rb_learn_options o;
+    struct rb_motion motion;
+    struct rb_program *program;
+    gradient_options(&o);
+    o.residual = false;
+    o.head_orders = dx != NULL;
+    decoders_init(&x, s);
+    mix_heads(&x.b, d, h);
+    decoders_open(&x);
+    struct rb_sequences blocks = random_blocks(x.p.b.config.vocab_size, BLOCKS, BLOCK);
+    start(&x.p, &blocks, &o, &motion, &program);
+    MUST(rb_program_run(program, &x.p.worker, &x.p.err), &x.p.err);
+    double loss = rb_learn_last_loss(program);
+    const struct rb_learn_maps *m = &((struct rb_learn *)program)->maps;
+    size_t n = s->kv_heads, count;
+    for (size_t l = 0; dx != NULL && l < s->layers; l++) {
+        size_t first = rb_learn_maps_first(m, rb_learn_maps_order_item(m) + l, &count);
+        assert_int_equal(count, n * (n + 1));
+        memcpy(dx + l * n * n, m->dx + first, n * n * sizeof *dx);
+    }
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    rb_sequences_deinit(&blocks);
+    decoders_deinit(&x);
+    return loss;
+}
+
+static void test_gradients_of_head_orders(void **state)
+{
+    (void)state;
+    size_t checked = 0;
+    for (size_t i = 0; i < COUNT(decoder_shapes); i++) {
+        const struct decoder_shape *s = &decoder_shapes[i];
+        if (s->labels > 0 || s->dtype != RB_F32 || s->family == OLMO2 || s->kv_heads == 1)
+            continue;
+        size_t all = s->layers * s->kv_heads * s->kv_heads;
+        double *d = must_alloc(all, sizeof *d), *dx = must_alloc(all, sizeof *dx);
+        double slope = 0, norm = 0, h = 2e-2;
+        (void)mixed_heads_loss(s, d, 0, dx);
+        for (size_t k = 0; k < all; k++)
+            norm += dx[k] * dx[k];
+        norm = sqrt(norm);
+        assert_true(norm > 0);
+        for (size_t k = 0; k < all; k++) {
+            d[k] = dx[k] / norm;
+            slope += dx[k] * d[k];
+        }
+        double found =
+            (8 * (mixed_heads_loss(s, d, h, NULL) - mixed_heads_loss(s, d, -h, NULL)) -
+             (mixed_heads_loss(s, d, 2 * h, NULL) - mixed_heads_loss(s, d, -2 * h, NULL))) /
+            (12 * h);
+        if (!(fabs(found - slope) <= 2e-3 * fabs(slope) + 1e-6))
+            fail_msg("%s: derivative %.7g, by differences %.7g", s->name, slope, found);
+        checked++;
+        free(d);
+        free(dx);
+    }
+    assert_true(checked > 5);
+}
+
+/* Heads that scores send elsewhere take all with them: the loss is that of B whose heads stand
+ * there, each with the matrices inside it. stands: they do, and no score sends them. */
+static double loss_of_order(const struct decoder_shape *s, bool stands)
+{
+    struct decoders x;
+    struct rb_learn_options o;
+    struct rb_motion motion;
+    struct rb_program *program;
+    size_t n = s->kv_heads, count;
+    uint64_t seed = 3;
+    gradient_options(&o);
+    o.residual = false;
+    o.stretches = true;
+    o.head_orders = true;
+    decoders_init(&x, s);
+    double *d = must_alloc(s->layers * n * n, sizeof *d);
+    for (size_t i = 0; i < s->layers * n; i++) { /* slot i: head i + 1 */
+        d[i * n + i % n] -= 1;
+        d[i * n + (i + 1) % n] += 1;
+    }
+    if (stands)
+        mix_heads(&x.b, d, 1);
+    decoders_open(&x);
+    struct rb_sequences blocks = random_blocks(x.p.b.config.vocab_size, BLOCKS, BLOCK);
+    start(&x.p, &blocks, &o, &motion, &program);
+    struct rb_learn_maps *m = &((struct rb_learn *)program)->maps;
+    for (size_t i = 0; i < m->count; i++) { /* of each kind and layer n, one after the other */
+        size_t head = i % n, slot = stands ? (head + n - 1) % n : head;
+        size_t first = rb_learn_maps_first(m, i - head + slot, &count);
+        for (size_t k = 0; k < count; k++)
+            m->x[first + k] = random_uniform(&seed, -0.3, 0.3);
+    }
+    for (size_t l = 0; l < s->layers && !stands; l++) {
+        double *taken =
+            m->x + rb_learn_maps_first(m, rb_learn_maps_order_item(m) + l, &count) + n * n;
+        for (size_t i = 0; i < n; i++)
+            taken[i] = (double)((i + 1) % n);
+    }
+    MUST(rb_program_run(program, &x.p.worker, &x.p.err), &x.p.err);
+    double loss = rb_learn_last_loss(program);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(m->heads_order.order[i], stands ? i : (i + 1) % n);
+    rb_program_free(program);
+    rb_motion_deinit(&motion);
+    rb_sequences_deinit(&blocks);
+    decoders_deinit(&x);
+    free(d);
+    return loss;
+}
+
+static void test_moved_heads_take_all_along(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(decoder_shapes); i++) {
+        const struct decoder_shape *s = &decoder_shapes[i];
+        if (s->labels > 0 || s->dtype != RB_F32 || s->family == OLMO2 || s->kv_heads == 1)
+            continue;
+        double expected = loss_of_order(s, true), found = loss_of_order(s, false);
+        if (!(fabs(found - expected) <= 1e-6 * expected))
+            fail_msg("%s: loss %.9g, of heads that stand there %.9g", s->name, found, expected);
+    }
+}
+
 /* ---- the same bits, whoever runs it and however often it is interrupted ---- */
 
 static const struct random_shape *some_shape = &odd_shapes[0];
@@ -405,6 +572,7 @@ static void test_threads_of_decoders(void **state)
         o.orders = false;
         o.query_keys = o.query_keys && i % 2 == 1;
         o.values = o.values && i % 2 == 1;
+        o.head_orders = o.values && o.query_keys;
         o.steps = 4;
         decoders_init(&x, s);
         decoders_open(&x);
@@ -494,7 +662,7 @@ static void test_resumes_with_scales(void **state)
     struct decoders x;
     struct rb_learn_options o;
     some_options(&o);
-    o.residual = o.scales = o.stretches = true;
+    o.residual = o.scales = o.stretches = o.head_orders = true;
     o.orders = false;
     decoders_init(&x, s);
     decoders_open(&x);
@@ -574,15 +742,17 @@ static uint64_t bits_of_steps(struct pair *p, const struct rb_learn_options *o)
     return sum;
 }
 
-/* Bits of steps by what rb_learn_arithmetic says without its number and compiler, each as that
- * number found them. One of them is another now: raise RB_LEARN_ARITHMETIC and put the new bits
- * here. Where nothing is known of a machine nothing is compared. */
+/* Bits of steps by what rb_learn_arithmetic says behind its number, each as that number found them.
+ * One of them is another now: raise RB_LEARN_ARITHMETIC and put the new bits here. Where nothing is
+ * known of a machine nothing is compared. */
 static const struct {
     const char *machine;
     int arithmetic;
     uint64_t bits[3];
 } known_bits[] = {
-    {"kernels avx2, OpenBLAS 0.3.21 Haswell, glibc 2.36", 1, {0, 0, 0}},
+    {"kernels avx512, OpenBLAS 0.3.21 Haswell, glibc 2.36, gcc 12.2.0, flags a649136f",
+     1,
+     {0xf154fac12ee2456a, 0xb98040bfdc8b04c6, 0xbfa9df254a7df688}},
 };
 
 static void test_bits_of_this_arithmetic(void **state)
@@ -656,6 +826,8 @@ int main(void)
         cmocka_unit_test(test_gradients_of_encoders),
         cmocka_unit_test(test_gradients_of_decoders),
         cmocka_unit_test(test_gradients_of_orders),
+        cmocka_unit_test(test_gradients_of_head_orders),
+        cmocka_unit_test(test_moved_heads_take_all_along),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_threads_of_decoders),
         cmocka_unit_test(test_resumes),
