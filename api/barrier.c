@@ -13,9 +13,10 @@
 
 struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job_spec *spec,
                                             bool near, const struct rb_point *points,
-                                            size_t aligned, size_t control)
+                                            const size_t counts[RB_CURVE_COUNT])
 {
     bool shown = spec->evaluate.options.control;
+    size_t aligned = counts[RB_CURVE_ALIGNED], control = counts[RB_CURVE_CONTROL];
     const struct rb_point *last = control > 0 ? &points[aligned + control - 1] : NULL;
     return (struct rb_barrier_view){
         .job = job,
@@ -29,9 +30,24 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
         .aligned = {points, aligned},
         .has_control = shown,
         .control = {points + aligned, shown ? control : 0},
+        .folded = {points + aligned + control, shown ? counts[RB_CURVE_FOLDED] : 0},
         .near = near,
         .original = near && last != NULL && last->lambda >= 1 ? last : NULL,
     };
+}
+
+static const struct rb_curve_points *curve_of(const struct rb_barrier_view *v,
+                                              enum rb_curve_name curve)
+{
+    return curve == RB_CURVE_ALIGNED   ? &v->aligned
+           : curve == RB_CURVE_CONTROL ? &v->control
+                                       : &v->folded;
+}
+
+/* How many of them there are: the names before that one. */
+static size_t curve_count(const struct rb_barrier_view *v)
+{
+    return !v->has_control ? 1 : v->folded.count == 0 ? 2 : RB_CURVE_COUNT;
 }
 
 /* The index of a curve's point in the grid. */
@@ -63,7 +79,9 @@ static bool is_refined(const struct rb_barrier_view *v)
 
 static bool is_whole(const struct rb_barrier_view *v, const struct rb_curve_points *curve)
 {
-    return v->adaptive ? is_refined(v) : curve->count == v->lambda_count;
+    if (!v->adaptive)
+        return curve->count == v->lambda_count;
+    return is_refined(v) && (curve != &v->folded || curve->count == v->control.count);
 }
 
 /* Of several models: every point's barrier in ret_barriers (points), room for all; without memory
@@ -104,20 +122,21 @@ bool rb_curve_barrier(const struct rb_barrier_view *v, const struct rb_curve_poi
  * same), and whatever else has one; as a bit set of enum rb_metric. */
 static unsigned metrics_of(const struct rb_barrier_view *v)
 {
-    const struct rb_curve_points *curves[] = {&v->aligned, &v->control};
     unsigned metrics = rb_task_metrics(v->task, 0);
-    for (size_t c = 0; c < (v->has_control ? 2 : 1); c++)
-        for (size_t i = 0; i < curves[c]->count; i++)
+    for (size_t c = 0; c < (v->has_control ? 2 : 1); c++) {
+        const struct rb_curve_points *curve = curve_of(v, (enum rb_curve_name)c);
+        for (size_t i = 0; i < curve->count; i++)
             for (int m = 0; m < RB_METRIC_COUNT; m++)
-                if (!isnan(curves[c]->points[i].metrics[m]))
+                if (!isnan(curve->points[i].metrics[m]))
                     metrics |= 1U << m;
+    }
     return metrics;
 }
 
 /* ---- errors ---- */
 
-static const struct rb_barrier_errors no_errors = {.chord = {NAN, NAN},
-                                                   .mean = {NAN, NAN},
+static const struct rb_barrier_errors no_errors = {.chord = {NAN, NAN, NAN},
+                                                   .mean = {NAN, NAN, NAN},
                                                    .reduction_chord = NAN,
                                                    .reduction_mean = NAN,
                                                    .parent = {NAN, NAN}};
@@ -136,7 +155,7 @@ static enum rb_status read_blocks(const struct rb_barrier_view *v, enum rb_curve
                                   rb_blocks_reader *read, void *data, struct curve_blocks *c,
                                   struct rb_error *err)
 {
-    const struct rb_curve_points *points = curve == RB_CURVE_ALIGNED ? &v->aligned : &v->control;
+    const struct rb_curve_points *points = curve_of(v, curve);
     if (!rb_curve_barrier(v, points, &c->barrier))
         return RB_OK;
     const size_t places[PLACES] = {[AT_FIRST] = 0,
@@ -189,7 +208,7 @@ static enum rb_status read_several(const struct rb_barrier_view *v, enum rb_curv
                                    rb_blocks_reader *read, void *data, struct several_blocks *c,
                                    struct rb_error *err)
 {
-    const struct rb_curve_points *points = curve == RB_CURVE_ALIGNED ? &v->aligned : &v->control;
+    const struct rb_curve_points *points = curve_of(v, curve);
     struct rb_barrier b;
     if (!rb_curve_barrier(v, points, &b))
         return RB_OK;
@@ -290,13 +309,13 @@ enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks
 {
     if (v->weights != NULL)
         return several_errors(v, read, data, ret, err);
-    struct curve_blocks curves[2] = {{.count = 0}, {.count = 0}};
+    struct curve_blocks curves[RB_CURVE_COUNT] = {{.count = 0}};
     struct rb_barrier_errors e = no_errors;
     enum rb_status status = RB_OK;
-    for (int c = 0; c < (v->has_control ? 2 : 1) && status == RB_OK; c++)
+    for (size_t c = 0; c < curve_count(v) && status == RB_OK; c++)
         status = read_blocks(v, (enum rb_curve_name)c, read, data, &curves[c], err);
-    struct rb_excess chord[2], mean[2];
-    for (int c = 0; c < 2 && status == RB_OK; c++) {
+    struct rb_excess chord[RB_CURVE_COUNT], mean[RB_CURVE_COUNT];
+    for (int c = 0; c < RB_CURVE_COUNT && status == RB_OK; c++) {
         if (!curves[c].known)
             continue;
         chord[c] = over_chord(&curves[c]);
@@ -315,7 +334,7 @@ enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks
         e.reduction_chord = rb_excess_reduction_error(&chord[0], &chord[1], curves[0].count);
         e.reduction_mean = rb_excess_reduction_error(&mean[0], &mean[1], curves[0].count);
     }
-    for (int c = 0; c < 2; c++)
+    for (int c = 0; c < RB_CURVE_COUNT; c++)
         for (int i = 0; i < PLACES; i++)
             free(curves[c].at[i]);
     if (status == RB_OK)
@@ -327,7 +346,7 @@ enum rb_status rb_barrier_errors_make(const struct rb_barrier_view *v, rb_blocks
 
 struct row {
     double lambda;
-    const struct rb_point *aligned, *control; /* NULL: not yet known */
+    const struct rb_point *at[RB_CURVE_COUNT]; /* NULL: not yet known */
 };
 
 /* The point at lambda if that is the curve's next one, which *next counts past. */
@@ -342,24 +361,26 @@ static const struct rb_point *take(const struct rb_curve_points *curve, double l
 static struct row *rows_of(const struct rb_barrier_view *v, size_t *ret_count)
 {
     struct row *rows = calloc(v->lambda_count + 1, sizeof *rows);
-    size_t count = 0, aligned = 0, control = 0;
+    size_t count = 0, next[RB_CURVE_COUNT] = {0}, curves = curve_count(v);
     for (size_t i = 0; rows != NULL && i < v->lambda_count; i++) {
         struct row row = {.lambda = v->lambdas[i]};
-        row.aligned = take(&v->aligned, row.lambda, &aligned);
-        if (v->has_control)
-            row.control = take(&v->control, row.lambda, &control);
-        if (row.aligned != NULL || row.control != NULL)
+        bool known = false;
+        for (size_t c = 0; c < curves; c++) {
+            row.at[c] = take(curve_of(v, (enum rb_curve_name)c), row.lambda, &next[c]);
+            known = known || row.at[c] != NULL;
+        }
+        if (known)
             rows[count++] = row;
     }
-    assert(rows == NULL ||
-           (aligned == v->aligned.count && (!v->has_control || control == v->control.count)));
+    for (size_t c = 0; rows != NULL && c < curves; c++)
+        assert(next[c] == curve_of(v, (enum rb_curve_name)c)->count);
     *ret_count = count;
     return rows;
 }
 
-static const struct rb_point *point_of(const struct row *row, bool control)
+static const struct rb_point *point_of(const struct row *row, enum rb_curve_name curve)
 {
-    return control ? row->control : row->aligned;
+    return row->at[curve];
 }
 
 /* ---- JSON ---- */
@@ -402,44 +423,43 @@ static void encode_weights(struct rb_json *w, const char *key, const struct rb_b
 
 /* Each point's, as far as it and the vertices are known: those come first. */
 static void encode_barriers(struct rb_json *w, const struct rb_barrier_view *v,
-                            const struct row *rows, size_t count, bool control)
+                            const struct row *rows, size_t count, enum rb_curve_name curve)
 {
     bool ends = count >= v->models;
     for (size_t m = 0; m < v->models && ends; m++)
-        ends = (size_t)rows[m].lambda == m && point_of(&rows[m], control) != NULL;
+        ends = (size_t)rows[m].lambda == m && point_of(&rows[m], curve) != NULL;
     rb_json_array(w, "barriers");
     for (size_t i = 0; i < count; i++) {
-        const struct rb_point *p = point_of(&rows[i], control);
+        const struct rb_point *p = point_of(&rows[i], curve);
         double barrier = p != NULL && ends ? p->loss : NAN;
         const double *weights = v->weights + (size_t)rows[i].lambda * v->models;
         for (size_t m = 0; m < v->models && ends; m++)
-            barrier -= weights[m] * point_of(&rows[m], control)->loss;
+            barrier -= weights[m] * point_of(&rows[m], curve)->loss;
         rb_json_number(w, NULL, i < v->models && ends && p != NULL ? 0 : barrier);
     }
     rb_json_end(w);
 }
 
-static double point_error(const struct rb_barrier_errors *e, double point, bool control)
+static double point_error(const struct rb_barrier_errors *e, double point, enum rb_curve_name curve)
 {
-    int curve = control ? RB_CURVE_CONTROL : RB_CURVE_ALIGNED;
     return point < (double)e->point_count[curve] ? e->point[curve][(size_t)point] : (double)NAN;
 }
 
 static void encode_barrier_errors(struct rb_json *w, const struct row *rows, size_t count,
-                                  const struct rb_barrier_errors *errors, bool control)
+                                  const struct rb_barrier_errors *errors, enum rb_curve_name curve)
 {
     rb_json_array(w, "barriers_standard_error");
     for (size_t i = 0; i < count; i++)
-        rb_json_number(w, NULL, point_error(errors, rows[i].lambda, control));
+        rb_json_number(w, NULL, point_error(errors, rows[i].lambda, curve));
     rb_json_end(w);
 }
 
 static void encode_several(struct rb_json *w, const struct rb_barrier_view *v,
-                           const struct row *rows, size_t count, bool control,
+                           const struct row *rows, size_t count, enum rb_curve_name curve,
                            const struct rb_barrier *b, const struct rb_barrier_errors *errors)
 {
-    encode_barriers(w, v, rows, count, control);
-    encode_barrier_errors(w, rows, count, errors, control);
+    encode_barriers(w, v, rows, count, curve);
+    encode_barrier_errors(w, rows, count, errors, curve);
     if (b == NULL) {
         rb_json_null(w, "barrier");
         return;
@@ -447,25 +467,25 @@ static void encode_several(struct rb_json *w, const struct rb_barrier_view *v,
     rb_json_object(w, "barrier");
     rb_json_number(w, "chord", b->chord);
     encode_weights(w, "chord_weights", v, b->chord_lambda);
-    rb_json_number(w, "chord_standard_error",
-                   errors->chord[control ? RB_CURVE_CONTROL : RB_CURVE_ALIGNED]);
+    rb_json_number(w, "chord_standard_error", errors->chord[curve]);
     rb_json_end(w);
 }
 
 static void encode_curve(struct rb_json *w, const char *key, const struct rb_barrier_view *v,
-                         const struct row *rows, size_t count, bool control, unsigned metrics,
-                         const struct rb_barrier *barrier, const struct rb_barrier_errors *errors)
+                         const struct row *rows, size_t count, enum rb_curve_name curve,
+                         unsigned metrics, const struct rb_barrier *barrier,
+                         const struct rb_barrier_errors *errors)
 {
     rb_json_object(w, key);
     rb_json_array(w, "loss");
     for (size_t i = 0; i < count; i++) {
-        const struct rb_point *p = point_of(&rows[i], control);
+        const struct rb_point *p = point_of(&rows[i], curve);
         rb_json_number(w, NULL, p != NULL ? p->loss : NAN);
     }
     rb_json_end(w);
     rb_json_array(w, "standard_error");
     for (size_t i = 0; i < count; i++) {
-        const struct rb_point *p = point_of(&rows[i], control);
+        const struct rb_point *p = point_of(&rows[i], curve);
         rb_json_number(w, NULL, p != NULL ? p->standard_error : NAN);
     }
     rb_json_end(w);
@@ -475,16 +495,16 @@ static void encode_curve(struct rb_json *w, const char *key, const struct rb_bar
             continue;
         rb_json_array(w, rb_metric_names[m]);
         for (size_t i = 0; i < count; i++) {
-            const struct rb_point *p = point_of(&rows[i], control);
+            const struct rb_point *p = point_of(&rows[i], curve);
             rb_json_number(w, NULL, p != NULL ? p->metrics[m] : NAN);
         }
         rb_json_end(w);
     }
     rb_json_end(w);
     if (v->weights != NULL)
-        encode_several(w, v, rows, count, control, barrier, errors);
+        encode_several(w, v, rows, count, curve, barrier, errors);
     else
-        encode_diagnosis(w, barrier, errors, control ? RB_CURVE_CONTROL : RB_CURVE_ALIGNED);
+        encode_diagnosis(w, barrier, errors, curve);
     rb_json_end(w);
 }
 
@@ -528,24 +548,38 @@ static void encode_places(struct rb_json *w, const struct rb_barrier_view *v,
     rb_json_end(w);
 }
 
-double rb_barrier_folded_chord(const struct rb_barrier_view *v)
+struct rb_folded_control rb_barrier_folded(const struct rb_barrier_view *v)
 {
     const struct rb_curve_points *c = &v->control;
+    struct rb_barrier b;
+    if (v->folded.count > 0 && rb_curve_barrier(v, &v->folded, &b)) {
+        const struct rb_point *p = &v->folded.points[b.chord_at];
+        return (struct rb_folded_control){p->lambda, p->loss, p->standard_error, b.chord};
+    }
+    if (!rb_folded_control_known(v->folded_once))
+        return rb_folded_control_none();
+    struct rb_folded_control f = *v->folded_once;
     bool ends = c->count > 1 && c->points[0].lambda <= 0 && c->points[c->count - 1].lambda >= 1;
-    return ends ? v->folded->loss - (c->points[0].loss + c->points[c->count - 1].loss) / 2
-                : (double)NAN;
+    if (ends)
+        f.barrier = f.loss - (c->points[0].loss + c->points[c->count - 1].loss) / 2;
+    return f;
 }
 
-/* At one lambda, where chord and mean are one. */
-static void encode_folded(struct rb_json *w, const struct rb_barrier_view *v)
+static void encode_folded(struct rb_json *w, const struct rb_barrier_view *v,
+                          const struct row *rows, size_t count, unsigned metrics,
+                          const struct rb_barrier_errors *errors)
 {
-    if (!rb_folded_control_known(v->folded))
+    const struct rb_folded_control f = rb_barrier_folded(v);
+    struct rb_barrier b;
+    if (!rb_folded_control_known(&f))
         return;
     rb_json_object(w, "folded_control");
-    rb_json_number(w, "lambda", RB_FOLDED_CONTROL_LAMBDA);
-    rb_json_number(w, "loss", v->folded->loss);
-    rb_json_number(w, "standard_error", v->folded->standard_error);
-    rb_json_number(w, "barrier", rb_barrier_folded_chord(v));
+    rb_json_number(w, "lambda", f.lambda);
+    rb_json_number(w, "loss", f.loss);
+    rb_json_number(w, "standard_error", f.standard_error);
+    rb_json_number(w, "barrier", f.barrier);
+    if (v->folded.count > 0 && rb_curve_barrier(v, &v->folded, &b))
+        encode_curve(w, "curve", v, rows, count, RB_CURVE_FOLDED, metrics, &b, errors);
     rb_json_end(w);
 }
 
@@ -577,13 +611,13 @@ void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barri
         rb_json_uint(w, "blocks", errors->blocks);
     else
         rb_json_null(w, "blocks");
-    encode_curve(w, "aligned", v, rows, count, false, metrics, aligned, errors);
+    encode_curve(w, "aligned", v, rows, count, RB_CURVE_ALIGNED, metrics, aligned, errors);
     if (v->has_control)
-        encode_curve(w, "control", v, rows, count, true, metrics, control, errors);
+        encode_curve(w, "control", v, rows, count, RB_CURVE_CONTROL, metrics, control, errors);
     else
         rb_json_null(w, "control");
     encode_reduction(w, aligned, control, errors);
-    encode_folded(w, v);
+    encode_folded(w, v, rows, count, metrics, errors);
     if (v->verdict != NULL)
         rb_merge_verdict_encode(w, "verdict", v->verdict, v->spec);
     else
@@ -597,6 +631,11 @@ void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barri
 static bool has_verdict(const struct rb_barrier_view *v)
 {
     return v->verdict != NULL && v->verdict->kind != RB_MERGE_NONE;
+}
+
+static bool shows_folded(const struct rb_barrier_view *v)
+{
+    return v->folded.count > 0 || rb_folded_control_known(v->folded_once);
 }
 
 static void print_header(FILE *out, const struct rb_barrier_view *v, unsigned metrics)
@@ -619,7 +658,7 @@ static void print_header(FILE *out, const struct rb_barrier_view *v, unsigned me
                                      : "");
     if (has_verdict(v))
         (void)fprintf(out, ",verdict,chance_loss");
-    if (rb_folded_control_known(v->folded))
+    if (shows_folded(v))
         (void)fprintf(out, ",folded_control_loss,folded_control_standard_error");
     (void)fprintf(out, "\n");
 }
@@ -639,14 +678,14 @@ static void print_errors(FILE *out, const struct rb_barrier_view *v, double lamb
     struct rb_barrier b;
     bool here = rb_curve_barrier(v, &v->aligned, &b) && b.chord_lambda == lambda;
     bool several = v->weights != NULL;
-    print_cell(out, several ? point_error(v->errors, lambda, false)
+    print_cell(out, several ? point_error(v->errors, lambda, RB_CURVE_ALIGNED)
                     : here  ? v->errors->chord[RB_CURVE_ALIGNED]
                             : NAN);
     if (!v->has_control)
         return;
     double reduction = here ? v->errors->reduction_chord : NAN;
     here = rb_curve_barrier(v, &v->control, &b) && b.chord_lambda == lambda;
-    print_cell(out, several ? point_error(v->errors, lambda, true)
+    print_cell(out, several ? point_error(v->errors, lambda, RB_CURVE_CONTROL)
                     : here  ? v->errors->chord[RB_CURVE_CONTROL]
                             : NAN);
     print_cell(out, reduction);
@@ -663,7 +702,7 @@ static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metri
         (void)fprintf(out, "%s%s", m > 0 ? "," : "", lambda);
     }
     for (int c = 0; c < (v->has_control ? 2 : 1); c++) {
-        const struct rb_point *p = point_of(row, c == 1);
+        const struct rb_point *p = point_of(row, (enum rb_curve_name)c);
         print_cell(out, p != NULL ? p->loss : NAN);
         print_cell(out, p != NULL ? p->standard_error : NAN);
         for (int m = 0; m < RB_METRIC_COUNT; m++)
@@ -677,10 +716,12 @@ static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metri
         (void)fprintf(out, ",%s", here ? rb_merge_verdict_names[v->verdict->kind] : "");
         print_cell(out, here ? v->verdict->chance.loss : NAN);
     }
-    if (rb_folded_control_known(v->folded)) {
-        bool here = row->lambda == RB_FOLDED_CONTROL_LAMBDA;
-        print_cell(out, here ? v->folded->loss : NAN);
-        print_cell(out, here ? v->folded->standard_error : NAN);
+    if (shows_folded(v)) {
+        const struct rb_point *p = point_of(row, RB_CURVE_FOLDED);
+        const struct rb_folded_control *once = v->folded_once;
+        bool here = p == NULL && rb_folded_control_known(once) && row->lambda == once->lambda;
+        print_cell(out, p != NULL ? p->loss : here ? once->loss : NAN);
+        print_cell(out, p != NULL ? p->standard_error : here ? once->standard_error : NAN);
     }
     (void)fprintf(out, "\n");
 }

@@ -21,7 +21,7 @@ enum { RB_BARRIER_ERRORS_MAX = 256 };
 
 /* Standard errors by blocks (METHOD 13); NaN where not known. */
 struct rb_barrier_errors {
-    double chord[2], mean[2]; /* by enum rb_curve_name */
+    double chord[RB_CURVE_COUNT], mean[RB_CURVE_COUNT]; /* by enum rb_curve_name */
     double reduction_chord, reduction_mean;
     /* Of the loss at the best point between the ends less that at the first and at the last; of
      * three models or more less that of each. */
@@ -52,15 +52,18 @@ struct rb_barrier_view {
     bool adaptive; /* of lambdas only what rb_refine asks for makes the curves whole */
     const struct rb_barrier_errors *errors; /* borrowed; NULL: not known */
     const struct rb_merge_verdict *verdict; /* borrowed; NULL: not known yet */
-    const struct rb_folded_control *folded; /* borrowed; NULL: nothing folds */
+    /* Where norms are folded and there is a control: the same of the folded models, its ends the
+     * control's; no points elsewhere. folded_once: what a job of an earlier version has; NULL. */
+    struct rb_curve_points folded;
+    const struct rb_folded_control *folded_once; /* borrowed */
 };
 
 /* The view of a job's curves. spec: with `evaluate`; borrowed. near: B moves by near-equivalent
- * maps. points: (aligned + control), as many as are known of each curve, in this order; borrowed.
- */
+ * maps. points: by curve, in the order of enum rb_curve_name, counts of them as many as are known
+ * of each; borrowed. */
 struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job_spec *spec,
                                             bool near, const struct rb_point *points,
-                                            size_t aligned, size_t control);
+                                            const size_t counts[RB_CURVE_COUNT]);
 
 /* The answer of GET /v1/jobs/{id}/barrier. "lambdas" are those at which some curve is known, a
  * loss that is not is null. A curve's barrier, shape, peaks and lowest_lambda are null until its
@@ -68,20 +71,20 @@ struct rb_barrier_view rb_barrier_view_make(const char *job, const struct rb_job
  * point's barrier under "barriers", its error under "barriers_standard_error"; chord is the
  * highest, at chord_weights. complete says that both curves are whole; reduction is 1 -
  * aligned/control for both barriers (null without a control or where the control has no barrier);
- * verdict is null until it is known; "folded_control" is there once it is known. Standard errors
+ * verdict is null until it is known; "folded_control" is there once it is whole. Standard errors
  * are null where v has none. Metrics that have no value at any point are left out. */
 void rb_barrier_encode(struct rb_json *w, const char *key, const struct rb_barrier_view *v);
 
-/* The folded control's loss above the chord of the control's ends; NaN where these are not known.
- */
-double rb_barrier_folded_chord(const struct rb_barrier_view *v);
+/* Where the folded control is highest over the chord, or the one point that there is; none until
+ * the curve is whole. */
+struct rb_folded_control rb_barrier_folded(const struct rb_barrier_view *v);
 
 /* text/csv: lambda, aligned_loss, aligned_standard_error, aligned_<metric>…, then control_… the
  * same; where errors are known, aligned_chord_standard_error, control_… and reduction_… follow,
  * each in the row where that barrier is (of three models or more the curves' in each point's row,
  * of its own barrier); where the verdict is known, verdict and chance_loss, in the row of the best
- * lambda; where the folded control is known, its loss and standard error, in the row of lambda 0.5,
- * if there is one. Empty cells where not known; lines end in LF. New, free() it. RB_ENOMEM. */
+ * lambda; where the folded control is known, its loss and standard error, as far as it has a point
+ * there. Empty cells where not known; lines end in LF. New, free() it. RB_ENOMEM. */
 enum rb_status rb_barrier_csv(const struct rb_barrier_view *v, char **ret, size_t *ret_bytes,
                               struct rb_error *err) RB_MUST_CHECK;
 

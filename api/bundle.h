@@ -17,7 +17,7 @@ extern const char *const rb_unit_names[]; /* "align", "learn", "points", "write"
 enum {
     RB_BUNDLE_FORMAT = 1,
     RB_BUNDLE_BYTES_MAX = 16 * 1024 * 1024,
-    RB_BUNDLE_POINTS_MAX = 2 * RB_POINTS_MAX,
+    RB_BUNDLE_POINTS_MAX = 3 * RB_POINTS_MAX, /* of each curve */
     RB_BUNDLE_PATH_MAX = 4096,
 };
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 const char *const rb_event_type_names[] = {"status", "progress", "point", "note", NULL};
-const char *const rb_curve_names[] = {"aligned", "control", NULL};
+const char *const rb_curve_names[] = {"aligned", "control", "folded", NULL};
 
 void rb_event_encode(struct rb_json *w, const char *key, const struct rb_event *e)
 {

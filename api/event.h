@@ -9,8 +9,9 @@
 enum rb_event_type { RB_EVENT_STATUS, RB_EVENT_PROGRESS, RB_EVENT_POINT, RB_EVENT_NOTE };
 extern const char *const rb_event_type_names[]; /* "status", "progress", "point", "note" */
 
-enum rb_curve_name { RB_CURVE_ALIGNED, RB_CURVE_CONTROL };
-extern const char *const rb_curve_names[]; /* "aligned", "control" */
+/* folded: the control of models whose norms are folded (METHOD 10): averaged, not aligned. */
+enum rb_curve_name { RB_CURVE_ALIGNED, RB_CURVE_CONTROL, RB_CURVE_FOLDED, RB_CURVE_COUNT };
+extern const char *const rb_curve_names[]; /* "aligned", "control", "folded" */
 
 struct rb_event {
     uint64_t id; /* ascending over all jobs; 0: passing progress, not kept and not replayed */

@@ -3,19 +3,14 @@
 #include "api/decode.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 struct rb_folded_control rb_folded_control_none(void)
 {
-    return (struct rb_folded_control){NAN, NAN};
+    return (struct rb_folded_control){NAN, NAN, NAN, NAN};
 }
 
-void rb_folded_control_print(const struct rb_folded_control *f, char *buffer, size_t size)
-{
-    (void)snprintf(buffer, size, "{\"folded_control\":{\"loss\":%.17g,\"standard_error\":%.17g}}",
-                   f->loss, isfinite(f->standard_error) ? f->standard_error : 0);
-}
+enum { PRODUCT_MOST = 160 };
 
 #define MEMBER(name) .type = RB_FIELD_NUMBER, .offset = offsetof(struct rb_folded_control, name)
 static const struct rb_field inner_fields[] = {
@@ -38,12 +33,14 @@ enum rb_status rb_folded_control_decode(const char *product, struct rb_folded_co
     struct rb_problems problems = {0};
     struct rb_folded_control f = rb_folded_control_none();
     json_t *json;
-    enum rb_status s = rb_body_parse(product, strlen(product), RB_FOLDED_CONTROL_TEXT, &json, err);
+    enum rb_status s = rb_body_parse(product, strlen(product), PRODUCT_MOST, &json, err);
     if (s != RB_OK)
         return s;
     rb_object_decode(json, "", &object, 0, &f, &problems);
     json_decref(json);
     s = rb_problems_status(&problems, err);
+    if (f.loss >= 0)
+        f.lambda = 0.5;
     if (s == RB_OK)
         *ret = f;
     return s;

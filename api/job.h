@@ -106,13 +106,13 @@ struct rb_job_error {
 /* Strings are malloc'ed and owned: rb_job_deinit. */
 struct rb_job {
     char id[RB_JOB_ID_SIZE];
-    char retry_of[RB_JOB_ID_SIZE];        /* "": null */
-    char warning[RB_JOB_WARNING_SIZE];    /* what to know before using its results; "": none */
+    char retry_of[RB_JOB_ID_SIZE];          /* "": null */
+    char warning[RB_JOB_WARNING_SIZE];      /* what to know before using its results; "": none */
     char kept_warning[RB_JOB_WARNING_SIZE]; /* the same, found while it ran: its row keeps it */
-    char group[RB_JOB_ID_SIZE];           /* of jobs asked for together; "": null */
-    uint32_t position;                    /* in it, from 0 */
-    char submitted_by[RB_SUBMITTER_SIZE]; /* "": null */
-    uint64_t running_limit;               /* of theirs at once; 0: any number; not told */
+    char group[RB_JOB_ID_SIZE];             /* of jobs asked for together; "": null */
+    uint32_t position;                      /* in it, from 0 */
+    char submitted_by[RB_SUBMITTER_SIZE];   /* "": null */
+    uint64_t running_limit;                 /* of theirs at once; 0: any number; not told */
     enum rb_job_status status;
     enum rb_phase phase;
     int32_t priority;

@@ -416,13 +416,13 @@ static void print_curve(FILE *out, const struct rb_model_card *c, const char *sv
         print_barrier(out, v, true, b);
         print_barrier(out, v, false, b);
     }
-    if (rb_folded_control_known(v->folded))
+    const struct rb_folded_control folded = rb_barrier_folded(v);
+    if (rb_folded_control_known(&folded))
         fprintf(
             out,
             "\nBoth models with their norms folded, averaged and not aligned: loss %.4f ± %.4f, "
             "%.4f over the chord, at %.2f. What aligning is worth beyond folding is the rest.\n",
-            v->folded->loss, v->folded->standard_error, rb_barrier_folded_chord(v),
-            RB_FOLDED_CONTROL_LAMBDA);
+            folded.loss, folded.standard_error, folded.barrier, folded.lambda);
     fputc('\n', out);
 }
 

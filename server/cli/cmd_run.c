@@ -330,14 +330,10 @@ static enum rb_status report(struct runner *r, struct rb_job *job, int64_t seq,
     take_recipe(r, job);
     bool near = rb_align_is_near(&r->spec.as_given.align.options);
     struct rb_barrier_view v =
-        rb_barrier_view_make(job->id, &r->spec.as_given, near, c.points, c.aligned, c.control);
+        rb_barrier_view_make(job->id, &r->spec.as_given, near, c.points, c.counts);
     struct rb_barrier_errors errors;
-    struct rb_folded_control folded = rb_folded_control_none();
-    status = rb_folded_control_read(r->store, seq, &folded, err);
-    if (status == RB_OK)
-        status = rb_barrier_errors_read(r->store, seq, &v, &errors, err);
+    status = rb_barrier_errors_read(r->store, seq, &v, &errors, err);
     v.errors = &errors;
-    v.folded = &folded;
     v.verdict = &job->summary.verdict;
     if (status != RB_OK) {
         /* told by whoever called */

@@ -31,7 +31,7 @@ enum rb_status rb_node_products_init(struct rb_node_products *p, unsigned thread
         p->seal.node[0] = '\0';
     for (size_t i = 0; i < p->bundle->point_count; i++)
         p->points_asked += p->bundle->points[i].task == p->task;
-    p->given = calloc((size_t)2 * RB_POINTS_MAX, sizeof *p->given);
+    p->given = calloc((size_t)RB_CURVE_COUNT * RB_POINTS_MAX, sizeof *p->given);
     return p->given != NULL ? RB_OK : rb_error_set(err, RB_ENOMEM, "no memory for a unit's points");
 }
 

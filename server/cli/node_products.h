@@ -14,7 +14,7 @@ struct rb_node_products {
     struct rb_store *store;
     int64_t seq;         /* the job's in that store */
     struct rb_seal seal; /* who makes them; size and digest are set for each */
-    bool *given;         /* (2 * RB_POINTS_MAX) points that are there already */
+    bool *given;         /* (RB_CURVE_COUNT * RB_POINTS_MAX) points that are there already */
     size_t points_given, points_asked;
 };
 

@@ -176,8 +176,10 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
     if (!rb_curve_barrier(v, &v->aligned, &aligned))
         return;
     bool has_control = v->has_control && rb_curve_barrier(v, &v->control, &control);
-    static const struct rb_barrier_errors unknown = {
-        .chord = {NAN, NAN}, .mean = {NAN, NAN}, .reduction_chord = NAN, .reduction_mean = NAN};
+    static const struct rb_barrier_errors unknown = {.chord = {NAN, NAN, NAN},
+                                                     .mean = {NAN, NAN, NAN},
+                                                     .reduction_chord = NAN,
+                                                     .reduction_mean = NAN};
     const struct rb_barrier_errors *e = v->errors != NULL ? v->errors : &unknown;
     struct figure chord[2] = {{aligned.chord, e->chord[0], aligned.chord_lambda},
                               {control.chord, e->chord[1], control.chord_lambda}};
@@ -188,9 +190,10 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
     print_barrier(out, "chord", &chord[0], has_control ? &chord[1] : NULL, e->reduction_chord,
                   ranks);
     print_barrier(out, "mean", &mean[0], has_control ? &mean[1] : NULL, e->reduction_mean, ranks);
-    if (rb_folded_control_known(v->folded))
-        fprintf(out, "folded, not aligned: %.4f over the chord at 0.5\n",
-                rb_barrier_folded_chord(v));
+    const struct rb_folded_control folded = rb_barrier_folded(v);
+    if (rb_folded_control_known(&folded))
+        fprintf(out, "folded, not aligned: %.4f over the chord at %.2f\n", folded.barrier,
+                folded.lambda);
 }
 
 void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict,

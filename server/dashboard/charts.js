@@ -1,5 +1,5 @@
 // The barrier curve of one job: aligned against control, with a band of one standard error, and the
-// barrier marked.
+// barrier marked; dashed, where norms are folded, the control of the folded models.
 import {css, h, put, setText} from './dom.js';
 import {figure, number} from './format.js';
 import {airy, axes, faint, FONT, Plot} from './plot.js';
@@ -7,7 +7,7 @@ import {placesOf} from './several.js';
 import {dataTable} from './table.js';
 
 const UNITS = {loss: 'loss', pseudo_perplexity: 'pseudo-perplexity', perplexity: 'perplexity'};
-const CURVES = ['aligned', 'control'];
+const CURVES = ['aligned', 'control', 'folded'];
 const MARKED_MOST = 60; // points so many still show as points
 
 export const yName = y => UNITS[y] ?? y;
@@ -39,12 +39,12 @@ export class BarrierChart {
     this.y = 'loss';
     this.over = 'mean';
     this.barrier = null; // what the daemon says of the whole curve
-    this.points = {aligned: new Points(), control: new Points()};
+    this.points = {aligned: new Points(), control: new Points(), folded: new Points()};
     this.plot = new Plot({label: 'Barrier curve', height: 390, options: () => this.#options()});
     this.readout = h('div.readout', {'aria-hidden': 'true'});
     this.switches = h('div.switches');
-    this.table = dataTable('Loss along the path', ['\u03bb', 'Aligned', '\u00b1', 'Control', '\u00b1'],
-      () => this.#rows());
+    this.table = dataTable('Loss along the path', () => ['\u03bb', 'Aligned', '\u00b1', 'Control', '\u00b1',
+      ...(this.#folds() ? ['Folded', '\u00b1'] : [])], () => this.#rows());
     this.above = h('div.above', this.readout, this.switches);
     this.empty = h('p.note');
     this.element = h('figure', this.empty, this.above, this.plot.element, this.table);
@@ -64,7 +64,7 @@ export class BarrierChart {
   /** barrier: what GET …/barrier gave. */
   load(barrier) {
     this.barrier = barrier;
-    for (const c of CURVES) this.points[c].load(placesOf(barrier), barrier[c]);
+    for (const c of CURVES) this.points[c].load(placesOf(barrier), barrier[c] ?? (c === 'folded' && barrier.folded_control?.curve));
     this.#show();
   }
 
@@ -72,6 +72,10 @@ export class BarrierChart {
   add(data) {
     this.points[data.curve].at.set(data.lambda, data);
     this.#show();
+  }
+
+  #folds() {
+    return this.points.folded.at.size > 0;
   }
 
   #lambdas() {
@@ -83,7 +87,8 @@ export class BarrierChart {
       const p = this.points[c].at.get(l);
       return [number(this.points[c].y(l, this.y), 4), number(p?.standard_error, 4)];
     };
-    return this.#lambdas().map(l => [number(l, 3), ...cell('aligned', l), ...cell('control', l)]);
+    return this.#lambdas().map(l => [number(l, 3), ...cell('aligned', l), ...cell('control', l),
+      ...(this.#folds() ? cell('folded', l) : [])]);
   }
 
   #show() {
@@ -99,7 +104,7 @@ export class BarrierChart {
       });
       return [y, off(-1), off(1)];
     });
-    this.plot.set([lambdas, ...columns]);
+    this.plot.set([lambdas, ...columns, lambdas.map(l => this.points.folded.y(l, this.y))]);
     this.plot.describe(this.#words(lambdas.length));
     this.#showSwitches();
     this.#read(null);
@@ -110,7 +115,8 @@ export class BarrierChart {
     const say = (c, b) => b ? `${c} barrier ${number(b[this.over])} at lambda ` +
       `${number(b[this.over + '_lambda'], 2)}` : '';
     return [`Chart: ${yName(this.y)} at ${n} points between ${this.models.a} and ${this.models.b}`,
-      say('aligned', this.barrier?.aligned.barrier), say('control', this.barrier?.control?.barrier)]
+      say('aligned', this.barrier?.aligned.barrier), say('control', this.barrier?.control?.barrier),
+      say('folded control', this.barrier?.folded_control?.curve?.barrier)]
       .filter(Boolean).join('; ');
   }
 
@@ -144,7 +150,7 @@ export class BarrierChart {
       return h('span', {class: `key ${c}`}, c, y === null ? '' : h('b', figure(y)),
         se == null ? '' : h('span.aside', `\u00b1 ${number(se, 3)}`));
     };
-    put(this.readout, item('aligned'), this.points.control.at.size > 0 && item('control'),
+    put(this.readout, item('aligned'), this.points.control.at.size > 0 && item('control'), this.#folds() && item('folded'),
       l !== null && h('span.key.plain', '\u03bb', h('b', number(l, 3))));
   }
 
@@ -162,7 +168,8 @@ export class BarrierChart {
       padding: [14, 18, 0, 4],
       scales: {x: {time: false, range: [0, 1]}, y: {range: (u, low, high) => airy(low, high)}},
       axes: axes(`\u03bb: 0 is ${this.models.a}, 1 is ${this.models.b} moved`, yName(this.y)),
-      series: [{}, ...curve('control', 1.5), ...curve('aligned', 2)],
+      series: [{}, ...curve('control', 1.5), ...curve('aligned', 2), {label: 'folded', stroke: colour.control, width: 1.5,
+        dash: [4, 3], spanGaps: true, points: {show: false}}],
       bands: [{series: [3, 2], fill: faint(colour.control, 0.16)},
         {series: [6, 5], fill: faint(colour.aligned, 0.18)}],
       cursor: {y: false, drag: {x: false, y: false}, points: {size: 9, width: 2,

@@ -433,7 +433,7 @@ export function mount(element, route) {
   function onPoint({job, data}) {
     if (!known.has(job)) return;
     const c = curves.get(job) ?? {aligned: new Map(), control: new Map(), complete: false};
-    c[data.curve].set(data.lambda, data.loss);
+    c[data.curve]?.set(data.lambda, data.loss);
     curves.set(job, c);
     showCurve(job);
   }

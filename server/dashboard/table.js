@@ -212,7 +212,7 @@ export function dataTable(caption, heads, rows) {
   const build = () => h('div.scroll.data', {role: 'region', tabindex: '0',
     'aria-label': caption},
   h('table', h('caption.unseen', caption),
-    h('thead', h('tr', heads.map(t => h('th', {scope: 'col', class: 'figure'}, t)))),
+    h('thead', h('tr', (typeof heads === 'function' ? heads() : heads).map(t => h('th', {scope: 'col', class: 'figure'}, t)))),
     h('tbody', (typeof rows === 'function' ? rows() : rows).map(row => h('tr', cells(row))))));
   const details = h('details.behind', h('summary', 'Data table'));
   details.refresh = () => {

@@ -24,7 +24,7 @@ struct curve {
     struct rb_job_spec spec;
     struct rb_curves curves;
     struct rb_barrier_errors errors;
-    struct rb_folded_control folded;
+    struct rb_folded_control folded; /* of an earlier version */
     struct rb_barrier_view view;
 };
 
@@ -61,7 +61,7 @@ static enum rb_status curve_read(struct rb_store *store, const char *id, struct 
     bool near =
         ret->row.job.summary.kind == RB_KIND_NEAR || rb_align_is_near(&ret->spec.align.options);
     ret->view = rb_barrier_view_make(ret->row.job.id, &ret->spec, near, ret->curves.points,
-                                     ret->curves.aligned, ret->curves.control);
+                                     ret->curves.counts);
     s = rb_folded_control_read(store, ret->row.seq, &ret->folded, err);
     if (s == RB_OK)
         s = rb_barrier_errors_read(store, ret->row.seq, &ret->view, &ret->errors, err);
@@ -69,7 +69,7 @@ static enum rb_status curve_read(struct rb_store *store, const char *id, struct 
         curve_deinit(ret);
         return s;
     }
-    ret->view.folded = &ret->folded;
+    ret->view.folded_once = &ret->folded;
     ret->view.errors = &ret->errors;
     ret->view.verdict = &ret->row.job.summary.verdict;
     return RB_OK;

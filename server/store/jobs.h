@@ -2,8 +2,8 @@
  * every way to list them.
  *
  * A job's row changes only through rb_job_change, rb_job_edit and rb_job_warn; each is one
- * transaction that also counts `version` up and appends the event that tells of it, so no state is ever reached
- * unheard. Loop thread only.
+ * transaction that also counts `version` up and appends the event that tells of it, so no state is
+ * ever reached unheard. Loop thread only.
  *
  * At start, before anything runs, the owner lists the jobs that are running or canceling: the last
  * process died over them. It makes a canceling one canceled; a running one queued again, or failed
@@ -69,7 +69,8 @@ enum rb_status rb_job_edit(struct rb_store *s, int64_t seq, const struct rb_job_
                            uint64_t if_version, int64_t at_ms, struct rb_event_row *ret_event,
                            struct rb_error *err) RB_MUST_CHECK;
 
-/* Keeps what is to be known before the job's results are used; of several the last. RB_ENOTFOUND. */
+/* Keeps what is to be known before the job's results are used; of several the last. RB_ENOTFOUND.
+ */
 enum rb_status rb_job_warn(struct rb_store *s, int64_t seq, const char *warning, int64_t at_ms,
                            struct rb_event_row *ret_event, struct rb_error *err) RB_MUST_CHECK;
 

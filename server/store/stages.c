@@ -203,8 +203,7 @@ enum rb_status rb_curves_read(struct rb_store *s, int64_t job, struct rb_curves 
     struct rb_curves c = {.points = calloc(count + 1, sizeof *c.points)};
     for (size_t i = 0; c.points != NULL && i < count; i++) {
         c.points[i] = rows[i].point;
-        c.aligned += rows[i].curve == RB_CURVE_ALIGNED;
-        c.control += rows[i].curve == RB_CURVE_CONTROL;
+        c.counts[rows[i].curve]++;
     }
     free(rows);
     if (c.points == NULL)

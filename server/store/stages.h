@@ -39,16 +39,16 @@ enum rb_status rb_point_add(struct rb_store *s, int64_t job, const struct rb_poi
                             int64_t at_ms, struct rb_event_row *ret_event,
                             struct rb_error *err) RB_MUST_CHECK;
 
-/* Aligned before control, each by index; numbers bit for bit as added
+/* In the order of enum rb_curve_name, each by index; numbers bit for bit as added
  * (but for the sign of a zero). The caller frees *ret: free(). */
 enum rb_status rb_points_list(struct rb_store *s, int64_t job, struct rb_point_row **ret,
                               size_t *ret_count, struct rb_error *err) RB_MUST_CHECK;
 
-/* The same without indices: (aligned + control) points, each curve ascending. The caller frees
- * points: free(). */
+/* The same without indices, and how many there are of each curve. The caller frees points: free().
+ */
 struct rb_curves {
     struct rb_point *points;
-    size_t aligned, control;
+    size_t counts[RB_CURVE_COUNT];
 };
 enum rb_status rb_curves_read(struct rb_store *s, int64_t job, struct rb_curves *ret,
                               struct rb_error *err) RB_MUST_CHECK;
@@ -67,7 +67,8 @@ enum rb_status rb_barrier_errors_read(struct rb_store *s, int64_t job,
                                       struct rb_barrier_errors *ret,
                                       struct rb_error *err) RB_MUST_CHECK;
 
-/* What the evaluating stage left of the folded control; none where it left nothing. */
+/* What the evaluating stage of an earlier version left of the folded control; none where it left
+ * nothing. */
 enum rb_status rb_folded_control_read(struct rb_store *s, int64_t job,
                                       struct rb_folded_control *ret,
                                       struct rb_error *err) RB_MUST_CHECK;

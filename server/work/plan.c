@@ -66,7 +66,7 @@ struct rb_plan_sizes rb_plan_sizes_guess(const struct rb_subject *s, const struc
 
 /* ---- costs: what the programs say of themselves, added ---- */
 
-/* Of both curves over n lambdas. */
+/* Of all curves over n lambdas. */
 static uint32_t evaluations(const struct rb_job_spec *spec, uint32_t n)
 {
     bool moved = spec->align.from_job != NULL || spec->align.options.components != 0;
@@ -82,7 +82,8 @@ static uint32_t evaluations(const struct rb_job_spec *spec, uint32_t n)
                             : 1);
     if (!spec->evaluate.options.control) /* near: and the original B */
         return n + rb_align_is_near(&spec->align.options);
-    uint32_t folded = spec->align.from_job == NULL && rb_align_folds(&spec->align.options);
+    bool folds = spec->align.from_job == NULL && rb_align_folds(&spec->align.options);
+    uint32_t folded = folds && n > 2 ? n - 2 : 0; /* its ends are the control's */
     return 2 * n - 1 - (rb_alignment_preserves(&spec->align.options) ? 1 : 0) + folded;
 }
 

@@ -19,7 +19,7 @@ void rb_rounds_free(struct rb_rounds *r)
 {
     if (r == NULL)
         return;
-    for (size_t i = 0; r->sums != NULL && i < 2 * r->lambdas; i++)
+    for (size_t i = 0; r->sums != NULL && i < RB_CURVE_COUNT * r->lambdas; i++)
         free(r->sums[i]);
     free(r->sums);
     free(r->have);
@@ -32,13 +32,13 @@ enum rb_status rb_rounds_new(const struct rb_run *run, struct rb_rounds **ret, s
     struct rb_rounds *r = calloc(1, sizeof *r);
     if (r != NULL) {
         *r = (struct rb_rounds){.lambdas = n, .total = run->subject.evaluate.count};
-        r->sums = calloc(2 * n, sizeof(struct rb_block *));
-        r->have = calloc(2 * n, sizeof *r->have);
+        r->sums = calloc(RB_CURVE_COUNT * n, sizeof(struct rb_block *));
+        r->have = calloc(RB_CURVE_COUNT * n, sizeof *r->have);
     }
     enum rb_status status = r == NULL || r->sums == NULL || r->have == NULL
                                 ? rb_error_set(err, RB_ENOMEM, "no memory for a job's blocks")
                                 : RB_OK;
-    for (size_t i = 0; status == RB_OK && i < 2 * n; i++)
+    for (size_t i = 0; status == RB_OK && i < RB_CURVE_COUNT * n; i++)
         status = rb_blocks_read(run->work->store, run->row.seq, (enum rb_curve_name)(i / n),
                                 (uint32_t)(i % n), &r->sums[i], &r->have[i], err);
     if (status == RB_OK)
@@ -186,8 +186,7 @@ enum rb_status rb_rounds_add(struct rb_rounds *r, const struct rb_run *run, int 
                              const struct rb_block *blocks, size_t count, struct rb_error *err)
 {
     struct rb_store *store = run->work->store;
-    bool both = curve == RB_CURVE_ALIGNED && rb_run_shares(run, index);
-    int last = both ? RB_CURVE_CONTROL : curve;
+    int last = (int)rb_run_last_same(run, (enum rb_curve_name)curve, index);
     enum rb_status status = rb_store_begin(store, err);
     if (status != RB_OK)
         return status;

@@ -16,10 +16,12 @@
 struct rb_run;
 
 struct rb_rounds {
-    size_t lambdas, total;  /* blocks that there are */
-    size_t blocks;          /* of the present round, from the first on */
-    struct rb_block **sums; /* (2 * lambdas) by curve and index: the blocks evaluated so far */
-    size_t *have;           /* (2 * lambdas) how many */
+    size_t lambdas, total; /* blocks that there are */
+    size_t blocks;         /* of the present round, from the first on */
+    /* (RB_CURVE_COUNT * lambdas) by curve and index: the blocks evaluated so far, and how many. The
+     * folded control's are those of the last round, which it has no part in finding. */
+    struct rb_block **sums;
+    size_t *have;
 };
 
 /* Reads what the store has. The caller owns *ret: rb_rounds_free. */
@@ -32,7 +34,7 @@ void rb_rounds_free(struct rb_rounds *r); /* r may be NULL */
 bool rb_rounds_next(struct rb_rounds *r, const struct rb_run *run, bool *ret_members);
 /* How many of the round's blocks this point has: those from there on are to be evaluated. */
 size_t rb_rounds_have(const struct rb_rounds *r, int curve, size_t index);
-/* Takes and keeps the next blocks of a point; of both curves' where they are the same. */
+/* Takes and keeps the next blocks of a point; the other curves', too, where they are the same. */
 enum rb_status rb_rounds_add(struct rb_rounds *r, const struct rb_run *run, int curve, size_t index,
                              const struct rb_block *blocks, size_t count,
                              struct rb_error *err) RB_MUST_CHECK;

@@ -73,10 +73,25 @@ bool rb_run_wants_control(const struct rb_run *run, size_t index)
            (run->spec.has_evaluate && rb_run_is_near(run) && index + 1 == run->spec.lambdas.count);
 }
 
-bool rb_run_wants_folded(const struct rb_run *run)
+bool rb_run_has_folded(const struct rb_run *run)
 {
-    return run->folds && rb_run_has_control(run) && !rb_run_several(run) &&
-           run->work->options.bundle == NULL && !rb_folded_control_known(&run->folded_control);
+    const struct rb_align_options *o =
+        run->alignment != NULL ? &run->alignment->options : &run->spec.align.options;
+    return run->spec.has_evaluate && o->components != 0 && rb_align_folds(o) &&
+           rb_run_has_control(run) && !rb_run_several(run);
+}
+
+size_t rb_run_folded_left(const struct rb_run *run, const bool *members)
+{
+    size_t left = 0;
+    for (size_t i = 0; rb_run_has_folded(run) && i < run->spec.lambdas.count; i++)
+        left += members[i] && !run->curves[RB_CURVE_FOLDED].known[i];
+    return left;
+}
+
+bool rb_run_shares_folded(const struct rb_run *run, size_t index)
+{
+    return (index == 0 || index + 1 == run->spec.lambdas.count) && rb_run_has_folded(run);
 }
 
 bool rb_run_members(const struct rb_run *run, bool *members)
@@ -150,8 +165,13 @@ struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve,
     if (rb_run_several(run))
         return weighted(run, moved, run->spec.weights.values + (size_t)lambda * rb_run_models(run),
                         lambda);
-    const struct rb_blend_term a = term_of(run, 0, moved), b = term_of(run, 1, moved);
-    if (moved && run->folds)
+    struct rb_blend_term a = term_of(run, 0, moved), b = term_of(run, 1, moved);
+    if (curve == RB_CURVE_FOLDED) {
+        assert(run->folds);
+        a.motion = &run->folded[0];
+        b.motion = &run->folded[1];
+    }
+    if (run->folds && (moved || curve == RB_CURVE_FOLDED))
         return rb_blend_path(&a, &b, lambda);
     return rb_blend_pair(a.model, b.model, b.motion, lambda);
 }
@@ -341,14 +361,24 @@ static enum rb_status add_point(struct rb_run *run, enum rb_curve_name curve,
     return RB_OK;
 }
 
-/* One point, and the control's where both are the same; events: one for each. */
-static enum rb_status add_given(struct rb_run *run, const struct rb_run_point *p,
-                                struct rb_event_row events[2], struct rb_error *err)
+enum rb_curve_name rb_run_last_same(const struct rb_run *run, enum rb_curve_name curve,
+                                    size_t index)
 {
-    bool both = p->curve == RB_CURVE_ALIGNED && rb_run_shares(run, p->index);
-    enum rb_status status = add_point(run, p->curve, p, &events[0], err);
-    if (status == RB_OK && both)
-        status = add_point(run, RB_CURVE_CONTROL, p, &events[1], err);
+    if (curve == RB_CURVE_ALIGNED && rb_run_shares(run, index))
+        curve = RB_CURVE_CONTROL;
+    if (curve == RB_CURVE_CONTROL && rb_run_shares_folded(run, index))
+        curve = RB_CURVE_FOLDED;
+    return curve;
+}
+
+/* One point, and the other curves' where they are the same; events: one for each. */
+static enum rb_status add_given(struct rb_run *run, const struct rb_run_point *p,
+                                struct rb_event_row events[RB_CURVE_COUNT], struct rb_error *err)
+{
+    enum rb_status status = RB_OK;
+    for (int c = (int)p->curve; c <= (int)rb_run_last_same(run, p->curve, p->index); c++)
+        if (status == RB_OK)
+            status = add_point(run, (enum rb_curve_name)c, p, &events[c], err);
     return status;
 }
 
@@ -356,25 +386,25 @@ enum rb_status rb_run_points_with(struct rb_run *run, const struct rb_run_point 
                                   size_t count, struct rb_error *err)
 {
     struct rb_store *store = run->work->store;
-    struct rb_event_row events[2 * RB_RUN_POINTS_AT_ONCE] = {0};
-    bool before[2][RB_POINTS_MAX];
+    struct rb_event_row events[RB_CURVE_COUNT * RB_RUN_POINTS_AT_ONCE] = {0};
+    bool before[RB_CURVE_COUNT][RB_POINTS_MAX];
     size_t bytes = run->spec.lambdas.count * sizeof before[0][0];
     assert(count <= RB_RUN_POINTS_AT_ONCE);
     enum rb_status status = rb_store_begin(store, err);
     if (status != RB_OK)
         return status;
-    for (int c = 0; c < 2; c++)
+    for (int c = 0; c < RB_CURVE_COUNT; c++)
         memcpy(before[c], run->curves[c].known, bytes);
     for (size_t i = 0; i < count && status == RB_OK; i++)
-        status = add_given(run, &points[i], events + 2 * i, err);
+        status = add_given(run, &points[i], events + RB_CURVE_COUNT * i, err);
     status = rb_store_end(store, status, err);
-    for (size_t i = 0; i < 2 * count; i++) {
+    for (size_t i = 0; i < RB_CURVE_COUNT * count; i++) {
         if (status == RB_OK && events[i].event.id != 0)
             rb_hub_ring(&run->work->hub, &events[i]);
         else
             rb_event_row_deinit(&events[i]);
     }
-    for (int c = 0; c < 2 && status != RB_OK; c++) /* rolled back */
+    for (int c = 0; c < RB_CURVE_COUNT && status != RB_OK; c++) /* rolled back */
         memcpy(run->curves[c].known, before[c], bytes);
     return status;
 }
@@ -399,12 +429,10 @@ static size_t known_points(const struct rb_run *run, enum rb_curve_name curve, s
 
 struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points)
 {
-    size_t aligned = known_points(run, RB_CURVE_ALIGNED, points);
-    size_t control = known_points(run, RB_CURVE_CONTROL, points + aligned);
-    struct rb_barrier_view v = rb_barrier_view_make(run->row.job.id, &run->spec,
-                                                    rb_run_is_near(run), points, aligned, control);
-    v.folded = &run->folded_control;
-    return v;
+    size_t counts[RB_CURVE_COUNT], known = 0;
+    for (int c = 0; c < RB_CURVE_COUNT; c++)
+        known += counts[c] = known_points(run, (enum rb_curve_name)c, points + known);
+    return rb_barrier_view_make(run->row.job.id, &run->spec, rb_run_is_near(run), points, counts);
 }
 
 void rb_run_warn(struct rb_run *run, const char *unit, const char *format, ...)
@@ -421,8 +449,8 @@ void rb_run_warn(struct rb_run *run, const char *unit, const char *format, ...)
     rb_log_warn("warning", RB_S("job", run->row.job.id), RB_S("unit", unit), RB_S("detail", text));
     enum rb_status status = rb_store_begin(store, &err);
     if (status == RB_OK) {
-        status = rb_event_note(store, run->row.seq, run->row.job.id, unit, text, now, &rows[0],
-                               &err);
+        status =
+            rb_event_note(store, run->row.seq, run->row.job.id, unit, text, now, &rows[0], &err);
         if (status == RB_OK)
             status = rb_job_warn(store, run->row.seq, text, now, &rows[1], &err);
         status = rb_store_end(store, status, &err);
@@ -528,7 +556,7 @@ static void run_free(struct rb_run *run)
         rb_moments_free(run->pairs[i]);
     free(run->pairs);
     free(run->reference);
-    for (int c = 0; c < 2; c++) {
+    for (int c = 0; c < RB_CURVE_COUNT; c++) {
         free(run->curves[c].points);
         free(run->curves[c].known);
     }
@@ -616,7 +644,7 @@ static bool all_equivalent(const struct rb_run *run)
 static void summarize(const struct rb_run *run, struct rb_job_summary *s)
 {
     size_t n = run->spec.lambdas.count;
-    struct rb_point *points = calloc(2 * n + 2, sizeof *points);
+    struct rb_point *points = calloc(RB_CURVE_COUNT * n + 2, sizeof *points);
     *s = rb_job_summary_none();
     if (rb_run_moves(run) && run->alignment != NULL && run->alignment->certificate.present)
         summarize_certificate(rb_run_certificate(run), s);
@@ -878,8 +906,7 @@ static enum rb_status decode_spec(struct rb_run *run, struct rb_error *err)
     enum rb_status status = rb_job_spec_restore(run->row.job.spec_json, &run->spec, err);
     if (status == RB_OK)
         run->executor = rb_executor_for(run->work, &run->spec);
-    run->folded_control = rb_folded_control_none();
-    for (int c = 0; c < 2 && status == RB_OK; c++) {
+    for (int c = 0; c < RB_CURVE_COUNT && status == RB_OK; c++) {
         run->curves[c].points = calloc(run->spec.lambdas.count + 1, sizeof(struct rb_point));
         run->curves[c].known = calloc(run->spec.lambdas.count + 1, sizeof(bool));
         if (run->curves[c].points == NULL || run->curves[c].known == NULL)

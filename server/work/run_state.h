@@ -55,8 +55,8 @@ struct rb_run_curve {
 struct rb_run_phase {
     double weight; /* share of the job's progress: its cost as planned, never changed again */
     double total, done;
-    double busy_seconds; /* on a core, for what is done */
-    double wall_seconds; /* since it was first entered by this process */
+    double busy_seconds;           /* on a core, for what is done */
+    double wall_seconds;           /* since it was first entered by this process */
     double fresh_cost, fresh_busy; /* done, and on a core, since rates last learnt from it */
 };
 
@@ -115,8 +115,7 @@ struct rb_run {
     bool folds, has_motion; /* folds: they are; has_motion: the motions above are set */
 
     /* evaluating */
-    struct rb_run_curve curves[2];           /* by enum rb_curve_name */
-    struct rb_folded_control folded_control; /* none until it is known */
+    struct rb_run_curve curves[RB_CURVE_COUNT]; /* by enum rb_curve_name */
     struct rb_run_phase phases[RB_PHASE_COUNT];
     const struct rb_pool_task *tasks[4]; /* under way, for progress; NULL where none */
 };
@@ -129,7 +128,7 @@ void *rb_run_stage_begin(struct rb_run *run, size_t bytes);
 void rb_run_stage_done(struct rb_run *run, enum rb_status status, const struct rb_error *err);
 
 /* Which indices of lambda the curves consist of, as far as that is known; members: (count) of
- * spec.lambdas. True once all of them are evaluated. */
+ * spec.lambdas. True once all of them are evaluated, aligned and control. */
 bool rb_run_members(const struct rb_run *run, bool *members);
 
 /* Does the job move B at all? */
@@ -144,14 +143,18 @@ bool rb_run_is_near(const struct rb_run *run);
 bool rb_run_wants_control(const struct rb_run *run, size_t index);
 /* The alignment's certificate, with B's losses once they are known. */
 struct rb_certificate rb_run_certificate(const struct rb_run *run);
-/* Is the folded control asked for and not known? Two models, a control, norms folded, and points
- * evaluated by this process for itself. */
-bool rb_run_wants_folded(const struct rb_run *run);
+/* Is the folded control evaluated? Two models, a control, and norms folded. Its curve has the
+ * control's points. */
+bool rb_run_has_folded(const struct rb_run *run);
+/* How many of these members it still lacks. */
+size_t rb_run_folded_left(const struct rb_run *run, const bool *members);
+/* Is it the control at that index of lambda? At the ends: folding changes no function. */
+bool rb_run_shares_folded(const struct rb_run *run, size_t index);
 /* Are both curves the same model at that index of lambda: lambda 0 is A; lambda 1 is B, moved or
  * not, if the certificate says that moving changed nothing; and all of them if nothing moves.
  * false without a control. */
 bool rb_run_shares(const struct rb_run *run, size_t index);
-/* The blend of the aligned or the control curve at a lambda, or of three models or more at what
+/* The blend of a curve at a lambda, or of three models or more at what
  * stands for one: a point's number, or that of a list of spec.merged_weights. */
 struct rb_blend rb_run_blend(const struct rb_run *run, enum rb_curve_name curve, double lambda);
 struct rb_blend rb_run_merged_blend(const struct rb_run *run, size_t index);
@@ -183,14 +186,18 @@ enum rb_status rb_run_models_used(struct rb_run *run, struct rb_pool_task *task,
                                   struct rb_error *ret_err) RB_MUST_CHECK;
 
 /* Tells what is to be known before the job's results are used: in the log, as a note of that unit
- * (api/bundle.h) among the job's events, and in its row, where it stays (`warnings`). What cannot be
- * written is logged; the job goes on. */
+ * (api/bundle.h) among the job's events, and in its row, where it stays (`warnings`). What cannot
+ * be written is logged; the job goes on. */
 void rb_run_warn(struct rb_run *run, const char *unit, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Something of the run is on the disk that a stage's or a point's row does not say: a process that
  * is killed from now on has not been killed for nothing. */
 enum rb_status rb_run_progressed(struct rb_run *run, struct rb_error *err) RB_MUST_CHECK;
+
+/* Of the curves from that one on, the last whose point at that index of lambda is the same. */
+enum rb_curve_name rb_run_last_same(const struct rb_run *run, enum rb_curve_name curve,
+                                    size_t index);
 
 /* Writes the stage's row, once. product: figures as JSON. */
 enum rb_status rb_run_record(struct rb_run *run, enum rb_phase phase, const char *product,
@@ -204,8 +211,8 @@ enum rb_status rb_run_record_files(struct rb_run *run, enum rb_phase phase, cons
 bool rb_run_has_artifact(const struct rb_run *run, const char *name);
 /* Merged checkpoints that are still to be written. */
 size_t rb_run_merged_left(const struct rb_run *run);
-/* Adds a point with its blocks (one for each evaluated sequence; NULL: they are kept), rings. Both
- * curves' points where they are known to be the same. */
+/* Adds a point with its blocks (one for each evaluated sequence; NULL: they are kept), rings. The
+ * other curves' points, too, where they are known to be the same. */
 enum rb_status rb_run_point(struct rb_run *run, enum rb_curve_name curve, size_t index,
                             const struct rb_point *point, const struct rb_block *blocks,
                             struct rb_error *err) RB_MUST_CHECK;
@@ -228,7 +235,8 @@ enum { RB_RUN_POINTS_AT_ONCE = 16 };
 enum rb_status rb_run_points_with(struct rb_run *run, const struct rb_run_point *points,
                                   size_t count, struct rb_error *err) RB_MUST_CHECK;
 
-/* The curves as far as they are known. points: the caller's, room for 2 * spec.lambdas.count. */
+/* The curves as far as they are known. points: the caller's, room for RB_CURVE_COUNT *
+ * spec.lambdas.count. */
 struct rb_barrier_view rb_run_barrier_view(const struct rb_run *run, struct rb_point *points);
 
 #endif

@@ -327,7 +327,7 @@ static void tasks_of(const struct rb_slurm_unit *u, struct rb_progress_tasks *re
 /* Parts as a job usually spends its time; they never go back. */
 static void progress(const struct rb_run *run, struct rb_progress *ret)
 {
-    bool left[2 * RB_POINTS_MAX];
+    bool left[RB_CURVE_COUNT * RB_POINTS_MAX];
     double aligned = run->alignment != NULL ? 1 : 0, points = 0;
     struct rb_progress_tasks tasks = {0};
     if (run->in_stage && run->stage_data != NULL &&
@@ -341,7 +341,8 @@ static void progress(const struct rb_run *run, struct rb_progress *ret)
     if (run->spec.has_evaluate) {
         size_t known = 0;
         for (size_t i = 0; i < run->spec.lambdas.count; i++)
-            known += (size_t)run->curves[0].known[i] + run->curves[1].known[i];
+            for (int c = 0; c < RB_CURVE_COUNT; c++)
+                known += run->curves[c].known[i];
         size_t missing = rb_slurm_points_left(run, left);
         points = known + missing > 0 ? (double)known / (double)(known + missing) : 0;
     }

@@ -334,7 +334,7 @@ static void scan_points(struct rb_slurm_unit *u)
     size_t n = u->bundle.point_count;
     if (n == 0 && !u->done_well)
         return; /* which points there will be is known at the end */
-    size_t all = n > 0 ? n : 2 * u->run->spec.lambdas.count;
+    size_t all = n > 0 ? n : RB_CURVE_COUNT * u->run->spec.lambdas.count;
     for (size_t i = 0; i < all; i++) {
         if (u->point_count == RB_SLURM_POINTS_AT_ONCE) {
             u->more = true; /* the next look takes them, whether or not the folder changes */

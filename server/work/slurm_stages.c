@@ -113,7 +113,8 @@ static void learn_enter(struct rb_run *run)
 static bool points_needed(const struct rb_run *run)
 {
     bool members[RB_POINTS_MAX];
-    return run->spec.has_evaluate && !rb_run_members(run, members);
+    return run->spec.has_evaluate &&
+           (!rb_run_members(run, members) || rb_run_folded_left(run, members) > 0);
 }
 
 static void points_enter(struct rb_run *run)

@@ -79,7 +79,7 @@ struct rb_slurm_unit {
     bool ran;
 
     /* pool: what it was asked, and what it found; the loop reads them when it is not busy */
-    bool *wanted; /* (2 * RB_POINTS_MAX) points still unknown */
+    bool *wanted; /* (RB_CURVE_COUNT * RB_POINTS_MAX) points still unknown */
     struct rb_product_point points[RB_SLURM_POINTS_AT_ONCE];
     struct rb_seal seals[RB_SLURM_POINTS_AT_ONCE];
     size_t point_count;
@@ -92,7 +92,7 @@ struct rb_slurm_unit {
     bool done_well;  /* every task says so */
     bool all_ended;  /* every task says how */
     bool job_failed, has_outcome;
-    struct rb_outcome outcome; /* of the first task that did not end well */
+    struct rb_outcome outcome;         /* of the first task that did not end well */
     char warning[RB_JOB_WARNING_SIZE]; /* of a task, until it is told; "": none */
     bool warned;
     struct rb_artifact artifacts[RB_MERGED_MAX + 4];

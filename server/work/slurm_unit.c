@@ -86,14 +86,17 @@ size_t rb_slurm_points_left(const struct rb_run *run, bool *to)
 {
     bool members[RB_POINTS_MAX];
     size_t left = 0, n = run->spec.lambdas.count;
-    memset(to, 0, (size_t)2 * RB_POINTS_MAX * sizeof *to);
+    bool whole = run->spec.points != RB_POINTS_AUTO; /* those of the folded control are known */
+    memset(to, 0, (size_t)RB_CURVE_COUNT * RB_POINTS_MAX * sizeof *to);
     if (!run->spec.has_evaluate)
         return 0;
-    if (run->spec.evaluate.options.precision > 0)
+    if (run->spec.evaluate.options.precision > 0) {
         for (size_t i = 0; i < n; i++)
             members[i] = true;
-    else
-        (void)rb_run_members(run, members);
+        whole = true; /* its node finds them */
+    } else {
+        whole = rb_run_members(run, members) || whole;
+    }
     for (size_t i = 0; i < n; i++) {
         if (!members[i])
             continue;
@@ -101,9 +104,12 @@ size_t rb_slurm_points_left(const struct rb_run *run, bool *to)
         /* What both curves share comes with the aligned one's. */
         bool control = rb_run_wants_control(run, i) && !run->curves[RB_CURVE_CONTROL].known[i] &&
                        !(aligned && rb_run_shares(run, i));
+        bool folded = whole && rb_run_has_folded(run) && !run->curves[RB_CURVE_FOLDED].known[i] &&
+                      (run->curves[RB_CURVE_CONTROL].known[i] || !rb_run_shares_folded(run, i));
         to[i] = aligned;
         to[RB_POINTS_MAX + i] = control;
-        left += (size_t)aligned + control;
+        to[RB_CURVE_FOLDED * RB_POINTS_MAX + i] = folded;
+        left += (size_t)aligned + control + folded;
     }
     return left;
 }
@@ -168,14 +174,14 @@ static bool fill_points(const struct rb_slurm_unit *u, struct rb_bundle *b)
     b->tasks = 1;
     if (u->kind != RB_UNIT_POINTS || u->run->spec.evaluate.options.precision > 0)
         return true; /* rounds over all of the points are one node's */
-    for (size_t i = 0; i < 2 * RB_POINTS_MAX; i++)
+    for (size_t i = 0; i < RB_CURVE_COUNT * RB_POINTS_MAX; i++)
         left += u->wanted[i];
     size_t each = u->slurm->options.points_per_task;
     b->tasks = (uint32_t)((left + each - 1) / each);
     b->points = calloc(left + 1, sizeof *b->points);
     if (b->points == NULL)
         return false;
-    for (uint32_t i = 0; i < 2 * RB_POINTS_MAX; i++)
+    for (uint32_t i = 0; i < RB_CURVE_COUNT * RB_POINTS_MAX; i++)
         if (u->wanted[i]) {
             uint32_t task = (uint32_t)(at % b->tasks);
             b->points[at++] = (struct rb_bundle_point){task, i / RB_POINTS_MAX, i % RB_POINTS_MAX};
@@ -340,7 +346,7 @@ void rb_slurm_unit_enter(struct rb_run *run, enum rb_unit kind)
     struct rb_error err;
     struct rb_slurm *s = run->work->slurm;
     struct rb_slurm_unit *u = calloc(1, sizeof *u);
-    bool *wanted = calloc((size_t)2 * RB_POINTS_MAX, sizeof *wanted);
+    bool *wanted = calloc((size_t)RB_CURVE_COUNT * RB_POINTS_MAX, sizeof *wanted);
     run->stage_data = u;
     if (u == NULL || wanted == NULL) {
         free(wanted);

@@ -17,7 +17,8 @@ void rb_slurm_unit_looked(struct rb_slurm_unit *u);
 /* A good answer of squeue: how it stands there. */
 void rb_slurm_unit_heard(struct rb_slurm_unit *u, const struct rb_slurm_standing *standing);
 
-/* Points of the run that nobody has evaluated; to (2 * RB_POINTS_MAX) by curve and index. How many.
+/* Points of the run that nobody has evaluated; to (RB_CURVE_COUNT * RB_POINTS_MAX) by curve and
+ * index. How many.
  */
 size_t rb_slurm_points_left(const struct rb_run *run, bool *to);
 

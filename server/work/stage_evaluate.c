@@ -1,5 +1,6 @@
 /* The evaluating stage: the loss at each lambda of both curves, ascending, two at a time so that
- * the end of one leaves no core idle. Each is recorded before its place is given to the next. */
+ * the end of one leaves no core idle; then at the same lambdas the folded control's, where norms
+ * are folded. Each is recorded before its place is given to the next. */
 #include "core/merge/evaluate.h"
 #include "server/work/bundle_dir.h"
 #include "server/work/rounds.h"
@@ -17,7 +18,6 @@ struct lane {
     struct rb_blend blend;
     enum rb_curve_name curve;
     size_t index;
-    bool folded;              /* neither: the folded control's one point */
     struct rb_sequences part; /* with rounds: the blocks that are evaluated; starts is ours */
 };
 
@@ -25,7 +25,8 @@ struct evaluate {
     struct rb_run *run;
     struct rb_rounds *rounds; /* NULL without evaluate.precision */
     struct lane lanes[LANES];
-    size_t next; /* position in the order: lambda by lambda, aligned before control */
+    size_t next;  /* position in the order: lambda by lambda, aligned before control */
+    bool folding; /* both are whole: the folded control's turn */
     const struct rb_bundle *only; /* what another process was asked for; NULL: all there is */
     bool members[RB_POINTS_MAX];  /* which indices of lambda, as far as that is known */
     unsigned busy;                /* lanes */
@@ -67,35 +68,34 @@ static bool is_done(const struct evaluate *e, enum rb_curve_name curve, size_t i
                              : e->run->curves[curve].known[index];
 }
 
-static bool take_next(struct evaluate *e, struct lane *lane)
+/* Is that point to be evaluated now, by this process? */
+static bool is_wanted(const struct evaluate *e, enum rb_curve_name curve, size_t index)
 {
     const struct rb_run *run = e->run;
-    size_t n = run->spec.lambdas.count;
-    for (; e->next < 2 * n; e->next++) {
-        enum rb_curve_name curve = e->next % 2 == 0 ? RB_CURVE_ALIGNED : RB_CURVE_CONTROL;
-        size_t index = e->next / 2;
-        if (!e->members[index] || is_done(e, curve, index))
-            continue;
-        if (e->only != NULL &&
-            !rb_bundle_wants_point(e->only, run->work->options.task, curve, (uint32_t)index))
-            continue;
-        if (curve == RB_CURVE_CONTROL &&
-            (!rb_run_wants_control(run, index) || comes_along(e, index)))
-            continue;
-        lane->curve = curve;
-        lane->index = index;
-        e->next++;
-        return true;
-    }
-    return false;
+    if (!e->members[index] || is_done(e, curve, index))
+        return false;
+    if (e->only != NULL &&
+        !rb_bundle_wants_point(e->only, run->work->options.task, curve, (uint32_t)index))
+        return false;
+    if (curve == RB_CURVE_FOLDED)
+        return rb_run_has_folded(run);
+    return curve == RB_CURVE_ALIGNED ||
+           (rb_run_wants_control(run, index) && !comes_along(e, index));
 }
 
-/* The straight average of both models, folded and not aligned. */
-static struct rb_blend folded_blend(const struct rb_run *run)
+static bool take_next(struct evaluate *e, struct lane *lane)
 {
-    const struct rb_blend_term a = {&run->subject.model[0], &run->folded[0], 0};
-    const struct rb_blend_term b = {&run->subject.model[1], &run->folded[1], 0};
-    return rb_blend_path(&a, &b, 0.5);
+    size_t curves = e->folding ? 1 : 2, n = e->run->spec.lambdas.count;
+    while (e->next < curves * n) {
+        lane->index = e->next / curves;
+        lane->curve = e->folding         ? RB_CURVE_FOLDED
+                      : e->next % 2 == 0 ? RB_CURVE_ALIGNED
+                                         : RB_CURVE_CONTROL;
+        e->next++;
+        if (is_wanted(e, lane->curve, lane->index))
+            return true;
+    }
+    return false;
 }
 
 static void lane_done(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err);
@@ -104,12 +104,10 @@ static enum rb_status lane_start(struct evaluate *e, struct lane *lane)
 {
     struct rb_run *run = e->run;
     lane->stage = e;
-    lane->blend = lane->folded
-                      ? folded_blend(run)
-                      : rb_run_blend(run, lane->curve, run->spec.lambdas.values[lane->index]);
+    lane->blend = rb_run_blend(run, lane->curve, run->spec.lambdas.values[lane->index]);
     const struct rb_sequences *sequences = &run->subject.evaluate;
     if (e->rounds != NULL) {
-        size_t have = lane->folded ? 0 : rb_rounds_have(e->rounds, (int)lane->curve, lane->index);
+        size_t have = rb_rounds_have(e->rounds, (int)lane->curve, lane->index);
         if (!rb_sequences_slice(sequences, have, e->rounds->blocks, &lane->part))
             return rb_error_set(&e->error, RB_ENOMEM, "no memory for a round of blocks");
         sequences = &lane->part;
@@ -129,9 +127,11 @@ static enum rb_status record_rounds(struct evaluate *e)
     struct rb_run *run = e->run;
     enum rb_status status = RB_OK;
     for (size_t i = 0; i < run->spec.lambdas.count; i++)
-        for (int c = 0; c < (rb_run_has_control(run) ? 2 : 1) && status == RB_OK; c++) {
+        for (int c = 0; c < RB_CURVE_COUNT && status == RB_OK; c++) {
             struct rb_point point;
-            if (!e->members[i] || run->curves[c].known[i])
+            bool there = c == RB_CURVE_ALIGNED ||
+                         (c == RB_CURVE_CONTROL ? rb_run_has_control(run) : rb_run_has_folded(run));
+            if (!there || !e->members[i] || run->curves[c].known[i])
                 continue;
             rb_rounds_point(e->rounds, run, c, i, &point);
             status = rb_run_point(run, (enum rb_curve_name)c, i, &point, NULL, &e->error);
@@ -153,51 +153,35 @@ static bool look(struct evaluate *e)
     return true;
 }
 
+static void fill_lanes(struct evaluate *e)
+{
+    for (int i = 0; i < LANES && e->status == RB_OK; i++)
+        if (e->lanes[i].program == NULL && take_next(e, &e->lanes[i]))
+            e->status = lane_start(e, &e->lanes[i]);
+}
+
 /* Fills free lanes; ends the stage once nothing runs and nothing is left to run. */
 static void fill(struct evaluate *e)
 {
     struct rb_run *run = e->run;
-    bool whole = false;
+    bool whole = e->folding;
     do {
-        if (e->busy == 0) /* where to look next depends on all that was asked for before */
+        if (e->busy == 0 && !e->folding) /* what is next depends on all that was asked for before */
             whole = look(e);
-        for (int i = 0; i < LANES && e->status == RB_OK; i++)
-            if (e->lanes[i].program == NULL && take_next(e, &e->lanes[i]))
-                e->status = lane_start(e, &e->lanes[i]);
+        fill_lanes(e);
+        if (e->busy == 0 && whole && !e->folding) {
+            e->folding = true; /* on the blocks that sufficed */
+            e->next = 0;
+            fill_lanes(e);
+        }
     } while (e->busy == 0 && e->status == RB_OK && !whole);
     if (e->busy > 0)
         return;
-    if (e->status == RB_OK && rb_run_wants_folded(run)) { /* on the blocks that sufficed */
-        e->lanes[0].folded = true;
-        e->status = lane_start(e, &e->lanes[0]);
-        if (e->status == RB_OK)
-            return;
-    }
     if (e->status == RB_OK && e->rounds != NULL)
         e->status = record_rounds(e);
     enum rb_status status = e->status;
     struct rb_error err = e->error;
     rb_run_stage_done(run, status, &err);
-}
-
-static enum rb_status record_folded(struct evaluate *e, struct lane *lane, struct rb_error *err)
-{
-    struct rb_run *run = e->run;
-    struct rb_point point;
-    char product[RB_FOLDED_CONTROL_TEXT];
-    lane->folded = false;
-    enum rb_status status = rb_evaluate_result(lane->program, &point, err);
-    if (status != RB_OK)
-        return rb_error_prefix(err, "folded control: ");
-    status = rb_subject_verify(&run->subject, &run->places, err);
-    if (status != RB_OK)
-        return status;
-    const struct rb_folded_control f = {point.loss, point.standard_error};
-    rb_folded_control_print(&f, product, sizeof product);
-    status = rb_run_record(run, RB_PHASE_EVALUATING, product, err);
-    if (status == RB_OK)
-        run->folded_control = f;
-    return status;
 }
 
 static enum rb_status record(struct evaluate *e, struct lane *lane, struct rb_error *err)
@@ -207,8 +191,6 @@ static enum rb_status record(struct evaluate *e, struct lane *lane, struct rb_er
     enum rb_status status = rb_room_check(run->work->options.room, err);
     if (status != RB_OK)
         return status; /* what is left is for deletions */
-    if (lane->folded)
-        return record_folded(e, lane, err);
     status = rb_evaluate_result(lane->program, &point, err);
     if (status != RB_OK)
         return rb_error_prefix(err, "%s curve at lambda %g: ", rb_curve_names[lane->curve],
@@ -266,8 +248,10 @@ static void set_cost(struct evaluate *e)
         unknown += !run->curves[RB_CURVE_ALIGNED].known[i];
         known += control && run->curves[RB_CURVE_CONTROL].known[i];
         unknown += control && !run->curves[RB_CURVE_CONTROL].known[i];
+        bool folded = rb_run_has_folded(run) && !rb_run_shares_folded(run, i);
+        known += folded && run->curves[RB_CURVE_FOLDED].known[i];
+        unknown += folded && !run->curves[RB_CURVE_FOLDED].known[i];
     }
-    unknown += rb_run_wants_folded(run);
     if (run->spec.points == RB_POINTS_AUTO)
         unknown = known < all ? all - known : 1;
     run->phases[RB_PHASE_EVALUATING].total =
@@ -297,7 +281,8 @@ static void evaluate_enter(struct rb_run *run)
 static bool evaluate_needed(const struct rb_run *run)
 {
     bool members[RB_POINTS_MAX];
-    return run->spec.has_evaluate && (!rb_run_members(run, members) || rb_run_wants_folded(run));
+    return run->spec.has_evaluate &&
+           (!rb_run_members(run, members) || rb_run_folded_left(run, members) > 0);
 }
 
 const struct rb_stage rb_stage_evaluating = {RB_PHASE_EVALUATING, evaluate_needed, evaluate_enter,

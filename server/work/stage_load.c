@@ -226,6 +226,7 @@ static void set_costs(struct rb_run *run)
     for (size_t i = 0; i < run->spec.lambdas.count; i++) {
         known += run->curves[RB_CURVE_ALIGNED].known[i];
         known += run->curves[RB_CURVE_CONTROL].known[i] && !rb_run_shares(run, i);
+        known += run->curves[RB_CURVE_FOLDED].known[i] && !rb_run_shares_folded(run, i);
     }
     double left = known < all ? evaluation * (all - known) : 0;
     run->phases[RB_PHASE_EVALUATING].total = left;
@@ -345,8 +346,6 @@ static enum rb_status find_stages(struct rb_run *run, struct rb_error *err)
         int phase = rb_enum_find(rb_phase_names, rows[i].stage);
         if (phase > 0)
             run->recorded[phase] = true;
-        if (phase == RB_PHASE_EVALUATING)
-            status = rb_folded_control_decode(rows[i].product, &run->folded_control, err);
     }
     rb_stages_free(rows, count);
     return status;

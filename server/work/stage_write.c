@@ -331,7 +331,7 @@ static enum rb_status make_barrier(struct write *s, struct rb_error *err)
     size_t n = run->spec.lambdas.count;
     struct small_file *json = &s->files[s->file_count], *csv = json + 1;
     struct rb_json w;
-    s->points = calloc(2 * n + 1, sizeof *s->points);
+    s->points = calloc(RB_CURVE_COUNT * n + 1, sizeof *s->points);
     if (s->points == NULL)
         return rb_error_set(err, RB_ENOMEM, "no memory to write the barrier");
     s->curve = rb_run_barrier_view(run, s->points);

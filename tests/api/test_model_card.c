@@ -84,8 +84,8 @@ static void test_card(void **state)
     assert_says(text, "| model_b | y | `bb` |");
     assert_says(text, "\n  \"name\": \"```\\n---\"\n}\n```\n"); /* a name does not end the fence */
     free(text);
-    const struct rb_folded_control folded = {3, 0.125};
-    v.folded = &folded;
+    const struct rb_folded_control once = {.lambda = 0.5, .loss = 3, .standard_error = 0.125};
+    v.folded_once = &once;
     text = write_card(&c);
     assert_says(text,
                 "norms folded, averaged and not aligned: loss 3.0000 ± 0.1250, 1.5000 over the "

@@ -82,17 +82,37 @@ static void test_whole_curves(void **state)
     assert_member(json_object_get(json, "control"), "loss", "[1,2,3.5,3,2]");
     assert_null(json_object_get(json, "folded_control")); /* nothing folds */
     json_decref(json);
-    struct rb_folded_control folded = rb_folded_control_none(), again = {0};
+    /* A curve of its own, once it is whole. */
+    struct rb_point folded[] = {point(0, 1), point(0.25, 1.75), point(0.5, 2.5), point(0.75, 2.75),
+                                point(1, 2)};
+    v.folded = (struct rb_curve_points){folded, GRID - 1};
+    json = encode(&v);
+    assert_null(json_object_get(json, "folded_control"));
+    assert_member(json, "complete", "true");
+    json_decref(json);
+    v.folded.count = GRID;
+    json = encode(&v);
+    curve = json_object_get(json, "folded_control");
+    assert_member(curve, "lambda", "0.5");
+    assert_member(curve, "loss", "2.5");
+    assert_member(curve, "standard_error", "0.25");
+    assert_member(curve, "barrier", "1");
+    curve = json_object_get(curve, "curve");
+    assert_member(curve, "loss", "[1,1.75,2.5,2.75,2]");
+    assert_member(curve, "barrier",
+                  "{'chord':1,'chord_lambda':0.5,'mean':1.25,'mean_lambda':0.75,"
+                  "'chord_standard_error':null,'mean_standard_error':null}");
+    json_decref(json);
+    v.folded.count = 0;
+    /* What an earlier version left: one point. */
+    struct rb_folded_control again = rb_folded_control_none();
     struct rb_error err;
-    char product[RB_FOLDED_CONTROL_TEXT];
-    v.folded = &folded;
+    v.folded_once = &again;
     json = encode(&v);
     assert_null(json_object_get(json, "folded_control")); /* not known yet */
     json_decref(json);
-    folded = (struct rb_folded_control){3, 0.125};
-    rb_folded_control_print(&folded, product, sizeof product);
+    static const char product[] = "{\"folded_control\":{\"loss\":3,\"standard_error\":0.125}}";
     assert_int_equal(rb_folded_control_decode(product, &again, &err), RB_OK);
-    v.folded = &again;
     json = encode(&v);
     assert_member(json, "folded_control",
                   "{'lambda':0.5,'loss':3,'standard_error':0.125,'barrier':1.5}");
@@ -257,13 +277,20 @@ static void test_csv(void **state)
     v = view_of(aligned, 1, NULL, 0);
     assert_csv(&v, "lambda,aligned_loss,aligned_standard_error,aligned_pseudo_perplexity\n"
                    "0,1,0.25,2\n");
-    const struct rb_folded_control folded = {1.5, 0.125};
+    const struct rb_folded_control once = {.lambda = 0.5, .loss = 1.5, .standard_error = 0.125};
     struct rb_point three[] = {point(0, 1), point(0.5, 1.25), point(1, 1)};
     v = view_of(three, 3, NULL, 0);
-    v.folded = &folded;
+    v.folded_once = &once;
     assert_csv(&v, "lambda,aligned_loss,aligned_standard_error,aligned_pseudo_perplexity,"
                    "folded_control_loss,folded_control_standard_error\n"
                    "0,1,0.25,2,,\n0.5,1.25,0.25,2.25,1.5,0.125\n1,1,0.25,2,,\n");
+    v = view_of(three, 3, three, 1);
+    v.folded = (struct rb_curve_points){three, 2};
+    assert_csv(&v, "lambda,aligned_loss,aligned_standard_error,aligned_pseudo_perplexity,"
+                   "control_loss,control_standard_error,control_pseudo_perplexity,"
+                   "folded_control_loss,folded_control_standard_error\n"
+                   "0,1,0.25,2,1,0.25,2,1,0.25\n0.5,1.25,0.25,2.25,,,,1.25,0.25\n"
+                   "1,1,0.25,2,,,,,\n");
 }
 
 /* ---- alignment ---- */

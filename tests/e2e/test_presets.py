@@ -98,14 +98,21 @@ def test_rounds():
         job = d.wait_finished(d.post("/v1/jobs", spec).json["id"])
         equal((job["status"], job["summary"]["kind"]), ("succeeded", "exact"), job)
         barrier = d.get(f"/v1/jobs/{job['id']}/barrier").json
-        folded, ends = barrier["folded_control"], barrier["control"]["loss"]
-        true(abs(folded["barrier"] - (folded["loss"] - (ends[0] + ends[-1]) / 2)) < 1e-9, barrier)
-        true(folded["lambda"] == 0.5 and folded["standard_error"] > 0, barrier)
+        folded, control = barrier["folded_control"], barrier["control"]["loss"]
+        curve = folded["curve"]
+        equal((curve["loss"][0], curve["loss"][-1]), (control[0], control[-1]))  # it is no other function there
+        true(abs(curve["loss"][1] - control[1]) > 1e-3, barrier)  # but it is not the raw control
+        true(abs(folded["barrier"] - (folded["loss"] - (control[0] + control[-1]) / 2)) < 1e-9, barrier)
+        equal((folded["lambda"], folded["loss"], folded["standard_error"], folded["barrier"]),
+              (0.5, curve["loss"][1], curve["standard_error"][1], curve["barrier"]["chord"]))
+        true(folded["standard_error"] > 0 and curve["barrier"]["chord_standard_error"] > 0, barrier)
         true(barrier["aligned"]["barrier"]["chord"] < folded["barrier"], barrier)
-        true(abs(folded["loss"] - ends[1]) > 1e-3, barrier)  # it is not the raw control
         lines = d.get(f"/v1/jobs/{job['id']}/artifacts/barrier.csv").body.decode().splitlines()
         cells = [dict(zip(lines[0].split(","), line.split(","))) for line in lines[1:]]
-        equal([c["folded_control_loss"] for c in cells], ["", str(folded["loss"]), ""], cells)
+        equal([float(c["folded_control_loss"]) for c in cells], curve["loss"], cells)
+        equal([float(c["folded_control_standard_error"]) for c in cells], curve["standard_error"], cells)
+        points = [e["data"] for e in d.get(f"/v1/jobs/{job['id']}/events?limit=1000").json["data"] if e["type"] == "point"]
+        equal(sorted(p["lambda"] for p in points if p["curve"] == "folded"), [0, 0.5, 1], points)
         told = d.get(f"/v1/jobs/{job['id']}/permutations").json["rounds"]
         equal(len(told), 3, told)
         true(told[0]["moved"] == 0 and told[1]["moved"] > 0, told)

@@ -139,7 +139,13 @@ def test_two_nodes_give_the_bits_of_one_machine():
 
 SMALL = {**JOB, "align": {"components": ["ff"], "dataset": "align", "max_sequences": 20}, "interpolate": {"points": 3},
          "evaluate": {"task": "mlm", "dataset": "eval", "max_blocks": 8}}
+FOLDED = {"models": {"a": "gpt2-a", "b": "gpt2-b"}, "interpolate": {"points": 5},
+          "align": {"components": ["ff", "mha"], "fold": True, "dataset": "align", "max_sequences": 20},
+          "evaluate": {"task": "clm", "dataset": "eval", "block_size": 64, "max_blocks": 24}}
 KINDS = {
+    "folds": FOLDED,
+    "folds and finds its points": {**FOLDED, "interpolate": {"points": "auto"}},
+    "folds by precision": {**FOLDED, "evaluate": {**FOLDED["evaluate"], "precision": 0.2}},
     "learns": {**SMALL, "align": {"components": ["mha"], "rotate_heads": True, "dataset": "align", "max_sequences": 20,
                                   "learn": {"steps": 8, "batch_tokens": 192, "patience": 0}}},
     "finds its points": {**SMALL, "interpolate": {"points": "auto"}},
@@ -152,7 +158,7 @@ KINDS = {
 def found(d, job):
     """All that a job of any kind found out."""
     b = d.get(f"/v1/jobs/{job}/barrier").json
-    return {**{k: b[k] for k in ("lambdas", "aligned", "control", "reduction")},
+    return {**{k: b[k] for k in ("lambdas", "aligned", "control", "reduction")}, "folded": b.get("folded_control"),
             "learning": d.get(f"/v1/jobs/{job}/learning").json.get("points"),
             "maps": d.get(f"/v1/jobs/{job}/alignment").json.get("groups")}
 
@@ -160,6 +166,8 @@ def found(d, job):
 def test_every_kind_gives_the_same_bits():
     with Head("--slurm-points-per-task", "2") as d:
         d.register_fixtures()
+        for side in "ab":
+            equal(d.post("/v1/models", {"name": f"gpt2-{side}", "path": f"{FIXTURES}/models/gpt2-{side}"}).status, 201)
         there = {kind: d.submit(spec) for kind, spec in KINDS.items()}
         for kind, spec in KINDS.items():
             here = d.submit({**spec, "executor": "local"})
@@ -167,6 +175,7 @@ def test_every_kind_gives_the_same_bits():
                 final = d.wait_finished(job)
                 equal(final["status"], "succeeded", (kind, final["error"], d.notes(job)))
             equal(found(d, there[kind]), found(d, here), kind)
+            equal("curve" in (found(d, here)["folded"] or {}), kind.startswith("folds"), kind)
             true(any("submitted as job" in n for n in d.notes(there[kind])), kind)
         several = {**SMALL, "models": {"anchor": "bert-a", "others": ["bert-b", "bert-a"]}, "executor": "slurm"}
         r = d.post("/v1/jobs", several)

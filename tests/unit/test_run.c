@@ -15,8 +15,8 @@ struct fixture {
     struct rb_work work;
     struct rb_run run;
     double lambdas[POINTS];
-    struct rb_point points[2][POINTS];
-    bool known[2][POINTS];
+    struct rb_point points[RB_CURVE_COUNT][POINTS];
+    bool known[RB_CURVE_COUNT][POINTS];
 };
 
 static void set_up(struct fixture *f, bool control)
@@ -28,7 +28,7 @@ static void set_up(struct fixture *f, bool control)
     f->run.spec.points = POINTS;
     f->run.spec.has_evaluate = true;
     f->run.spec.evaluate.options.control = control;
-    for (int c = 0; c < 2; c++) {
+    for (int c = 0; c < RB_CURVE_COUNT; c++) {
         f->run.curves[c].points = f->points[c];
         f->run.curves[c].known = f->known[c];
     }
@@ -56,6 +56,32 @@ static void test_one_point_missing(void **state)
                 f.run.spec.has_evaluate = false;
                 assert_false(rb_stage_evaluating.needed(&f.run));
             }
+}
+
+/* Where norms are folded there is a third curve, of the control's points; its ends are the
+ * control's. It decides nothing about where the others go on. */
+static void test_the_folded_control(void **state)
+{
+    (void)state;
+    for (int control = 0; control < 2; control++)
+        for (int folds = 0; folds < 2; folds++) {
+            struct fixture f;
+            bool members[POINTS] = {false};
+            set_up(&f, control);
+            f.run.spec.align.options.components = RB_COMPONENT_FF;
+            f.run.spec.align.options.fold = folds;
+            memset(f.known, 1, sizeof f.known);
+            f.known[RB_CURVE_FOLDED][1] = false;
+            assert_true(rb_run_members(&f.run, members));
+            assert_int_equal(rb_run_folded_left(&f.run, members), control && folds ? 1 : 0);
+            assert_int_equal(rb_stage_evaluating.needed(&f.run), control && folds);
+            members[1] = false;
+            assert_int_equal(rb_run_folded_left(&f.run, members), 0);
+            for (size_t i = 0; i < POINTS; i++)
+                assert_int_equal(rb_run_last_same(&f.run, RB_CURVE_CONTROL, i),
+                                 control && folds && i != 1 ? RB_CURVE_FOLDED : RB_CURVE_CONTROL);
+            assert_int_equal(rb_run_last_same(&f.run, RB_CURVE_ALIGNED, 1), RB_CURVE_ALIGNED);
+        }
 }
 
 static void test_final_status(void **state)
@@ -139,9 +165,13 @@ static void test_moves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_point_missing), cmocka_unit_test(test_final_status),
-        cmocka_unit_test(test_what_may_pass),     cmocka_unit_test(test_stops),
-        cmocka_unit_test(test_merged_left),       cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_one_point_missing),
+        cmocka_unit_test(test_the_folded_control),
+        cmocka_unit_test(test_final_status),
+        cmocka_unit_test(test_what_may_pass),
+        cmocka_unit_test(test_stops),
+        cmocka_unit_test(test_merged_left),
+        cmocka_unit_test(test_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,8 +62,8 @@ class Barrier:
         rows = []
         for i, x in enumerate(self.lambdas):
             row: Dict[str, Any] = {"lambda": x}
-            for name in ("aligned", "control"):
-                curve = self.data.get(name)
+            for name, curve in (("aligned", self.data.get("aligned")), ("control", self.data.get("control")),
+                                ("folded_control", (self.data.get("folded_control") or {}).get("curve"))):
                 if not curve:
                     continue
                 for member, values in [("loss", curve.get("loss")), ("standard_error", curve.get("standard_error"))] + \
