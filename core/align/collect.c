@@ -16,7 +16,8 @@
  * layer's features of one slab.
  * Where all sums are too much (collect_plan.h) these rounds run over the layers of a group, slab
  * after slab, and a last one
- *   store    puts the group's sums into the file and frees them. */
+ *   store    puts the group's sums into the file and frees them; with one slab, whose groups are
+ *            layers, while the next layer's features are made. */
 #include "core/align/collect.h"
 #include "core/align/pooling.h"
 #include "core/align/tiles.h"
@@ -75,6 +76,8 @@ struct collect {
 
     struct rb_collect_split split;
     uint32_t first_layer, end_layer; /* of the present group */
+    uint32_t store_first, store_end; /* layers whose taps the present or next round stores */
+    size_t store_items;              /* of the present round, before the walker's */
     struct rb_moments_writer *writer;
     char *path;
 
@@ -329,20 +332,16 @@ static enum rb_status finish_file(struct collect *c, struct rb_error *err)
     return RB_OK;
 }
 
-static enum rb_status store_group(struct collect *c, struct rb_error *err)
+/* A tap of what is to be stored; others are nobody's work. */
+static enum rb_status store_tap(const struct collect *c, size_t tap, struct rb_error *err)
 {
-    struct rb_moments *m = c->moments[0];
-    enum rb_status s = RB_OK;
-    if (c->writer == NULL)
-        s = rb_moments_writer_open(m, c->narrow, c->path, &c->writer, err);
-    for (size_t i = 0; i < m->tap_count && s == RB_OK; i++) {
-        if (!in_group(c, &m->taps[i]))
-            continue;
-        s = rb_moments_writer_put(c->writer, i, err);
-        rb_tap_clear(&m->taps[i]);
-    }
-    bool last = c->end_layer == c->config->num_hidden_layers;
-    return s == RB_OK && last ? finish_file(c, err) : s;
+    struct rb_tap *t = &c->moments[0]->taps[tap];
+    uint32_t layer = rb_collect_layer(c->config, t->kind, t->layer);
+    if (layer < c->store_first || layer >= c->store_end)
+        return RB_OK;
+    enum rb_status s = rb_moments_writer_put(c->writer, tap, err);
+    rb_tap_clear(t);
+    return s;
 }
 
 static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_worker *w,
@@ -351,8 +350,11 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     struct collect *c = (struct collect *)p;
     switch (c->round) {
     case ROUND_EMBED:
-    case ROUND_FORWARD:
         return rb_walker_item(&c->walker, item, &w->scratch, err);
+    case ROUND_FORWARD:
+        if (item < c->store_items)
+            return store_tap(c, item, err);
+        return rb_walker_item(&c->walker, item - c->store_items, &w->scratch, err);
     case ROUND_CENTRE:
         return centre_item(c, item, &w->scratch, err);
     case ROUND_MOMENTS:
@@ -360,7 +362,7 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
             return rb_walker_prepare_item(&c->walker, item, &w->scratch, err);
         return moments_item(c, item - c->walker_items, &w->scratch, err);
     case ROUND_STORE:
-        return store_group(c, err);
+        return store_tap(c, item, err);
     }
     return RB_OK;
 }
@@ -522,15 +524,26 @@ static enum rb_status begin_layer(struct collect *c, size_t *ret_items, struct r
     enum rb_status s = rb_walker_next(&c->walker, &c->walker_items, err);
     if (s == RB_OK)
         s = begin_streams(c, err);
-    *ret_items = c->walker_items;
+    *ret_items = c->store_items + c->walker_items;
     return s;
+}
+
+/* The present group's taps are the next round's to store. */
+static enum rb_status begin_store(struct collect *c, struct rb_error *err)
+{
+    c->store_first = c->first_layer;
+    c->store_end = c->end_layer;
+    c->store_items = c->moments[0]->tap_count;
+    return c->writer != NULL
+               ? RB_OK
+               : rb_moments_writer_open(c->moments[0], c->narrow, c->path, &c->writer, err);
 }
 
 static enum rb_status begin_moments(struct collect *c, size_t *ret_items, struct rb_error *err)
 {
     forget(c, true, c->walker.layer);
     c->round = ROUND_MOMENTS;
-    c->walker_items = 0;
+    c->walker_items = c->store_items = 0;
     if (c->from == 0)
         copy_pivots(c);
     enum rb_status s = begin_tiles(c, err);
@@ -546,13 +559,20 @@ static enum rb_status go_on(struct collect *c, size_t *ret_items, struct rb_erro
     bool last = c->end_layer == c->config->num_hidden_layers;
     enum rb_status s = RB_OK;
     *ret_items = 0;
+    if (c->round == ROUND_STORE)
+        c->store_items = 0;
     if (c->to < c->sequences->count) {
         s = begin_slab(c, err);
         *ret_items = c->walker_items;
-    } else if (c->split.groups > 1 && c->round != ROUND_STORE) {
+        return s;
+    }
+    bool store = c->split.groups > 1 && c->round != ROUND_STORE;
+    if (store)
+        s = begin_store(c, err);
+    if (store && (last || !c->narrow)) {
         c->round = ROUND_STORE;
-        *ret_items = 1;
-    } else if (!last) {
+        *ret_items = c->store_items;
+    } else if (!last && s == RB_OK) {
         s = begin_group(c, c->end_layer, err);
         *ret_items = c->walker_items;
     }
@@ -577,7 +597,7 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
         *ret_items = c->walker_items;
     } else if (is_over(c)) {
         *ret_items = 0;
-        return RB_OK;
+        return c->writer != NULL ? finish_file(c, err) : RB_OK;
     } else if (c->round == ROUND_EMBED ||
                (c->round == ROUND_MOMENTS && c->walker.layer + 1 < c->end_layer)) {
         s = begin_layer(c, ret_items, err);
@@ -596,7 +616,11 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
 static double item_cost(const struct rb_program *p, size_t item)
 {
     const struct collect *c = (const struct collect *)p;
-    if (c->round == ROUND_EMBED || c->round == ROUND_FORWARD)
+    if (c->round == ROUND_FORWARD && item < c->store_items)
+        return 0;
+    if (c->round == ROUND_FORWARD)
+        return rb_walker_item_cost(&c->walker, item - c->store_items);
+    if (c->round == ROUND_EMBED)
         return rb_walker_item_cost(&c->walker, item);
     if (c->round != ROUND_MOMENTS || item < c->walker_items)
         return 0;
@@ -722,9 +746,9 @@ static enum rb_status collect_new(const struct rb_model *const *models, size_t c
     c->config = &first->config;
     c->taps = rb_collect_taps(c->config, taps);
     size_t tokens = rb_sequences_tokens(sequences);
-    c->narrow = rb_collect_one_slab(c->config, slabbed_for, taps, tokens);
+    c->narrow = rb_collect_one_slab(first, slabbed_for, taps, tokens);
     c->split = (struct rb_collect_split){.groups = 1, .budget = UINT64_MAX, .passes = 1};
-    c->slab_tokens = rb_collect_slab(c->config, slabbed_for, taps, tokens);
+    c->slab_tokens = rb_collect_slab(first, slabbed_for, taps, tokens);
     const struct rb_walker_options walk = {.reads = RB_READ_ALL,
                                            .with_head = (c->taps & 1U << RB_TAP_HEAD) != 0,
                                            .keep_basis = (c->taps & 1U << RB_TAP_EMBEDDING) != 0,

@@ -7,6 +7,8 @@ enum {
     FEATURE_BYTES = 160 * 1000 * 1000, /* aim for all feature buffers together */
     SLAB_MIN = 2 * RB_CHUNK_TOKENS,
     SLAB_MAX = 12 * RB_CHUNK_TOKENS, /* more is memory without speed, for small models */
+    /* F32 products of more tokens would begin to lose what F64 sums keep. */
+    ONE_SLAB_MAX = 32 * RB_CHUNK_TOKENS,
 };
 
 /* ---- taps ---- */
@@ -87,17 +89,39 @@ static size_t floats_per_token(const struct rb_config *c, unsigned taps)
     return n;
 }
 
-size_t rb_collect_slab(const struct rb_config *c, size_t models, unsigned taps, uint64_t tokens)
+static uint64_t tap_bytes(const struct rb_collect_kind *k, uint64_t cross)
 {
-    size_t most = FEATURE_BYTES / sizeof(float) / (models * floats_per_token(c, taps));
-    most = most < SLAB_MIN ? SLAB_MIN : most > SLAB_MAX ? SLAB_MAX : most;
-    size_t slabs = (size_t)(tokens + most - 1) / most;
-    return slabs > 0 ? (size_t)(tokens + slabs - 1) / slabs : 1;
+    return (uint64_t)k->size * (k->size * cross + 6 * sizeof(double));
 }
 
-bool rb_collect_one_slab(const struct rb_config *c, size_t models, unsigned taps, uint64_t tokens)
+/* Of all taps of a pair. */
+static uint64_t sum_bytes(const struct rb_model *m, unsigned taps, uint64_t cross)
 {
-    return rb_collect_slab(c, models, taps, tokens) >= tokens;
+    struct rb_collect_kind kinds[RB_TAP_COUNT];
+    size_t n = rb_collect_kinds(m, taps, kinds);
+    uint64_t bytes = 0;
+    for (size_t k = 0; k < n; k++)
+        bytes += kinds[k].count * tap_bytes(&kinds[k], cross);
+    return bytes;
+}
+
+/* One slab may be as much longer as F32 sums are smaller: no more memory, and less to clear. */
+size_t rb_collect_slab(const struct rb_model *m, size_t models, unsigned taps, uint64_t tokens)
+{
+    size_t per_token = models * floats_per_token(&m->config, taps) * sizeof(float);
+    size_t most = FEATURE_BYTES / per_token;
+    most = most < SLAB_MIN ? SLAB_MIN : most > SLAB_MAX ? SLAB_MAX : most;
+    uint64_t saved =
+        sum_bytes(m, taps, sizeof(double)) - sum_bytes(m, taps, sizeof(float)); /* of one pair */
+    if (tokens <= ONE_SLAB_MAX && tokens <= most + saved / per_token)
+        return tokens > 0 ? (size_t)tokens : 1;
+    size_t slabs = (size_t)(tokens + most - 1) / most;
+    return (size_t)(tokens + slabs - 1) / slabs;
+}
+
+bool rb_collect_one_slab(const struct rb_model *m, size_t models, unsigned taps, uint64_t tokens)
+{
+    return rb_collect_slab(m, models, taps, tokens) >= tokens;
 }
 
 double rb_collect_flops(const struct rb_model *m, size_t models, size_t pairs, unsigned taps,
@@ -112,15 +136,9 @@ double rb_collect_flops(const struct rb_model *m, size_t models, size_t pairs, u
     return cost;
 }
 
-static uint64_t cross_bytes(const struct rb_config *c, size_t models, unsigned taps,
-                            uint64_t tokens)
+static uint64_t cross_bytes(const struct rb_model *m, size_t models, unsigned taps, uint64_t tokens)
 {
-    return rb_collect_one_slab(c, models, taps, tokens) ? sizeof(float) : sizeof(double);
-}
-
-static uint64_t tap_bytes(const struct rb_collect_kind *k, uint64_t cross)
-{
-    return (uint64_t)k->size * (k->size * cross + 6 * sizeof(double));
+    return rb_collect_one_slab(m, models, taps, tokens) ? sizeof(float) : sizeof(double);
 }
 
 void rb_collect_estimate(const struct rb_model *m, size_t models, size_t pairs, unsigned taps,
@@ -128,15 +146,10 @@ void rb_collect_estimate(const struct rb_model *m, size_t models, size_t pairs, 
                          uint64_t *ret_buffer_bytes, double *ret_cost)
 {
     const struct rb_config *c = &m->config;
-    struct rb_collect_kind kinds[RB_TAP_COUNT];
-    size_t n = rb_collect_kinds(m, taps, kinds);
-    uint64_t cross = cross_bytes(c, models, taps, tokens), sums = 0;
-    for (size_t k = 0; k < n; k++)
-        sums += kinds[k].count * tap_bytes(&kinds[k], cross);
     const size_t starts[2] = {0, RB_CHUNK_TOKENS / 4};
     double per_token = rb_layer_flops(c, starts, 1) / (double)starts[1] * c->num_hidden_layers;
-    *ret_accumulator_bytes = pairs * sums;
-    *ret_buffer_bytes = models * (rb_collect_slab(c, models, taps, tokens) *
+    *ret_accumulator_bytes = pairs * sum_bytes(m, taps, cross_bytes(m, models, taps, tokens));
+    *ret_buffer_bytes = models * (rb_collect_slab(m, models, taps, tokens) *
                                       floats_per_token(c, taps) * sizeof(float) +
                                   rb_weights_layer_floats(c) * sizeof(float));
     *ret_cost = rb_collect_flops(m, models, pairs, taps, (double)tokens, (double)tokens,
@@ -151,7 +164,7 @@ static uint64_t layer_bytes(const struct rb_model *m, unsigned taps, uint64_t to
 {
     struct rb_collect_kind kinds[RB_TAP_COUNT];
     size_t n = rb_collect_kinds(m, taps, kinds);
-    uint64_t cross = cross_bytes(&m->config, 2, taps, tokens), bytes = 0;
+    uint64_t cross = cross_bytes(m, 2, taps, tokens), bytes = 0;
     for (size_t k = 0; k < n; k++)
         for (uint32_t i = 0; i < kinds[k].count; i++)
             if (rb_collect_layer(&m->config, kinds[k].kind, i) == layer)
@@ -205,12 +218,15 @@ void rb_collect_split_make(const struct rb_model *m, unsigned taps, uint64_t tok
             .groups = 1, .budget = UINT64_MAX, .sum_bytes = all, .passes = 1};
         return;
     }
-    if (!rb_collect_one_slab(c, 2, taps, tokens))
+    if (!rb_collect_one_slab(m, 2, taps, tokens))
         streams = 2 * tokens * c->hidden_size * sizeof(float);
-    /* the stream of the only slab lies there anyway */
     struct rb_collect_split s = {.again = streams > 0 && streams + largest > limit};
     s.stream_bytes = s.again ? 0 : streams;
     s.budget = limit > s.stream_bytes ? limit - s.stream_bytes : 0;
+    /* The stream of the only slab lies there anyway, so nothing is lost by groups as small as can
+     * be; each is stored while the next one's features are made. */
+    if (streams == 0)
+        s.budget = 0;
     count_groups(m, taps, tokens, &s);
     *ret = s;
 }

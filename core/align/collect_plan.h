@@ -29,10 +29,11 @@ uint32_t rb_collect_additions(const struct rb_config *c);
 /* The layer in which that tap is filled. */
 uint32_t rb_collect_layer(const struct rb_config *c, enum rb_tap_kind kind, uint32_t number);
 
-/* Tokens of a slab: slabs of equal size near what the feature buffers allow. */
-size_t rb_collect_slab(const struct rb_config *c, size_t models, unsigned taps, uint64_t tokens);
+/* Tokens of a slab: all of them where the longer feature buffers take no more than F32 sums save;
+ * else slabs of equal size near what the buffers allow. */
+size_t rb_collect_slab(const struct rb_model *m, size_t models, unsigned taps, uint64_t tokens);
 /* Is one slab all? Then sums are F32. */
-bool rb_collect_one_slab(const struct rb_config *c, size_t models, unsigned taps, uint64_t tokens);
+bool rb_collect_one_slab(const struct rb_model *m, size_t models, unsigned taps, uint64_t tokens);
 
 /* Useful flops: of the models' layers (layers_flops each), and of the products. */
 double rb_collect_flops(const struct rb_model *m, size_t models, size_t pairs, unsigned taps,

@@ -130,8 +130,8 @@ static uint64_t making_bytes(const struct rb_subject *s, const struct rb_job_spe
 static uint64_t align_span(const struct rb_subject *s, const struct rb_job_spec *spec,
                            uint64_t tokens)
 {
-    size_t slab = rb_collect_slab(&s->model[0].config, s->models,
-                                  rb_taps_needed(&spec->align.options), tokens);
+    size_t slab =
+        rb_collect_slab(&s->model[0], s->models, rb_taps_needed(&spec->align.options), tokens);
     return rb_chunk_tokens(slab, s->models);
 }
 

@@ -422,9 +422,10 @@ static void test_split(void **state)
         uint32_t groups;
         bool again;
     } cases[] = {
-        {2560, 20000, 1, false}, {2560, 6000, 3, false}, {2560, 1000, 24, false},
-        {2560, 570, 24, true}, /* 42 MB of streams do not fit beside one layer */
-        {2560, 100, 24, true},   {1600, 2000, 4, false}, {1600, 100, 24, false},
+        {20000, 20000, 1, false}, {20000, 6000, 3, false}, {20000, 1000, 24, false},
+        {20000, 570, 24, true}, /* 328 MB of streams do not fit beside one layer */
+        {20000, 100, 24, true},   {16000, 7000, 1, false}, /* one slab: F32, a layer is a group */
+        {16000, 6000, 24, false}, {1600, 100, 24, false},
     };
     struct rb_model m = {
         .config = {.hidden_size = 2048,
@@ -440,6 +441,8 @@ static void test_split(void **state)
         rb_collect_split_make(&m, rb_taps_needed(&o), cases[i].tokens, limit, &s);
         assert_int_equal(s.groups, cases[i].groups);
         assert_int_equal(s.again, cases[i].again);
+        assert_int_equal(rb_collect_one_slab(&m, 2, rb_taps_needed(&o), cases[i].tokens),
+                         cases[i].tokens <= 16000);
         bool one_layer = s.groups == 24;
         assert_true(one_layer || s.groups == 1 || s.sum_bytes + s.stream_bytes <= limit);
         assert_true(s.again ? s.passes > 12 : !(s.passes > 1) && !(s.passes < 1));
