@@ -48,6 +48,14 @@ static bool runs(const struct rb_blas_kernel *row, uint32_t features)
     return (features & row->needs) == row->needs;
 }
 
+/* The best row for that processor; its name is NULL if there is none. */
+static const struct rb_blas_kernel *best_of(const struct rb_blas_kernel *table, uint32_t features)
+{
+    while (table->name != NULL && !runs(table, features))
+        table++;
+    return table;
+}
+
 /* ---- choosing ---- */
 
 struct search {
@@ -75,9 +83,7 @@ void rb_kernel_choose(const struct rb_blas_kernel *table, uint32_t features, con
                       rb_kernel_trier *try, void *data, struct rb_kernel_verdict *ret)
 {
     struct search s = {.try = try, .data = data, .v.trial.outcome = RB_KERNEL_UNTRIED};
-    const struct rb_blas_kernel *own = find(table, chosen), *best = table;
-    while (best->name != NULL && !runs(best, features))
-        best++;
+    const struct rb_blas_kernel *own = find(table, chosen), *best = best_of(table, features);
     bool own_first = own == NULL || (best->name != NULL &&
                                      strcmp(own->instruction_set, best->instruction_set) == 0);
     if (own_first)
@@ -230,6 +236,11 @@ enum rb_status rb_kernel_settle(int root_fd, const char *folder, struct rb_error
     fill_names(&self.info, &cpu);
     self.settled = true;
     if (self.by_user || self.argv == NULL) {
+        const struct rb_blas_kernel *best = best_of(rb_blas_kernels, cpu.features);
+        if (self.by_user && best->name != NULL &&
+            (self.info.instruction_set == NULL ||
+             strcmp(best->instruction_set, self.info.instruction_set) != 0))
+            self.info.better = best->name;
         measure(&self.info, &cpu);
         return RB_OK;
     }
@@ -290,7 +301,15 @@ void rb_kernel_log(const struct rb_kernel_info *info)
                 RB_S("chosen_by", rb_kernel_origin_names[info->origin]),
                 RB_B("proven", info->proven), RB_D("gflops_per_core", info->rate * 1e-9),
                 RB_D("fma_limit_gflops", info->limit * 1e-9));
-    if (info->rate > 0 && info->rate < info->limit / 2)
+    if (info->rate <= 0 || info->rate >= info->limit / 2)
+        return;
+    if (info->better != NULL)
+        rb_log_warn(
+            "products run below half of what this processor can do, since OPENBLAS_CORETYPE "
+            "was set: without it a better kernel is taken",
+            RB_S("kernel", info->kernel), RB_S("better", info->better),
+            RB_D("share", info->rate / info->limit));
+    else
         rb_log_warn("products run below half of what this processor can do; a newer OpenBLAS, or "
                     "another OPENBLAS_CORETYPE, may know it better",
                     RB_S("kernel", info->kernel), RB_D("share", info->rate / info->limit));

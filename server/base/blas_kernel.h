@@ -39,7 +39,9 @@ struct rb_kernel_info {
     enum rb_kernel_origin origin;
     double rate;  /* operations per second of sgemm on one core; 0: not measured */
     double limit; /* the same of fused multiply-adds in registers alone */
-    bool proven;  /* it was held against the reference here */
+    /* Of the user's choice: what the table would take, of a better instruction set; else NULL. */
+    const char *better;
+    bool proven; /* it was held against the reference here */
 };
 
 /* ---- for main and the commands ---- */

@@ -550,6 +550,8 @@ int rb_cmd_run(int argc, char *const argv[], FILE *out)
     if (status == RB_OK)
         status = rb_kernel_settle_cached(&err);
     if (status == RB_OK)
+        rb_kernel_log(rb_kernel_info());
+    if (status == RB_OK)
         status = rb_environment_here((unsigned)r.settings.workers, &r.environment, &err);
     if (status == RB_OK)
         status = rb_build_here(&r.build, &err);

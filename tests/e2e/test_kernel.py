@@ -4,6 +4,7 @@ once; what was found out is kept; what the user says stays; everything tells wha
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 
@@ -129,7 +130,8 @@ def test_what_the_user_says_stays():
         equal(b["chosen_by"], "user")
         equal(kept(d), [])
         if wide() and not SANITIZED:
-            true("below half" in d.log(), d.log())
+            true("below half" in d.log() and "OPENBLAS_CORETYPE was set" in d.log(), d.log())
+            true(re.search("better=(SkylakeX|Zen|Haswell)", d.log()), d.log())
 
 
 def test_run_keeps_its_verdict_in_the_cache():
