@@ -614,20 +614,31 @@ static inline vd widen(const float *p)
     return __builtin_convertvector(*(const vh_mem *)p, vd);
 }
 
+/* Some rows at a time: sums stay in registers meanwhile, and the order of additions is the same. */
+enum { SUM_ROWS = 8 };
+
 static void add_sums(const float *x, size_t rows, size_t n, size_t stride, double *sum,
                      double *square)
 {
-    for (size_t r = 0; r < rows; r++, x += stride) {
+    for (size_t some; rows > 0; rows -= some, x += some * stride) {
         size_t j = 0;
+        some = rows < SUM_ROWS ? rows : SUM_ROWS;
         for (; j + WIDE <= n; j += WIDE) {
-            vd v = widen(x + j);
-            *(vd_mem *)(sum + j) += v;
-            *(vd_mem *)(square + j) += v * v;
+            vd s = *(vd_mem *)(sum + j), q = *(vd_mem *)(square + j);
+            for (size_t r = 0; r < some; r++) {
+                vd v = widen(x + r * stride + j);
+                s += v;
+                q += v * v;
+            }
+            *(vd_mem *)(sum + j) = s;
+            *(vd_mem *)(square + j) = q;
         }
-        for (; j < n; j++) {
-            sum[j] += (double)x[j];
-            square[j] += (double)x[j] * (double)x[j];
-        }
+        for (; j < n; j++)
+            for (size_t r = 0; r < some; r++) {
+                double v = (double)x[r * stride + j];
+                sum[j] += v;
+                square[j] += v * v;
+            }
     }
 }
 
