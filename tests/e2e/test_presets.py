@@ -1,4 +1,7 @@
 """align.preset: what a recipe becomes for each family, what beside it wins, and what is refused."""
+import random
+import time
+
 from daemon import FIXTURES, Daemon, equal, run, true
 
 PAPER = {"components": ["ff", "mha"], "rotate_heads": False}
@@ -123,6 +126,44 @@ def test_rounds():
         equal((job["status"], job["summary"]["kind"]), ("succeeded", "exact"), job)
         equal(d.get(f"/v1/jobs/{job['id']}/permutations").json.get("rounds"), None)
         true("folded_control" not in d.get(f"/v1/jobs/{job['id']}/barrier").json)
+
+
+def test_the_folded_control_over_kills():
+    """By lambda, by rounds and where the points are found: the same curve after kills, and no point of it twice."""
+    spec = {"models": {"a": "a", "b": "b"}, "align": {"components": ["ff"], "fold": True, "dataset": "align",
+                                                     "max_sequences": 30},
+            "interpolate": {"points": 7}, "evaluate": {"task": "clm", "dataset": "eval", "block_size": 64, "max_blocks": 48}}
+    kinds = [spec, {**spec, "evaluate": {**spec["evaluate"], "precision": 0.1}}, {**spec, "interpolate": {"points": "auto"}}]
+
+    def start(d):
+        for side in "ab":
+            equal(d.post("/v1/models", {"name": side, "path": f"{FIXTURES}/models/gpt2-{side}"}).status, 201)
+        for name in ("align", "eval"):
+            equal(d.post("/v1/datasets", {"name": name, "path": f"{FIXTURES}/data/{name}.txt"}).status, 201)
+
+    def points(d, job):
+        events = d.get(f"/v1/jobs/{job}/events?limit=1000").json["data"]
+        return [e["data"]["lambda"] for e in events if e["type"] == "point" and e["data"]["curve"] == "folded"]
+
+    random.seed(5)
+    with Daemon() as d:
+        start(d)
+        jobs = [d.post("/v1/jobs", s).json["id"] for s in kinds]
+        for job in jobs:
+            equal(d.wait_finished(job)["status"], "succeeded")
+        expected = [d.get(f"/v1/jobs/{job}/barrier").json for job in jobs]
+    with Daemon() as d:
+        start(d)
+        for s, before in zip(kinds, expected):
+            job = d.post("/v1/jobs", s).json["id"]
+            for _ in range(4):
+                time.sleep(random.uniform(0.1, 0.8))
+                d.kill()
+                d.start()
+            equal(d.wait_finished(job)["status"], "succeeded")
+            barrier = d.get(f"/v1/jobs/{job}/barrier").json
+            equal({k: v for k, v in barrier.items() if k != "job"}, {k: v for k, v in before.items() if k != "job"})
+            equal(sorted(points(d, job)), barrier["lambdas"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Units of jobs on a real Slurm of two nodes: the same bits as on this machine, and the right end whatever goes wrong."""
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import random
@@ -257,6 +258,35 @@ def test_disturbed_from_outside():
         d.nothing_left()
 
 
+def test_learning_that_starts_anew_is_told():
+    """A state that the next node cannot go on from: it learns from the start, and the daemon tells what the node said."""
+    learns = KINDS["learns"]["align"]
+    with Head() as d:
+        d.register_fixtures()
+        job = d.submit({**KINDS["learns"], "align": {**learns, "learn": {**learns["learn"], "steps": 400}}})
+        running(d, job, "learn")
+        time.sleep(3)  # its first look is on disk
+        CLUSTER.run("scontrol", "update", "partition=p", "state=down")
+        CLUSTER.run("scancel", one_task_is(job, "learn"))
+        CLUSTER.wait(lambda: any("submitted again" in n for n in d.notes(job)), 60, "the unit given up")
+        state = lambda: [f"{d.shared}/units/{job}/{u}/learning.state" for u in d.units(job) if u.startswith("learn")][-1]
+        CLUSTER.wait(lambda: os.path.exists(state() + ".seal"), 60, "what it has learned in the next bundle")
+        path = state()
+        with open(path, "r+b") as f:
+            equal(f.read(8), b"rblearn3")
+            f.seek(7)
+            f.write(b"2")
+        seal, data = json.load(open(path + ".seal")), open(path, "rb").read()
+        with open(path + ".seal", "w") as f:
+            json.dump({**seal, "sha256": hashlib.sha256(data).hexdigest()}, f)
+        CLUSTER.run("scontrol", "update", "partition=p", "state=up")
+        final = d.wait_finished(job)
+        equal((final["status"], len(final["warnings"])), ("succeeded", 1), (final["error"], final["warnings"], d.notes(job)))
+        true("anew" in final["warnings"][0] and "another build" in final["warnings"][0], final["warnings"])
+        true(final["warnings"][0] in d.notes(job), d.notes(job))
+        d.nothing_left()
+
+
 FORGETFUL = """#!/bin/sh
 # As a cluster whose controller forgets at once what is over.
 /usr/bin/squeue "$@" | grep -E "\\|(PENDING|RUNNING|COMPLETING)\\|" || true
@@ -477,5 +507,6 @@ if __name__ == "__main__":
         run(long + [
             test_two_nodes_give_the_bits_of_one_machine, test_every_kind_gives_the_same_bits,
             test_tries_are_counted_over_a_kill, test_kernels_that_differ_are_told, test_disturbed_from_outside,
+            test_learning_that_starts_anew_is_told,
             test_accounting_tells_what_the_queue_forgot, test_a_signal_before_the_time_limit, test_killed_at_random_moments, test_cancel_is_true, test_a_full_shared_folder,
             test_check_config_sends_a_probe, test_refused_in_words])
