@@ -69,6 +69,7 @@ enum rb_align_given {
     RB_ALIGN_ROUNDS = 1 << 22,
     RB_ALIGN_LEARN = 1 << 24,
     RB_ALIGN_REFERENCE = 1 << 25,
+    RB_ALIGN_CYCLES = 1 << 26,
 };
 
 /* Bits of rb_learn_spec.given. */
@@ -103,6 +104,7 @@ struct rb_align_spec {
     uint32_t max_sequences;        /* 1000 */
     uint32_t max_length;           /* 128 */
     enum rb_reference reference;   /* of three models or more */
+    bool cycles;                   /* likewise: all pairs are aligned, to see whether they agree */
     bool has_learn;                /* maps are learned after they were matched */
     struct rb_learn_spec learn;
 };

@@ -109,6 +109,8 @@ static void encode_align(struct rb_json *w, const struct rb_align_spec *a)
     encode_grown(w, o);
     if (a->reference != RB_REFERENCE_ANCHOR)
         rb_json_string(w, "reference", rb_reference_names[a->reference]);
+    if (a->cycles)
+        rb_json_bool(w, "cycles", true);
     encode_dataset(w, &a->dataset);
     rb_json_uint(w, "max_sequences", a->max_sequences);
     rb_json_uint(w, "max_length", a->max_length);

@@ -394,6 +394,7 @@ static const struct rb_field align_fields[] = {
      IN_ALIGN(reference),
      .names = rb_reference_names,
      .given = RB_ALIGN_REFERENCE},
+    {.key = "cycles", .type = RB_FIELD_BOOL, IN_ALIGN(cycles), .given = RB_ALIGN_CYCLES},
     {.key = "from_job", .type = RB_FIELD_JOB_ID, IN_ALIGN(from_job), .given = RB_ALIGN_FROM_JOB},
     {.key = "learn",
      .type = RB_FIELD_OBJECT,

@@ -173,6 +173,8 @@ static void check_align(struct rb_spec_draft *d)
     if (rb_align_turns_stream(o))
         o->residual = RB_RESIDUAL_ALL;
     check_match(d);
+    if (a->cycles && o->components == 0)
+        rb_draft_fault(d, "/align/cycles", "expected at least one component, found none");
     if (o->fold && o->components == 0)
         rb_draft_fault(d, "/align/fold", "expected at least one component, found none");
     if (o->output_head && o->components == 0)
@@ -416,6 +418,9 @@ static void check_several(struct rb_spec_draft *d)
     if (s->merged_weights.count > 0)
         rb_draft_fault(d, "/outputs/merged",
                        "expected lambdas for two models, found lists of weights");
+    if (s->align.cycles)
+        rb_draft_fault(d, "/align/cycles",
+                       "expected three models or more, found two: cycles are around three");
 }
 
 static void resolve_lambdas(struct rb_spec_draft *d)

@@ -1,8 +1,8 @@
 /* Aligning several models.
  *
  * DESIGN. First a chain of pairwise programs (solve.c): the anchor's pairs, and for the universe
- * all of them; that is all for the anchor. Then rounds over what does not depend on each other:
- *   cycles   per group: how far the pairwise maps agree around triangles
+ * and for cycles all of them. Then rounds over what does not depend on each other:
+ *   cycles   per group: how far the pairwise maps agree around triangles; the anchor ends here
  *   match    per group: its whole ascent (ascent.c)
  *   rotate   per layer: the bases inside heads
  *   moments, weights, turn   of a stream that turns: M of every pair, then its ascent (turns.c)
@@ -64,6 +64,11 @@ struct joint {
 
 /* ---- cycles ---- */
 
+static float sign_at(const struct rb_group *g, uint32_t i)
+{
+    return g->signs != NULL ? g->signs[i] : 1;
+}
+
 /* p_ac = p_bc p_ab in how many units of one triple? */
 static size_t agreeing(const struct joint *j, size_t group, size_t a, size_t b, size_t c)
 {
@@ -71,8 +76,11 @@ static size_t agreeing(const struct joint *j, size_t group, size_t a, size_t b, 
     const struct rb_group *ab = &j->pairwise[rb_pair_place(n, a, b)]->groups[group];
     const struct rb_group *bc = &j->pairwise[rb_pair_place(n, b, c)]->groups[group];
     const struct rb_group *ac = &j->pairwise[rb_pair_place(n, a, c)]->groups[group];
-    for (uint32_t i = 0; i < ab->size; i++)
-        agree += ac->index[i] == bc->index[ab->index[i]];
+    for (uint32_t i = 0; i < ab->size; i++) {
+        uint32_t of_b = ab->index[i];
+        agree += ac->index[i] == bc->index[of_b] &&
+                 sign_at(ac, i) * sign_at(ab, i) * sign_at(bc, of_b) > 0;
+    }
     return agree;
 }
 
@@ -254,6 +262,11 @@ static enum rb_status report(const struct joint *j, size_t model, size_t group, 
 
 /* ---- the program ---- */
 
+static bool ascends(const struct joint *j)
+{
+    return j->input.reference == RB_REFERENCE_UNIVERSE;
+}
+
 /* Which groups a round has an item for: the n-th of them. */
 static bool takes_part(const struct joint *j, enum round round, const struct rb_group *g)
 {
@@ -283,9 +296,11 @@ static size_t groups_in(const struct joint *j, enum round round)
 static size_t items_of(const struct joint *j, enum round round)
 {
     const struct stream *t = &j->stream;
+    if (round != ROUND_CYCLES && !ascends(j))
+        return 0;
     switch (round) {
     case ROUND_CYCLES:
-        return j->input.count > 2 ? j->group_count : 0;
+        return j->facts.cycle_count;
     case ROUND_MATCH:
         return groups_in(j, round);
     case ROUND_ROTATE:
@@ -333,27 +348,34 @@ static bool alloc_stream(struct joint *j)
     return ok && t->motions != NULL;
 }
 
-/* The chain has ended: its alignments are taken, and what the ascent needs is made. */
-static enum rb_status begin_ascent(struct joint *j, struct rb_error *err)
+static bool counts_cycles(const struct joint *j)
 {
+    return j->input.count > 2 && j->pairs == rb_pair_count(j->input.count);
+}
+
+/* The chain has ended: its alignments are taken, and what the rounds behind it need is made. */
+static enum rb_status end_pairs(struct joint *j, struct rb_error *err)
+{
+    bool ok = true;
     for (size_t p = 0; p < j->pairs; p++)
         j->pairwise[p] = rb_solve_take(j->solves[p]);
     rb_program_free(j->chain);
     j->chain = NULL;
     j->group_count = j->pairwise[0]->group_count;
-    if (j->input.reference == RB_REFERENCE_ANCHOR)
-        return RB_OK;
+    if (counts_cycles(j)) {
+        j->facts.cycles = calloc(j->group_count + 1, sizeof *j->facts.cycles);
+        j->facts.cycle_count = j->group_count;
+        ok = j->facts.cycles != NULL;
+    }
     j->ascent = (struct rb_ascent){.count = j->input.count,
                                    .moments = j->input.moments,
                                    .alignments = j->pairwise,
                                    .options = &j->options,
                                    .shape = &j->shape};
     j->objectives = calloc(j->group_count + 1, sizeof *j->objectives);
-    j->facts.cycles = calloc(j->group_count + 1, sizeof *j->facts.cycles);
-    j->facts.cycle_count = j->input.count > 2 ? j->group_count : 0;
-    return j->objectives != NULL && j->facts.cycles != NULL && alloc_stream(j)
-               ? RB_OK
-               : rb_error_set(err, RB_ENOMEM, "no memory to align %zu models", j->input.count);
+    ok = ok && j->objectives != NULL && (!ascends(j) || alloc_stream(j));
+    return ok ? RB_OK
+              : rb_error_set(err, RB_ENOMEM, "no memory to align %zu models", j->input.count);
 }
 
 /* METHOD's rounds go over all groups: one that has settled stays as it is. */
@@ -377,7 +399,7 @@ static enum rb_status begin_round(struct joint *j, enum round round, size_t *ret
     *ret_items = items_of(j, round);
     if (round == ROUND_WEIGHTS && *ret_items > 0)
         return begin_weights(j, err);
-    if (round == ROUND_REPORT)
+    if (round == ROUND_REPORT && *ret_items > 0)
         add_objectives(j);
     return RB_OK;
 }
@@ -392,9 +414,7 @@ static enum rb_status next_round(struct rb_program *p, size_t *ret_items, struct
         s = j->chain->ops->next_round(j->chain, ret_items, err);
         if (s != RB_OK || *ret_items > 0)
             return s;
-        s = begin_ascent(j, err);
-        if (j->input.reference == RB_REFERENCE_ANCHOR)
-            j->round = ROUND_DONE;
+        s = end_pairs(j, err);
     }
     if (j->round == ROUND_WEIGHTS && ++j->stream.tensor < j->stream.tensor_count) {
         *ret_items = items_of(j, ROUND_WEIGHTS);
@@ -500,6 +520,8 @@ static enum rb_status make_pairs(struct joint *j, struct rb_error *err)
                          &j->options, &j->solves[made], err);
         if (s == RB_OK && in->terms != NULL)
             rb_solve_models(j->solves[made], &in->terms[p.a], &in->terms[p.b]);
+        if (s == RB_OK && p.a > 0) /* told of no such pair */
+            rb_solve_without_report(j->solves[made]);
     }
     if (s == RB_OK)
         return rb_program_chain_new(j->solves, j->pairs, &j->chain, err);
@@ -545,7 +567,7 @@ static struct joint *joint_alloc(const struct rb_joint_input *input,
     j->input = *input;
     j->options = *o;
     j->facts.reference = input->reference;
-    j->pairs = rb_joint_pairs(input->count, input->reference);
+    j->pairs = rb_joint_pairs(input->count, input->reference, input->cycles);
     rb_align_shape_of(input->config, input->head, &j->shape);
     return j;
 }

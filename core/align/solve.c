@@ -74,6 +74,7 @@ struct solve {
     size_t layered_count;
     size_t *moved;  /* (layered_count) units of each with another partner than before */
     uint32_t again; /* how often that was done */
+    bool no_report;
     enum round round;
 };
 
@@ -158,7 +159,7 @@ static enum rb_status match_whole(const struct solve *s, uint32_t group, struct 
         st = rb_assignment_solve(c, g->size, g->size, g->index, &g->score, w, err);
     if (st == RB_OK && g->signs != NULL)
         return find_signs(s, group, w, err);
-    if (st == RB_OK && sees_correlations(s))
+    if (st == RB_OK && sees_correlations(s) && !s->no_report)
         st = rb_report_fill(g, c, &w->scratch, err); /* while c is there */
     return st;
 }
@@ -621,7 +622,7 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     case ROUND_AGAIN:
         return match_again(s, item, w, err);
     case ROUND_REPORT:
-        st = report(s, (uint32_t)item, w, err);
+        st = s->no_report ? RB_OK : report(s, (uint32_t)item, w, err);
         forget(s, (uint32_t)item);
         return st;
     default:
@@ -640,6 +641,11 @@ static enum rb_status run_item(struct rb_program *p, size_t item, struct rb_work
     return st;
 }
 
+static double report_cost(const struct rb_group *g)
+{
+    return 30.0 * g->size * g->size;
+}
+
 static double item_cost(const struct rb_program *p, size_t item)
 {
     const struct solve *s = (const struct solve *)p;
@@ -656,7 +662,7 @@ static double item_cost(const struct rb_program *p, size_t item)
     if (s->round == ROUND_AGAIN)
         return rb_rematch_cost(&s->shape, &s->options) / (double)s->layered_count;
     if (s->round == ROUND_REPORT)
-        return 30.0 * s->alignment->groups[item].size * s->alignment->groups[item].size;
+        return s->no_report ? 0 : report_cost(&s->alignment->groups[item]);
     const struct rb_group *g = &s->alignment->groups[s->matches[item].group];
     return g->axis == RB_AXIS_V && by_heads(s)
                ? (double)s->heads.groups * rb_assignment_cost((double)s->heads.units)
@@ -998,7 +1004,7 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
     }
     s->round = ROUND_START;
     for (size_t i = 0; i < s->alignment->group_count; i++)
-        s->program.total_cost += 30.0 * s->alignment->groups[i].size * s->alignment->groups[i].size;
+        s->program.total_cost += report_cost(&s->alignment->groups[i]);
     s->program.total_cost +=
         50.0 * (double)s->mha_count * s->shape.hidden_size * s->shape.hidden_size;
     add_stream_cost(s, c);
@@ -1013,6 +1019,14 @@ void rb_solve_models(struct rb_program *p, const struct rb_blend_term *a,
     s->stream.terms[0] = *a;
     s->stream.terms[1] = *b;
     s->stream.unmatched = b->motion;
+}
+
+void rb_solve_without_report(struct rb_program *p)
+{
+    struct solve *s = (struct solve *)p;
+    s->no_report = true;
+    for (size_t i = 0; i < s->alignment->group_count; i++)
+        s->program.total_cost -= report_cost(&s->alignment->groups[i]);
 }
 
 struct rb_alignment *rb_solve_take(struct rb_program *p)

@@ -15,6 +15,8 @@ enum rb_status rb_solve_new(const struct rb_config *c, enum rb_head head,
  * before its first round: it reads their weights where `match` says so. Borrowed until freed. */
 void rb_solve_models(struct rb_program *p, const struct rb_blend_term *a,
                      const struct rb_blend_term *b);
+/* Before its first round: maps alone are wanted, groups get no correlations. */
+void rb_solve_without_report(struct rb_program *p);
 /* After it has finished: the caller owns the alignment. */
 struct rb_alignment *rb_solve_take(struct rb_program *p);
 /* Bytes that it takes beside the moments: where the stream turns M from each source, its map, and

@@ -13,6 +13,7 @@
 #include "server/base/blas_kernel.h"
 #include "server/base/clock.h"
 #include "server/base/config.h"
+#include "server/base/file.h"
 #include "server/base/fsutil.h"
 #include "server/base/ids.h"
 #include "server/base/layout.h"
@@ -73,7 +74,7 @@ const char rb_cmd_run_help[] =
     "         \"evaluate\":{\"task\":\"mlm\",\"dataset\":\"eval.txt\"}}' > spec.json\n"
     "  rebasind run spec.json --output merged\n";
 
-enum { EXIT_FAILED = 1, EXIT_INPUT = 2 };
+enum { EXIT_FAILED = 1, EXIT_INPUT = 2, REFERENCE_BYTES_MOST = 1 << 20 };
 
 struct runner {
     uv_loop_t loop;
@@ -98,6 +99,7 @@ struct runner {
     const char *output;      /* a folder; NULL: nothing is kept */
     char id[RB_JOB_ID_SIZE]; /* "": not submitted */
     char *environment;       /* of the job */
+    char *reference;         /* reference.json; NULL: there is none */
     char *build;             /* of merged folders */
     struct rb_words sets;    /* --set */
     int signal;              /* that asked it to end; 0: none */
@@ -260,6 +262,8 @@ static void show(const struct runner *r, const struct rb_job *job, const struct 
 {
     if (r->spec.as_given.has_evaluate)
         rb_report_barrier(r->out, v);
+    if (r->reference != NULL)
+        rb_report_cycles(r->out, r->reference);
     rb_report_certificate(r->out, &job->summary);
     rb_report_verdict(r->out, &job->summary.verdict,
                       r->spec.as_given.has_evaluate ? v->spec : NULL);
@@ -300,6 +304,8 @@ static enum rb_status print_json(const struct runner *r, const struct rb_job *jo
         rb_barrier_encode(&w, "barrier", v);
     else
         rb_json_null(&w, "barrier");
+    if (rb_job_spec_several(&r->spec.as_given))
+        rb_json_raw(&w, "reference", r->reference);
     rb_json_end(&w);
     enum rb_status status = rb_json_finish(&w, &text, NULL, err);
     if (status == RB_OK)
@@ -482,6 +488,18 @@ static enum rb_status run(struct runner *r, struct rb_error *err)
     return r->status;
 }
 
+/* Before the artifacts are moved; a job that aligns nothing, or has failed, has none. */
+static void read_reference(struct runner *r, const struct rb_job *job)
+{
+    char below[RB_PATH_SIZE];
+    size_t bytes;
+    struct rb_error ignored;
+    if (rb_job_spec_several(&r->spec.as_given) &&
+        rb_file_get(r->data_fd, rb_layout_job(job->id, RB_FILE_REFERENCE, below),
+                    REFERENCE_BYTES_MOST, &r->reference, &bytes, &ignored) != RB_OK)
+        r->reference = NULL;
+}
+
 /* The exit status of a job that has ended. What the loading phase refuses is the input's fault. */
 static int conclude(struct runner *r, struct rb_error *err)
 {
@@ -492,6 +510,7 @@ static int conclude(struct runner *r, struct rb_error *err)
     }
     enum rb_status status = RB_OK;
     row.job.timings[RB_PHASE_LOADING] += r->before_job_seconds;
+    read_reference(r, &row.job);
     if (r->output != NULL)
         status = keep_artifacts(r, &row.job, err);
     if (status == RB_OK)
@@ -574,6 +593,7 @@ int rb_cmd_run(int argc, char *const argv[], FILE *out)
     remove_data_dir(&r);
     rb_run_spec_deinit(&r.spec);
     free(r.environment);
+    free(r.reference);
     free(r.build);
     rb_settings_deinit(&r.settings);
     (void)uv_loop_close(&r.loop);

@@ -1,11 +1,12 @@
 #include "server/cli/run_report.h"
 #include "core/align/alignment.h"
+#include "core/json.h"
 #include "core/merge/barrier.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BAR_WIDTH = 32, PLOT_ROWS = 14, PLOT_COLUMNS = 63 };
+enum { BAR_WIDTH = 32, PLOT_ROWS = 14, PLOT_COLUMNS = 63, CYCLES_A_LINE = 4 };
 
 /* ---- progress ---- */
 
@@ -194,6 +195,29 @@ void rb_report_barrier(FILE *out, const struct rb_barrier_view *v)
     if (rb_folded_control_known(&folded))
         fprintf(out, "folded, not aligned: %.4f over the chord at %.2f\n", folded.barrier,
                 folded.lambda);
+}
+
+void rb_report_cycles(FILE *out, const char *reference)
+{
+    bool no_memory;
+    json_error_t why;
+    json_t *facts = rb_json_load(reference, strlen(reference), 0, &why, &no_memory);
+    json_t *cycles = json_object_get(facts, "cycle_consistency"), *share;
+    const char *group;
+    size_t column = 0;
+    if (json_object_size(cycles) > 0)
+        fputs("pairwise alignments agree around triangles in\n", out);
+    json_object_foreach(cycles, group, share)
+    {
+        fprintf(out, "  %-13s ", group);
+        if (json_is_number(share))
+            fprintf(out, "%5.1f %%", 100 * json_number_value(share));
+        else
+            fprintf(out, "%7s", "-");
+        if (++column % CYCLES_A_LINE == 0 || column == json_object_size(cycles))
+            fputc('\n', out);
+    }
+    json_decref(facts);
 }
 
 void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict,

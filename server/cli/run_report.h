@@ -17,6 +17,9 @@ void rb_report_progress_end(FILE *out);
 void rb_report_barrier(FILE *out, const struct rb_barrier_view *v);
 /* Whether moved B is still B, as the certificate says. */
 void rb_report_certificate(FILE *out, const struct rb_job_summary *summary);
+/* How far pairwise alignments agree around triangles, from reference.json; nothing where not all
+ * pairs were aligned. */
+void rb_report_cycles(FILE *out, const char *reference);
 /* The verdict as a sentence; nothing where there is none. */
 void rb_report_verdict(FILE *out, const struct rb_merge_verdict *verdict,
                        const struct rb_job_spec *spec);

@@ -13,7 +13,7 @@ import {LearningChart, turns} from './learning.js';
 import * as cells from './jobcells.js';
 import {headAssignment, Multiples} from './multiples.js';
 import {go, link, refine, title} from './router.js';
-import {ends, isSeveral, SeveralChart} from './several.js';
+import {agreement, ends, isSeveral, SeveralChart} from './several.js';
 import {attempt, fault, toast} from './shell.js';
 
 const SHAPES = {
@@ -197,6 +197,7 @@ export function mount(element, route) {
   let learned = []; // the curve of each model that is moved
   const maps = h('section.panel', {hidden: true});
   const merges = h('section.panel', {hidden: true});
+  const triangles = h('section.panel', {hidden: true});
 
   function build() {
     learned = (isSeveral(job.spec.models) ? job.spec.models.others : [null]).map(name =>
@@ -209,7 +210,7 @@ export function mount(element, route) {
           h('h2.next', 'Certificate'), parts.certificate)),
       job.spec.align?.learn && section('Learning',
         ...learned.flatMap(({chart, name}) => [name && h('h3', name), chart.element])),
-      alignment, maps, merges,
+      alignment, triangles, maps, merges,
       h('div.columns.three',
         section('Timings', parts.timings),
         section('About', parts.about),
@@ -402,6 +403,17 @@ export function mount(element, route) {
     merges.hidden = false;
   }
 
+  async function loadAgreement() {
+    if (triangles.firstChild || !job.artifacts.some(a => a.name === 'reference.json')) return;
+    try {
+      const found = agreement(await read('/artifacts/reference.json'));
+      put(triangles, found && [h('h2', 'Agreement around triangles'), found]);
+      triangles.hidden = !found;
+    } catch {
+      // gone: the next event or resync tries again
+    }
+  }
+
   const isAligned = () => job.artifacts.some(a => a.name === 'alignment.safetensors');
 
   /* -- loading -- */
@@ -417,6 +429,7 @@ export function mount(element, route) {
       if (job.spec.executor === 'slurm') await notes();
       if (job.spec.align?.learn && job.status !== 'queued') loadLearning();
       if (cells.makes(job)) loadMerge();
+      if (isSeveral(job.spec.models)) loadAgreement();
       if (isAligned()) {
         loadAlignment();
         loadMaps();

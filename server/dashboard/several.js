@@ -1,7 +1,7 @@
 // Jobs of three models or more: their points are weights, not lambdas. Three: a triangle, each point
 // in the place of its weights; more: curves from each model to the centroid. The table behind has all.
 import {h, put, setText, svg} from './dom.js';
-import {number} from './format.js';
+import {number, percent} from './format.js';
 import {dataTable} from './table.js';
 
 /** The models of a spec, the anchor (or A) first. */
@@ -18,6 +18,17 @@ export const isSeveral = models => modelsOf(models).length > 2;
 
 /** Where a barrier's points are: lambdas, or the numbers of lists of weights. */
 export const placesOf = barrier => barrier.lambdas ?? barrier.weights.map((_, i) => i);
+
+/** How far pairwise alignments agree, of reference.json; null where not all pairs were aligned. */
+export function agreement({cycle_consistency: cycles}) {
+  return cycles && [
+    h('p.note', 'In how many units aligning a to b and b to c says the same as aligning a to c, over all triples ',
+      'of models, each pair aligned on its own. Maps that are no permutations have no such number.'),
+    h('table', h('caption.unseen', 'Agreement around triangles'),
+      h('thead', h('tr', ['Group', 'Agree'].map(t => h('th', {scope: 'col'}, t)))),
+      h('tbody', Object.entries(cycles).map(([group, share]) => h('tr', h('th', {scope: 'row'}, group),
+        h('td.figure', percent(share, 1))))))];
+}
 
 const SIDE = 320, HIGH = SIDE * Math.sqrt(3) / 2, EDGE = 34;
 const CORNERS = [[EDGE, EDGE + HIGH], [EDGE + SIDE, EDGE + HIGH], [EDGE + SIDE / 2, EDGE]];

@@ -4,6 +4,7 @@
 #include "api/matrix.h"
 #include "api/sweep.h"
 #include "api/sweep_table.h"
+#include "core/align/pairs.h"
 #include "server/http/common.h"
 #include "server/http/handlers.h"
 #include "server/http/headers.h"
@@ -21,6 +22,7 @@
 #include "server/work/share.h"
 #include "server/work/work.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -268,24 +270,62 @@ static void encode_estimate(struct rb_json *w, const char *key, const struct rb_
     rb_json_end(w);
 }
 
+/* Models of the pairs [first, end) of a matrix of so many. */
+static size_t models_among(size_t models, size_t first, size_t end)
+{
+    uint32_t seen = 0;
+    size_t count = 0;
+    static_assert(RB_MODELS_MAX <= 32, "a bit for each model");
+    for (size_t i = first; i < end; i++) {
+        const struct rb_pair p = rb_pair_at(models, i);
+        seen |= UINT32_C(1) << p.a | UINT32_C(1) << p.b;
+    }
+    for (; seen != 0; seen &= seen - 1)
+        count++;
+    return count;
+}
+
+/* The time of collections of so many pairs, and how often a model reads the text in them. */
+static double collecting_seconds(const struct rb_work *w, const struct rb_plan *p, size_t models,
+                                 size_t count, size_t at_once, size_t *ret_passes)
+{
+    double seconds = 0;
+    size_t passes = 0;
+    for (size_t first = 0; first < count && p->moments_bytes > 0; first += at_once) {
+        size_t end = first + at_once < count ? first + at_once : count;
+        size_t among = models_among(models, first, end);
+        seconds += rb_plan_share_seconds(p, among, end - first, &w->rates, w->options.workers);
+        passes += among;
+    }
+    *ret_passes = passes;
+    return seconds;
+}
+
 /* What pairs have in common is collected by one of them for the others (share.h). */
-static void estimate_shared(const struct rb_submitting *f, struct rb_json *w,
+static void estimate_shared(const struct rb_submitting *f, struct rb_json *json,
                             struct rb_estimate *all)
 {
     const struct asked *a = f->own;
+    const struct rb_work *w = rb_request_work(f->r);
     const struct rb_plan *p = rb_submission_item(f->submission, 0)->plan;
     size_t count = rb_submission_count(f->submission), models = rb_matrix_models(a->sweep.grid);
-    size_t at_once = rb_share_pairs(p, &rb_request_work(f->r)->options);
+    size_t at_once = rb_share_pairs(p, &w->options);
     at_once = at_once < count ? at_once : count;
     uint64_t together =
         rb_plan_share_bytes(p, models < 2 * at_once ? models : 2 * at_once, at_once);
     all->peak_bytes = together > all->peak_bytes ? together : all->peak_bytes;
     all->disk_bytes -= (count - at_once) * p->moments_bytes; /* what is kept is bounded */
-    rb_json_object(w, "shared");
-    rb_json_uint(w, "pairs_at_once", at_once);
-    rb_json_uint(w, "collections", (count + at_once - 1) / at_once);
-    rb_json_uint(w, "moments_bytes", at_once * p->moments_bytes);
-    rb_json_end(w);
+    size_t passes, passes_alone;
+    double shared = collecting_seconds(w, p, models, count, at_once, &passes);
+    double alone = collecting_seconds(w, p, models, count, 1, &passes_alone);
+    all->seconds -= alone - shared;
+    rb_json_object(json, "shared");
+    rb_json_uint(json, "pairs_at_once", at_once);
+    rb_json_uint(json, "collections", (count + at_once - 1) / at_once);
+    rb_json_uint(json, "moments_bytes", at_once * p->moments_bytes);
+    rb_json_uint(json, "model_passes", passes);
+    rb_json_number(json, "saved_seconds", alone - shared);
+    rb_json_end(json);
 }
 
 static void estimate(const struct rb_submitting *f, struct rb_json *w)

@@ -195,6 +195,17 @@ static uint64_t split_collection(const struct rb_subject *s, const struct rb_job
                         solve_from_file_bytes(m, taps, machine->workers));
 }
 
+/* Of a collection that several pairs have in common. */
+static void share_costs(const struct rb_subject *s, unsigned taps, uint64_t tokens,
+                        struct rb_plan *p)
+{
+    uint64_t sums, buffers;
+    double pair;
+    rb_collect_estimate(&s->model[0], 1, 0, taps, tokens, &sums, &buffers, &p->features_cost);
+    rb_collect_estimate(&s->model[0], 2, 1, taps, tokens, &sums, &buffers, &pair);
+    p->products_cost = pair - 2 * p->features_cost;
+}
+
 void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                   const struct rb_plan_sizes *sizes, const struct rb_plan_machine *machine,
                   struct rb_plan *ret)
@@ -216,11 +227,14 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
         const struct rb_joint_input joint = {.config = c,
                                              .head = s->model[0].head,
                                              .reference = align->reference,
+                                             .cycles = align->cycles,
                                              .count = s->models};
-        rb_collect_estimate(&s->model[0], s->models, rb_joint_pairs(s->models, align->reference),
+        rb_collect_estimate(&s->model[0], s->models,
+                            rb_joint_pairs(s->models, align->reference, align->cycles),
                             rb_taps_needed(&align->options), sizes->align_tokens, &sums, &buffers,
                             &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
+        share_costs(s, rb_taps_needed(&align->options), sizes->align_tokens, &p);
         p.cost[RB_PHASE_SOLVING] = rb_joint_cost(&joint, &align->options);
         working =
             at_least(sums + buffers, sums + rb_solve_bytes(c, &align->options, machine->workers));
@@ -289,6 +303,13 @@ double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates,
     for (int phase = 0; phase < RB_PHASE_COUNT; phase++)
         seconds += plan->cost[phase] / rb_rates_of(rates, (enum rb_phase)phase, plan->width);
     return seconds / workers;
+}
+
+double rb_plan_share_seconds(const struct rb_plan *plan, size_t models, size_t pairs,
+                             const struct rb_rates *rates, unsigned workers)
+{
+    double cost = (double)models * plan->features_cost + (double)pairs * plan->products_cost;
+    return cost / rb_rates_of(rates, RB_PHASE_ALIGNING, plan->width) / workers;
 }
 
 double rb_plan_saved_seconds(const struct rb_plan *plan, const struct rb_rates *rates,

@@ -18,6 +18,7 @@ struct rb_plan {
     /* Of what jobs of a matrix collect together (share.h): a pair's moments, and what one more
      * model takes meanwhile. */
     uint64_t moments_bytes, model_bytes;
+    double features_cost, products_cost; /* of one model; of one pair */
 };
 
 /* What pairs and models in one collection take, the process too. */
@@ -42,6 +43,9 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                   struct rb_plan *ret);
 /* At the rates known, with every worker busy. Loop thread. */
 double rb_plan_seconds(const struct rb_plan *plan, const struct rb_rates *rates, unsigned workers);
+/* Of one collection of so many models and pairs, which stands for the pairs' own. */
+double rb_plan_share_seconds(const struct rb_plan *plan, size_t models, size_t pairs,
+                             const struct rb_rates *rates, unsigned workers);
 /* If the first round of evaluate.precision suffices; the same without it. */
 double rb_plan_least_seconds(const struct rb_plan *plan, const struct rb_rates *rates,
                              unsigned workers);

@@ -197,7 +197,8 @@ enum rb_status rb_joint_motion_again(struct rb_run *run, size_t model, struct rb
 
 static size_t pair_count(const struct rb_run *run)
 {
-    return rb_joint_pairs(rb_run_models(run), run->spec.align.reference);
+    const struct rb_align_spec *a = &run->spec.align;
+    return rb_joint_pairs(rb_run_models(run), a->reference, a->cycles);
 }
 
 static void collected(struct rb_pool_task *task, enum rb_status status, const struct rb_error *err)
@@ -347,6 +348,7 @@ void rb_joint_solve_enter(struct rb_run *run)
     const struct rb_joint_input in = {.config = &models[0].config,
                                       .head = models[0].head,
                                       .reference = run->spec.align.reference,
+                                      .cycles = run->spec.align.cycles,
                                       .count = rb_run_models(run),
                                       .moments = (const struct rb_moments *const *)run->pairs,
                                       .terms = j->terms};

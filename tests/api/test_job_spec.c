@@ -267,6 +267,10 @@ static void test_faults(void **state)
         {"{" JOINT ",'align':{'dataset':'d','reference':'universe','rounds':3,'components':['ff',"
          "'residual'],'residual_map':'orthogonal','match':'both'}}",
          "/align/rounds", "universe"},
+        {"{" MODELS ",'align':{'dataset':'d','cycles':true}}", "/align/cycles", "three models"},
+        {"{" JOINT "," MLM "},'align':{'components':[],'cycles':true}}", "/align/cycles",
+         "component"},
+        {"{" JOINT ",'align':{'dataset':'d','cycles':1}}", "/align/cycles", "true or false"},
         {"{" MODELS ",'align':{'components':[],'fold':true}}", "/align/fold", "component"},
         {"{" MODELS ",'align':{'dataset':'d','head_map':'unitary'}}", "/align/head_map",
          "expected one of permutation, orthogonal"},
@@ -392,6 +396,9 @@ static void test_round_trips(void **state)
          ",'seed':9007199254740991,'max_blocks':0}}",
          0},
         {"{" MODELS ",'align':{'dataset':'d','output_head':true}}", 0},
+        {"{" JOINT ",'align':{'dataset':'d','cycles':true}}", 0},
+        {"{" JOINT ",'align':{'dataset':'d','reference':'universe','cycles':true}}", 0},
+        {"{" MODELS ",'align':{'dataset':'d','cycles':false}}", 0},
         {"{" MODELS ",'align':{'dataset':'d','learn':{'steps':7,'lambda':[0.25,0.5],'seed':3,"
          "'groups':['heads'],'dataset':'more','patience':0,'batch_tokens':64}}}",
          0},
@@ -420,6 +427,8 @@ static void test_round_trips(void **state)
         assert_string_equal(once, twice);
         assert_memory_equal(&first.align.options, &second.align.options,
                             sizeof first.align.options);
+        assert_int_equal(first.align.cycles, strstr(rows[i].body, "'cycles':true") != NULL);
+        assert_int_equal(second.align.cycles, first.align.cycles);
         assert_int_equal(first.lambdas.count, second.lambdas.count);
         assert_memory_equal(first.lambdas.values, second.lambdas.values,
                             first.lambdas.count * sizeof(double));

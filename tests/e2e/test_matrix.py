@@ -115,20 +115,51 @@ def check_answer(d, m):
     true(listed["kind"] == "matrix" and "matrix" not in listed, listed)
 
 
+def check_seconds(plan):
+    """The matrix takes what its pairs would take alone, less what they share: features read once instead of twice."""
+    alone = sum(row["estimate"]["seconds"] for row in plan["table"])
+    saved, passes = plan["shared"]["saved_seconds"], plan["shared"]["model_passes"]
+    true(abs(plan["estimate"]["seconds"] + saved - alone) < 1e-9 * alone, plan)
+    equal(saved > 0, passes < 2 * plan["jobs"], plan)
+    true(saved < alone, plan)
+
+
 def test_memory_is_bounded_and_told():
     with Seeds() as d:
         whole = d.post("/v1/jobs/matrix?dry_run=true", body(**THREE)).json
         equal((whole["jobs"], whole["shared"]["pairs_at_once"], whole["shared"]["collections"]), (3, 3, 1))
+        equal(whole["shared"]["model_passes"], 3)  # each once; a pair alone has two
+        check_seconds(whole)
         each = whole["shared"]["moments_bytes"] // 3
     with Seeds("--moments-cache-bytes", str(int(each * 2.5))) as d:
         some = d.post("/v1/jobs/matrix?dry_run=true", body(**THREE)).json
         equal((some["shared"]["pairs_at_once"], some["shared"]["collections"]), (2, 2))
+        equal(some["shared"]["model_passes"], 3 + 2)  # (0, 1) and (0, 2), then (1, 2)
+        check_seconds(some)
+        true(0 < some["shared"]["saved_seconds"] < whole["shared"]["saved_seconds"], (some, whole))
         true(some["estimate"]["peak_bytes"] < whole["estimate"]["peak_bytes"], (some, whole))
         m = wait(d, submit(d, body(**THREE)))
         equal(m["status"], "succeeded", m)
         equal(metric(d, 'rebasind_moments_cache_requests_total{result="miss"'), 2)
         kept = os.path.join(d.data_dir, "cache", "moments")
         true(sum(os.path.getsize(os.path.join(kept, f)) for f in os.listdir(kept)) <= each * 2.5)
+
+
+def test_seconds_of_what_is_shared():
+    """With features alone a third of them is spared in two of three pairs' six readings, whatever the rates are."""
+    with Seeds() as d:
+        texts = [body(spec={"align": {"components": ["ff"], "dataset": "align", "max_sequences": n}}, **THREE) for n in (24, 240)]
+        few, many = (d.post("/v1/jobs/matrix?dry_run=true", t).json for t in texts)
+        check_seconds(few)
+        check_seconds(many)
+        # What ten times the text costs more is features and products: of six readings three stay.
+        more = sum(row["estimate"]["seconds"] for row in many["table"]) - sum(row["estimate"]["seconds"] for row in few["table"])
+        spared = many["shared"]["saved_seconds"] - few["shared"]["saved_seconds"]
+        true(0.25 * more < spared < 0.5 * more, (more, spared))
+        none = d.post("/v1/jobs/matrix?dry_run=true", body(spec={"align": {"components": []}, "interpolate": {"points": 2}, "evaluate":
+                      body()["spec"]["evaluate"]}, **THREE)).json
+        equal((none["shared"]["model_passes"], none["shared"]["saved_seconds"]), (0, 0), none)
+        check_seconds({**none, "shared": {**none["shared"], "model_passes": 6}})
 
 
 def test_a_model_that_is_gone_fails_its_own_pairs():
@@ -195,5 +226,6 @@ def test_kills_change_no_bit():
 
 
 if __name__ == "__main__":
-    run([test_features_are_computed_once, test_memory_is_bounded_and_told, test_a_model_that_is_gone_fails_its_own_pairs,
+    run([test_features_are_computed_once, test_memory_is_bounded_and_told, test_seconds_of_what_is_shared,
+         test_a_model_that_is_gone_fails_its_own_pairs,
          test_refusals, test_it_ends_as_one, test_kills_change_no_bit])

@@ -1,14 +1,16 @@
 """Three models or more in one job: gpt2-a, gpt2-b and one made from gpt2-a by a random order of its FF units,
 which comes back exactly; what is refused; kills at random moments that change no bit."""
+import array
 import json
 import os
 import random
 import shutil
+import statistics
 import struct
 import tempfile
 import time
 
-from daemon import FIXTURES, Daemon, equal, problem, run, true
+from daemon import FIXTURES, Daemon, command, equal, problem, run, true
 
 
 def shuffled(source, target, seed):
@@ -35,6 +37,26 @@ def shuffled(source, target, seed):
             line = inner * width
             data[begin:end] = b"".join(old[at + i * width:at + (i + 1) * width]
                                        for at in range(0, len(old), line) for i in order)
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def noisy(source, target, seed):
+    """Another model: to each matrix of the layers as much noise as it has weights."""
+    shutil.copytree(source, target)
+    path = os.path.join(target, "model.safetensors")
+    os.chmod(path, 0o644)
+    with open(path, "rb") as f:
+        data = bytearray(f.read())
+    length = struct.unpack("<Q", data[:8])[0]
+    generator = random.Random(seed)
+    for name, t in json.loads(data[8:8 + length]).items():
+        if not name.endswith(("c_fc.weight", "c_proj.weight", "c_attn.weight")):
+            continue
+        begin, end = (8 + length + x for x in t["data_offsets"])
+        weights = array.array("f", bytes(data[begin:end]))
+        spread = statistics.pstdev(weights)
+        data[begin:end] = array.array("f", (w + generator.gauss(0, spread) for w in weights)).tobytes()
     with open(path, "wb") as f:
         f.write(data)
 
@@ -135,6 +157,8 @@ def check_answers(d, job, reference):
         rounds = facts["objective"]
         true(len(rounds) == facts["rounds"] + 1 and rounds == sorted(rounds), facts)
         true(0 <= facts["cycle_consistency"]["residual"] <= 1, facts)
+    else:
+        equal([facts[k] for k in ("objective", "rounds", "settled", "cycle_consistency")], [None] * 4)
     first, second = (d.get(f"/v1/jobs/{job}/permutations?model={m}").json for m in ("gpt2-b", "gpt2-a2"))
     equal(d.get(f"/v1/jobs/{job}/permutations").json, first)
     equal(second, d.get(f"/v1/jobs/{job}/artifacts/permutations-2.json").json)
@@ -164,6 +188,104 @@ def check_answers(d, job, reference):
     equal([i["name"] for i in told["inputs"]][:3], barrier["models"])
     card = d.get(f"/v1/jobs/{job}/artifacts/merged/weights-1/README.md").body.decode()
     true("| gpt2-a2 | 0.5 |" in card, card)
+
+
+def maps_of(d, job, model=""):
+    groups = d.get(f"/v1/jobs/{job}/permutations{model}").json["groups"]
+    return {g["name"]: g["index"] for g in groups}
+
+
+def count_cycles(ab, bc, ac):
+    return {group: sum(bc[group][j] == direct[i] for i, j in enumerate(ab[group])) / len(direct)
+            for group, direct in ac.items()}
+
+
+def test_cycles():
+    """How often three pairwise jobs agree around their triangle is what one job with `cycles` says, to the anchor or to
+    each other; nothing else of it changes, and the plan tells what it costs. One model in three orders agrees always."""
+    with Several() as d:
+        shuffled(f"{FIXTURES}/models/gpt2-a", f"{d.made}/gpt2-a3", 6)
+        noisy(f"{FIXTURES}/models/gpt2-a", f"{d.made}/gpt2-n", 7)
+        for name in ("gpt2-a3", "gpt2-n"):
+            equal(d.post("/v1/models", {"name": name, "path": f"{d.made}/{name}"}).status, 201)
+        pairs = {}
+        for a, b in (("gpt2-a", "gpt2-b"), ("gpt2-a", "gpt2-n"), ("gpt2-b", "gpt2-n")):
+            align = {k: v for k, v in spec()["align"].items() if k != "reference"}
+            job = submit(d, {**spec(), "models": {"a": a, "b": b}, "align": align, "interpolate": {"points": 2}})
+            equal(d.wait_finished(job)["status"], "succeeded")
+            pairs[a, b] = maps_of(d, job)
+        expected = count_cycles(pairs["gpt2-a", "gpt2-b"], pairs["gpt2-b", "gpt2-n"], pairs["gpt2-a", "gpt2-n"])
+        told, jobs = {}, {}
+        for name, more in (("anchor", {}), ("cycles", {"cycles": True}), ("universe", {"reference": "universe"})):
+            body = spec("anchor", interpolate={"weights": [[0.2, 0.3, 0.5]]},
+                        models={"anchor": "gpt2-a", "others": ["gpt2-b", "gpt2-n"]})
+            body["align"].update(more)
+            told[name] = d.post("/v1/jobs?dry_run=true", body).json
+            jobs[name] = submit(d, body)
+            equal(d.wait_finished(jobs[name])["status"], "succeeded")
+        facts = {name: d.get(f"/v1/jobs/{job}/artifacts/reference.json").json for name, job in jobs.items()}
+        equal(facts["anchor"]["cycle_consistency"], None)
+        for name in ("cycles", "universe"):
+            shares = facts[name]["cycle_consistency"]
+            equal(sorted(shares), sorted(expected))
+            for group, share in shares.items():
+                true(abs(share - expected[group]) < 1e-12, (name, group, share, expected[group]))
+        true(all(0 <= x < 1 for x in expected.values()) and any(x > 0 for x in expected.values()), expected)
+        equal(facts["cycles"]["reference"], "anchor")
+        equal([facts["cycles"][k] for k in ("objective", "rounds", "settled")], [None] * 3)
+        for model in ("", "?model=gpt2-n"):
+            equal(maps_of(d, jobs["cycles"], model), maps_of(d, jobs["anchor"], model))
+        equal(results(d, jobs["cycles"])[:2], results(d, jobs["anchor"])[:2])
+        cost = {name: (t["estimate"]["peak_bytes"], t["estimate"]["seconds"]) for name, t in told.items()}
+        true(cost["anchor"][0] < cost["cycles"][0] <= cost["universe"][0], cost)
+        true(cost["anchor"][1] < cost["cycles"][1] < cost["universe"][1], cost)
+        equal((told["cycles"]["spec"]["align"]["cycles"], "cycles" in told["anchor"]["spec"]["align"]), (True, False))
+
+        body = {**spec("anchor"), "models": {"anchor": "gpt2-a", "others": ["gpt2-a2", "gpt2-a3"]}}
+        body["align"]["cycles"] = True
+        job = submit(d, body)
+        equal(d.wait_finished(job)["status"], "succeeded")
+        shares = d.get(f"/v1/jobs/{job}/artifacts/reference.json").json["cycle_consistency"]
+        equal(set(shares.values()), {1}, shares)
+
+        pair = {**spec(), "models": {"a": "gpt2-a", "b": "gpt2-b"}, "interpolate": {"points": 2},
+                "align": {**align, "cycles": True}}
+        reply = d.post("/v1/jobs", pair)
+        problem(reply, 422, "invalid_request", "/align/cycles")
+        true("three models" in reply.json["errors"][0]["detail"], reply)
+        matrix = {"models": ["gpt2-a", "gpt2-b", "gpt2-a2"], "spec": {k: v for k, v in pair.items() if k != "models"}}
+        problem(d.post("/v1/jobs/matrix", matrix), 422, "invalid_request")
+
+
+def test_run_tells_cycles():
+    """`rebasind run`: a line per group behind the table, and with --json the whole of reference.json."""
+    made = tempfile.mkdtemp(prefix="rebasind-made-")
+    try:
+        for i in (2, 3):
+            shuffled(f"{FIXTURES}/models/gpt2-a", f"{made}/gpt2-a{i}", i)
+        body = spec("anchor", models={"anchor": f"{FIXTURES}/models/gpt2-a", "others": [f"{made}/gpt2-a2", f"{made}/gpt2-a3"]},
+                    interpolate={"weights": [[0.2, 0.3, 0.5]]})
+        body["align"].update(cycles=True, components=["ff", "mha"], dataset=f"{FIXTURES}/data/align.txt")
+        del body["align"]["residual"]
+        body["evaluate"]["dataset"] = f"{FIXTURES}/data/eval.txt"
+
+        def tell(*flags):
+            with open(f"{made}/spec.json", "w", encoding="utf-8") as f:
+                json.dump(body, f)
+            said = command("run", f"{made}/spec.json", *flags)
+            equal(said.returncode, 0, said.stderr)
+            return said.stdout
+
+        words = tell()
+        true("pairwise alignments agree around triangles in" in words, words)
+        true("layer.0.ff    100.0 %" in words and words.count("100.0 %") == 8, words)
+        said = json.loads(tell("--json"))
+        equal((said["reference"]["reference"], set(said["reference"]["cycle_consistency"].values())), ("anchor", {1}))
+        body["align"]["cycles"] = False
+        words = tell()
+        true("highest barrier" in words and "triangles" not in words, words)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def test_the_same_twice():
@@ -298,4 +420,4 @@ def test_kills_change_no_bit():
 
 
 if __name__ == "__main__":
-    run([test_three, test_the_same_twice, test_refusals, test_learned, test_precision, test_kills_change_no_bit])
+    run([test_three, test_cycles, test_run_tells_cycles, test_the_same_twice, test_refusals, test_learned, test_precision, test_kills_change_no_bit])

@@ -72,6 +72,7 @@ static void align(struct three *t, enum rb_reference reference, struct rb_alignm
     const struct rb_joint_input in = {.config = &t->g.model_a.config,
                                       .head = t->g.model_a.head,
                                       .reference = reference,
+                                      .cycles = true,
                                       .count = MODELS,
                                       .moments = (const struct rb_moments *const *)t->moments};
     MUST(rb_joint_new(&in, &o, &p, &t->err), &t->err);
@@ -170,10 +171,9 @@ static void check_reference(struct three *t, enum rb_reference reference)
             a[m - 1], json_array_get(json_object_get(run_of(t, name), "permutations"), m - 1));
         MUST(rb_alignment_motion(a[m - 1], t->models[m], &motions[m - 1], &t->err), &t->err);
     }
-    if (reference == RB_REFERENCE_UNIVERSE) {
+    check_cycles(t, &facts); /* of the same pairs, whatever comes after */
+    if (reference == RB_REFERENCE_UNIVERSE)
         check_objective(t, &facts.objective);
-        check_cycles(t, &facts);
-    }
     check_losses(t, name, motions);
     for (size_t m = 1; m < MODELS; m++) {
         rb_motion_deinit(&motions[m - 1]);

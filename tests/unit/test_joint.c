@@ -13,6 +13,7 @@
 #include "core/align/joint.h"
 #include "core/align/procrustes.h"
 #include "core/align/similarity.h"
+#include "core/align/solve.h"
 #include "core/merge/curve.h"
 #include "core/merge/evaluate.h"
 
@@ -36,6 +37,7 @@ struct several {
     struct rb_moments *moments[PAIRS];
     struct rb_alignment *alignments[MODELS];
     struct rb_motion motions[MODELS]; /* the anchor's does nothing, or folds */
+    bool cycles; /* asked for */
     struct rb_joint_facts facts;
     struct rb_worker worker;
     struct rb_error err;
@@ -99,6 +101,22 @@ static void run(struct several *v, struct rb_program *p)
     OK(rb_program_run(p, &v->worker, &v->err));
 }
 
+/* Runs it; its items' costs, added. */
+static double run_items(struct several *v, struct rb_program *p)
+{
+    double cost = 0;
+    size_t items;
+    for (;;) {
+        OK(p->ops->next_round(p, &items, &v->err));
+        if (items == 0)
+            return cost;
+        for (size_t i = 0; i < items; i++) {
+            cost += p->ops->item_cost(p, i);
+            OK(rb_program_run_item(p, i, &v->worker, &v->err));
+        }
+    }
+}
+
 static void collect(struct several *v, const struct rb_align_options *o, size_t pairs)
 {
     struct rb_pair list[PAIRS];
@@ -129,16 +147,19 @@ static void align(struct several *v, const struct rb_align_options *o, enum rb_r
         }
         terms[m] = (struct rb_blend_term){v->models[m], v->folds ? &v->folded[m] : NULL, 1};
     }
-    collect(v, o, rb_joint_pairs(MODELS, reference));
+    collect(v, o, rb_joint_pairs(MODELS, reference, v->cycles));
     const struct rb_joint_input in = {.config = &v->models[0]->config,
                                       .head = v->models[0]->head,
                                       .reference = reference,
+                                      .cycles = v->cycles,
                                       .count = MODELS,
                                       .moments = (const struct rb_moments *const *)v->moments,
                                       .terms = terms};
     OK(rb_joint_new(&in, o, &p, &v->err));
     assert_true(fabs(rb_joint_cost(&in, o) - p->total_cost) <= 1e-6 * p->total_cost);
-    run(v, p);
+    double total = p->total_cost, items = run_items(v, p);
+    if (reference == RB_REFERENCE_ANCHOR && o->match == RB_MATCH_ACTIVATIONS)
+        assert_near("cost of all items", items, total, 1e-9 * total);
     for (size_t m = 1; m < MODELS; m++) {
         v->alignments[m] = rb_joint_take(p, m);
         OK(rb_alignment_motion(v->alignments[m], v->models[m], &v->motions[m], &v->err));
@@ -316,9 +337,11 @@ static void check_recovery(struct several *v, const struct rb_align_options *o)
         for (int r = RB_REFERENCE_ANCHOR; r <= RB_REFERENCE_UNIVERSE; r++) {
             for (size_t m = 0; m < MODELS; m++)
                 v->models[m] = &v->own[orders[i][m]];
+            v->cycles = true;
             align(v, o, (enum rb_reference)r);
             assert_recovered(v, orders[i]);
             assert_no_barrier(v, FLAT);
+            assert_int_equal(v->facts.cycle_count, v->alignments[1]->group_count);
             for (size_t c = 0; c < v->facts.cycle_count; c++)
                 assert_near(v->facts.cycles[c].group, v->facts.cycles[c].share, 1, 0);
             assert_int_equal(v->facts.objective.rounds, r == RB_REFERENCE_UNIVERSE);
@@ -423,6 +446,124 @@ static void test_order_changes_names_alone(void **state)
     }
     for (size_t m = 1; m < MODELS; m++)
         rb_alignment_free(first[m]);
+    several_deinit(v);
+}
+
+/* ---- cycles ---- */
+
+static void solve_pair(struct several *v, const struct rb_align_options *o, size_t a, size_t b,
+                       struct rb_alignment **ret)
+{
+    struct rb_program *p;
+    OK(rb_solve_new(&v->models[0]->config, v->models[0]->head,
+                    v->moments[rb_pair_place(MODELS, a, b)], o, &p, &v->err));
+    run(v, p);
+    *ret = rb_solve_take(p);
+    rb_program_free(p);
+}
+
+/* Where going by b ends, and with which sign, against the way without it. */
+static double share_by_hand(struct rb_alignment *pairs[MODELS][MODELS], size_t group)
+{
+    size_t agree = 0, all = 0;
+    for (size_t a = 0; a < MODELS; a++)
+        for (size_t b = a + 1; b < MODELS; b++)
+            for (size_t c = b + 1; c < MODELS; c++) {
+                const struct rb_group *first = &pairs[a][b]->groups[group],
+                                      *second = &pairs[b][c]->groups[group],
+                                      *direct = &pairs[a][c]->groups[group];
+                for (size_t i = 0; i < direct->size; i++, all++) {
+                    uint32_t by = first->index[i];
+                    bool same = second->index[by] == direct->index[i];
+                    if (direct->signs != NULL)
+                        same = same &&
+                               (first->signs[i] < 0) != (second->signs[by] < 0) ==
+                                   (direct->signs[i] < 0);
+                    agree += same;
+                }
+            }
+    return (double)agree / (double)all;
+}
+
+static void assert_same_maps(const struct several *v, const struct rb_alignment *x,
+                             const struct rb_alignment *y)
+{
+    assert_int_equal(x->group_count, y->group_count);
+    for (size_t g = 0; g < x->group_count; g++) {
+        const struct rb_group *a = &x->groups[g], *b = &y->groups[g];
+        if (memcmp(a->index, b->index, a->size * sizeof *a->index) != 0 ||
+            memcmp(&a->score, &b->score, sizeof a->score) != 0 ||
+            memcmp(&a->mean_correlation, &b->mean_correlation, sizeof a->mean_correlation) != 0)
+            fail_msg("%s: %s: cycles change the alignment", v->shape->name, a->name);
+    }
+}
+
+/* Unrelated models: the anchor's alignments are the same bits, and the shares those of a count over
+ * alignments of each pair alone, to the anchor as to each other. */
+static void check_cycles(struct several *v, const struct rb_align_options *o)
+{
+    struct rb_alignment *pairs[MODELS][MODELS], *without[MODELS];
+    bool between = false, negative = false;
+    v->cycles = false;
+    align(v, o, RB_REFERENCE_ANCHOR);
+    assert_int_equal(v->facts.cycle_count, 0);
+    assert_null(v->facts.cycles);
+    memcpy(without, v->alignments, sizeof without);
+    memset(v->alignments, 0, sizeof v->alignments);
+    for (int r = RB_REFERENCE_ANCHOR; r <= RB_REFERENCE_UNIVERSE; r++) {
+        v->cycles = r == RB_REFERENCE_ANCHOR; /* the universe tells them in any case */
+        align(v, o, (enum rb_reference)r);
+        assert_int_equal(v->facts.cycle_count, without[1]->group_count);
+        for (size_t m = 1; m < MODELS && r == RB_REFERENCE_ANCHOR; m++)
+            assert_same_maps(v, v->alignments[m], without[m]);
+        for (size_t a = 0; a < MODELS; a++)
+            for (size_t b = a + 1; b < MODELS; b++)
+                solve_pair(v, o, a, b, &pairs[a][b]);
+        for (size_t g = 0; g < v->facts.cycle_count; g++) {
+            double share = v->facts.cycles[g].share;
+            assert_string_equal(v->facts.cycles[g].group, without[1]->groups[g].name);
+            assert_near(without[1]->groups[g].name, share, share_by_hand(pairs, g), 1e-12);
+            between = between || (share > 0 && share < 1);
+            const struct rb_group *group = &pairs[0][1]->groups[g];
+            for (size_t i = 0; group->signs != NULL && i < group->size; i++)
+                negative = negative || group->signs[i] < 0;
+        }
+        for (size_t a = 0; a < MODELS; a++)
+            for (size_t b = a + 1; b < MODELS; b++)
+                rb_alignment_free(pairs[a][b]);
+    }
+    assert_true(between && negative == o->signed_units);
+    for (size_t m = 1; m < MODELS; m++)
+        rb_alignment_free(without[m]);
+}
+
+static void test_cycles_are_those_of_pairs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(decoder_shapes); i++) {
+        struct several v;
+        struct rb_align_options o = every_component();
+        several_init(&v, &decoder_shapes[i], false);
+        o.signed_units = decoder_gated(v.shape);
+        check_cycles(&v, &o);
+        several_deinit(&v);
+    }
+}
+
+/* A stream that turns is no permutation: no share of it, and still one of what is. */
+static void test_turned_streams_have_no_share(void **state)
+{
+    (void)state;
+    struct several several, *v = &several;
+    struct rb_align_options o = every_component();
+    several_init(v, &decoder_shapes[0], false);
+    o.residual_map = RB_RESIDUAL_MAP_ORTHOGONAL;
+    v->cycles = true;
+    align(v, &o, RB_REFERENCE_ANCHOR);
+    for (size_t g = 0; g < v->facts.cycle_count; g++) {
+        bool stream = strcmp(v->facts.cycles[g].group, "residual") == 0;
+        assert_int_equal(isnan(v->facts.cycles[g].share) != 0, stream);
+    }
     several_deinit(v);
 }
 
@@ -572,6 +713,8 @@ int main(void)
         cmocka_unit_test(test_orders_are_recovered),
         cmocka_unit_test(test_functions_are_kept),
         cmocka_unit_test(test_order_changes_names_alone),
+        cmocka_unit_test(test_cycles_are_those_of_pairs),
+        cmocka_unit_test(test_turned_streams_have_no_share),
         cmocka_unit_test(test_as_a_plain_ascent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

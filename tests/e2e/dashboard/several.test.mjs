@@ -52,7 +52,7 @@ test('three models are a triangle that fills as points come, each in its place',
   const page = await open(browser, daemon.url);
   await page.locator('.dot[data-state=live]').waitFor();
   const job = await daemon.post('v1/jobs', {...SPEC, models: {anchor: 'gpt2-a', others: ['gpt2-b', 'gpt2-c']},
-    interpolate: {weights: 'simplex', points: 7}, evaluate: {...SPEC.evaluate, max_blocks: 32}});
+    align: {...SPEC.align, cycles: true}, interpolate: {weights: 'simplex', points: 7}, evaluate: {...SPEC.evaluate, max_blocks: 32}});
   await page.goto(`${daemon.url}#/job/${job.id}`);
   const seen = await record(page, '.simplex', 'aria-label');
   await daemon.finished(job.id);
@@ -74,6 +74,12 @@ test('three models are a triangle that fills as points come, each in its place',
   await page.locator('.behind summary').first().click();
   assert.equal(await page.locator('.behind tbody').first().locator('tr').count(), barrier.weights.length);
   await page.getByText(/parents at|parents, at best/).first().waitFor();
+  // All pairs were aligned: how far they agree, group by group, as reference.json says.
+  const {cycle_consistency: cycles} = await daemon.get(`v1/jobs/${job.id}/artifacts/reference.json`);
+  const agree = page.getByRole('table', {name: 'Agreement around triangles'}).locator('tbody tr');
+  await agree.first().waitFor();
+  assert.deepEqual(await agree.evaluateAll(all => all.map(tr => [...tr.children].map(c => c.textContent))),
+    Object.entries(cycles).map(([group, share]) => [group, `${(100 * share).toFixed(1)}\u202f%`]));
   await assertAccessible(page, 'triangle');
   await page.goto(`${daemon.url}#/jobs`); // and it can be left
   await page.locator('tbody tr').first().waitFor();
@@ -87,6 +93,8 @@ test('more models are curves from each to the centroid', async () => {
   const page = await open(browser, `${daemon.url}#/job/${job.id}`);
   await page.getByRole('img', {name: /lists of weights of gpt2-a, gpt2-b, gpt2-c, gpt2-d/}).waitFor();
   assert.equal(await page.locator('.simplex polyline').count(), 4);
+  await page.getByText('Matched correlations').waitFor();
+  assert.equal(await page.getByText('Agreement around triangles').count(), 0); // not asked for
   await assertAccessible(page, 'spokes');
   assertCalm(page);
   await page.context().close();
