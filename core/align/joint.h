@@ -18,8 +18,8 @@ struct rb_joint_input {
     const struct rb_config *config;
     enum rb_head head;
     enum rb_reference reference;
-    bool cycles; /* of the anchor, too: all other pairs are aligned for them alone */
-    size_t count;                            /* models, 2 at least */
+    bool cycles;  /* of the anchor, too: all other pairs are aligned for them alone */
+    size_t count; /* models, 2 at least */
     const struct rb_moments *const *moments; /* (rb_joint_pairs); NULL: a cost is asked for */
     const struct rb_blend_term *terms;       /* (count) as collected; read with rb_align_match */
 };
@@ -42,7 +42,8 @@ struct rb_joint_facts {
 void rb_joint_facts_deinit(struct rb_joint_facts *f);
 
 /* A program: every alignment to the anchor (rb_solve), for the universe and for cycles those of
- * all pairs; for the universe then the ascent of each group. Borrows all until freed, but input itself. RB_EMODELS, RB_ENOMEM.
+ * all pairs; for the universe then the ascent of each group. Borrows all until freed, but input
+ * itself. RB_EMODELS, RB_ENOMEM.
  */
 enum rb_status rb_joint_new(const struct rb_joint_input *input, const struct rb_align_options *o,
                             struct rb_program **ret, struct rb_error *err) RB_MUST_CHECK;

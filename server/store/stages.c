@@ -1,3 +1,4 @@
+#include "api/barrier_kept.h"
 #include "server/store/events_internal.h"
 #include "server/store/jobs_internal.h"
 #include "server/store/results.h"
@@ -279,12 +280,55 @@ static enum rb_status read_blocks(void *data, enum rb_curve_name curve, size_t i
     return rb_blocks_read(of->store, of->job, curve, (uint32_t)index, ret, ret_count, err);
 }
 
+/* What a stage of that name left: new, free(); NULL where it is not finished. */
+static enum rb_status read_product(struct rb_store *s, int64_t job, enum rb_phase phase, char **ret,
+                                   struct rb_error *err)
+{
+    struct rb_query q;
+    bool found = false;
+    char *product = NULL;
+    rb_query_start(s, "SELECT product FROM stages WHERE job = ? AND stage = ?", &q);
+    rb_bind_int(&q, job);
+    rb_bind_text(&q, rb_phase_names[phase]);
+    enum rb_status status = rb_query_step(&q, &found, err);
+    if (status == RB_OK && found)
+        product = rb_column_copy(&q, 0);
+    status = rb_query_end(&q, status, err);
+    if (status == RB_OK)
+        *ret = product;
+    else
+        free(product);
+    return status;
+}
+
 enum rb_status rb_barrier_errors_read(struct rb_store *s, int64_t job,
                                       const struct rb_barrier_view *v,
                                       struct rb_barrier_errors *ret, struct rb_error *err)
 {
     struct blocks_of of = {s, job};
+    bool known = false;
+    char *product = NULL;
+    enum rb_status status = read_product(s, job, RB_PHASE_WRITING, &product, err);
+    if (status == RB_OK && product != NULL)
+        status = rb_barrier_kept_decode(product, &known, ret, err);
+    free(product);
+    if (status != RB_OK || known)
+        return status;
     return rb_barrier_errors_make(v, read_blocks, &of, ret, err);
+}
+
+enum rb_status rb_folded_control_read(struct rb_store *s, int64_t job,
+                                      struct rb_folded_control *ret, struct rb_error *err)
+{
+    struct rb_folded_control found = rb_folded_control_none();
+    char *product = NULL;
+    enum rb_status status = read_product(s, job, RB_PHASE_EVALUATING, &product, err);
+    if (status == RB_OK && product != NULL)
+        status = rb_folded_control_decode(product, &found, err);
+    free(product);
+    if (status == RB_OK)
+        *ret = found;
+    return status;
 }
 
 /* ---- for retries ---- */
@@ -297,22 +341,6 @@ static enum rb_status copy(struct rb_store *s, const char *sql, int64_t from, in
     rb_bind_int(&q, from);
     rb_bind_int(&q, to);
     return rb_query_run(&q, err);
-}
-
-enum rb_status rb_folded_control_read(struct rb_store *s, int64_t job,
-                                      struct rb_folded_control *ret, struct rb_error *err)
-{
-    struct rb_stage_row *rows = NULL;
-    size_t count = 0;
-    struct rb_folded_control found = rb_folded_control_none();
-    enum rb_status status = rb_stages_list(s, job, &rows, &count, err);
-    for (size_t i = 0; i < count && status == RB_OK; i++)
-        if (strcmp(rows[i].stage, rb_phase_names[RB_PHASE_EVALUATING]) == 0)
-            status = rb_folded_control_decode(rows[i].product, &found, err);
-    rb_stages_free(rows, count);
-    if (status == RB_OK)
-        *ret = found;
-    return status;
 }
 
 enum rb_status rb_results_copy(struct rb_store *s, int64_t from, int64_t to, struct rb_error *err)

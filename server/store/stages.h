@@ -61,7 +61,8 @@ enum rb_status rb_blocks_read(struct rb_store *s, int64_t job, enum rb_curve_nam
 enum rb_status rb_blocks_append(struct rb_store *s, int64_t job, enum rb_curve_name curve,
                                 uint32_t index, const struct rb_block *blocks, size_t count,
                                 struct rb_error *err) RB_MUST_CHECK;
-/* The errors of the job's barriers, from the blocks kept. v: of the job, its points as indexed. */
+/* The errors of the job's barriers: as the writing stage left them, else from the blocks kept. v:
+ * of the job, its points as indexed. */
 enum rb_status rb_barrier_errors_read(struct rb_store *s, int64_t job,
                                       const struct rb_barrier_view *v,
                                       struct rb_barrier_errors *ret,

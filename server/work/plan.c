@@ -229,10 +229,9 @@ void rb_plan_make(const struct rb_subject *s, const struct rb_job_spec *spec,
                                              .reference = align->reference,
                                              .cycles = align->cycles,
                                              .count = s->models};
-        rb_collect_estimate(&s->model[0], s->models,
-                            rb_joint_pairs(s->models, align->reference, align->cycles),
-                            rb_taps_needed(&align->options), sizes->align_tokens, &sums, &buffers,
-                            &cost);
+        rb_collect_estimate(
+            &s->model[0], s->models, rb_joint_pairs(s->models, align->reference, align->cycles),
+            rb_taps_needed(&align->options), sizes->align_tokens, &sums, &buffers, &cost);
         p.cost[RB_PHASE_ALIGNING] = cost;
         share_costs(s, rb_taps_needed(&align->options), sizes->align_tokens, &p);
         p.cost[RB_PHASE_SOLVING] = rb_joint_cost(&joint, &align->options);

@@ -4,6 +4,7 @@
  * (merged_folder.h). */
 #include "api/artifact.h"
 #include "api/barrier.h"
+#include "api/barrier_kept.h"
 #include "api/permutations.h"
 #include "core/input.h"
 #include "core/tensor/safetensors_open.h"
@@ -59,6 +60,7 @@ struct write {
     struct rb_point *points; /* of the curve, which the card tells */
     struct rb_barrier_view curve;
     struct rb_barrier_errors curve_errors;
+    char *product; /* those errors, to be kept; NULL: there are none */
     struct rb_merge_verdict verdict;
     struct rb_model_card card;
     struct rb_certificate certificate; /* that the card tells */
@@ -77,6 +79,7 @@ static void write_leave(struct rb_run *run, void *data)
         free(s->files[i].bytes);
     free(s->artifacts);
     free(s->points);
+    free(s->product);
     free(s->path);
     free(s);
 }
@@ -310,10 +313,10 @@ static void put_files(struct rb_async *a)
         s->status = put_folders(s, &s->error);
 }
 
-/* The whole list of artifacts in one transaction. */
-static enum rb_status put_artifacts(struct write *s, struct rb_error *err)
+/* The whole list of artifacts in one transaction; with the last of them the stage's product. */
+static enum rb_status put_artifacts(struct write *s, const char *product, struct rb_error *err)
 {
-    return rb_run_record_files(s->run, RB_PHASE_WRITING, NULL, s->artifacts, s->artifact_count,
+    return rb_run_record_files(s->run, RB_PHASE_WRITING, product, s->artifacts, s->artifact_count,
                                err);
 }
 
@@ -321,7 +324,7 @@ static void files_put(struct rb_async *a)
 {
     struct write *s = a->data;
     if (s->status == RB_OK)
-        s->status = put_artifacts(s, &s->error);
+        s->status = put_artifacts(s, s->product, &s->error);
     rb_run_stage_done(s->run, s->status, &s->error);
 }
 
@@ -340,6 +343,10 @@ static enum rb_status make_barrier(struct write *s, struct rb_error *err)
     if (status != RB_OK)
         return status;
     s->curve.errors = &s->curve_errors;
+    if (s->curve_errors.blocks > 0 && s->product == NULL)
+        status = rb_barrier_kept_print(&s->curve_errors, s->curve.models, &s->product, err);
+    if (status != RB_OK)
+        return status;
     rb_run_verdict(run, &s->curve, &s->verdict);
     s->curve.verdict = &s->verdict;
     s->card.curve = &s->curve;
@@ -467,7 +474,7 @@ static void described(struct rb_async *a)
     enum rb_status status = s->status;
     s->artifact_count = 1;
     if (status == RB_OK)
-        status = put_artifacts(s, &err);
+        status = put_artifacts(s, NULL, &err);
     s->artifact_count = 0;
     if (status == RB_OK)
         write_next(s);

@@ -3,6 +3,7 @@
 #include "tests/api/api_support.h"
 
 #include "api/barrier.h"
+#include "api/barrier_kept.h"
 #include "api/correlations.h"
 #include "api/event.h"
 #include "api/permutations.h"
@@ -49,6 +50,66 @@ static void assert_member(const json_t *json, const char *member, const char *ex
     const json_t *value = json_object_get(json, member);
     assert_non_null(value);
     assert_tree(json_incref((json_t *)(uintptr_t)value), expected);
+}
+
+static void assert_same_bits(const double *x, const double *y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (isnan(x[i]) != isnan(y[i]) || (!isnan(x[i]) && memcmp(&x[i], &y[i], sizeof *x) != 0))
+            fail_msg("number %zu is %.17g, expected %.17g", i, y[i], x[i]);
+}
+
+/* Errors kept with a result are read as they were, to the bit; what is no such text says nothing.
+ */
+static void test_errors_are_kept(void **state)
+{
+    (void)state;
+    enum { MODELS = 3, POINTS = 7 };
+    struct rb_barrier_errors e = {.chord = {0.1, 1.0 / 3},
+                                  .mean = {NAN, 1e-300},
+                                  .reduction_chord = 2.0 / 7,
+                                  .reduction_mean = NAN,
+                                  .parent = {0, 0.7, NAN},
+                                  .blocks = 256};
+    struct rb_barrier_errors read = {.blocks = 0};
+    struct rb_error err;
+    bool known = false;
+    char *text;
+    for (size_t i = 0; i < POINTS; i++)
+        e.point[RB_CURVE_ALIGNED][i] = i < MODELS ? 0 : 1.0 / (double)(i + 10);
+    e.point_count[RB_CURVE_ALIGNED] = POINTS;
+    assert_int_equal(rb_barrier_kept_print(&e, MODELS, &text, &err), RB_OK);
+    assert_int_equal(rb_barrier_kept_decode(text, &known, &read, &err), RB_OK);
+    assert_true(known);
+    assert_same_bits(e.chord, read.chord, 2);
+    assert_same_bits(e.mean, read.mean, 2);
+    assert_same_bits(&e.reduction_chord, &read.reduction_chord, 1);
+    assert_same_bits(&e.reduction_mean, &read.reduction_mean, 1);
+    assert_same_bits(e.parent, read.parent, MODELS);
+    assert_true(isnan(read.parent[MODELS]));
+    assert_same_bits(e.point[0], read.point[0], POINTS);
+    assert_int_equal(read.point_count[0], POINTS);
+    assert_int_equal(read.point_count[1], 0);
+    assert_int_equal(read.blocks, 256);
+    free(text);
+    static const char *const others[] = {
+        "{}",
+        "{\"barrier_errors\":7}",
+        "{\"barrier_errors\":{\"blocks\":0,\"chord\":[1,1],\"mean\":[1,1],\"reduction\":[1,1],"
+        "\"parents\":[],\"points\":[[],[]]}}",
+        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1],\"mean\":[1,1],\"reduction\":[1,1],"
+        "\"parents\":[],\"points\":[[],[]]}}",
+        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1,1],\"mean\":[1,1],\"reduction\":[1,1],"
+        "\"parents\":[\"x\"],\"points\":[[],[]]}}",
+        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1,1],\"mean\":[1,1],\"reduction\":[1,1],"
+        "\"parents\":[],\"points\":[[]]}}",
+    };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_int_equal(rb_barrier_kept_decode(others[i], &known, &read, &err), RB_OK);
+        assert_false(known);
+        assert_int_equal(read.blocks, 256);
+    }
+    assert_int_equal(rb_barrier_kept_decode("{", &known, &read, &err), RB_EJSON);
 }
 
 /* Loss 1 at A, 2 at B; the hump of the control is twice as high. */
@@ -543,17 +604,12 @@ static void test_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_curves),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_errors_of_several),
-        cmocka_unit_test(test_partial_curves),
-        cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_permutations),
-        cmocka_unit_test(test_grouped_queries),
-        cmocka_unit_test(test_rotations),
-        cmocka_unit_test(test_correlations),
-        cmocka_unit_test(test_matrix_sizes),
-        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_errors_are_kept), cmocka_unit_test(test_whole_curves),
+        cmocka_unit_test(test_errors),          cmocka_unit_test(test_errors_of_several),
+        cmocka_unit_test(test_partial_curves),  cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_permutations),    cmocka_unit_test(test_grouped_queries),
+        cmocka_unit_test(test_rotations),       cmocka_unit_test(test_correlations),
+        cmocka_unit_test(test_matrix_sizes),    cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,12 @@
 """Three models or more in one job: gpt2-a, gpt2-b and one made from gpt2-a by a random order of its FF units,
 which comes back exactly; what is refused; kills at random moments that change no bit."""
 import array
+import contextlib
 import json
 import os
 import random
 import shutil
+import sqlite3
 import statistics
 import struct
 import tempfile
@@ -384,6 +386,46 @@ def test_precision():
         equal(told["aligned"]["barrier"]["chord_weights"], rest["aligned"]["barrier"]["chord_weights"])
 
 
+def changed(d, sql):
+    """The store without what the statement takes away, as if it had never been written."""
+    d.kill()
+    with contextlib.closing(sqlite3.connect(f"{d.data_dir}/rebasind.db")) as store:
+        with store:
+            rows = store.execute(sql).rowcount
+    d.start()
+    return rows
+
+
+def test_errors_are_kept():
+    """A finished job's errors are read from its result: the same bits as from the blocks of all points, which it no
+    longer needs; a job of an earlier version, which kept none, has them from the blocks."""
+    pair = {**spec(), "models": {"a": "gpt2-a", "b": "gpt2-b"}, "interpolate": {"points": 5},
+            "align": {k: v for k, v in spec()["align"].items() if k != "reference"}}
+    with Several() as d:
+        jobs = [submit(d, spec("anchor")), submit(d, pair)]
+        for job in jobs:
+            equal(d.wait_finished(job)["status"], "succeeded")
+        told = [d.get(f"/v1/jobs/{job}/barrier").json for job in jobs]
+        tables = [d.get(f"/v1/jobs/{job}/barrier", {"Accept": "text/csv"}).body for job in jobs]
+        for job, one, table in zip(jobs, told, tables):
+            true(one["blocks"] == 4 and one["aligned"]["barrier"]["chord_standard_error"] > 0, one)
+            equal(d.get(f"/v1/jobs/{job}/artifacts/barrier.json").json, one)
+            equal(d.get(f"/v1/jobs/{job}/artifacts/barrier.csv").body, table)
+        equal(changed(d, "UPDATE stages SET product = '{}' WHERE stage = 'writing'"), 2)
+        for job, one, table in zip(jobs, told, tables):
+            equal(d.get(f"/v1/jobs/{job}/barrier").json, one)
+            equal(d.get(f"/v1/jobs/{job}/barrier", {"Accept": "text/csv"}).body, table)
+        again = d.post(f"/v1/jobs/{jobs[0]}/retry", {}).json["id"]
+        equal(d.wait_finished(again)["status"], "succeeded")
+        equal({**d.get(f"/v1/jobs/{again}/barrier").json, "job": jobs[0]}, told[0])
+    with Several() as d:
+        job = submit(d, spec("anchor"))
+        equal(d.wait_finished(job)["status"], "succeeded")
+        told = d.get(f"/v1/jobs/{job}/barrier").json
+        true(changed(d, "DELETE FROM point_blocks") >= 7)
+        equal(d.get(f"/v1/jobs/{job}/barrier").json, told)
+
+
 def status_of(d, job):
     return d.get(f"/v1/jobs/{job}").json["status"]
 
@@ -420,4 +462,5 @@ def test_kills_change_no_bit():
 
 
 if __name__ == "__main__":
-    run([test_three, test_cycles, test_run_tells_cycles, test_the_same_twice, test_refusals, test_learned, test_precision, test_kills_change_no_bit])
+    run([test_three, test_cycles, test_run_tells_cycles, test_the_same_twice, test_refusals, test_learned, test_precision, test_errors_are_kept,
+          test_kills_change_no_bit])

@@ -37,7 +37,7 @@ struct several {
     struct rb_moments *moments[PAIRS];
     struct rb_alignment *alignments[MODELS];
     struct rb_motion motions[MODELS]; /* the anchor's does nothing, or folds */
-    bool cycles; /* asked for */
+    bool cycles;                      /* asked for */
     struct rb_joint_facts facts;
     struct rb_worker worker;
     struct rb_error err;
@@ -476,9 +476,8 @@ static double share_by_hand(struct rb_alignment *pairs[MODELS][MODELS], size_t g
                     uint32_t by = first->index[i];
                     bool same = second->index[by] == direct->index[i];
                     if (direct->signs != NULL)
-                        same = same &&
-                               (first->signs[i] < 0) != (second->signs[by] < 0) ==
-                                   (direct->signs[i] < 0);
+                        same = same && (first->signs[i] < 0) != (second->signs[by] < 0) ==
+                                           (direct->signs[i] < 0);
                     agree += same;
                 }
             }
