@@ -402,7 +402,6 @@ static void check_several(struct rb_spec_draft *d)
         const char *pointer, *what;
         bool found;
     } pairs_only[] = {
-        {"/align/from_job", "another job's alignment", s->align.from_job != NULL},
         {"/align/equivalence", "\"near\"", s->align.options.equivalence == RB_EQUIVALENCE_NEAR},
         {"/executor", "\"slurm\"", s->executor == RB_SPEC_EXECUTOR_SLURM},
     };

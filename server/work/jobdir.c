@@ -88,15 +88,26 @@ static enum rb_status link_file(int data_fd, const char *from, const char *to, s
     return copy_file(data_fd, from, to, err);
 }
 
-enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, const char *id,
-                                     struct rb_error *err)
+static enum rb_status link_from(int data_fd, const char *from, const char *id, const char *file,
+                                struct rb_error *err)
 {
-    char source[RB_PATH_SIZE], folder[RB_PATH_SIZE], target[RB_PATH_SIZE];
+    char source[RB_PATH_SIZE], target[RB_PATH_SIZE];
+    rb_layout_job(from, file, source);
+    return link_file(data_fd, source, rb_layout_job(id, file, target), err);
+}
+
+enum rb_status rb_job_link_alignments(const struct rb_work *w, const char *from, const char *id,
+                                      size_t models, struct rb_error *err)
+{
+    char folder[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
     int data_fd = w->options.data_fd;
-    rb_layout_job(from, RB_FILE_ALIGNMENT, source);
-    rb_layout_job(id, RB_FILE_ALIGNMENT, target);
     enum rb_status status = rb_mkdirs_beneath(data_fd, rb_layout_job(id, NULL, folder), err);
-    return status == RB_OK ? link_file(data_fd, source, target, err) : status;
+    for (size_t m = 1; m < models && status == RB_OK; m++) {
+        rb_artifact_of_model(RB_FILE_ALIGNMENT, m, name);
+        status = link_from(data_fd, from, id, name, err);
+    }
+    return status == RB_OK && models > 2 ? link_from(data_fd, from, id, RB_FILE_REFERENCE, err)
+                                         : status;
 }
 
 enum rb_status rb_job_link_artifact(const struct rb_work *w, const char *id, const char *from,

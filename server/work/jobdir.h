@@ -15,10 +15,11 @@ void rb_data_remove(int data_fd, const char *below);
  * a crash leaves behind is swept at the next start. Loop thread. */
 void rb_data_trash(const struct rb_work *w, const char *path);
 
-/* Makes the folder of job `id` and puts job `from`'s alignment.safetensors into it, as a link where
- * the file system can. RB_ENOTFOUND when `from` has none. */
-enum rb_status rb_job_link_alignment(const struct rb_work *w, const char *from, const char *id,
-                                     struct rb_error *err) RB_MUST_CHECK;
+/* Makes the folder of job `id` and puts job `from`'s alignments into it, one of each moved model,
+ * as links where the file system can; of three models or more what there is to say of all of them
+ * (reference.json), too. RB_ENOTFOUND when `from` lacks one. */
+enum rb_status rb_job_link_alignments(const struct rb_work *w, const char *from, const char *id,
+                                      size_t models, struct rb_error *err) RB_MUST_CHECK;
 
 /* Puts a file of the job's folder there under a second name, in place of what had it: as a link, or
  * a copy where the file system cannot. Durable on return. Pool threads; blocks. */

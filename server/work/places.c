@@ -1,4 +1,5 @@
 #include "server/work/places.h"
+#include "api/artifact.h"
 #include "server/base/layout.h"
 #include "server/store/datasets.h"
 #include "server/store/jobs.h"
@@ -24,12 +25,12 @@ void rb_places_deinit(struct rb_places *p)
     for (size_t i = 0; i < RB_MODELS_MAX; i++) {
         free(p->name[i]);
         free(p->path[i]);
+        free(p->alignments[i]);
     }
     text_place_deinit(&p->align);
     text_place_deinit(&p->evaluate);
     text_place_deinit(&p->learn);
     text_place_deinit(&p->merge);
-    free(p->alignment);
     *p = (struct rb_places){0};
 }
 
@@ -139,12 +140,46 @@ static enum rb_status find_dataset(struct finder *f, const char *name, const cha
     return status;
 }
 
-static enum rb_status find_alignment(struct finder *f, const char *id, struct rb_error *err)
+/* Where a job has the alignment of each model that is moved here. */
+static enum rb_status place_alignments(struct finder *f, const char *id, struct rb_error *err)
+{
+    char below[RB_PATH_SIZE], name[RB_FILE_NAME_SIZE];
+    for (size_t m = 1; m < f->places.models; m++) {
+        rb_artifact_of_model(RB_FILE_ALIGNMENT, m, name);
+        f->places.alignments[m] =
+            rb_layout_absolute(f->w->options.data_dir, rb_layout_job(id, name, below));
+        if (f->places.alignments[m] == NULL)
+            return no_memory(err);
+    }
+    return RB_OK;
+}
+
+/* How many models a job has moved; the digest of the first one's alignment. */
+static enum rb_status count_alignments(struct finder *f, int64_t job, size_t *ret,
+                                       struct rb_artifact *ret_first, struct rb_error *err)
+{
+    struct rb_artifact artifact;
+    char name[RB_FILE_NAME_SIZE];
+    enum rb_status status = RB_OK;
+    size_t count = 0;
+    for (; count < RB_MODELS_MAX; count++) {
+        rb_artifact_of_model(RB_FILE_ALIGNMENT, count + 1, name);
+        status = rb_artifact_get(f->w->store, job, name, &artifact, err);
+        if (status != RB_OK)
+            break;
+        if (count == 0)
+            *ret_first = artifact;
+    }
+    *ret = count;
+    return status == RB_ENOTFOUND ? RB_OK : status;
+}
+
+static enum rb_status find_alignments(struct finder *f, const char *id, struct rb_error *err)
 {
     static const char *const pointer = "/align/from_job";
     struct rb_job_row row;
-    struct rb_artifact artifact;
-    char below[RB_PATH_SIZE];
+    struct rb_artifact first;
+    size_t moved = 0, needed = f->places.models - 1;
     enum rb_status status = rb_job_get(f->w->store, id, &row, err);
     if (status == RB_ENOTFOUND)
         return unknown(f, err, pointer, "job", id);
@@ -153,26 +188,20 @@ static enum rb_status find_alignment(struct finder *f, const char *id, struct rb
     if (row.job.status != RB_JOB_SUCCEEDED)
         status = rb_error_at(err, RB_EINPUT, pointer, "job %s is %s; expected one that succeeded",
                              id, rb_job_status_names[row.job.status]);
-    if (status == RB_OK) {
-        status = rb_artifact_get(f->w->store, row.seq, RB_FILE_ALIGNMENT, &artifact, err);
-        if (status == RB_ENOTFOUND)
-            status = rb_error_at(err, RB_EINPUT, pointer, "job %s has not aligned anything", id);
-    }
+    if (status == RB_OK)
+        status = count_alignments(f, row.seq, &moved, &first, err);
+    if (status == RB_OK && moved == 0)
+        status = rb_error_at(err, RB_EINPUT, pointer, "job %s has not aligned anything", id);
+    if (status == RB_OK && needed > 1 && moved != needed)
+        status = rb_error_at(err, RB_EINPUT, pointer,
+                             "job %s has moved %zu of its models; expected %zu, as many as are "
+                             "moved here",
+                             id, moved, needed);
     rb_job_row_deinit(&row);
     if (status != RB_OK)
         return status;
-    f->places.alignment =
-        rb_layout_absolute(f->w->options.data_dir, rb_layout_job(id, RB_FILE_ALIGNMENT, below));
-    add_input(f, "from_job", id, artifact.sha256, 0);
-    return f->places.alignment != NULL ? RB_OK : no_memory(err);
-}
-
-static enum rb_status own_alignment(struct finder *f, const char *id, struct rb_error *err)
-{
-    char below[RB_PATH_SIZE];
-    f->places.alignment =
-        rb_layout_absolute(f->w->options.data_dir, rb_layout_job(id, RB_FILE_ALIGNMENT, below));
-    return f->places.alignment != NULL ? RB_OK : no_memory(err);
+    add_input(f, "from_job", id, first.sha256, 0);
+    return place_alignments(f, id, err);
 }
 
 /* What is not registered is told all at once; what is wrong otherwise ends the search. */
@@ -207,8 +236,8 @@ enum rb_status rb_places_find(struct rb_work *w, const char *id, const struct rb
     for (size_t i = 0; i < f.places.models && status == RB_OK; i++)
         status = go_on(&f, find_model(&f, i, rb_job_spec_model(spec, i), err), err);
     if (status == RB_OK && spec->align.from_job != NULL)
-        status = id == NULL ? go_on(&f, find_alignment(&f, spec->align.from_job, err), err)
-                            : own_alignment(&f, id, err);
+        status = id == NULL ? go_on(&f, find_alignments(&f, spec->align.from_job, err), err)
+                            : place_alignments(&f, id, err);
     else if (status == RB_OK && spec->align.options.components != 0)
         status = go_on(&f,
                        find_dataset(&f, spec->align.dataset.name, "/align/dataset", "align_dataset",

@@ -22,7 +22,8 @@ struct rb_places {
     struct rb_text_place align, evaluate;
     struct rb_text_place learn; /* where align.learn has a dataset of its own; else empty */
     struct rb_text_place merge; /* where merge has one; else empty */
-    char *alignment;            /* path of another job's alignment.safetensors; NULL: none */
+    /* Paths of another job's alignments, by the model that each moves; NULL: none. */
+    char *alignments[RB_MODELS_MAX];
 };
 void rb_places_deinit(struct rb_places *p);
 

@@ -106,14 +106,14 @@ static bool same_models(const struct item *a, const struct item *b)
 }
 
 static enum rb_status check_alignment(const struct item *it, const struct rb_subject *subject,
-                                      struct rb_error *err)
+                                      size_t model, struct rb_error *err)
 {
     struct rb_alignment *alignment = NULL;
     struct rb_motion motion;
-    enum rb_status status = rb_alignment_load(it->places.alignment, &alignment, err);
+    enum rb_status status = rb_alignment_load(it->places.alignments[model], &alignment, err);
     if (status != RB_OK)
         return status;
-    status = rb_alignment_motion(alignment, &subject->model[1], &motion, err);
+    status = rb_alignment_motion(alignment, &subject->model[model], &motion, err);
     if (status == RB_OK)
         rb_motion_deinit(&motion);
     else
@@ -169,8 +169,9 @@ static enum rb_status check_item(struct rb_submission *s, struct item *it,
         status = rb_job_spec_fit(spec, "", subject->model[0].config.max_length, NULL, err);
     if (status == RB_OK)
         status = rb_subject_read_texts(subject, &it->places, spec, RB_SUBJECT_SAMPLE, err);
-    if (status == RB_OK && it->places.alignment != NULL)
-        status = check_alignment(it, subject, err);
+    for (size_t m = 1; m < it->places.models && status == RB_OK; m++)
+        if (it->places.alignments[m] != NULL)
+            status = check_alignment(it, subject, m, err);
     if (status != RB_OK)
         return status;
     struct rb_plan_sizes sizes = rb_plan_sizes_guess(subject, &it->places, spec);
@@ -459,7 +460,8 @@ static enum rb_status take_over(struct rb_submission *s, struct item *it, int64_
     if (s->reuse)
         from = s->retry_of;
     if (from != NULL) {
-        enum rb_status status = rb_job_link_alignment(s->w, from, it->public.id, err);
+        enum rb_status status = rb_job_link_alignments(s->w, from, it->public.id,
+                                                       rb_job_spec_models(&it->public.spec), err);
         it->folder = true;
         if (status == RB_ENOTFOUND && s->reuse)
             return RB_OK; /* the old job ended before it had one, so it has no points either */

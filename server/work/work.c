@@ -114,20 +114,21 @@ static const struct rb_job_input *input_of(const struct rb_job *job, const char 
  * know. */
 static void warn_of_other_models(const struct rb_work *w, struct rb_job *job)
 {
-    static const char *const roles[2] = {"model_a", "model_b"};
     const struct rb_job_input *from = input_of(job, "from_job");
     struct rb_job_row row;
     if (from == NULL || rb_job_get(w->store, from->name, &row, NULL) != RB_OK)
         return;
-    for (size_t i = 0; i < 2 && job->warning[0] == '\0'; i++) {
-        const struct rb_job_input *here = input_of(job, roles[i]);
-        const struct rb_job_input *there = input_of(&row.job, roles[i]);
+    for (size_t i = 0; i < RB_MODELS_MAX && job->warning[0] == '\0'; i++) {
+        char role[24];
+        rb_job_model_role(i, role);
+        const struct rb_job_input *here = input_of(job, role);
+        const struct rb_job_input *there = input_of(&row.job, role);
         if (here != NULL && there != NULL && strcmp(here->sha256, there->sha256) != 0)
             (void)snprintf(job->warning, sizeof job->warning,
                            "align.from_job: %s matched other checkpoints (%s was '%s', here it is "
                            "'%s'): its maps fit by their shapes, which does not say that they "
                            "match these units",
-                           from->name, roles[i], there->name, here->name);
+                           from->name, role, there->name, here->name);
     }
     rb_job_row_deinit(&row);
 }

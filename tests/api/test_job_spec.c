@@ -397,6 +397,7 @@ static void test_round_trips(void **state)
          0},
         {"{" MODELS ",'align':{'dataset':'d','output_head':true}}", 0},
         {"{" JOINT ",'align':{'dataset':'d','cycles':true}}", 0},
+        {"{" JOINT ",'align':{'from_job':'" ID "'}}", 0},
         {"{" JOINT ",'align':{'dataset':'d','reference':'universe','cycles':true}}", 0},
         {"{" MODELS ",'align':{'dataset':'d','cycles':false}}", 0},
         {"{" MODELS ",'align':{'dataset':'d','learn':{'steps':7,'lambda':[0.25,0.5],'seed':3,"

@@ -426,6 +426,44 @@ def test_errors_are_kept():
         equal(d.get(f"/v1/jobs/{job}/barrier").json, told)
 
 
+def test_alignments_are_used_again():
+    """from_job and a retry take the alignments of all moved models, whatever maps they are: other weights cost their
+    evaluation alone, and have the same bits as in the job that aligned."""
+    best = {"preset": "best", "components": ["ff", "mha", "residual"], "dataset": "align", "max_sequences": 40, "cycles": True}
+    with Several() as d:
+        for align in (spec("anchor")["align"], best):
+            first = submit(d, spec(align=align, interpolate={"weights": [[0.2, 0.3, 0.5], [0.5, 0.5, 0]]}))
+            equal(d.wait_finished(first)["status"], "succeeded")
+            again = submit(d, spec(align={"from_job": first}, interpolate={"weights": [[0.5, 0.5, 0], [0, 0.5, 0.5]]},
+                                   outputs={"merged": [[0.5, 0.5, 0]]}))
+            retried = d.post(f"/v1/jobs/{first}/retry", {}).json["id"]
+            told = [d.get(f"/v1/jobs/{first}/barrier").json]
+            for job in (again, retried):
+                end = d.wait_finished(job)
+                equal((end["status"], end["warnings"], end["summary"]["equivalent"]), ("succeeded", [], True), end)
+                true("aligning" not in end["timings"] and "solving" not in end["timings"], end["timings"])
+                told.append(d.get(f"/v1/jobs/{job}/barrier").json)
+                for model in ("gpt2-b", "gpt2-a2"):
+                    equal(maps_of(d, job, f"?model={model}"), maps_of(d, first, f"?model={model}"))
+                equal(d.get(f"/v1/jobs/{job}/artifacts/reference.json").json,
+                      d.get(f"/v1/jobs/{first}/artifacts/reference.json").json)
+            equal({**told[2], "job": first}, told[0])
+            for curve in ("aligned", "control"):
+                loss = [t[curve]["loss"] for t in told]
+                equal(loss[1][:3], loss[0][:3])
+                equal(loss[1][3], loss[0][4])  # 0.5, 0.5, 0
+        swapped = {**spec(align={"from_job": first}), "models": {"anchor": "gpt2-a", "others": ["gpt2-a2", "gpt2-b"]}}
+        warned = d.post("/v1/jobs", swapped).json["warnings"]
+        true(len(warned) == 1 and "model_b" in warned[0], warned)
+        pair = {**spec(), "models": {"a": "gpt2-a", "b": "gpt2-b"}, "align": {"components": ["ff"], "dataset": "align"},
+                "interpolate": {"points": 2}}
+        job = submit(d, pair)
+        equal(d.wait_finished(job)["status"], "succeeded")
+        reply = d.post("/v1/jobs", spec(align={"from_job": job}))
+        problem(reply, 422, "invalid_request", "/align/from_job")
+        true("moved 1 of its models; expected 2" in reply.json["errors"][0]["detail"], reply)
+
+
 def status_of(d, job):
     return d.get(f"/v1/jobs/{job}").json["status"]
 
@@ -462,5 +500,5 @@ def test_kills_change_no_bit():
 
 
 if __name__ == "__main__":
-    run([test_three, test_cycles, test_run_tells_cycles, test_the_same_twice, test_refusals, test_learned, test_precision, test_errors_are_kept,
-          test_kills_change_no_bit])
+    run([test_three, test_cycles, test_run_tells_cycles, test_the_same_twice, test_refusals, test_learned, test_precision,
+         test_errors_are_kept, test_alignments_are_used_again, test_kills_change_no_bit])
