@@ -475,9 +475,10 @@ static double share_by_hand(struct rb_alignment *pairs[MODELS][MODELS], size_t g
                 for (size_t i = 0; i < direct->size; i++, all++) {
                     uint32_t by = first->index[i];
                     bool same = second->index[by] == direct->index[i];
-                    if (direct->signs != NULL)
-                        same = same && (first->signs[i] < 0) != (second->signs[by] < 0) ==
-                                           (direct->signs[i] < 0);
+                    if (direct->signs != NULL) {
+                        bool turned = (first->signs[i] < 0) != (second->signs[by] < 0);
+                        same = same && turned == (direct->signs[i] < 0);
+                    }
                     agree += same;
                 }
             }
