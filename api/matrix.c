@@ -138,6 +138,19 @@ size_t rb_matrix_models(const json_t *grid)
     return n;
 }
 
+size_t rb_matrix_among(size_t models, size_t first, size_t end)
+{
+    bool seen[RB_MODELS_MAX] = {false};
+    size_t count = 0;
+    for (size_t i = first; i < end; i++) {
+        const struct rb_pair p = rb_pair_at(models, i);
+        seen[p.a] = seen[p.b] = true;
+    }
+    for (size_t m = 0; m < models; m++)
+        count += seen[m];
+    return count;
+}
+
 const char *rb_matrix_model(const json_t *grid, size_t pair, size_t side)
 {
     return json_string_value(

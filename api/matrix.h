@@ -24,6 +24,8 @@ void rb_matrix_place(const json_t *grid, char *pointer, size_t size);
 
 /* How many models a grid is of. */
 size_t rb_matrix_models(const json_t *grid);
+/* How many of so many models are in the pairs [first, end). */
+size_t rb_matrix_among(size_t models, size_t first, size_t end);
 
 /* The name of one of the two models of a pair: side 0 is A, 1 B. Borrowed from grid. */
 const char *rb_matrix_model(const json_t *grid, size_t pair, size_t side);

@@ -4,7 +4,6 @@
 #include "api/matrix.h"
 #include "api/sweep.h"
 #include "api/sweep_table.h"
-#include "core/align/pairs.h"
 #include "server/http/common.h"
 #include "server/http/handlers.h"
 #include "server/http/headers.h"
@@ -22,7 +21,6 @@
 #include "server/work/share.h"
 #include "server/work/work.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -270,21 +268,6 @@ static void encode_estimate(struct rb_json *w, const char *key, const struct rb_
     rb_json_end(w);
 }
 
-/* Models of the pairs [first, end) of a matrix of so many. */
-static size_t models_among(size_t models, size_t first, size_t end)
-{
-    uint32_t seen = 0;
-    size_t count = 0;
-    static_assert(RB_MODELS_MAX <= 32, "a bit for each model");
-    for (size_t i = first; i < end; i++) {
-        const struct rb_pair p = rb_pair_at(models, i);
-        seen |= UINT32_C(1) << p.a | UINT32_C(1) << p.b;
-    }
-    for (; seen != 0; seen &= seen - 1)
-        count++;
-    return count;
-}
-
 /* The time of collections of so many pairs, and how often a model reads the text in them. */
 static double collecting_seconds(const struct rb_work *w, const struct rb_plan *p, size_t models,
                                  size_t count, size_t at_once, size_t *ret_passes)
@@ -293,7 +276,7 @@ static double collecting_seconds(const struct rb_work *w, const struct rb_plan *
     size_t passes = 0;
     for (size_t first = 0; first < count && p->moments_bytes > 0; first += at_once) {
         size_t end = first + at_once < count ? first + at_once : count;
-        size_t among = models_among(models, first, end);
+        size_t among = rb_matrix_among(models, first, end);
         seconds += rb_plan_share_seconds(p, among, end - first, &w->rates, w->options.workers);
         passes += among;
     }

@@ -83,6 +83,10 @@ static void test_what_is_refused(void **state)
     assert_int_equal(rb_sweep_count(&s), 496);
     assert_int_equal(rb_matrix_models(s.grid), 32);
     assert_string_equal(rb_matrix_model(s.grid, 495, 1), "m32");
+    static const size_t among[][3] = {{0, 496, 32},  {0, 1, 2},   {0, 31, 32}, {31, 61, 31},
+                                      {495, 496, 2}, {30, 32, 4}, {7, 7, 0}};
+    for (size_t i = 0; i < sizeof among / sizeof among[0]; i++)
+        assert_int_equal(rb_matrix_among(32, among[i][0], among[i][1]), among[i][2]);
     rb_sweep_deinit(&s);
     json_decref(models);
     json_decref(body);

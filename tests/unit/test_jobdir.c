@@ -46,14 +46,37 @@ static void test_link_alignment(void **state)
     assert_ok(rb_mkdirs_beneath(work.options.data_fd, "jobs/old", &err));
     assert_ok(rb_file_put(work.options.data_fd, "jobs/old/alignment.safetensors", "maps", 4, &err));
     synced_count = 0;
-    assert_ok(rb_job_link_alignment(&work, "old", "new", &err));
+    assert_ok(rb_job_link_alignments(&work, "old", "new", 2, &err));
     assert_holds("jobs/new/alignment.safetensors", "maps");
     assert_true(was_synced("jobs/new")); /* the name in it */
     assert_true(was_synced("jobs"));     /* and the folder's own */
     assert_true(was_synced("jobs/new/alignment.safetensors"));
-    assert_int_equal(rb_job_link_alignment(&work, "none", "newer", &err), RB_ENOTFOUND);
+    assert_int_equal(rb_job_link_alignments(&work, "none", "newer", 2, &err), RB_ENOTFOUND);
     assert_int_not_equal(
         faccessat(work.options.data_fd, "jobs/newer/alignment.safetensors", F_OK, 0), 0);
+}
+
+/* Of three models two are moved, and something is said of all: each is needed. */
+static void test_link_alignments_of_three(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"alignment.safetensors", "alignment-2.safetensors",
+                                        "reference.json"};
+    char from[64], to[64];
+    assert_ok(rb_mkdirs_beneath(work.options.data_fd, "jobs/three", &err));
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(rb_job_link_alignments(&work, "three", "more", 3, &err), RB_ENOTFOUND);
+        (void)snprintf(from, sizeof from, "jobs/three/%s", files[i]);
+        assert_ok(rb_file_put(work.options.data_fd, from, files[i], strlen(files[i]), &err));
+        assert_int_equal(rb_remove_beneath(work.options.data_fd, "jobs/more", &err), RB_OK);
+    }
+    synced_count = 0;
+    assert_ok(rb_job_link_alignments(&work, "three", "all", 3, &err));
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(to, sizeof to, "jobs/all/%s", files[i]);
+        assert_holds(to, files[i]);
+        assert_true(was_synced(to));
+    }
 }
 
 static void test_link_artifact(void **state)
@@ -83,6 +106,7 @@ static void test_link_artifact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_link_alignment),
+                                       cmocka_unit_test(test_link_alignments_of_three),
                                        cmocka_unit_test(test_link_artifact)};
     return cmocka_run_group_tests(tests, set_up_work, tear_down_work);
 }
