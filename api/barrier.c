@@ -672,19 +672,26 @@ static void print_cell(FILE *out, double value)
     (void)fprintf(out, ",%s", text);
 }
 
-/* A barrier's error stands where the barrier is: of three models or more in every row. */
-static void print_errors(FILE *out, const struct rb_barrier_view *v, double lambda)
+/* Where both curves' barriers over the chord are, by enum rb_curve_name; NaN: there is none. */
+static void find_chords(const struct rb_barrier_view *v, double at[2])
 {
     struct rb_barrier b;
-    bool here = rb_curve_barrier(v, &v->aligned, &b) && b.chord_lambda == lambda;
-    bool several = v->weights != NULL;
+    at[RB_CURVE_ALIGNED] = rb_curve_barrier(v, &v->aligned, &b) ? b.chord_lambda : (double)NAN;
+    at[RB_CURVE_CONTROL] = rb_curve_barrier(v, &v->control, &b) ? b.chord_lambda : (double)NAN;
+}
+
+/* A barrier's error stands where the barrier is: of three models or more in every row. */
+static void print_errors(FILE *out, const struct rb_barrier_view *v, const double chords[2],
+                         double lambda)
+{
+    bool here = chords[RB_CURVE_ALIGNED] == lambda, several = v->weights != NULL;
     print_cell(out, several ? point_error(v->errors, lambda, RB_CURVE_ALIGNED)
                     : here  ? v->errors->chord[RB_CURVE_ALIGNED]
                             : NAN);
     if (!v->has_control)
         return;
     double reduction = here ? v->errors->reduction_chord : NAN;
-    here = rb_curve_barrier(v, &v->control, &b) && b.chord_lambda == lambda;
+    here = chords[RB_CURVE_CONTROL] == lambda;
     print_cell(out, several ? point_error(v->errors, lambda, RB_CURVE_CONTROL)
                     : here  ? v->errors->chord[RB_CURVE_CONTROL]
                             : NAN);
@@ -692,7 +699,7 @@ static void print_errors(FILE *out, const struct rb_barrier_view *v, double lamb
 }
 
 static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metrics,
-                      const struct row *row)
+                      const double chords[2], const struct row *row)
 {
     char lambda[RB_NUMBER_SIZE];
     for (size_t m = 0; m < (v->weights != NULL ? v->models : 1); m++) {
@@ -710,7 +717,7 @@ static void print_row(FILE *out, const struct rb_barrier_view *v, unsigned metri
                 print_cell(out, p != NULL ? p->metrics[m] : NAN);
     }
     if (v->errors != NULL)
-        print_errors(out, v, row->lambda);
+        print_errors(out, v, chords, row->lambda);
     if (has_verdict(v)) {
         bool here = row->lambda == v->verdict->lambda;
         (void)fprintf(out, ",%s", here ? rb_merge_verdict_names[v->verdict->kind] : "");
@@ -739,9 +746,11 @@ enum rb_status rb_barrier_csv(const struct rb_barrier_view *v, char **ret, size_
     if (out == NULL)
         goto err_after_rows;
     unsigned metrics = metrics_of(v);
+    double chords[2];
+    find_chords(v, chords);
     print_header(out, v, metrics);
     for (size_t i = 0; i < count; i++)
-        print_row(out, v, metrics, &rows[i]);
+        print_row(out, v, metrics, chords, &rows[i]);
     bool failed = ferror(out) != 0;
     if (fclose(out) != 0 || failed)
         goto err_after_rows;
