@@ -142,7 +142,7 @@ static void encode_verdict(struct rb_json *w, const struct rb_job *j)
     struct rb_job_spec spec;
     struct rb_error ignored;
     bool several = j->summary.verdict.lambda > 1 && j->spec_json != NULL;
-    bool known = several && rb_job_spec_restore(j->spec_json, &spec, &ignored) == RB_OK;
+    bool known = several && rb_job_spec_restore_points(j->spec_json, &spec, &ignored) == RB_OK;
     rb_merge_verdict_encode(w, "verdict", &j->summary.verdict, known ? &spec : NULL);
     if (known)
         rb_job_spec_deinit(&spec);

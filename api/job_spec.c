@@ -57,6 +57,63 @@ enum rb_status rb_job_spec_restore(const char *text, struct rb_job_spec *ret, st
     return status;
 }
 
+/* A member of an object that was written by us (rb_job_spec_encode), key and value as they stand
+ * there, quoted: "\"models\":"; *ret_bytes 0: there is none. */
+static const char *find_member(const char *text, const char *quoted, size_t *ret_bytes)
+{
+    const char *found = NULL;
+    int depth = 0;
+    bool inside = false; /* of a string */
+    *ret_bytes = 0;
+    for (const char *c = text; *c != '\0'; c++) {
+        if (inside && c[0] == '\\' && c[1] != '\0') {
+            c++;
+            continue;
+        }
+        if (inside) {
+            inside = *c != '"';
+            continue;
+        }
+        bool ends = depth == 1 && (*c == ',' || *c == '}');
+        if (found != NULL && ends) {
+            *ret_bytes = (size_t)(c - found);
+            return found;
+        }
+        if (depth == 1 && *c == '"' && strncmp(c, quoted, strlen(quoted)) == 0)
+            found = c;
+        inside = *c == '"';
+        depth += (*c == '{' || *c == '[') - (*c == '}' || *c == ']');
+    }
+    return text;
+}
+
+enum rb_status rb_job_spec_restore_points(const char *text, struct rb_job_spec *ret,
+                                          struct rb_error *err)
+{
+    size_t models, interpolate;
+    const char *m = find_member(text, "\"models\":", &models);
+    const char *i = find_member(text, "\"interpolate\":", &interpolate);
+    size_t room = models + interpolate + 4;
+    char *part = malloc(room);
+    json_t *json = NULL;
+    if (part == NULL)
+        return rb_error_set(err, RB_ENOMEM, "no memory for a job's points");
+    (void)snprintf(part, room, "{%.*s%s%.*s}", (int)models, m, interpolate > 0 ? "," : "",
+                   (int)interpolate, i);
+    enum rb_status status = rb_body_parse(part, strlen(part), room, &json, err);
+    free(part);
+    if (status != RB_OK)
+        return status;
+    struct rb_problems problems = {0};
+    struct rb_spec_draft d = {.at = "", .problems = &problems};
+    spec_default(&d.spec);
+    rb_object_decode(json, "", &rb_spec_object, 0, &d, &problems);
+    if (problems.found == 0)
+        rb_draft_place(&d);
+    json_decref(json);
+    return finish(&problems, &d.spec, ret, err);
+}
+
 const char *rb_job_spec_model_pointer(bool anchored, size_t i, char buffer[32])
 {
     if (!anchored)

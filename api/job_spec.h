@@ -247,6 +247,11 @@ enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at, uint32_t l
 enum rb_status rb_job_spec_restore(const char *text, struct rb_job_spec *ret,
                                    struct rb_error *err) RB_MUST_CHECK;
 
+/* The same, but of a spec of three models or more nothing else than its models, lambdas and weights:
+ * what names a point. Lists of jobs ask for it, each for all of its rows. */
+enum rb_status rb_job_spec_restore_points(const char *text, struct rb_job_spec *ret,
+                                          struct rb_error *err) RB_MUST_CHECK;
+
 /* {"jobs":[…]} of POST /v1/jobs/batch: 1 to RB_BATCH_MAX jobs, all or none. The caller owns the
  * array and each spec: rb_job_specs_free. */
 enum rb_status rb_job_batch_decode(const json_t *json, struct rb_job_spec **ret, size_t *ret_count,

@@ -550,6 +550,14 @@ void rb_draft_settle(struct rb_spec_draft *d, const char *family,
 
 /* ---- all of it ---- */
 
+void rb_draft_place(struct rb_spec_draft *d)
+{
+    if (rb_job_spec_several(&d->spec))
+        resolve_weights(d);
+    else
+        resolve_lambdas(d);
+}
+
 void rb_draft_check(struct rb_spec_draft *d)
 {
     struct rb_align_spec *a = &d->spec.align;
@@ -565,10 +573,8 @@ void rb_draft_check(struct rb_spec_draft *d)
         check_evaluate(d);
     check_several(d);
     bool placed = is_clean(d, "/interpolate") && is_clean(d, "/outputs");
-    if (rb_job_spec_several(&d->spec) && placed)
-        resolve_weights(d);
-    else if (!rb_job_spec_several(&d->spec) && is_clean(d, "/interpolate"))
-        resolve_lambdas(d);
+    if (placed || (!rb_job_spec_several(&d->spec) && is_clean(d, "/interpolate")))
+        rb_draft_place(d);
     if (!rb_job_spec_several(&d->spec))
         sort_distinct(&d->spec.merged);
     if (is_clean(d, "/merge") && is_clean(d, "/align") && placed)

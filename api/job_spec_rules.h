@@ -9,6 +9,10 @@
 void rb_draft_fault(struct rb_spec_draft *d, const char *pointer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Where the points are: lambdas, or of three models or more weights, and all in the order that is
+ * theirs. Part of what follows. */
+void rb_draft_place(struct rb_spec_draft *d);
+
 /* The rules between members, and the defaults that depend on other members. */
 void rb_draft_check(struct rb_spec_draft *d);
 

@@ -189,6 +189,46 @@ static void test_several_models(void **state)
     rb_job_spec_deinit(&spec);
 }
 
+/* Models and points of a stored spec alone are those of all of it, whatever else stands there. */
+static void test_points_of_a_stored_spec(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "{" THREE "," MLM "}}",
+        "{" THREE ",'interpolate':{'weights':'simplex','points':6}," MLM "}}",
+        "{'name':'\\'models\\':[\\'interpolate\\':{','labels':{'models':'interpolate','x':'}'}"
+        "," THREE ",'interpolate':{'weights':[[0.5,0.5,0],[0,1,0],[0.2,0.3,0.5]]}," MLM
+        "},'outputs':{'merged':[[0.5,0.25,0.25],[0,0,1]]}}",
+        "{" JOINT ",'align':{'dataset':'d'},'outputs':{'merged':[[0.5,0.25,0.25]]}}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct rb_job_spec whole, points;
+        struct rb_error err;
+        decode_ok(bodies[i], 0, &whole);
+        char *text = encode(&whole);
+        assert_int_equal(rb_job_spec_restore_points(text, &points, &err), RB_OK);
+        assert_int_equal(rb_job_spec_models(&points), 3);
+        for (size_t m = 0; m < 3; m++)
+            assert_string_equal(rb_job_spec_model(&points, m), rb_job_spec_model(&whole, m));
+        if (whole.has_evaluate) {
+            assert_int_equal(points.lambdas.count, whole.lambdas.count);
+            assert_int_equal(points.weights.count, whole.weights.count);
+            assert_memory_equal(points.weights.values, whole.weights.values,
+                                whole.weights.count * sizeof *whole.weights.values);
+        }
+        assert_null(points.name);
+        assert_false(points.has_evaluate);
+        rb_job_spec_deinit(&points);
+        rb_job_spec_deinit(&whole);
+        free(text);
+    }
+    struct rb_job_spec none;
+    struct rb_error err;
+    assert_int_equal(rb_job_spec_restore_points("{}", &none, &err), RB_EINPUT);
+    assert_int_equal(rb_job_spec_restore_points("{\"models\":{\"a\":", &none, &err), RB_EINPUT);
+    assert_int_equal(rb_job_spec_restore_points("\"", &none, &err), RB_EINPUT);
+}
+
 /* One row: a body that is wrong in one place. */
 static void test_faults(void **state)
 {
@@ -604,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_lambdas_are_resolved),
         cmocka_unit_test(test_several_models),
+        cmocka_unit_test(test_points_of_a_stored_spec),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_all_faults_at_once),
         cmocka_unit_test(test_round_trips),
