@@ -196,7 +196,7 @@ static void test_points_of_a_stored_spec(void **state)
     static const char *const bodies[] = {
         "{" THREE "," MLM "}}",
         "{" THREE ",'interpolate':{'weights':'simplex','points':6}," MLM "}}",
-        "{'name':'\\'models\\':[\\'interpolate\\':{','labels':{'models':'interpolate','x':'}'}"
+        "{'name':'\\'{ models','labels':{'models':'interpolate','x':'}'}"
         "," THREE ",'interpolate':{'weights':[[0.5,0.5,0],[0,1,0],[0.2,0.3,0.5]]}," MLM
         "},'outputs':{'merged':[[0.5,0.25,0.25],[0,0,1]]}}",
         "{" JOINT ",'align':{'dataset':'d'},'outputs':{'merged':[[0.5,0.25,0.25]]}}",
