@@ -247,8 +247,8 @@ enum rb_status rb_job_spec_fit(struct rb_job_spec *s, const char *at, uint32_t l
 enum rb_status rb_job_spec_restore(const char *text, struct rb_job_spec *ret,
                                    struct rb_error *err) RB_MUST_CHECK;
 
-/* The same, but of a spec of three models or more nothing else than its models, lambdas and weights:
- * what names a point. Lists of jobs ask for it, each for all of its rows. */
+/* The same, but of a spec of three models or more nothing else than its models, lambdas and
+ * weights: what names a point. Lists of jobs ask for it, each for all of its rows. */
 enum rb_status rb_job_spec_restore_points(const char *text, struct rb_job_spec *ret,
                                           struct rb_error *err) RB_MUST_CHECK;
 
