@@ -22,8 +22,8 @@ enum rb_status rb_barrier_kept_print(const struct rb_barrier_errors *e, size_t m
     rb_json_object(&w, NULL);
     rb_json_object(&w, "barrier_errors");
     rb_json_uint(&w, "blocks", e->blocks);
-    encode_list(&w, "chord", e->chord, 2);
-    encode_list(&w, "mean", e->mean, 2);
+    encode_list(&w, "chord", e->chord, RB_CURVE_COUNT);
+    encode_list(&w, "mean", e->mean, RB_CURVE_COUNT);
     encode_list(&w, "reduction", reduction, 2);
     encode_list(&w, "parents", e->parent, models);
     rb_json_array(&w, "points");
@@ -51,10 +51,11 @@ static bool decode_list(const json_t *list, size_t most, double *ret, size_t *re
     return true;
 }
 
-static bool decode_two(const json_t *json, const char *key, double *ret)
+/* Neither more nor fewer. */
+static bool decode_all(const json_t *json, const char *key, size_t wanted, double *ret)
 {
     size_t count = 0;
-    return decode_list(json_object_get(json, key), 2, ret, &count) && count == 2;
+    return decode_list(json_object_get(json, key), wanted, ret, &count) && count == wanted;
 }
 
 static bool decode(const json_t *json, struct rb_barrier_errors *e)
@@ -66,8 +67,9 @@ static bool decode(const json_t *json, struct rb_barrier_errors *e)
     for (size_t m = 0; m < RB_MODELS_MAX; m++)
         e->parent[m] = (double)NAN;
     bool fine = json_is_integer(blocks) && json_integer_value(blocks) > 0 &&
-                decode_two(json, "chord", e->chord) && decode_two(json, "mean", e->mean) &&
-                decode_two(json, "reduction", reduction) &&
+                decode_all(json, "chord", RB_CURVE_COUNT, e->chord) &&
+                decode_all(json, "mean", RB_CURVE_COUNT, e->mean) &&
+                decode_all(json, "reduction", 2, reduction) &&
                 decode_list(json_object_get(json, "parents"), RB_MODELS_MAX, e->parent, &parents) &&
                 json_array_size(points) == 2;
     for (size_t c = 0; c < 2 && fine; c++)

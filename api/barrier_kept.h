@@ -6,7 +6,7 @@
 #include "api/barrier.h"
 
 /* As the product of the writing stage, the same bits when read again:
- * {"barrier_errors":{"blocks","chord":[2],"mean":[2],"reduction":[2],"parents":[models],
+ * {"barrier_errors":{"blocks","chord":[3],"mean":[3],"reduction":[2],"parents":[models],
  * "points":[[…],[…]]}}. New, free() it. RB_ENOMEM. */
 enum rb_status rb_barrier_kept_print(const struct rb_barrier_errors *e, size_t models, char **ret,
                                      struct rb_error *err) RB_MUST_CHECK;

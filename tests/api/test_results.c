@@ -65,8 +65,8 @@ static void test_errors_are_kept(void **state)
 {
     (void)state;
     enum { MODELS = 3, POINTS = 7 };
-    struct rb_barrier_errors e = {.chord = {0.1, 1.0 / 3},
-                                  .mean = {NAN, 1e-300},
+    struct rb_barrier_errors e = {.chord = {0.1, 1.0 / 3, 0.7},
+                                  .mean = {NAN, 1e-300, NAN},
                                   .reduction_chord = 2.0 / 7,
                                   .reduction_mean = NAN,
                                   .parent = {0, 0.7, NAN},
@@ -81,8 +81,8 @@ static void test_errors_are_kept(void **state)
     assert_int_equal(rb_barrier_kept_print(&e, MODELS, &text, &err), RB_OK);
     assert_int_equal(rb_barrier_kept_decode(text, &known, &read, &err), RB_OK);
     assert_true(known);
-    assert_same_bits(e.chord, read.chord, 2);
-    assert_same_bits(e.mean, read.mean, 2);
+    assert_same_bits(e.chord, read.chord, RB_CURVE_COUNT);
+    assert_same_bits(e.mean, read.mean, RB_CURVE_COUNT);
     assert_same_bits(&e.reduction_chord, &read.reduction_chord, 1);
     assert_same_bits(&e.reduction_mean, &read.reduction_mean, 1);
     assert_same_bits(e.parent, read.parent, MODELS);
@@ -95,13 +95,13 @@ static void test_errors_are_kept(void **state)
     static const char *const others[] = {
         "{}",
         "{\"barrier_errors\":7}",
-        "{\"barrier_errors\":{\"blocks\":0,\"chord\":[1,1],\"mean\":[1,1],\"reduction\":[1,1],"
+        "{\"barrier_errors\":{\"blocks\":0,\"chord\":[1,1,1],\"mean\":[1,1,1],\"reduction\":[1,1],"
         "\"parents\":[],\"points\":[[],[]]}}",
-        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1],\"mean\":[1,1],\"reduction\":[1,1],"
+        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1,1],\"mean\":[1,1,1],\"reduction\":[1,1],"
         "\"parents\":[],\"points\":[[],[]]}}",
-        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1,1],\"mean\":[1,1],\"reduction\":[1,1],"
+        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1,1,1],\"mean\":[1,1,1],\"reduction\":[1,1],"
         "\"parents\":[\"x\"],\"points\":[[],[]]}}",
-        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1,1],\"mean\":[1,1],\"reduction\":[1,1],"
+        "{\"barrier_errors\":{\"blocks\":2,\"chord\":[1,1,1],\"mean\":[1,1,1],\"reduction\":[1,1],"
         "\"parents\":[],\"points\":[[]]}}",
     };
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {

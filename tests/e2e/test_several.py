@@ -402,7 +402,8 @@ def test_errors_are_kept():
     pair = {**spec(), "models": {"a": "gpt2-a", "b": "gpt2-b"}, "interpolate": {"points": 5},
             "align": {k: v for k, v in spec()["align"].items() if k != "reference"}}
     with Several() as d:
-        jobs = [submit(d, spec("anchor")), submit(d, pair)]
+        folds = {**pair, "align": {**pair["align"], "fold": True}}  # a third curve
+        jobs = [submit(d, spec("anchor")), submit(d, pair), submit(d, folds)]
         for job in jobs:
             equal(d.wait_finished(job)["status"], "succeeded")
         told = [d.get(f"/v1/jobs/{job}/barrier").json for job in jobs]
@@ -411,7 +412,7 @@ def test_errors_are_kept():
             true(one["blocks"] == 4 and one["aligned"]["barrier"]["chord_standard_error"] > 0, one)
             equal(d.get(f"/v1/jobs/{job}/artifacts/barrier.json").json, one)
             equal(d.get(f"/v1/jobs/{job}/artifacts/barrier.csv").body, table)
-        equal(changed(d, "UPDATE stages SET product = '{}' WHERE stage = 'writing'"), 2)
+        equal(changed(d, "UPDATE stages SET product = '{}' WHERE stage = 'writing'"), 3)
         for job, one, table in zip(jobs, told, tables):
             equal(d.get(f"/v1/jobs/{job}/barrier").json, one)
             equal(d.get(f"/v1/jobs/{job}/barrier", {"Accept": "text/csv"}).body, table)
