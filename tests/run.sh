@@ -29,6 +29,8 @@ cd "$(dirname "$0")/.."
 all="release api dashboard slurm asan tsan fuzz deploy coverage"
 jobs=${REBASIND_JOBS:-$(nproc)}
 unset REBASIND_JOBS # the daemon refuses variables that it does not know
+# Some machines' images set these; then a daemon and the nodes of its cluster could multiply by different kernels.
+unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 fuzzing=10 # seconds a target
 [ -z "${RB_TEST_WHOLE:-}" ] || fuzzing=60
 stages=""
