@@ -36,8 +36,12 @@ TESTS="
 "
 # bench:   PyTorch and SciPy for the ratios; nginx, and wrk as the client, for the requests per second
 BENCH="python3-torch python3-scipy nginx-light wrk"
-# cross:   arm64: compiler, emulator, debootstrap to fetch arm64's libraries into a folder, buildah for its image
-CROSS="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap debian-archive-keyring buildah"
+# cross:   arm64: compiler, emulators of a process and of a machine (cpio packs its files), debootstrap to fetch arm64's
+#          libraries into a folder, buildah for its image
+CROSS="
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static qemu-system-arm cpio
+    debootstrap debian-archive-keyring buildah
+"
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 

@@ -30,6 +30,10 @@ const struct rb_blas_kernel rb_blas_kernels[] = {
     {"Sandybridge", "AVX", RB_CPU_AVX},
     {"Nehalem", "SSE4.2", RB_CPU_SSE42},
     {"Prescott", "SSE3", RB_CPU_SSE3},
+#elif defined(__aarch64__)
+    /* Of the library's choice it is tried first, SVE's too: these two are what there is instead. */
+    {"neoversen1", "NEON", 0},
+    {"armv8", "NEON", 0},
 #endif
     {NULL, NULL, 0},
 };

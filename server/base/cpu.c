@@ -82,20 +82,40 @@ void rb_cpu_read(struct rb_cpu *ret)
 }
 
 #else
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+/* Linux, arch/arm64/include/asm/cputype.h: who made it, which of theirs. */
+static const struct {
+    uint32_t maker, part;
+    const char *name;
+} processors[] = {
+    {0x41, 0xd03, "Cortex-A53"},  {0x41, 0xd08, "Cortex-A72"},  {0x41, 0xd0b, "Cortex-A76"},
+    {0x41, 0xd0c, "Neoverse-N1"}, {0x41, 0xd40, "Neoverse-V1"}, {0x41, 0xd49, "Neoverse-N2"},
+    {0x41, 0xd4f, "Neoverse-V2"}, {0x43, 0x0af, "ThunderX2"},   {0x46, 0x001, "A64FX"},
+    {0x48, 0xd01, "TSV110"},      {0xc0, 0xac3, "Ampere-1"},    {0xc0, 0xac4, "Ampere-1A"},
+};
+
+/* The kernel lets everyone read the register that /proc/cpuinfo is made of, where it says so. */
+static void read_name(struct rb_cpu *cpu)
+{
+    uint64_t midr;
+    __asm__("mrs %0, MIDR_EL1" : "=r"(midr));
+    uint32_t maker = midr >> 24 & 0xff, part = midr >> 4 & 0xfff;
+    (void)snprintf(cpu->name, sizeof cpu->name, "arm64, maker 0x%02x, part 0x%03x", maker, part);
+    for (size_t i = 0; i < sizeof processors / sizeof processors[0]; i++)
+        if (processors[i].maker == maker && processors[i].part == part)
+            (void)snprintf(cpu->name, sizeof cpu->name, "%s", processors[i].name);
+}
 
 void rb_cpu_read(struct rb_cpu *ret)
 {
-    char line[256], name[64];
+    unsigned long has = getauxval(AT_HWCAP);
     *ret = (struct rb_cpu){.name = "unknown"};
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    if (f == NULL)
-        return;
-    while (fgets(line, sizeof line, f) != NULL)
-        if (sscanf(line, "%*[Mm]odel name : %63[ -~]", name) == 1) {
-            memcpy(ret->name, name, sizeof name);
-            break;
-        }
-    (void)fclose(f);
+    if ((has & HWCAP_CPUID) != 0)
+        read_name(ret);
+    if ((has & HWCAP_SVE) != 0)
+        ret->features |= RB_CPU_SVE;
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* server/base/cpu.h: what this processor can do, by asking it (CPUID), never by its model number;
- * and how fast it multiplies and adds when nothing else holds it up. Any thread. */
+/* server/base/cpu.h: what this processor can do, by asking it (CPUID; on arm64 the system), never by
+ * its model number; and how fast it multiplies and adds when nothing else holds it up. Any thread. */
 #ifndef RB_SERVER_BASE_CPU_H
 #define RB_SERVER_BASE_CPU_H
 
@@ -22,10 +22,13 @@ enum rb_cpu_feature {
     RB_CPU_AMX_TILE = 1 << 11,
     RB_CPU_AMX_BF16 = 1 << 12,
     RB_CPU_AMD = 1 << 13, /* the maker: its kernels have tile sizes of their own */
+    RB_CPU_SVE = 1 << 14, /* arm64 */
 };
 
 struct rb_cpu {
-    char name[64]; /* as the processor gives it, blanks trimmed; "unknown" where it gives none */
+    /* As the processor gives it, blanks trimmed; arm64: of its numbers. "unknown" where it gives
+     * none. */
+    char name[64];
     uint32_t features;
 };
 

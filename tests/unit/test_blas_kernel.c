@@ -14,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include <cmocka.h>
 
@@ -187,6 +191,9 @@ static void the_best_that_runs_and_is_right(void **state)
     choose(7, "Newer", &all, "Newer ", RB_KERNEL_RIGHT, "Newer");
     /* A library newer than the table knows what it does. */
     choose(7, "Future", &all, "Future ", RB_KERNEL_RIGHT, "Future");
+    /* Or does not: SVE of an arm64, whose rows are what every arm64 has. */
+    const struct trier wide = {.refused = {"Future"}, .as = RB_KERNEL_CRASHED};
+    choose(0, "Future", &wide, "Future Old ", RB_KERNEL_RIGHT, "Old");
     const struct trier one = {.refused = {"New"}, .as = RB_KERNEL_WRONG};
     choose(3, "Old", &one, "New Middle ", RB_KERNEL_RIGHT, "Middle");
     choose(7, "New", &one, "New Newer ", RB_KERNEL_RIGHT, "Newer");
@@ -241,6 +248,11 @@ static void the_processor_is_read(void **state)
     char key[32], again[32];
     rb_cpu_read(&cpu);
     assert_true(strlen(cpu.name) > 0);
+#if defined(__aarch64__)
+    /* Without a name, verdicts of SVE would hold for processors that have none. */
+    assert_string_not_equal(cpu.name, "unknown");
+    assert_int_equal((cpu.features & RB_CPU_SVE) != 0, (getauxval(AT_HWCAP) & HWCAP_SVE) != 0);
+#endif
     assert_true(rb_fma_limit(&cpu) > 0);
     rb_kernel_key(&cpu, key, sizeof key);
     rb_kernel_key(&cpu, again, sizeof again);
