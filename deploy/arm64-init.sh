@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # The first process of the machine that deploy/cross-arm64.sh --vm starts: Debian's arm64 kernel, busybox, the image's
 # files in /image. Runs the unit tests that /tests lists, then the image's daemon as a container would (its files alone,
 # uid 65532, one writable folder) with its sandbox required, and a job for each spec in /jobs. What came of it are the
@@ -52,7 +53,7 @@ $in_image serve --sandbox require >/tmp/log 2>&1 &
 daemon=$!
 began=$(date +%s)
 until $in_image health >/tmp/health 2>&1; do
-    kill -0 $daemon 2>/dev/null && [ $(($(date +%s) - began)) -lt 300 ] || break
+    if [ $(($(date +%s) - began)) -gt 300 ] || ! kill -0 $daemon 2>/dev/null; then break; fi
     sleep 1
 done
 $in_image health

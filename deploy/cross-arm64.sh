@@ -8,7 +8,7 @@
 #   deploy/cross-arm64.sh --image OCI    the daemon, and its image for linux/arm64 as an OCI layout: what the Dockerfile's
 #                                        last stage says, from the cross-built binary (needs buildah)
 #   deploy/cross-arm64.sh --vm [TEST ...] the image's files on Debian's arm64 kernel, emulated (qemu-system-aarch64): the unit
-#                                        tests named (default: the four that qemu's user mode cannot run), then the daemon
+#                                        tests named (default: five that need a kernel of their own), then the daemon
 #                                        with its sandbox required and two jobs by HTTP, whose losses are compared with
 #                                        those of the same jobs here; RB_VM_CPU=cortex-a72: another processor
 #   RB_SYSROOT=/srv/arm64                where the sysroot lies (default: build/arm64-sysroot, 600 MB)
@@ -114,7 +114,7 @@ fetch_vm() {
     dpkg -x "$work/busybox-static.deb" "$work/busybox"
     mkdir -p "$RB_SYSROOT/vm"
     dpkg-deb --fsys-tarfile "$work/$kernel.deb" | tar -xO --wildcards './boot/vmlinuz-*' >"$RB_SYSROOT/vm/kernel"
-    mv "$(find "$work/busybox" -type f -name busybox)" "$RB_SYSROOT/vm/busybox"
+    mv "$work/busybox/bin/busybox" "$RB_SYSROOT/vm/busybox"
 }
 
 # The jobs, as bodies of POST /v1/jobs: permutations of a pair of BERT; orthogonal maps (LAPACK) of a pair of GPT-2.
@@ -134,16 +134,18 @@ jobs="bert gpt2"
 # The machine's files in $1: everything is in memory, there is no disk.
 fill_vm() {
     fill "$1/image"
-    mkdir -p "$1/bin" "$1/lib" "$1/usr/lib" "$1/coreutils" "$1/unit" "$1/jobs" "$1$PWD/tests"
+    mkdir -p "$1/bin" "$1/lib" "$1/usr/lib" "$1/coreutils" "$1/unit" "$1/jobs" "$1/etc" "$1$PWD/tests"
     install deploy/arm64-init.sh "$1/init"
     install "$RB_SYSROOT/vm/busybox" "$1/bin/busybox"
     install "$RB_SYSROOT/usr/sbin/chroot" "$1/coreutils/chroot"
     ln -s /image/lib/ld-linux-aarch64.so.1 "$1/lib/ld-linux-aarch64.so.1"
     ln -s /image/usr/lib/aarch64-linux-gnu "$1/usr/lib/aarch64-linux-gnu"
     cp -L "$RB_SYSROOT/usr/lib/aarch64-linux-gnu/libcmocka.so.0" "$1/lib"
+    cp "$1/image/etc/passwd" "$1/image/etc/group" "$1/etc"
+    cp -r docs "$1$PWD/docs"
     cp -r tests/fixtures "$1$PWD/tests/fixtures"
     echo "$PWD/tests/fixtures" >"$1/fixtures"
-    sed -n '/^FROM scratch/,$p' deploy/Dockerfile | sed -n '/^ENV /,/[^\]$/{s/^ENV//;s/\$//;s/^ *//;p}' >"$1/environment"
+    sed -n '/^FROM scratch/,$p' deploy/Dockerfile | sed -n '/^ENV /,/[^\\]$/{s/^ENV//;s/ *\\$//;s/^ *//;p}' >"$1/environment"
     for test in $2; do
         aarch64-linux-gnu-strip -o "$1/unit/$test" "$(find build/arm64 -type f -name "$test")"
         echo "$test" >>"$1/tests"
@@ -169,7 +171,7 @@ vm() {
     (cd "$work/root" && find . | cpio -o -H newc --quiet) >"$work/initramfs"
     timeout "${RB_VM_SECONDS:-3600}" qemu-system-aarch64 -machine virt -cpu "${RB_VM_CPU:-neoverse-n1}" -smp 2 -m 3G \
         -nic none -display none -monitor none -serial stdio -no-reboot -kernel "$RB_SYSROOT/vm/kernel" \
-        -initrd "$work/initramfs" -append "console=ttyAMA0 quiet panic=-1" </dev/null | tr -d '\r' | tee "$work/console"
+        -initrd "$work/initramfs" -append "console=ttyAMA0 quiet panic=-1" </dev/null | sed -u 's|\r||g' | tee "$work/console"
     failed=0
     for name in $jobs; do
         sed -n "s/^vm barrier $name //p" "$work/console" >"$work/$name.there"
@@ -190,7 +192,7 @@ case "${1:-}" in
 --image) image "${2:?expected a folder for the OCI layout}"; exit 0 ;;
 --vm)
     shift
-    [ $# -gt 0 ] || set -- test_config test_imports test_jobdir test_blas_kernel
+    [ $# -gt 0 ] || set -- test_config test_imports test_jobdir test_blas_kernel test_sandbox
     vm "$*"
     exit
     ;;
