@@ -156,7 +156,7 @@ fill_vm() {
 # The same job by this machine's own build; answers what the machine's /barrier does.
 here() {
     job "$1" | sed 's|"\([a-z0-9]*-[ab]\)"|"models/\1"|g; s|"dataset":"\([a-z]*\)"|"dataset":"data/\1.txt"|g' >"$work/$1.json"
-    (cd tests/fixtures && ../../build/release/rebasind run --json "$work/$1.json") | jq .barrier
+    (cd tests/fixtures && ../../build/release/rebasind run --json --output "$work/$1.out" "$work/$1.json") | jq .barrier
 }
 
 vm() {

@@ -172,9 +172,7 @@ void rb_kernel_key(const struct rb_cpu *cpu, char *ret, size_t size)
 
 /* ---- this process ---- */
 
-/* Where nothing hangs it is a fraction of a second; an emulated processor on a loaded machine took more
- * than ten. */
-enum { TRIAL_LIMIT_MS = 30000 };
+enum { TRIAL_LIMIT_MS = 10000 };
 
 static struct {
     char *const *argv;
