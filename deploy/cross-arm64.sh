@@ -121,12 +121,12 @@ fetch_vm() {
 job() {
     case $1 in
     bert) echo '{"models":{"a":"bert-a","b":"bert-b"},"interpolate":{"lambdas":[0,0.5,1]},
-        "align":{"components":["ff","mha"],"dataset":"align","max_sequences":1000,"max_length":48},
-        "evaluate":{"task":"mlm","dataset":"eval","block_size":48,"max_blocks":256,"control":true}}' ;;
+        "align":{"components":["ff","mha"],"dataset":"align","max_sequences":100,"max_length":48},
+        "evaluate":{"task":"mlm","dataset":"eval","block_size":48,"max_blocks":32,"control":true}}' ;;
     gpt2) echo '{"models":{"a":"gpt2-a","b":"gpt2-b"},"interpolate":{"lambdas":[0,0.5,1]},
         "align":{"components":["ff","mha","residual"],"residual_map":"orthogonal","head_map":"orthogonal",
-        "dataset":"align","max_sequences":200},"outputs":{"merged":[0.5]},
-        "evaluate":{"task":"clm","dataset":"eval","block_size":128,"max_blocks":16,"control":true}}' ;;
+        "dataset":"align","max_sequences":60},"outputs":{"merged":[0.5]},
+        "evaluate":{"task":"clm","dataset":"eval","block_size":128,"max_blocks":4,"control":true}}' ;;
     esac
 }
 jobs="bert gpt2"
