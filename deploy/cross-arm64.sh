@@ -4,11 +4,11 @@
 #
 #   deploy/cross-arm64.sh                the sysroot if it is missing, the daemon, the tests below
 #   deploy/cross-arm64.sh test_map ...   other unit tests
-#   deploy/cross-arm64.sh --all          every unit test, goldens included (hours; qemu 7.2 has no openat2, which eight of them need)
+#   deploy/cross-arm64.sh --all          every unit test, goldens included (hours; qemu 7.2 has no openat2, which nine of them need)
 #   deploy/cross-arm64.sh --image OCI    the daemon, and its image for linux/arm64 as an OCI layout: what the Dockerfile's
 #                                        last stage says, from the cross-built binary (needs buildah)
 #   deploy/cross-arm64.sh --vm [TEST ...] the image's files on Debian's arm64 kernel, emulated (qemu-system-aarch64): the unit
-#                                        tests named (default: nine that need a kernel of their own), then the daemon
+#                                        tests named (default: ten that need a kernel of their own), then the daemon
 #                                        with its sandbox required and two jobs by HTTP, whose losses are compared with
 #                                        those of the same jobs here; RB_VM_CPU=cortex-a72: another processor
 #   RB_SYSROOT=/srv/arm64                where the sysroot lies (default: build/arm64-sysroot, 600 MB)
@@ -192,7 +192,7 @@ case "${1:-}" in
 --image) image "${2:?expected a folder for the OCI layout}"; exit 0 ;;
 --vm)
     shift
-    [ $# -gt 0 ] || set -- test_config test_imports test_jobdir test_fsutil test_leftovers test_merged_folder test_room test_blas_kernel test_sandbox
+    [ $# -gt 0 ] || set -- test_config test_imports test_jobdir test_fsutil test_leftovers test_merged_folder test_room test_tokens test_blas_kernel test_sandbox
     vm "$*"
     exit
     ;;
