@@ -1,5 +1,6 @@
-/* server/base/cpu.h: what this processor can do, by asking it (CPUID; on arm64 the system), never by
- * its model number; and how fast it multiplies and adds when nothing else holds it up. Any thread. */
+/* server/base/cpu.h: what this processor can do, by asking it (CPUID; on arm64 the system), never
+ * by its model number; and how fast it multiplies and adds when nothing else holds it up. Any
+ * thread. */
 #ifndef RB_SERVER_BASE_CPU_H
 #define RB_SERVER_BASE_CPU_H
 
