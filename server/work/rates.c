@@ -18,11 +18,11 @@ static const struct {
 } shares[RB_PHASE_COUNT] = {
     [RB_PHASE_NONE] = {1, 1},
     [RB_PHASE_LOADING] = {1, 1},
-    [RB_PHASE_ALIGNING] = {0.50, 0.80},
+    [RB_PHASE_ALIGNING] = {0.45, 0.80},
     [RB_PHASE_SOLVING] = {0.08, 0.08},
-    [RB_PHASE_LEARNING] = {0.40, 0.70},
+    [RB_PHASE_LEARNING] = {0.25, 0.70},
     [RB_PHASE_CERTIFYING] = {0.65, 0.80},
-    [RB_PHASE_EVALUATING] = {0.45, 0.80},
+    [RB_PHASE_EVALUATING] = {0.40, 0.80},
     [RB_PHASE_MERGING] = {0.40, 0.70},
     [RB_PHASE_WRITING] = {0.02, 0.02},
 };
