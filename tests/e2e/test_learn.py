@@ -292,12 +292,12 @@ def test_another_arithmetic():
     first, other = ({"OPENBLAS_CORETYPE": name} for name in ("Nehalem", "Prescott"))
     with Daemon(env=other) as d:
         d.register_fixtures()
-        job = d.post("/v1/jobs", with_learn(steps=150)).json["id"]
+        job = d.post("/v1/jobs", with_learn(steps=80, batch_tokens=512)).json["id"]
         equal(d.wait_finished(job)["warnings"], [])
         expected = d.get(f"/v1/jobs/{job}/learning").json["points"]
     with Daemon(env=first) as d:
         d.register_fixtures()
-        job = d.post("/v1/jobs", with_learn(steps=150)).json["id"]
+        job = d.post("/v1/jobs", with_learn(steps=80, batch_tokens=512)).json["id"]
         wait_for_points(d, job, 3)
         d.kill()
         d.start()  # the same machine: nothing to say
