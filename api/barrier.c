@@ -565,20 +565,35 @@ struct rb_folded_control rb_barrier_folded(const struct rb_barrier_view *v)
     return f;
 }
 
+/* What v1 has promised since there was one point of it: half way, or what is nearest to that. */
+static struct rb_folded_control folded_half_way(const struct rb_barrier_view *v)
+{
+    const struct rb_curve_points *c = &v->folded;
+    const struct rb_point *p = &c->points[0], *last = &c->points[c->count - 1];
+    for (size_t i = 1; i < c->count; i++)
+        if (fabs(c->points[i].lambda - 0.5) < fabs(p->lambda - 0.5))
+            p = &c->points[i];
+    double chord = (1 - p->lambda) * c->points[0].loss + p->lambda * last->loss;
+    return (struct rb_folded_control){p->lambda, p->loss, p->standard_error, p->loss - chord};
+}
+
 static void encode_folded(struct rb_json *w, const struct rb_barrier_view *v,
                           const struct row *rows, size_t count, unsigned metrics,
                           const struct rb_barrier_errors *errors)
 {
-    const struct rb_folded_control f = rb_barrier_folded(v);
+    struct rb_folded_control f = rb_barrier_folded(v);
     struct rb_barrier b;
     if (!rb_folded_control_known(&f))
         return;
+    bool whole = v->folded.count > 0 && rb_curve_barrier(v, &v->folded, &b);
+    if (whole)
+        f = folded_half_way(v);
     rb_json_object(w, "folded_control");
     rb_json_number(w, "lambda", f.lambda);
     rb_json_number(w, "loss", f.loss);
     rb_json_number(w, "standard_error", f.standard_error);
     rb_json_number(w, "barrier", f.barrier);
-    if (v->folded.count > 0 && rb_curve_barrier(v, &v->folded, &b))
+    if (whole)
         encode_curve(w, "curve", v, rows, count, RB_CURVE_FOLDED, metrics, &b, errors);
     rb_json_end(w);
 }

@@ -54,6 +54,7 @@ function sentence(job) {
 
 function results(job, barrier) {
   const s = job.summary, b = barrier?.aligned.barrier, c = barrier?.control?.barrier;
+  const once = barrier?.folded_control, folded = once?.curve?.barrier ?? (once && {chord: once.barrier, chord_lambda: once.lambda});
   const at = (x, l, error) => [h('b', plusMinus(x, error)),
     l === undefined ? '' : h('span.aside', ` at \u03bb ${number(l, 2)}`)];
   const headline = s.reduction !== null && ranks(job)
@@ -71,8 +72,8 @@ function results(job, barrier) {
       ['Barrier over chord', at(s.barrier_chord, b?.chord_lambda, b?.chord_standard_error),
         'max over the straight line'],
       ['\u2026 of the control', at(s.control_barrier_chord, c?.chord_lambda, c?.chord_standard_error)],
-      ...(barrier?.folded_control ? [['\u2026 folded, not aligned', at(barrier.folded_control.barrier,
-        barrier.folded_control.lambda, barrier.folded_control.curve?.barrier.chord_standard_error), 'norms folded, then averaged']] : []),
+      ...(folded ? [['\u2026 folded, not aligned', at(folded.chord, folded.chord_lambda, folded.chord_standard_error),
+        'norms folded, then averaged']] : []),
       ['Reduction', [h('b', plusMinus(times100(s.reduction), times100(s.reduction_standard_error), 1)),
         s.reduction === null ? '' : h('span.aside', ' %')]],
       ['Shape', SHAPES[barrier?.aligned.shape] ?? '\u2013'],

@@ -164,6 +164,17 @@ static void test_whole_curves(void **state)
                   "{'chord':1,'chord_lambda':0.5,'mean':1.25,'mean_lambda':0.75,"
                   "'chord_standard_error':null,'mean_standard_error':null}");
     json_decref(json);
+    /* Half way is told first, wherever the curve is highest. */
+    folded[3].loss = 3.5;
+    json = encode(&v);
+    curve = json_object_get(json, "folded_control");
+    assert_member(curve, "lambda", "0.5");
+    assert_member(curve, "loss", "2.5");
+    assert_member(curve, "barrier", "1");
+    assert_member(json_object_get(curve, "curve"), "barrier",
+                  "{'chord':1.75,'chord_lambda':0.75,'mean':2,'mean_lambda':0.75,"
+                  "'chord_standard_error':null,'mean_standard_error':null}");
+    json_decref(json);
     v.folded.count = 0;
     /* What an earlier version left: one point. */
     struct rb_folded_control again = rb_folded_control_none();
