@@ -241,9 +241,8 @@ enum rb_status rb_kernel_settle(int root_fd, const char *folder, struct rb_error
     self.settled = true;
     if (self.by_user || self.argv == NULL) {
         const struct rb_blas_kernel *best = best_of(rb_blas_kernels, cpu.features);
-        if (self.by_user && best->name != NULL &&
-            (self.info.instruction_set == NULL ||
-             strcmp(best->instruction_set, self.info.instruction_set) != 0))
+        if (self.by_user && best->name != NULL && self.info.instruction_set != NULL &&
+            strcmp(best->instruction_set, self.info.instruction_set) != 0)
             self.info.better = best->name;
         measure(&self.info, &cpu);
         return RB_OK;

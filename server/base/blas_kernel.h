@@ -39,7 +39,8 @@ struct rb_kernel_info {
     enum rb_kernel_origin origin;
     double rate;  /* operations per second of sgemm on one core; 0: not measured */
     double limit; /* the same of fused multiply-adds in registers alone */
-    /* Of the user's choice: what the table would take, of a better instruction set; else NULL. */
+    /* Of the user's choice, if the table knows it: what that would take, of a better instruction
+     * set; else NULL. */
     const char *better;
     bool proven; /* it was held against the reference here */
 };
