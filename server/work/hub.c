@@ -68,6 +68,16 @@ void rb_hub_ring(struct rb_hub *hub, struct rb_event_row *row)
     rb_event_row_deinit(row);
 }
 
+void rb_hub_ring_all(struct rb_hub *hub, enum rb_status status, struct rb_event_row *rows,
+                     size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (status == RB_OK)
+            rb_hub_ring(hub, &rows[i]);
+        else
+            rb_event_row_deinit(&rows[i]);
+}
+
 enum rb_status rb_hub_job_change(struct rb_hub *hub, struct rb_store *store, int64_t job,
                                  const struct rb_job_change *change, struct rb_error *err)
 {

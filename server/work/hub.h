@@ -41,6 +41,10 @@ void rb_hub_publish(struct rb_hub *hub, const struct rb_event *event);
 void rb_hub_deleted(struct rb_hub *hub, const char *job);
 /* Publishes the event of a change that was committed, if there was one, and frees the row. */
 void rb_hub_ring(struct rb_hub *hub, struct rb_event_row *row);
+/* The same of each event of a transaction that ended with that status; unless RB_OK they are only
+ * freed. */
+void rb_hub_ring_all(struct rb_hub *hub, enum rb_status status, struct rb_event_row *rows,
+                     size_t count);
 /* Changes the job with that seq and rings: rb_job_change, and its failures. */
 enum rb_status rb_hub_job_change(struct rb_hub *hub, struct rb_store *store, int64_t job,
                                  const struct rb_job_change *change,

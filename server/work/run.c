@@ -398,12 +398,7 @@ enum rb_status rb_run_points_with(struct rb_run *run, const struct rb_run_point 
     for (size_t i = 0; i < count && status == RB_OK; i++)
         status = add_given(run, &points[i], events + RB_CURVE_COUNT * i, err);
     status = rb_store_end(store, status, err);
-    for (size_t i = 0; i < RB_CURVE_COUNT * count; i++) {
-        if (status == RB_OK && events[i].event.id != 0)
-            rb_hub_ring(&run->work->hub, &events[i]);
-        else
-            rb_event_row_deinit(&events[i]);
-    }
+    rb_hub_ring_all(&run->work->hub, status, events, RB_CURVE_COUNT * count);
     for (int c = 0; c < RB_CURVE_COUNT && status != RB_OK; c++) /* rolled back */
         memcpy(run->curves[c].known, before[c], bytes);
     return status;
@@ -457,11 +452,7 @@ void rb_run_warn(struct rb_run *run, const char *unit, const char *format, ...)
     }
     if (status != RB_OK)
         rb_log_warn("not noted", RB_S("job", run->row.job.id), RB_ERROR_FIELDS(&err));
-    for (int i = 0; i < 2; i++)
-        if (status == RB_OK)
-            rb_hub_ring(&run->work->hub, &rows[i]);
-        else
-            rb_event_row_deinit(&rows[i]);
+    rb_hub_ring_all(&run->work->hub, status, rows, 2);
 }
 
 struct rb_certificate rb_run_certificate(const struct rb_run *run)

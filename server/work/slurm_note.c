@@ -35,11 +35,7 @@ tell(struct rb_run *run, const struct rb_slurm_news *news, const char *format, v
     enum rb_status status = write_news(run, news, text, rows, &err);
     if (status != RB_OK)
         rb_log_warn("not noted", RB_S("job", run->row.job.id), RB_ERROR_FIELDS(&err));
-    for (int i = 0; i < 2; i++)
-        if (status == RB_OK)
-            rb_hub_ring(&run->work->hub, &rows[i]);
-        else
-            rb_event_row_deinit(&rows[i]);
+    rb_hub_ring_all(&run->work->hub, status, rows, 2);
 }
 
 void rb_slurm_tell(struct rb_run *run, const struct rb_slurm_news *news, const char *format, ...)
