@@ -77,7 +77,7 @@ struct collect {
     struct rb_collect_split split;
     uint32_t first_layer, end_layer; /* of the present group */
     uint32_t store_first, store_end; /* layers whose taps the present or next round stores */
-    size_t store_items;              /* of the present round, before the walker's */
+    size_t store_items;              /* of a layer's forward round, before the walker's */
     struct rb_moments_writer *writer;
     char *path;
 
@@ -533,7 +533,6 @@ static enum rb_status begin_store(struct collect *c, struct rb_error *err)
 {
     c->store_first = c->first_layer;
     c->store_end = c->end_layer;
-    c->store_items = c->moments[0]->tap_count;
     return c->writer != NULL
                ? RB_OK
                : rb_moments_writer_open(c->moments[0], c->narrow, c->path, &c->writer, err);
@@ -559,8 +558,6 @@ static enum rb_status go_on(struct collect *c, size_t *ret_items, struct rb_erro
     bool last = c->end_layer == c->config->num_hidden_layers;
     enum rb_status s = RB_OK;
     *ret_items = 0;
-    if (c->round == ROUND_STORE)
-        c->store_items = 0;
     if (c->to < c->sequences->count) {
         s = begin_slab(c, err);
         *ret_items = c->walker_items;
@@ -571,8 +568,9 @@ static enum rb_status go_on(struct collect *c, size_t *ret_items, struct rb_erro
         s = begin_store(c, err);
     if (store && (last || !c->narrow)) {
         c->round = ROUND_STORE;
-        *ret_items = c->store_items;
+        *ret_items = c->moments[0]->tap_count;
     } else if (!last && s == RB_OK) {
+        c->store_items = store ? c->moments[0]->tap_count : 0;
         s = begin_group(c, c->end_layer, err);
         *ret_items = c->walker_items;
     }
