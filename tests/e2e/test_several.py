@@ -15,25 +15,32 @@ import time
 from daemon import FIXTURES, Daemon, command, equal, problem, run, true
 
 
-def shuffled(source, target, seed):
-    """A GPT-2 that computes the same function: in each layer the FF units in a random order."""
+def copied(source, target):
+    """A model's copy to be changed: the file, its bytes, and of each tensor where it lies in them and its shape."""
     shutil.copytree(source, target)
     path = os.path.join(target, "model.safetensors")
     os.chmod(path, 0o644)
     with open(path, "rb") as f:
         data = bytearray(f.read())
-    length = struct.unpack("<Q", data[:8])[0]
-    tensors = {k: v for k, v in json.loads(data[8:8 + length]).items() if k != "__metadata__"}
+    begin = 8 + struct.unpack("<Q", data[:8])[0]
+    tensors = {name: (*(begin + x for x in t["data_offsets"]), t["shape"])
+               for name, t in json.loads(data[8:begin]).items() if name != "__metadata__"}
+    return path, data, tensors
+
+
+def shuffled(source, target, seed):
+    """A GPT-2 that computes the same function: in each layer the FF units in a random order."""
+    path, data, tensors = copied(source, target)
     generator = random.Random(seed)
-    for name, t in tensors.items():
+    for name, (_, _, shape) in tensors.items():
         if not name.endswith("mlp.c_fc.weight"):
             continue
-        rows, inner = t["shape"]
+        rows, inner = shape
         order = list(range(inner))
         generator.shuffle(order)
         for other, columns in ((name, True), (name.replace("weight", "bias"), True),
                                (name.replace("c_fc", "c_proj"), False)):
-            begin, end = (8 + length + x for x in tensors[other]["data_offsets"])
+            begin, end, _ = tensors[other]
             old = bytes(data[begin:end])
             width = 4 if columns else 4 * rows
             line = inner * width
@@ -45,17 +52,11 @@ def shuffled(source, target, seed):
 
 def noisy(source, target, seed):
     """Another model: to each matrix of the layers as much noise as it has weights."""
-    shutil.copytree(source, target)
-    path = os.path.join(target, "model.safetensors")
-    os.chmod(path, 0o644)
-    with open(path, "rb") as f:
-        data = bytearray(f.read())
-    length = struct.unpack("<Q", data[:8])[0]
+    path, data, tensors = copied(source, target)
     generator = random.Random(seed)
-    for name, t in json.loads(data[8:8 + length]).items():
+    for name, (begin, end, _) in tensors.items():
         if not name.endswith(("c_fc.weight", "c_proj.weight", "c_attn.weight")):
             continue
-        begin, end = (8 + length + x for x in t["data_offsets"])
         weights = array.array("f", bytes(data[begin:end]))
         spread = statistics.pstdev(weights)
         data[begin:end] = array.array("f", (w + generator.gauss(0, spread) for w in weights)).tobytes()

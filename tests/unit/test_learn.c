@@ -280,35 +280,51 @@ static void mix_units(struct random_decoder *m, const double *d, double h)
         }
 }
 
-/* The loss of a step with B mixed; dx: the gradient of the scores. */
-static double mixed_loss(const struct decoder_shape *s, const double *d, double h, double **dx)
+/* The loss of a step of o with B mixed by d; take (may be NULL): what of the slopes goes to dx. */
+static double loss_of_mixed(const struct decoder_shape *s, const struct rb_learn_options *o,
+                            void (*mix)(struct random_decoder *m, const double *d, double h),
+                            const double *d, double h,
+                            void (*take)(const struct decoder_shape *s,
+                                         const struct rb_learn_maps *m, double *dx),
+                            double *dx)
 {
     struct decoders x;
-    struct rb_learn_options o;
     struct rb_motion motion;
     struct rb_program *program;
-    gradient_options(&o);
-    o.residual = o.query_keys = false;
-    o.orders = dx != NULL;
     decoders_init(&x, s);
-    mix_units(&x.b, d, h);
+    mix(&x.b, d, h);
     decoders_open(&x);
     struct rb_sequences blocks = random_blocks(x.p.b.config.vocab_size, BLOCKS, BLOCK);
-    start(&x.p, &blocks, &o, &motion, &program);
+    start(&x.p, &blocks, o, &motion, &program);
     MUST(rb_program_run(program, &x.p.worker, &x.p.err), &x.p.err);
     double loss = rb_learn_last_loss(program);
-    const struct rb_learn_maps *m = &((struct rb_learn *)program)->maps;
-    if (dx != NULL) {
-        *dx = must_alloc(m->parameters, sizeof **dx);
-        memcpy(*dx, m->dx + rb_learn_maps_first(m, m->count, &(size_t){0}),
-               s->layers * m->units.parameters * sizeof **dx);
-        assert_int_equal(m->units.parameters, s->inner * (s->inner + 1));
-    }
+    if (take != NULL)
+        take(s, &((struct rb_learn *)program)->maps, dx);
     rb_program_free(program);
     rb_motion_deinit(&motion);
     rb_sequences_deinit(&blocks);
     decoders_deinit(&x);
     return loss;
+}
+
+static void take_orders(const struct decoder_shape *s, const struct rb_learn_maps *m, double *dx)
+{
+    assert_int_equal(m->units.parameters, s->inner * (s->inner + 1));
+    memcpy(dx, m->dx + rb_learn_maps_first(m, m->count, &(size_t){0}),
+           s->layers * m->units.parameters * sizeof *dx);
+}
+
+/* dx: the gradient of the scores; new. */
+static double mixed_loss(const struct decoder_shape *s, const double *d, double h, double **dx)
+{
+    struct rb_learn_options o;
+    gradient_options(&o);
+    o.residual = o.query_keys = false;
+    o.orders = dx != NULL;
+    if (dx != NULL)
+        *dx = must_alloc(s->layers * s->inner * (s->inner + 1), sizeof **dx);
+    return loss_of_mixed(s, &o, mix_units, d, h, dx != NULL ? take_orders : NULL,
+                         dx != NULL ? *dx : NULL);
 }
 
 /* Straight through: the scores' gradient is that of the permutation, as if it were any matrix. */
@@ -371,34 +387,24 @@ static void mix_heads(struct random_decoder *m, const double *d, double h)
         }
 }
 
-static double mixed_heads_loss(const struct decoder_shape *s, const double *d, double h, double *dx)
+static void take_head_orders(const struct decoder_shape *s, const struct rb_learn_maps *m,
+                             double *dx)
 {
-    struct decoders x;
-    struct rb_learn_options o;
-    struct rb_motion motion;
-    struct rb_program *program;
-    gradient_options(&o);
-    o.residual = false;
-    o.head_orders = dx != NULL;
-    decoders_init(&x, s);
-    mix_heads(&x.b, d, h);
-    decoders_open(&x);
-    struct rb_sequences blocks = random_blocks(x.p.b.config.vocab_size, BLOCKS, BLOCK);
-    start(&x.p, &blocks, &o, &motion, &program);
-    MUST(rb_program_run(program, &x.p.worker, &x.p.err), &x.p.err);
-    double loss = rb_learn_last_loss(program);
-    const struct rb_learn_maps *m = &((struct rb_learn *)program)->maps;
     size_t n = s->kv_heads, count;
-    for (size_t l = 0; dx != NULL && l < s->layers; l++) {
+    for (size_t l = 0; l < s->layers; l++) {
         size_t first = rb_learn_maps_first(m, rb_learn_maps_order_item(m) + l, &count);
         assert_int_equal(count, n * (n + 1));
         memcpy(dx + l * n * n, m->dx + first, n * n * sizeof *dx);
     }
-    rb_program_free(program);
-    rb_motion_deinit(&motion);
-    rb_sequences_deinit(&blocks);
-    decoders_deinit(&x);
-    return loss;
+}
+
+static double mixed_heads_loss(const struct decoder_shape *s, const double *d, double h, double *dx)
+{
+    struct rb_learn_options o;
+    gradient_options(&o);
+    o.residual = false;
+    o.head_orders = dx != NULL;
+    return loss_of_mixed(s, &o, mix_heads, d, h, dx != NULL ? take_head_orders : NULL, dx);
 }
 
 static void test_gradients_of_head_orders(void **state)
